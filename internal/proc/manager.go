@@ -93,7 +93,7 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	}
 	m := &Manager{conn: conn, opts: opts, requests: make(chan func()), signals: make(chan Signal, 64),
 		msgs: make(chan *initproto.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
-		acked: map[uint64]bool{}, procs: map[string]*Process{}, tracked: tracked{byPid: map[int]*Process{}}}
+		acked: map[uint64]bool{}, procs: map[string]*Process{}, tracked: tracked{byPid: map[int]*Process{}, byID: map[string]*Process{}, escaped: map[int]escapedProcess{}}}
 	m.store = fdstore.New(conn.Send)
 	m.Logs = logs.NewRegistry(logs.Config{Sinks: opts.Sinks, Store: m.store, Warn: m.warn,
 		Reserve: headroom.DescriptorsFor, Explain: withLimitHint, NoSplice: opts.Deny.Splice})
@@ -362,7 +362,7 @@ func (m *Manager) putRecord(r *record, open bool, pipes []int) error {
 
 // newProcess makes a process without a pid and without pipes.
 func (m *Manager) newProcess(r *record) *Process {
-	return &Process{m: m, rec: r, exited: make(chan struct{}), capture: &logs.Capture{}, pidfd: -1, escapees: map[int]uint64{}}
+	return &Process{m: m, rec: r, exited: make(chan struct{}), capture: &logs.Capture{}, pidfd: -1}
 }
 
 // remove drops a process that is done.

@@ -20,8 +20,6 @@ const (
 	// maxRounds bounds the rounds of stopping or killing: what forks faster is left to the
 	// next KILL.
 	maxRounds = 64
-	// maxEscapees bounds what is remembered of a service that makes daemons for ever.
-	maxEscapees = 4096
 )
 
 // Members lists the living processes of the service that p began, in order: those of its
@@ -43,46 +41,25 @@ func (p *Process) members(after int64) map[int]procfs.Stat {
 				return nil
 			}
 		}
-		c := p.membership(p.m.snapshots.since(max(after, p.rec.Time)))
+		found, changed := p.m.snapshotSince(max(after, p.trackedAt)).members(p)
 		out := map[int]procfs.Stat{}
-		for _, pid := range c.candidates() {
-			if !c.contains(pid) {
-				continue
-			}
+		for pid, s := range found {
 			now, err := procfs.ReadStat(pid)
-			if err != nil || now.Start != c.snapshot.stats[pid].Start || !now.Alive() {
-				c.incomplete = true
+			if err != nil || now.Start != s.Start || !now.Alive() {
+				changed = true
 				continue
 			}
 			out[pid] = now
 			if now.Pgrp != p.rec.Pid {
-				p.rememberEscaped(pid, now.Start)
+				p.m.tracked.addEscaped(pid, now, p)
 			}
 		}
-		if len(out) > 0 || !c.incomplete && !c.snapshot.changed {
+		if len(out) > 0 || !changed {
 			return out
 		}
 		after = initproto.BootNow()
 	}
 	return nil
-}
-
-// rememberEscaped notes a member that has left the group: when its parents have ended,
-// nothing else may show whose it is.
-func (p *Process) rememberEscaped(pid int, start uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.escapees) < maxEscapees {
-		p.escapees[pid] = start
-	}
-}
-
-// hasEscaped says whether a process is one that rememberEscaped noted.
-func (p *Process) hasEscaped(pid int) bool {
-	p.mu.Lock()
-	start, ok := p.escapees[pid]
-	p.mu.Unlock()
-	return ok && hasStart(pid, start)
 }
 
 // hasStart says whether the process with a pid is the one that started at a time; 0: unknown,
@@ -118,24 +95,20 @@ func (p *Process) orphanedMembers() (roots map[int]procfs.Stat, incomplete bool)
 		incomplete = true // the kernel may have left some out
 	}
 	roots = map[int]procfs.Stat{}
-	c := p.membership(nil)
-	for pid := range c.cgroup {
-		children = append(children, pid)
-	}
-	for _, pid := range children {
+	t, cgroup := p.m.lazySnapshot(), p.inCgroups()
+	for _, pid := range slices.AppendSeq(children, maps.Keys(cgroup)) {
 		if pid == p.m.initPid || pid == os.Getpid() || p.m.tracked.runs(pid) {
 			continue
 		}
-		s, err := procfs.ReadStat(pid)
+		s, member := t.member(p, pid, cgroup)
 		switch {
-		case err != nil || !s.Alive():
+		case s.Start == 0 || !s.Alive():
 			incomplete = true
-		case s.Start < c.since || p.m.tracked.find(pid, s) != nil:
-		case c.cgroup[pid] || s.Parent == p.m.initPid && c.marked(pid):
+		case member && p.m.tracked.find(pid, s) == nil:
 			roots[pid] = s
 		}
 	}
-	return roots, incomplete || c.incomplete
+	return roots, incomplete || t.changed
 }
 
 // startTicks is the tick in which p started, or one before it.
@@ -175,15 +148,18 @@ func (p *Process) freeze() {
 	for found, round := true, 0; found && round < maxRounds; round++ {
 		found = false
 		_ = p.signalGroup(unix.SIGSTOP) // KILL ends what it does not reach
-		c := p.membership(&snapshot{at: initproto.BootNow(), stats: map[int]procfs.Stat{}, lazy: true})
+		t, cgroup := p.m.lazySnapshot(), p.inCgroups()
 		for _, pid := range procfs.Pids() {
-			if stopped[pid] || !c.contains(pid) {
+			if stopped[pid] {
 				continue
 			}
-			s, _ := c.snapshot.stat(pid)
+			s, member := t.member(p, pid, cgroup)
+			if !member {
+				continue
+			}
 			stopped[pid], found = true, found || s.Alive()
 			if s.Pgrp != p.rec.Pid {
-				p.rememberEscaped(pid, s.Start)
+				p.m.tracked.addEscaped(pid, s, p)
 				_ = p.m.features.signal(pid, s.Start, unix.SIGSTOP)
 			}
 		}

@@ -21,10 +21,11 @@ type Process struct {
 	capture  *logs.Capture // captured output; without pipes where nothing is captured
 	terminal *os.File      // master side; nil: none
 
-	mu       sync.Mutex     // guards what follows; held while a signal is sent
-	pidfd    int            // -1: none
-	done     bool           // Done was called
-	escapees map[int]uint64 // start times of members that left the group
+	trackedAt int64 // when tracked knew it; CLOCK_BOOTTIME, ns
+
+	mu    sync.Mutex // guards what follows; held while a signal is sent
+	pidfd int        // -1: none
+	done  bool       // Done was called
 }
 
 // Exit says how a process ended.
