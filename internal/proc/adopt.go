@@ -106,11 +106,6 @@ func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 		p.rec.Exit.Seq = 0
 		close(p.exited)
 	default:
-		// The check comes after the open: a pidfd keeps the pid from being given out again.
-		if p.pidfd = m.features.open(p.rec.Pid); p.pidfd >= 0 && !hasStart(p.rec.Pid, p.rec.Start) {
-			unix.Close(p.pidfd)
-			p.pidfd = -1
-		}
 		m.pids[p.rec.Pid] = append(m.pids[p.rec.Pid], p)
 	}
 	if p.rec.Pid != 0 && !p.rec.Done {
@@ -142,7 +137,6 @@ func (m *Manager) resolveIntent(p *Process) (started bool, err error) {
 	}
 	k, score := m.findDead(p)
 	if pid != 0 && (score < leaderScore || isOlder(pid, living, m.unclaimed[k].Pid, *m.unclaimed[k].Stat)) {
-		p.pidfd = m.features.open(pid)
 		m.pids[pid] = append(m.pids[pid], p)
 		m.claim(p, pid, living.Start)
 		return true, m.putRecord(p.rec, false, nil)

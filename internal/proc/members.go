@@ -33,7 +33,7 @@ func (p *Process) Members() []int {
 // members returns the living members from a snapshot no older than after.
 func (p *Process) members(after int64) map[int]procfs.Stat {
 	for range maxAttempts {
-		if p.isDone() {
+		if p.done.Load() {
 			return nil
 		}
 		if !p.groupLives() {
@@ -67,12 +67,6 @@ func (p *Process) members(after int64) map[int]procfs.Stat {
 func hasStart(pid int, start uint64) bool {
 	s, err := procfs.ReadStat(pid)
 	return err == nil && (start == 0 || s.Start == start)
-}
-
-func (p *Process) isDone() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.done
 }
 
 // groupLives says whether the leader runs or its group has a member, even a zombie.
@@ -131,7 +125,7 @@ func (p *Process) escaped(after int64) map[int]procfs.Stat {
 func (p *Process) signalAll(sig syscall.Signal, pids map[int]procfs.Stat) error {
 	result := ErrGone
 	for pid, s := range pids {
-		if err := p.m.features.signal(pid, s.Start, sig); err == nil || errors.Is(result, ErrGone) {
+		if err := p.m.signal(pid, s.Start, sig); err == nil || errors.Is(result, ErrGone) {
 			result = err
 		}
 	}
@@ -160,7 +154,7 @@ func (p *Process) freeze() {
 			stopped[pid], found = true, found || s.Alive()
 			if s.Pgrp != p.rec.Pid {
 				p.m.tracked.addEscaped(pid, s, p)
-				_ = p.m.features.signal(pid, s.Start, unix.SIGSTOP)
+				_ = p.m.signal(pid, s.Start, unix.SIGSTOP)
 			}
 		}
 	}
@@ -193,23 +187,4 @@ func (p *Process) killEscaped() error {
 		}
 	}
 	return result
-}
-
-// signal sends a signal to the process with a pid and a start time. The pidfd is opened
-// first: while it is open, the check is about the process that it stands for.
-func (f *featureSet) signal(pid int, start uint64, sig syscall.Signal) error {
-	fd := f.open(pid)
-	if fd >= 0 {
-		defer unix.Close(fd)
-	}
-	if !hasStart(pid, start) {
-		return ErrGone
-	}
-	if fd >= 0 {
-		err := unix.PidfdSendSignal(fd, sig, nil, 0)
-		if err == nil || !f.refusedPidfd(err) {
-			return errGone(err)
-		}
-	}
-	return errGone(unix.Kill(pid, sig))
 }

@@ -408,11 +408,11 @@ func TestSignalNeedsTheStartTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, denied := range []Features{{}, {Pidfd: true}} {
-		f := &featureSet{denied: denied}
-		if err := f.signal(cmd.Process.Pid, b.Start-1, syscall.SIGKILL); !errors.Is(err, ErrGone) {
+		m := &Manager{opts: Options{Deny: denied}}
+		if err := m.signal(cmd.Process.Pid, b.Start-1, syscall.SIGKILL); !errors.Is(err, ErrGone) {
 			t.Errorf("a process with another start time: %v", err)
 		}
-		if err := f.signal(cmd.Process.Pid, b.Start, 0); err != nil {
+		if err := m.signal(cmd.Process.Pid, b.Start, 0); err != nil {
 			t.Errorf("the right one: %v", err)
 		}
 	}
