@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"strconv"
 	"strings"
@@ -64,16 +65,10 @@ func (r *reader) quotaV1(dir string) (cores float64, file string, ok bool) {
 }
 
 func ratio(quota, period string) (float64, error) {
-	q, err := strconv.ParseInt(quota, 10, 64)
-	if err != nil {
-		return 0, err
-	}
-	p, err := strconv.ParseInt(period, 10, 64)
-	if err != nil {
-		return 0, err
-	}
-	if q <= 0 || p <= 0 {
-		return 0, fmt.Errorf("quota %d and period %d must be above 0", q, p)
+	q, errQ := strconv.ParseInt(quota, 10, 64)
+	p, errP := strconv.ParseInt(period, 10, 64)
+	if errQ != nil || errP != nil || q <= 0 || p <= 0 {
+		return 0, fmt.Errorf("quota %q and period %q must be numbers above 0", quota, period)
 	}
 	return float64(q) / float64(p), nil
 }
@@ -104,21 +99,17 @@ func (r *reader) cpusetOf(c chain) (set map[int]bool, source string) {
 // affinity returns the CPUs of Cpus_allowed_list in proc/self/status.
 func (r *reader) affinity() (map[int]bool, string) {
 	file := "/" + r.proc + "/status"
-	text, ok := r.readOr(CPUUnreadable, file)
+	text, _ := r.readOr(CPUUnreadable, file)
+	list, ok := field(text, "Cpus_allowed_list:")
 	if !ok {
 		return nil, ""
 	}
-	for line := range strings.Lines(text) {
-		if list, found := strings.CutPrefix(line, "Cpus_allowed_list:"); found {
-			set, err := parseCPUList(strings.TrimSpace(list))
-			if err != nil || len(set) == 0 {
-				r.warn(CPUMalformed, "Cpus_allowed_list of %s holds %s", file, shorten(list))
-				return nil, ""
-			}
-			return set, file
-		}
+	set, err := parseCPUList(list)
+	if err != nil {
+		r.warn(CPUMalformed, "Cpus_allowed_list of %s holds %s", file, shorten(list))
+		return nil, ""
 	}
-	return nil, ""
+	return set, file
 }
 
 // online returns the online CPUs, or only their number from proc/cpuinfo.
@@ -147,7 +138,7 @@ func (r *reader) cpuList(file string) (map[int]bool, bool) {
 		return nil, false
 	}
 	set, err := parseCPUList(text)
-	if err != nil || len(set) == 0 {
+	if err != nil {
 		r.warn(CPUMalformed, "%s holds %s, not a list of CPUs", file, shorten(text))
 		return nil, false
 	}
@@ -159,17 +150,12 @@ func parseCPUList(text string) (map[int]bool, error) {
 	set := map[int]bool{}
 	for part := range strings.SplitSeq(text, ",") {
 		first, last, isRange := strings.Cut(part, "-")
-		a, err := strconv.Atoi(first)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read CPU list %q", text)
+		if !isRange {
+			last = first
 		}
-		b := a
-		if isRange {
-			if b, err = strconv.Atoi(last); err != nil {
-				return nil, fmt.Errorf("cannot read CPU list %q", text)
-			}
-		}
-		if a < 0 || b < a || b >= maxCPU {
+		a, errA := strconv.Atoi(first)
+		b, errB := strconv.Atoi(last)
+		if errA != nil || errB != nil || a < 0 || b < a || b >= maxCPU {
 			return nil, fmt.Errorf("cannot read CPU list %q", text)
 		}
 		for ; a <= b; a++ {
@@ -187,12 +173,8 @@ func intersect(a, b map[int]bool) map[int]bool {
 	if b == nil {
 		return a
 	}
-	both := map[int]bool{}
-	for k := range a {
-		if b[k] {
-			both[k] = true
-		}
-	}
+	both := maps.Clone(a)
+	maps.DeleteFunc(both, func(cpu int, _ bool) bool { return !b[cpu] })
 	return both
 }
 

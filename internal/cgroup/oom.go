@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -14,20 +13,17 @@ import (
 // source names the files. ok is false if one is unreadable: v1 counts since Linux 4.13. Two counts are comparable if their sources are
 // equal.
 func OOMKills(root string, dirs ...string) (count uint64, source string, ok bool) {
-	dir, err := os.OpenRoot(root)
+	r, err := open(root)
 	if err != nil {
 		return 0, "", false
 	}
-	defer func() { _ = dir.Close() }()
-	r := &reader{limits: Limits{Warnings: []Warning{}}, root: dir}
+	defer func() { _ = r.root.Close() }()
 	if len(dirs) == 0 {
-		r.findProc()
-		h := r.findHierarchies()
-		own := h.of(r, "memory")
-		if len(own.dirs) == 0 {
+		own := r.chain("memory").dirs
+		if len(own) == 0 {
 			return 0, "", false
 		}
-		dirs = own.dirs[:1]
+		dirs = own[:1]
 	}
 	var files []string
 	for _, d := range dirs {
@@ -50,20 +46,10 @@ func (r *reader) oomKills(dir string) (count uint64, file string, ok bool) {
 		if err != nil {
 			continue
 		}
-		if n, ok := oomKillLine(text); ok {
+		value, _ := field(text, "oom_kill ") // other lines begin with oom_kill too
+		if n, err := strconv.ParseUint(value, 10, 64); err == nil {
 			return n, file, true
 		}
 	}
 	return 0, "", false
-}
-
-// oomKillLine parses "oom_kill N"; other lines have the same prefix.
-func oomKillLine(text string) (uint64, bool) {
-	for line := range strings.Lines(text) {
-		if value, found := strings.CutPrefix(line, "oom_kill "); found {
-			n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 64)
-			return n, err == nil
-		}
-	}
-	return 0, false
 }
