@@ -28,13 +28,15 @@ func OOMKills(root string, dirs ...string) (count uint64, source string, ok bool
 	var files []string
 	for _, d := range dirs {
 		n, file, found := r.oomKills(d)
-		if !found {
+		switch {
+		case found:
+			count += n
+			files = append(files, file)
+		case !r.isDir(d) || r.exists(path.Join(d, "memory.oom_control")):
 			return 0, "", false
-		}
-		count += n
-		files = append(files, file)
+		} // else it is of another controller of v1
 	}
-	return count, strings.Join(files, ", "), true
+	return count, strings.Join(files, ", "), len(files) > 0
 }
 
 // oomKills reads the counter of one cgroup: memory.events of v2, memory.oom_control of v1. memory.events.local is used where

@@ -404,7 +404,7 @@ func TestOwnOnThisKernel(t *testing.T) {
 			t.Errorf("removed although it has a process: %v", err)
 		}
 	}
-	if n, _, ok := OOMKills("/", o.Dirs()[0]); !ok || n != 0 {
+	if n, _, ok := OOMKills("/", o.Dirs()...); !ok || n != 0 {
 		t.Errorf("OOM kills: %d %v", n, ok)
 	}
 	cmd.Process.Kill()
