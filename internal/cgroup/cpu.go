@@ -11,57 +11,36 @@ import (
 // maxCPU bounds CPU numbers in lists; NR_CPUS of Linux is at most 8192.
 const maxCPU = 1 << 16
 
-// readQuota reads the smallest CPU quota of the chain.
+// readQuota reads the smallest CPU quota of the chain: "150000 100000" or "max 100000" in cpu.max of v2, and on v1 two files, of
+// which the quota -1 means none.
 func (r *reader) readQuota(c chain) {
+	name, none := "cpu.cfs_quota_us", "-1"
+	if c.version == 2 {
+		name, none = "cpu.max", "max"
+	}
 	for _, dir := range c.dirs {
-		quota, file, ok := r.quotaV1(dir)
-		if c.version == 2 {
-			quota, file, ok = r.quotaV2(dir)
+		file := path.Join(dir, name)
+		text, ok := r.readOr(CPUUnreadable, file)
+		quota, period, _ := strings.Cut(text, " ")
+		if !ok || quota == none && (period != "" || c.version == 1) {
+			continue
 		}
-		if ok && (r.limits.CPUQuota == nil || quota < *r.limits.CPUQuota) {
-			r.limits.CPUQuota, r.limits.Sources.CPUQuota = &quota, file
+		if c.version == 1 {
+			var err error
+			if period, err = r.read(path.Join(dir, "cpu.cfs_period_us")); err != nil {
+				r.warn(CPUUnreadable, "cannot read the period of %s: %v", file, cause(err))
+				continue
+			}
+			text += " " + period
 		}
-	}
-}
-
-// quotaV2 reads "max 100000" or "150000 100000" from cpu.max.
-func (r *reader) quotaV2(dir string) (cores float64, file string, ok bool) {
-	file = path.Join(dir, "cpu.max")
-	text, ok := r.readOr(CPUUnreadable, file)
-	if !ok {
-		return 0, "", false
-	}
-	f := strings.Fields(text)
-	if len(f) == 2 && f[0] == "max" {
-		return 0, "", false
-	}
-	if len(f) == 2 {
-		if cores, err := ratio(f[0], f[1]); err == nil {
-			return cores, file, true
+		cores, err := ratio(quota, period)
+		switch {
+		case err != nil:
+			r.warn(CPUMalformed, "%s holds %s, not a quota and a period", file, shorten(text))
+		case r.limits.CPUQuota == nil || cores < *r.limits.CPUQuota:
+			r.limits.CPUQuota, r.limits.Sources.CPUQuota = &cores, file
 		}
 	}
-	r.warn(CPUMalformed, "%s holds %s, not a quota and a period", file, shorten(text))
-	return 0, "", false
-}
-
-// quotaV1 reads cpu.cfs_quota_us (-1: none) and cpu.cfs_period_us.
-func (r *reader) quotaV1(dir string) (cores float64, file string, ok bool) {
-	file = path.Join(dir, "cpu.cfs_quota_us")
-	quota, ok := r.readOr(CPUUnreadable, file)
-	if !ok || quota == "-1" {
-		return 0, "", false
-	}
-	period, err := r.read(path.Join(dir, "cpu.cfs_period_us"))
-	if err != nil {
-		r.warn(CPUUnreadable, "cannot read the period of %s: %v", file, cause(err))
-		return 0, "", false
-	}
-	cores, err = ratio(quota, period)
-	if err != nil {
-		r.warn(CPUMalformed, "%s holds %s with a period of %s", file, shorten(quota), shorten(period))
-		return 0, "", false
-	}
-	return cores, file, true
 }
 
 func ratio(quota, period string) (float64, error) {
