@@ -17,7 +17,7 @@ func withVariants(ready func() error, why func(EarlyExit) string, confirmed *int
 	return func(context.Context, int) (*Launch, error) {
 		l := &Launch{Outcome: Outcome{OnEarlyExit: why, OnStable: func() { *confirmed++ }}}
 		if ready != nil {
-			l.Ready = probe.Func(func(context.Context, probe.Process) error { return ready() })
+			l.Ready = probe.Checker(func(context.Context, probe.Process) error { return ready() })
 		}
 		return l, nil
 	}

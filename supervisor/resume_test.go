@@ -323,7 +323,7 @@ func TestLearnedSurvives(t *testing.T) {
 			}
 			play(t, func(st *stage) {
 				var ready atomic.Bool
-				probe := probe.Func(func(context.Context, probe.Process) error {
+				probe := probe.Checker(func(context.Context, probe.Process) error {
 					if !ready.Load() {
 						return errors.New("not yet")
 					}

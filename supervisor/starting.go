@@ -218,7 +218,7 @@ const firstPause = 20 * time.Millisecond
 
 // awaitReady probes until the service is ready, as it was configured at the start.
 func (s *Service) awaitReady(ctx context.Context, gen uint64, ready Ready, p Process, l *Launch, w *watcher) {
-	if ready.Log != "" && !s.awaitLine(ctx, gen, string(ready.Log), w) {
+	if ready.Log != "" && !s.awaitLine(ctx, gen, ready.Log, w) {
 		return
 	}
 	for pause := firstPause; l.Ready != nil; pause = min(2*pause, ready.Every) {

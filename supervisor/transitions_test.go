@@ -66,7 +66,7 @@ func (st *stage) cause(ev Event) {
 	case EvUnblocked, EvStopCommandDone, EvLiveOK, EvConfirmed:
 		st.tell(event{kind: ev})
 	case EvAttached:
-		st.tell(event{kind: ev, launch: &Launch{Checks: Checks{Ready: probe.Func(func(context.Context,
+		st.tell(event{kind: ev, launch: &Launch{Checks: Checks{Ready: probe.Checker(func(context.Context,
 			probe.Process) error {
 			return errors.New("not yet")
 		})}}})
@@ -77,7 +77,7 @@ func (st *stage) cause(ev Event) {
 	case EvHealthIssue:
 		st.tell(event{kind: ev, err: &HealthIssue{Cause: incident.CauseJVMStarved, Text: "no memory", Unhealthy: true}})
 	case EvPrepared:
-		st.tell(event{kind: EvPrepared, launch: &Launch{Checks: Checks{Ready: probe.Func(func(context.Context,
+		st.tell(event{kind: EvPrepared, launch: &Launch{Checks: Checks{Ready: probe.Checker(func(context.Context,
 			probe.Process) error {
 			return errors.New("not yet")
 		})}}})

@@ -56,14 +56,8 @@ const (
 // whose answer is cut off may log that at each check.
 const drainTime = 100 * time.Millisecond
 
-// Key is the key in the configuration.
-func (HTTP) Key() string { return "http" }
-
-// IsSet reports whether a URL is set.
-func (h HTTP) IsSet() bool { return h.URL != "" }
-
-// Port returns the port of the URL; 0: the request goes to a unix socket.
-func (h HTTP) Port() int {
+// port returns the port of the URL; 0: the request goes to a unix socket.
+func (h HTTP) port() int {
 	u, err := url.Parse(h.URL)
 	if err != nil || h.Socket != "" {
 		return 0
@@ -79,8 +73,8 @@ func PortOf(u *url.URL) int {
 	return map[string]int{"http": 80, "https": 443}[u.Scheme]
 }
 
-// Validate checks what belongs together.
-func (h HTTP) Validate(r Report) {
+// validate checks what belongs together.
+func (h HTTP) validate(r Report) {
 	if h.URL == "" && !r.Refused("http") {
 		h.reportUnused(r)
 	}
@@ -117,8 +111,7 @@ func (h HTTP) validateCertificate(r Report) {
 	}
 }
 
-// New returns the probe.
-func (h HTTP) New(Runner) Checker {
+func newHTTPProbe(h HTTP) *httpProbe {
 	h.Method = cmp.Or(h.Method, http.MethodGet)
 	p := &httpProbe{HTTP: h, name: h.Method + " " + h.URL}
 	if u, err := url.Parse(h.URL); err == nil {
@@ -144,8 +137,8 @@ type httpProbe struct {
 	name    string         // of the request, for errors: without a password
 }
 
-// Check asks once.
-func (p *httpProbe) Check(ctx context.Context, _ Process) error {
+// check asks once.
+func (p *httpProbe) check(ctx context.Context, _ Process) error {
 	req, err := p.request(ctx)
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
