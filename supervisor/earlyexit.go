@@ -64,7 +64,7 @@ func (s *Service) watchStable(ctx context.Context) {
 	if s.launch.OnStable == nil || s.saved.Confirmed {
 		return
 	}
-	gen, wait := s.saved.Gen, earlyExitTime-time.Duration(s.env.Now()-s.saved.UpSince)
+	gen, wait := s.saved.Gen, earlyExitTime-time.Duration(s.env.now()-s.saved.UpSince)
 	go func() { // ends with ctx
 		select {
 		case <-time.After(max(wait, 0)):

@@ -23,9 +23,9 @@ type setWorld struct {
 func (w setWorld) environment() environment {
 	return environment{w.fakeEnvironment, w, w.fakeEnvironment, w.fakeEnvironment, nil}
 }
-func (w setWorld) MayStart(name string) string { return w.s.mayStart(w.s.set.Load(), name) }
-func (w setWorld) MayStop(name string) string  { return w.s.mayStop(w.s.set.Load(), name) }
-func (w setWorld) StateChanged()               { w.s.wakeWaiters() }
+func (w setWorld) mayStart(name string) string { return w.s.mayStart(name) }
+func (w setWorld) mayStop(name string) string  { return w.s.mayStop(name) }
+func (w setWorld) wakeWaiters()                { w.s.wakeWaiters() }
 
 // playSet runs f with services that are defined as defsOf reads it, all started.
 func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]*fakeEnvironment)) {

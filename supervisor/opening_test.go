@@ -325,8 +325,8 @@ func TestGoneServicesAreRemembered(t *testing.T) {
 	}
 	o := runWith(t, nil, 8*time.Second, map[string]any{countsItem: map[string]uint64{"app": 7}}, 0)
 	o.await("the start", func() bool { return o.app().State == Backoff })
-	if o.app().gen != 8 {
-		t.Errorf("start %d", o.app().gen)
+	if o.app().Starts != 8 {
+		t.Errorf("start %d", o.app().Starts)
 	}
 	o.term(1)
 	o.wantCode(1)

@@ -86,7 +86,7 @@ func (s *Service) applyLiveThen(then string, cause incident.Cause, why string) {
 		s.saved.EndsContainer = true
 		s.save()
 		s.record(s.failure(cause, s.saved.Reason, 0))
-		s.env.EndedForGood()
+		s.env.checkEnd()
 	default:
 		s.setReason(why)
 		s.record(s.failure(cause, s.saved.Reason, 0))

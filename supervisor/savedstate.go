@@ -94,5 +94,5 @@ func (s *Service) putState() {
 		s.log.Error("cannot save the state of a service", "error", err)
 		return
 	}
-	s.env.SaveState(s.name, state)
+	s.env.saveState(s.name, state)
 }

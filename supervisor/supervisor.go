@@ -65,14 +65,9 @@ type Supervisor struct {
 	wake         chan struct{}
 	bell         bell     // rings when a service has moved
 	pending      sync.Map // name -> true: reconcile has asked it for something
-	logs         sync.Map // name -> *proc.Log
 
 	stopsMu sync.RWMutex   // also read while a start is asked for on behalf of another
 	stops   map[string]int // stops under way, by name: what it requires is not started for it
-
-	oomMu sync.Mutex        // guards oom and oomAt
-	oom   incident.OOMCount // as last read, of the container's cgroup
-	oomAt time.Time
 
 	incidents *incident.Recorder
 
@@ -100,7 +95,7 @@ func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *S
 	s := &Supervisor{m: m, opts: opts, log: opts.Log, endedForGood: make(chan struct{}, 1),
 		wake: make(chan struct{}, 1), running: make(chan struct{})}
 	store := incident.Restore(m.FDStore(), rec.Items, func(text string) { opts.Log.Warn(text) })
-	s.incidents = incident.NewRecorder(store, supervisorEnv{s}, opts.Log)
+	s.incidents = incident.NewRecorder(store, s, opts.Log)
 	s.set.Store(newActiveSet(ServiceSet{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the environment of the new services
 	s.restore(rec.Items, countsItem, &s.startCounts)
 	s.restore(rec.Items, stopItem, &s.stop)
@@ -111,7 +106,7 @@ func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *S
 		states[strings.TrimPrefix(item, servicePrefix)] = state
 	}
 	s.resumed = len(states) > 0
-	latest := map[string]*proc.Process{}
+	latest := map[string]Process{}
 	for _, p := range rec.Processes {
 		latest[p.ID()] = p
 	}
@@ -124,21 +119,16 @@ func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *S
 			svc.saved.Gen = s.startCounts[d.Name]
 			continue
 		}
-		id := savedID(d.Name, state)
-		var p Process
-		if q := latest[id]; q != nil {
-			p = q
-			delete(latest, id)
-		}
-		if err := svc.resume(state, p); err != nil {
+		if err := svc.resume(state, latest); err != nil {
 			s.log.Error("cannot read the saved state of a service; it starts from STOPPED", "name", d.Name, "error", err)
 		}
 	}
 	s.set.Store(newActiveSet(want, services))
-	for _, name := range m.Logs.Names() { // of a service that was removed, and not yet passed on
+	for _, name := range m.Logs.Names() {
 		if services[name] == nil && !strings.Contains(name, "/") { // with a slash it is a hook's
 			m.Logs.Retire(m.Logs.Get(name))
 		}
+		s.configureLog(name)
 	}
 	var failures []*incident.Failure
 	for _, svc := range services {
@@ -241,7 +231,7 @@ func (s *Supervisor) signal(sig syscall.Signal) {
 	switch sig {
 	case syscall.SIGQUIT:
 		for _, svc := range s.set.Load().services {
-			svc.threadDump()
+			svc.snap.Load().threadDump(svc.log)
 		}
 	case syscall.SIGHUP:
 		if s.opts.Reload != nil {
@@ -260,18 +250,18 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 	if svc == nil {
 		return
 	}
-	p := svc.process.Load()
+	p := svc.snap.Load().process
 	switch sig {
 	case syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGALRM:
 	default:
 		s.log.Debug("signal ignored", "signal", proc.SignalName(sig))
 		return
 	}
-	if p == nil || !(*p).Catches(sig) {
+	if p == nil || !p.Catches(sig) {
 		s.log.Info("signal dropped: the command does not catch it", "signal", proc.SignalName(sig))
 		return
 	}
-	(*p).Signal(sig)
+	p.Signal(sig)
 }
 
 // essentialOver finds a service whose end, or failed liveness, ends the container.
@@ -362,14 +352,6 @@ func (s *Snapshot) unready() string {
 		return ""
 	}
 	return "is " + string(s.State)
-}
-
-// Log returns the captured output of a service.
-func (s *Supervisor) Log(name string) *logs.Log {
-	if s.set.Load().services[name] == nil {
-		return nil
-	}
-	return supervisorEnv{s}.Log(name)
 }
 
 // Orphans is how many orphaned processes were reaped.

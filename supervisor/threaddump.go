@@ -50,12 +50,10 @@ func (s *Supervisor) Process(name string) (Process, bool) {
 	if svc == nil {
 		return nil, false
 	}
-	p := svc.process.Load()
+	p := svc.snap.Load().process
 	if p == nil {
 		return nil, false
 	}
-	if _, ended := (*p).Exit(); ended {
-		return nil, false
-	}
-	return *p, true
+	_, ended := p.Exit()
+	return p, !ended
 }
