@@ -11,9 +11,8 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// wakeWaiters checks the services that wait for others, and wakes AwaitStart.
+// wakeWaiters checks the services that wait for others.
 func (s *Supervisor) wakeWaiters() {
-	s.bell.ring()
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -117,7 +116,7 @@ func (s *Supervisor) mayStart(name string) string {
 	}
 	for _, r := range set.requires[name] {
 		snap := set.services[r].snap.Load()
-		if snap.State == Running && !snap.Oneshot || snap.Oneshot && snap.State == Exited && snap.Exit != nil && snap.Exit.Success {
+		if snap.State == Running && !snap.Oneshot || snap.Oneshot && snap.State == Exited && snap.succeeded() {
 			continue
 		}
 		why = append(why, fmt.Sprintf("%s, which it requires, is %s", r, snap.State))
@@ -173,7 +172,7 @@ func (s *Supervisor) Ask(ctx context.Context, name string, event Event, by strin
 	}
 	for _, r := range set.closure(set.requires, name) {
 		switch snap := set.services[r].snap.Load(); {
-		case snap.State == Stopped, snap.State == Fatal, snap.State == Exited && (snap.Exit == nil || !snap.Exit.Success):
+		case snap.State == Stopped, snap.State == Fatal, snap.State == Exited && !snap.succeeded():
 			if err := set.services[r].ask(ctx, request{event: EvStart, by: by + ", for " + name}); err != nil {
 				return 0, err
 			}

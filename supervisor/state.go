@@ -47,10 +47,3 @@ const (
 	EvGroupEmpty      Event = "group empty"       // and every other process of it
 	EvDeadline        Event = "deadline"          // the time of the state, or of the phase of a stop, is over
 )
-
-// Events lists them all.
-func Events() []Event {
-	return []Event{EvStart, EvStop, EvRestart, EvReconfigured, EvUnblocked, EvHooksDone, EvPrepared, EvSpawnFailed, EvAttached, EvReady,
-		EvNotReady, EvFailureFound, EvLiveFailed, EvLiveOK, EvDebugger, EvHealthIssue, EvConfirmed, EvStopCommandDone, EvExited, EvGroupEmpty,
-		EvDeadline}
-}

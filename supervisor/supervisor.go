@@ -63,7 +63,6 @@ type Supervisor struct {
 	applyMu      sync.Mutex // one change of the set at a time
 	endedForGood chan struct{}
 	wake         chan struct{}
-	bell         bell     // rings when a service has moved
 	pending      sync.Map // name -> true: reconcile has asked it for something
 
 	stopsMu sync.RWMutex   // also read while a start is asked for on behalf of another
@@ -270,9 +269,8 @@ func (s *Supervisor) essentialOver() (string, bool) {
 	set := s.set.Load()
 	for _, svc := range set.inOrder {
 		snap := svc.snap.Load()
-		done := snap.Oneshot && snap.Exit != nil && snap.Exit.Success // it was to end
 		fatal := snap.State == Fatal && (snap.Essential || set.OnFatal == OnFatalExit)
-		if snap.endsContainer || fatal || snap.Essential && snap.State == Exited && !done {
+		if snap.endsContainer || fatal || snap.Essential && snap.State == Exited && !(snap.Oneshot && snap.succeeded()) {
 			return svc.name, true
 		}
 	}
@@ -348,7 +346,7 @@ func (s *Snapshot) unready() string {
 		return "is not alive"
 	case s.Issue != "":
 		return "is unhealthy"
-	case s.State == Running, s.State == Exited && s.Exit != nil && s.Exit.Success:
+	case s.State == Running, s.State == Exited && s.succeeded():
 		return ""
 	}
 	return "is " + string(s.State)

@@ -1,11 +1,5 @@
 package supervisor
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
-
 // rule is what an event does in a state, and in words where that leads. An event without
 // a rule has no effect.
 type rule struct {
@@ -133,31 +127,4 @@ func ruleOf(st State, phase Phase, ev Event) rule {
 		}
 	}
 	return stateRules[st][ev]
-}
-
-// Table is the state machine as a Markdown table: what each event leads to in
-// each state, and in each phase of STOPPING. docs/reference/supervision.md holds it.
-func Table() string {
-	var b strings.Builder
-	b.WriteString("| state | event | leads to |\n|---|---|---|\n")
-	for _, st := range States() {
-		var idle []string
-		for _, ev := range Events() {
-			leads := stateRules[st][ev].leads
-			switch inPhase := st == Stopping && slices.ContainsFunc(phaseRules, func(p phaseRule) bool { return p.event == ev }); {
-			case inPhase:
-			case leads == "":
-				idle = append(idle, string(ev))
-			default:
-				fmt.Fprintf(&b, "| %s | %s | %s |\n", st, ev, leads)
-			}
-		}
-		if st == Stopping {
-			for _, r := range phaseRules {
-				fmt.Fprintf(&b, "| %s (%s) | %s | %s |\n", st, r.phase, r.event, r.leads)
-			}
-		}
-		fmt.Fprintf(&b, "| %s | %s | nothing |\n", st, strings.Join(idle, ", "))
-	}
-	return b.String()
 }
