@@ -23,13 +23,11 @@ func (s *Service) exited(h event) {
 	}
 	ran := max(time.Duration(h.exit.At-s.saved.UpSince), 0).Round(time.Millisecond)
 	s.saved.UpSince = 0
+	s.confirm(ran)
 	s.readOOM(info)
 	s.env.logAfterOutput(s.name)
 	if s.saved.State == Stopping {
 		s.log.Info("service ended", "pid", s.proc.Pid(), "how", info.String(), "ran", ran)
-		if out := s.output(); out != nil && s.dumpAt() > 0 {
-			s.env.AddThreadDumpAt(s.name, s.saved.Gen, s.dumpAt(), out.End())
-		}
 		if s.saved.Phase == PhaseKill && !info.Success {
 			f := s.failure("", "", ran)
 			if s.saved.Reason == "" {
@@ -37,6 +35,7 @@ func (s *Service) exited(h event) {
 			}
 			s.record(f)
 		}
+		s.recordDump()
 		s.endHooks()
 		s.occur(lifecycle.Exited, s.endReason())
 		s.save()

@@ -18,7 +18,7 @@ func (s *Service) failure(gaveUp incident.Cause, reason string, ran time.Duratio
 	k := &s.saved
 	f := &incident.Failure{Service: s.name, GaveUp: gaveUp, Reason: reason, Starting: k.State == Starting, At: time.Now(),
 		Start: k.Gen, Ran: ran, Exit: k.Exit, Asked: k.StopRequestedBy, Killed: k.Phase == PhaseKill,
-		Signaled: k.Phase >= PhaseCommandDone, From: k.LogStart, DumpAt: s.dumpAt(), Before: k.OOM}
+		Signaled: k.Phase >= PhaseCommandDone, From: k.LogStart, Before: k.OOM}
 	if s.proc != nil {
 		f.Pid, f.After = s.proc.Pid(), s.oomAfter
 		if out := s.output(); out != nil {

@@ -36,7 +36,6 @@ type fakeEnvironment struct {
 	tries    []time.Duration // when a start was tried
 	stored   []byte
 	notes    []*incident.Failure
-	dumps    []uint64 // starts whose thread dump was handed on
 	given    []string // thread dumps that were not in the output, after their starts
 	before   string   // what must be up first
 	after    string   // what must be gone first
@@ -65,11 +64,6 @@ func (w *fakeEnvironment) Record(c *incident.Failure) {
 }
 func (w *fakeEnvironment) logAfterOutput(string)            {}
 func (w *fakeEnvironment) AddReason(string, uint64, string) {}
-func (w *fakeEnvironment) AddThreadDumpAt(_ string, start uint64, _, _ int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.dumps = append(w.dumps, start)
-}
 func (w *fakeEnvironment) AddThreadDump(_ string, start uint64, text []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -181,6 +175,7 @@ type fakeProcess struct {
 	catches map[syscall.Signal]bool
 	ignores bool         // signals but KILL
 	onTerm  func()       // instead of dying of TERM
+	onQuit  func()       // makes a thread dump
 	members map[int]bool // of its group, besides itself; true: ignores signals but KILL
 	undead  bool         // even KILL does nothing
 	held    bool         // a tracer keeps it from being waited for
@@ -202,6 +197,9 @@ func (p *fakeProcess) Held() bool                      { return p.held }
 func (p *fakeProcess) Cgroups() []string               { return nil }
 func (p *fakeProcess) Signal(sig syscall.Signal) error {
 	p.note(proc.SignalName(sig) + " alone")
+	if sig == syscall.SIGQUIT && p.onQuit != nil {
+		p.onQuit()
+	}
 	return nil
 }
 func (p *fakeProcess) ended() bool {

@@ -232,11 +232,14 @@ func TestThreadDumpOfTheUnhealthy(t *testing.T) {
 		st.out = newFakeOutput()
 		st.out.write("up")
 		st.hangs(LiveRestart)
-		st.w.startup = func(_ int, p *fakeProcess) error { p.catches[syscall.SIGQUIT] = true; return nil }
+		st.w.startup = func(_ int, p *fakeProcess) error {
+			p.catches[syscall.SIGQUIT], p.onQuit = true, func() { st.out.write("threads") }
+			return nil
+		}
 		st.up()
 		st.until(90 * time.Second)
-		if st.w.mu.Lock(); !slices.Equal(st.w.dumps, []uint64{1}) {
-			t.Errorf("dumps of %v", st.w.dumps)
+		if st.w.mu.Lock(); !slices.Equal(st.w.given, []string{"1 threads\n"}) {
+			t.Errorf("dumps %q", st.w.given)
 		}
 		st.w.mu.Unlock()
 	})

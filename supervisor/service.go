@@ -62,7 +62,6 @@ type failureRecorder interface {
 	Record(f *incident.Failure)
 	AddReason(service string, start uint64, reason string)
 	AddThreadDump(service string, start uint64, text []byte)
-	AddThreadDumpAt(service string, start uint64, from, to int64)
 }
 
 // request is a command to a service and where its answer goes.
@@ -105,14 +104,14 @@ type Service struct {
 	log        hclog.Logger
 	random     func() float64
 
-	requests  chan request
-	events    chan event
-	life      context.Context // of everything that is done for the service; over when run is
-	end       context.CancelFunc
-	over      chan struct{} // closed when run has ended
-	output    func() output // what the service writes; nil: it is not captured
-	snap      atomic.Pointer[Snapshot]
-	signalled atomic.Pointer[signalledDump]
+	requests chan request
+	events   chan event
+	life     context.Context // of everything that is done for the service; over when run is
+	end      context.CancelFunc
+	over     chan struct{} // closed when run has ended
+	output   func() output // what the service writes; nil: it is not captured
+	snap     atomic.Pointer[Snapshot]
+	dump     atomic.Pointer[threadDump]
 
 	// Of the goroutine alone:
 	saved        savedState // what survives us

@@ -324,10 +324,7 @@ func (s *Service) requestDump() (time.Duration, bool) {
 		s.requestDumpDirectly(wait)
 		return wait, true
 	}
-	if out := s.output(); out != nil {
-		s.saved.DumpAt = out.End()
-	}
-	return wait, s.proc.Signal(s.launch.DumpSignal) == nil
+	return wait, s.signalDump(s.saved.Gen, s.proc, s.launch.DumpSignal) == nil
 }
 
 // awaitGroup waits for the other processes of the service.

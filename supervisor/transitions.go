@@ -63,9 +63,8 @@ var stateRules = map[State]map[Event]rule{
 		EvDebugger: {(*Service).debuggerChanged, "RUNNING: failed liveness probes are only reported meanwhile"},
 		EvHealthIssue: {(*Service).healthIssue,
 			"RUNNING; if it makes the service unhealthy by live.then: STOPPING, then BACKOFF, or the container ends"},
-		EvConfirmed: {plain((*Service).confirmed), "RUNNING"},
-		EvExited:    {(*Service).exited, afterExit},
-		EvDeadline:  {plain((*Service).stable), "RUNNING: stable, counters 0"},
+		EvExited:   {(*Service).exited, afterExit},
+		EvDeadline: {plain((*Service).stable), "RUNNING: stable, counters 0"},
 	},
 	Stopping: {
 		EvStart:        {plain((*Service).startAfterStop), "STOPPING, then STARTING"},
