@@ -106,7 +106,10 @@ func (s *Supervisor) remove(name string) {
 	if l := s.m.Logs.Get(name); l != nil { // before its state: a supervisor after us finds that and does this again
 		s.m.Logs.Retire(l)
 	}
-	s.startCounts = s.startCounts.with(name, svc.saved.Gen)
+	if len(s.startCounts) >= maxStartCounts {
+		clear(s.startCounts)
+	}
+	s.startCounts[name] = svc.saved.Gen
 	if err := s.m.FDStore().PutJSON(countsItem, s.startCounts); err != nil {
 		s.log.Error("cannot keep how often a service was started", "name", name, "error", err)
 	}
@@ -131,18 +134,5 @@ func (s *Service) continueReload() {
 	}
 }
 
-// startCounts holds how often services were started that are not configured any more: if
-// one is configured again its starts are numbered on from there.
-type startCounts map[string]uint64
-
-// maxStartCounts bounds how many are remembered.
+// maxStartCounts bounds Supervisor.startCounts.
 const maxStartCounts = 500
-
-// with returns the counts with one more.
-func (c startCounts) with(name string, starts uint64) startCounts {
-	if c == nil || len(c) >= maxStartCounts {
-		c = startCounts{}
-	}
-	c[name] = starts
-	return c
-}

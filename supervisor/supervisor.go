@@ -70,11 +70,11 @@ type Supervisor struct {
 
 	incidents *incident.Recorder
 
-	opening     atomic.Bool  // the init and network-ready hooks run
-	startCounts startCounts  // guarded by applyMu
-	resumed     bool         // an earlier supervisor had begun with the services
-	stop        *stopState   // of the container; nil: it does not stop
-	stopping    atomic.Int64 // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
+	opening     atomic.Bool       // the init and network-ready hooks run
+	startCounts map[string]uint64 // starts of removed services, which are numbered on; guarded by applyMu
+	resumed     bool              // an earlier supervisor had begun with the services
+	stop        *stopState        // of the container; nil: it does not stop
+	stopping    atomic.Int64      // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
 	planDue     atomic.Bool
 	planMu      sync.Mutex // guards plan
 	plan        string     // as last put
@@ -92,7 +92,7 @@ const (
 // are not defined any more, which are stopped; Run goes on with it.
 func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *Supervisor {
 	s := &Supervisor{m: m, opts: opts, log: opts.Log, endedForGood: make(chan struct{}, 1),
-		wake: make(chan struct{}, 1), running: make(chan struct{})}
+		wake: make(chan struct{}, 1), running: make(chan struct{}), startCounts: map[string]uint64{}}
 	store := incident.Restore(m.FDStore(), rec.Items, func(text string) { opts.Log.Warn(text) })
 	s.incidents = incident.NewRecorder(store, s, opts.Log)
 	s.set.Store(newActiveSet(ServiceSet{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the environment of the new services
