@@ -18,8 +18,8 @@ import (
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
-// readyProof is how Tomcat proves its readiness where no path is configured. It depends on the command line and the files of its
-// start, so it is saved with the service.
+// readyProof is how Tomcat proves its readiness where no path is configured. It depends on the command line and the files of its start, so
+// it is saved with the service.
 type readyProof struct {
 	Since time.Time `json:"since"` // time of the start
 	// URL is the root of an HTTP connector, and AJP the address of an AJP one. If both are empty, readiness is the startup message.
@@ -116,8 +116,8 @@ func parseProof(learned string) (p readyProof, err error) {
 	return p, err
 }
 
-// launchWithProof returns a launch with three readiness checks: Tomcat itself listens, it answers as expected, and every needed
-// application is deployed.
+// launchWithProof returns a launch with three readiness checks: Tomcat itself listens, it answers as expected, and every needed application
+// is deployed.
 func (l *tomcatKind) launchWithProof(s *tomcatStart) (*supervisor.Launch, error) {
 	out, err := l.base()
 	if err != nil {
@@ -155,8 +155,8 @@ func (l *tomcatKind) configuredProof(p readyProof) readyProof {
 	return p
 }
 
-// provingStatuses are the accepted statuses where no path is configured: the root of a Tomcat without a ROOT application answers 404,
-// which is proof enough.
+// provingStatuses are the accepted statuses where no path is configured: the root of a Tomcat without a ROOT application answers 404, which
+// is proof enough.
 func provingStatuses() []int {
 	var out []int
 	for code := 200; code < 500; code++ {
