@@ -120,12 +120,12 @@ const followTime = 10 * time.Second
 
 // readStream reads a stream of the API to its end. With follow it survives a restart of
 // the supervisor: read is called again, and goes on where it was.
-func readStream(ctx context.Context, follow bool, what string, read func() error) error {
+func readStream(ctx context.Context, at *api.Following, what string, read func() error) error {
 	var lost time.Time // when the supervisor was last there
 	for {
 		err := read()
 		var refused *api.StatusError
-		if !follow || errors.As(err, &refused) || errors.Is(err, os.ErrClosed) || errors.Is(err, errPrint) {
+		if !at.Follow || errors.As(err, &refused) || errors.Is(err, os.ErrClosed) || errors.Is(err, errPrint) {
 			if err != nil {
 				err = fmt.Errorf("cannot show %s: %w", what, err)
 			}

@@ -30,13 +30,12 @@ func eventsCommand() *cli.Command {
 // supervisor.
 func showEvents(c *cli.Context, client *api.Client) error {
 	q := api.EventQuery{Filter: events.Filter{Services: c.StringSlice("service"), Kinds: c.StringSlice("kind")},
-		Last: c.Int("last"), Follow: c.Bool("follow")}
+		Last: c.Int("last"), Following: api.Following{Follow: c.Bool("follow")}}
 	out := eventPrinter{w: c.App.Writer, json: asJSON(c), width: display.Width(c.App.Writer)}
 	found := false
-	err := readStream(c.Context, q.Follow, "the events", func() error {
-		q.Started = func(id int64) { q.After = id }
-		return client.Events(c.Context, q, func(e events.Event) error {
-			q.After, found = int64(e.ID), true
+	err := readStream(c.Context, &q.Following, "the events", func() error {
+		return client.Events(c.Context, &q, func(e events.Event) error {
+			found = true
 			return out.print(e)
 		})
 	})

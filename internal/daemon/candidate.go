@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -38,10 +39,6 @@ type upgrades struct {
 	busy    chan struct{} // holds a token during an upgrade
 }
 
-func newUpgrades(m *proc.Manager, version string, log hclog.Logger) *upgrades {
-	return &upgrades{m: m, version: version, log: log, busy: make(chan struct{}, 1)}
-}
-
 // Versions returns the running versions.
 func (u *upgrades) Versions() api.Versions {
 	i := u.m.Init()
@@ -58,7 +55,7 @@ func (u *upgrades) Upgrade(ctx context.Context, path string, check bool, by stri
 	select {
 	case u.busy <- struct{}{}:
 	default:
-		return api.Versions{}, api.ErrUpgrading
+		return api.Versions{}, api.Refuse(http.StatusConflict, "upgrading", "", "another upgrade is under way")
 	}
 	done := func() { <-u.busy }
 	v := u.Versions()
@@ -99,10 +96,14 @@ func (u *upgrades) runningPath() (string, error) {
 	}
 	path, err := procfs.Exe(u.m.InitPid())
 	if err != nil {
-		return "", &api.BinaryError{Err: fmt.Errorf("cannot find out where the running binary is: %w", err),
-			Hint: "name the new one: stoker upgrade PATH"}
+		return "", badBinary("name the new one: stoker upgrade PATH", "cannot find out where the running binary is: %v", err)
 	}
 	return strings.TrimSuffix(path, " (deleted)"), nil
+}
+
+// badBinary returns the error for a binary that cannot be the next supervisor.
+func badBinary(hint, format string, args ...any) error {
+	return api.Refuse(http.StatusBadRequest, "bad-binary", hint, format, args...)
 }
 
 // candidate is a binary that may become the supervisor.
@@ -120,17 +121,13 @@ func (c *candidate) close() {
 // openCandidate checks the file without running it and copies it into a memfd, so that later writes to the file and noexec mounts have
 // no effect.
 func openCandidate(path string) (*candidate, error) {
-	bad := func(hint string, format string, args ...any) error {
-		return &api.BinaryError{Err: fmt.Errorf("cannot upgrade to %s: "+format, append([]any{path}, args...)...), Hint: hint}
-	}
 	f, err := untrusted.Open(path)
 	if err != nil {
-		return nil, bad("", "%w", err)
+		return nil, badBinary("", "cannot upgrade to %s: %v", path, err)
 	}
-	hint, err := checkFile(f)
-	if err != nil {
+	if hint, err := checkFile(f); err != nil {
 		f.Close()
-		return nil, bad(hint, "%w", err)
+		return nil, badBinary(hint, "cannot upgrade to %s: %v", path, err)
 	}
 	c := &candidate{file: f, origin: f, program: api.Program{Path: path}}
 	if copied, err := sealedCopy(f); err == nil {
@@ -227,10 +224,9 @@ func (c *candidate) askVersion(ctx context.Context, m *proc.Manager) error {
 		err = fmt.Errorf("its version command printed %.200q", out)
 	}
 	if err != nil {
-		return &api.BinaryError{Err: fmt.Errorf("cannot upgrade to %s: %w", c.program.Path, err),
-			Hint: "is it stoker, of this architecture? `PATH version -o json` must answer"}
+		return badBinary("is it stoker, of this architecture? `PATH version -o json` must answer", "cannot upgrade to %s: %v", c.program.Path, err)
 	}
-	c.program.Version, c.program.Protocol = versionText(said.Version), max(said.Protocol, 1) // the first versions did not print it
+	c.program.Version, c.program.Protocol = versionText(said.Version), said.Protocol
 	return nil
 }
 

@@ -1,11 +1,8 @@
 package proc
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"os"
-	"strings"
 
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/execshim"
@@ -51,8 +48,6 @@ const procPrefix = "proc/"
 type record struct {
 	ID     string          `json:"id"`
 	Path   string          `json:"path"`
-	Exact  string          `json:"exact"` // hash of the command line
-	Tail   string          `json:"tail"`  // hash of path and arguments, behind a script's interpreter
 	Log    string          `json:"log,omitempty"`
 	OwnLog *logs.Options   `json:"late,omitempty"` // of Stdio
 	Time   int64           `json:"time"`           // before the clone; CLOCK_BOOTTIME, ns
@@ -70,8 +65,6 @@ type record struct {
 // newRecord is the intent to start s.
 func newRecord(s *Spec, path string) *record {
 	r := &record{ID: s.ID, Path: path, Group: s.Foreground, Dirs: s.Cgroups, Time: initproto.BootNow()}
-	r.Exact = hashArgs(s.Argv)
-	r.Tail = hashArgs(append([]string{path}, s.Argv[1:]...))
 	switch {
 	case s.Stdio.Log != nil:
 		r.Log = s.Stdio.Log.Name()
@@ -79,10 +72,4 @@ func newRecord(s *Spec, path string) *record {
 		r.Log, r.OwnLog = s.ID, s.Stdio.OwnLog
 	}
 	return r
-}
-
-// hashArgs identifies an argument list, which may be larger than an item of the fd store.
-func hashArgs(argv []string) string {
-	sum := sha256.Sum256([]byte(strings.Join(argv, "\x00")))
-	return hex.EncodeToString(sum[:16])
 }

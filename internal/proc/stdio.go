@@ -157,9 +157,3 @@ func (p *Process) FlushOutput() { p.capture.Flush() }
 // Tail is the end of what is in the log of the process, and of what was written to stderr, at
 // most n bytes of each.
 func (p *Process) Tail(n int) (all, stderr string) { return p.capture.Tail(n) }
-
-// writesOutput says whether a process has the write end of one of the log pipes of p.
-func (p *Process) writesOutput(pid int) bool {
-	writes, err := writesTo(pid, p.capture.Inodes())
-	return err == nil && writes
-}
