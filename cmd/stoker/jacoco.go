@@ -75,7 +75,7 @@ func withJaCoCoHint(err error) error {
 		hint = "is the plugin active, and the JVM started with it? stoker plugin show jacoco; --address names another place"
 	case errors.Is(err, jacoco.ErrBusy):
 		hint = "try again when the other dump is over, or with a longer --timeout"
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, jacoco.ErrTimeout):
 		hint = "a longer --timeout may help"
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
 		hint = "-o is a file in a folder that exists and may be written to"

@@ -170,7 +170,7 @@ func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcat
 	ready := l.Config.Ready
 	root := probe.Config{HTTP: probe.HTTP{URL: proof.URL, Socket: proof.Socket, Status: provingStatuses(),
 		CertFile: ready.HTTP.CertFile, KeyFile: ready.HTTP.KeyFile}}.New(nil)
-	return probe.Func(func(ctx context.Context, p probe.Process) error {
+	return probe.Checker(func(ctx context.Context, p probe.Process) error {
 		own, ok := p.(*proc.Process)
 		switch {
 		case !ok:
@@ -186,9 +186,9 @@ func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcat
 		}
 		switch {
 		case configured != nil:
-			return configured.Check(ctx, p)
+			return configured(ctx, p)
 		case root != nil:
-			return root.Check(ctx, p)
+			return root(ctx, p)
 		case proof.AJP != "":
 			return tomcat.PingAJP(ctx, proof.AJP)
 		case !w.started():
