@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/stoker-init/stoker/internal/display"
-
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/daemon"
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/urfave/cli/v2"
 )
 

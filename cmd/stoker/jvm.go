@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/stoker-init/stoker/internal/display"
-
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/urfave/cli/v2"
 )
