@@ -14,8 +14,7 @@ const helpWord = "help"
 
 // Invocation is a command line, split into the command, its flags and its arguments.
 type Invocation struct {
-	Args []string // for the library, from the name of the program on
-	Help bool     // only the help of the command is wanted
+	Help bool // only the help of the command is wanted
 
 	program  *Program
 	path     []*cli.Command        // from the program itself to the command
@@ -29,12 +28,18 @@ type Invocation struct {
 func (i *Invocation) command() *cli.Command { return i.path[len(i.path)-1] }
 
 // Name returns the command as it is typed.
-func (i *Invocation) Name() string {
-	var words []string
+func (i *Invocation) Name() string { return strings.Join(i.names(), " ") }
+
+func (i *Invocation) names() (out []string) {
 	for _, c := range i.path {
-		words = append(words, c.Name)
+		out = append(out, c.Name)
 	}
-	return strings.Join(words, " ")
+	return out
+}
+
+// Words returns the command line with its flags in their long form before the arguments.
+func (i *Invocation) Words() []string {
+	return slices.Concat(i.names(), i.flags, []string{"--"}, i.rest)
 }
 
 // RootCommand returns the program itself as a command.
@@ -62,13 +67,12 @@ func (p *Program) Parse(args []string) (*Invocation, error) {
 	if err := i.checkCount(); err != nil && !i.Help {
 		return i, err
 	}
-	i.Args = slices.Concat(i.Args, i.flags, []string{"--"}, i.rest)
 	return i, nil
 }
 
 // read splits the words behind the program's name.
 func (p *Program) read(words []string) *Invocation {
-	i := &Invocation{program: p, path: []*cli.Command{RootCommand(p.App)}, Args: []string{p.App.Name}}
+	i := &Invocation{program: p, path: []*cli.Command{RootCommand(p.App)}}
 	for ; len(words) > 0; words = words[1:] {
 		cmd, word := i.command(), words[0]
 		switch i.pending = nil; {
@@ -83,7 +87,6 @@ func (p *Program) read(words []string) *Invocation {
 		case len(i.rest) == 0 && len(cmd.Subcommands) > 0 && word == helpWord:
 			i.Help = true
 		case len(i.rest) == 0 && cmd.Command(word) != nil:
-			i.Args = slices.Concat(i.Args, i.flags, []string{word})
 			i.path, i.flags = append(i.path, cmd.Command(word)), nil
 		default:
 			i.rest = append(i.rest, word)
