@@ -18,11 +18,17 @@ type Invocation struct {
 
 	program  *Program
 	path     []*cli.Command        // from the program itself to the command
-	flags    []string              // of the command, as --name=value
+	flags    []flagValue           // of the command
 	rest     []string              // arguments of the command
 	argsOnly bool                  // what follows are arguments, even with a dash
 	pending  cli.DocGenerationFlag // the last flag, whose value is missing; nil: there is none
 	err      error                 // about the first unknown flag
+}
+
+// flagValue is a flag with its value.
+type flagValue struct {
+	flag  cli.DocGenerationFlag
+	value string
 }
 
 func (i *Invocation) command() *cli.Command { return i.path[len(i.path)-1] }
@@ -39,7 +45,15 @@ func (i *Invocation) names() (out []string) {
 
 // Words returns the command line with its flags in their long form before the arguments.
 func (i *Invocation) Words() []string {
-	return slices.Concat(i.names(), i.flags, []string{"--"}, i.rest)
+	out := i.names()
+	for _, f := range i.flags {
+		word := "--" + f.flag.Names()[0]
+		if f.flag.TakesValue() || f.value != "true" {
+			word += "=" + f.value
+		}
+		out = append(out, word)
+	}
+	return slices.Concat(out, []string{"--"}, i.rest)
 }
 
 // RootCommand returns the program itself as a command.
@@ -123,27 +137,26 @@ func (i *Invocation) readFlag(word string, next []string) (takesNext bool) {
 		case first.TakesValue() || len(letters) == 1:
 			f, value, valued = first, strings.TrimPrefix(letters[1:], "="), len(letters) > 1
 		default:
-			i.addFlag(first, "")
+			i.addFlag(first, "true")
 		}
 	}
 	switch {
 	case valued:
-		i.addFlag(f, "="+value)
+		i.addFlag(f, value)
 	case !f.TakesValue():
-		i.addFlag(f, "")
+		i.addFlag(f, "true")
 	case len(next) == 0:
 		i.pending = f
 	default:
-		i.addFlag(f, "="+next[0])
+		i.addFlag(f, next[0])
 		return true
 	}
 	return false
 }
 
 func (i *Invocation) addFlag(f cli.DocGenerationFlag, value string) {
-	name := f.Names()[0]
-	i.flags = append(i.flags, "--"+name+value)
-	i.Help = i.Help || name == helpWord
+	i.flags = append(i.flags, flagValue{f, value})
+	i.Help = i.Help || f.Names()[0] == helpWord
 }
 
 // FlagOf returns the flag of a command with a name; nil: there is none.
