@@ -389,7 +389,7 @@ func readers() map[string]string {
 		"internal/procfs":                 kernel + ", or what is read of them is bounded",
 		"internal/proc/stdio.go":          "/dev/null",
 		"internal/program/program.go":     "the beginning of a program that was judged before",
-		"internal/logs/ring.go":           "a memfd of our own",
+		"internal/logs/log.go":            "a memfd of our own",
 		"internal/logs/folder.go":         "the folder of a log and its files: not followed, compared with what is there",
 		"jvm/hotspot/attach.go":           kernel + "; .attach_pidN is created",
 		"jvm/hotspot/identify.go":         kernel + ", and bounded",

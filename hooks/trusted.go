@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/program"
@@ -56,12 +57,8 @@ func checkExecutable(path string) error {
 	if unix.Statfs(resolved, &st) == nil && st.Flags&unix.ST_NOEXEC != 0 {
 		return fmt.Errorf("%s is on a mount that forbids execution (noexec): mount it with exec, or copy the file elsewhere", path)
 	}
-	fault := program.ScriptFault(path)
-	switch {
-	case fault.Why == "":
-		return nil
-	case fault.Hint == "":
-		return fmt.Errorf("cannot execute %s: %s", path, fault.Why)
+	if fault := program.ScriptFault(path); fault.Why != "" {
+		return fmt.Errorf("cannot execute %s: %s", path, strings.TrimSuffix(fault.Why+": "+fault.Hint, ": "))
 	}
-	return fmt.Errorf("cannot execute %s: %s: %s", path, fault.Why, fault.Hint)
+	return nil
 }

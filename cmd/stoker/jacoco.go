@@ -78,7 +78,7 @@ func askJaCoCo(run func(context.Context, *cli.Context) error) cli.ActionFunc {
 				return &exit.Error{Err: err, Hint: hint}
 			}
 		}
-		if errors.Is(err, context.DeadlineExceeded) {
+		if errors.Is(err, jacoco.ErrTimeout) {
 			return &exit.Error{Err: err, Hint: "a longer --timeout may help"}
 		}
 		return err

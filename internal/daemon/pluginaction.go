@@ -95,7 +95,7 @@ func (d *daemon) actionSpec(of string, action plugin.ResolvedAction, args []stri
 // awaitAction runs a program until it exits. At its timeout the process group gets TERM, then KILL. Processes left in the group are
 // killed.
 func (d *daemon) awaitAction(ctx context.Context, spec proc.Spec, limit time.Duration) (done api.ActionResult, err error) {
-	log, err := logs.NewScratch(spec.ID)
+	log, err := logs.NewTemporary(spec.ID)
 	if err != nil {
 		return done, err
 	}

@@ -127,8 +127,8 @@ func (r *Drift) watchSet() watchSet {
 	return out
 }
 
-// startWatching starts the goroutines of a watch. The new rollout waits until the previous one has ended, since its check may take as
-// long as the deadline of a configuration service. r.mu is held.
+// startWatching starts the goroutines of a watch. The new rollout waits until the previous one has ended, since its check may take as long
+// as the deadline of a configuration service. r.mu is held.
 func (r *Drift) startWatching(parent context.Context, want watchSet) {
 	ctx, cancel := context.WithCancel(parent)
 	var all sync.WaitGroup

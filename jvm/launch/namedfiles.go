@@ -12,8 +12,8 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// optionFileSet holds the files that service options name (@file and the like): those named in the configuration, and those found when
-// the sources are read. renewed signals the watcher.
+// optionFileSet holds the files that service options name (@file and the like): those named in the configuration, and those found when the
+// sources are read. renewed signals the watcher.
 type optionFileSet struct {
 	renewed chan struct{} // holds one token when the set has changed
 

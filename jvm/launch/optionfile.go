@@ -12,9 +12,8 @@ import (
 // maxOptionFiles bounds the entries of an option folder.
 const maxOptionFiles = 10_000
 
-// optionFiles returns a reader of the files that options name (@file and the like). Files named in the user layer are read with the
-// rights of the service's user: their content shows up as options, and stoker may read more than that user. A nil user is stoker's
-// own.
+// optionFiles returns a reader of the files that options name (@file and the like). Files named in the user layer are read with the rights
+// of the service's user: their content shows up as options, and stoker may read more than that user. A nil user is stoker's own.
 func optionFiles(user *asuser.User) func(jvm.Layer, string) ([]byte, error) {
 	return func(layer jvm.Layer, path string) (data []byte, err error) {
 		if data, err = readOptionFile(user, layer, path); err != nil {

@@ -65,8 +65,8 @@ func ownFlags(flags hotspot.Flags) map[string]jvm.FlagInfo {
 	return out
 }
 
-// preflight checks the options of a plan with the JVM, as the service's user and in its environment, and records the result in the
-// plan. The error is a rejection. If the JVM cannot be run, that is a warning and the service still starts.
+// preflight checks the options of a plan with the JVM, as the service's user and in its environment, and records the result in the plan.
+// The error is a rejection. If the JVM cannot be run, that is a warning and the service still starts.
 func (l *Launcher) preflight(ctx context.Context, p *plan) error {
 	if !preflightEnabled(l.JVM) {
 		return nil
@@ -128,8 +128,8 @@ func rejectedOptions(made jvm.Result, r hotspot.StartupError) error {
 		"hint: `stoker jvm explain` shows where each option comes from", what, r.Message, known)}
 }
 
-// rejectedBy returns the options that a rejection refers to: the quoted option, else those whose flag or value it mentions, else those
-// of its topic.
+// rejectedBy returns the options that a rejection refers to: the quoted option, else those whose flag or value it mentions, else those of
+// its topic.
 func rejectedBy(options []jvm.Option, r hotspot.StartupError) []jvm.Option {
 	mentioned := strings.FieldsFunc(r.Message, func(c rune) bool { return strings.ContainsRune(" ()'\",;", c) })
 	for _, fits := range []func(jvm.Option) bool{
@@ -171,8 +171,8 @@ func optionValue(o jvm.Option) string {
 	return last[strings.LastIndexByte(last, '=')+1:]
 }
 
-// matchesTopic reports whether an option belongs to the topic of a message that names no option, such as "Initial heap size set to a
-// larger value than the maximum heap size".
+// matchesTopic reports whether an option belongs to the topic of a message that names no option, such as "Initial heap size set to a larger
+// value than the maximum heap size".
 func matchesTopic(message, option string) bool {
 	heap := []string{"-Xmx", "-Xms", "-Xmn", "-XX:MaxHeapSize", "-XX:InitialHeapSize", "-XX:MinHeapSize", "-XX:MaxRAM"}
 	for _, topic := range []struct {
@@ -321,8 +321,8 @@ func watchTomcatLogs(base string) func(context.Context, func(*supervisor.HealthI
 	}
 }
 
-// watchOutput reads the output of a running JVM for direct memory and code cache exhaustion, which degrade the service. Other kinds
-// usually end the JVM; a JVM that lives on may only print an exception of another one.
+// watchOutput reads the output of a running JVM for direct memory and code cache exhaustion, which degrade the service. Other kinds usually
+// end the JVM; a JVM that lives on may only print an exception of another one.
 func watchOutput() func(line []byte) *supervisor.HealthIssue {
 	r := new(hotspot.HealthReader)
 	return func(line []byte) *supervisor.HealthIssue {

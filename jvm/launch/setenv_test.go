@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -58,7 +59,7 @@ func TestSetenvErrorShowsItsOutput(t *testing.T) {
 		"": "cannot import /b/bin/setenv.sh: it ended the shell; it wrote nothing\nhint: ",
 		"one\n\x1b[2Jtwo\nthree\nsetenv.sh: 7: Syntax error\n": "it ended the shell; its output ends: ?[2Jtwo | three | setenv.sh: 7: Syntax error\nhint: ",
 	} {
-		err := setenvError(&tomcat.SetenvError{File: "/b/bin/setenv.sh", Why: "it ended the shell", Output: output})
+		err := setenvError(&tomcat.SetenvError{Err: errors.New("cannot import /b/bin/setenv.sh: it ended the shell"), Output: output})
 		if !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "cannot import /b/bin/setenv.sh") {
 			t.Errorf("%q: %q", output, err)
 		}

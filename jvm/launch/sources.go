@@ -118,8 +118,8 @@ type fetched struct {
 	err error
 }
 
-// input reads every source. A missing file or folder of the user layer is a note: a base image may name one for applications that do
-// not have it.
+// input reads every source. A missing file or folder of the user layer is a note: a base image may name one for applications that do not
+// have it.
 func (l *sources) input(ctx context.Context) (in jvm.Input, err error) {
 	if in, err = l.readConfigured(ctx); err != nil {
 		return in, err
@@ -312,8 +312,8 @@ func (l *sources) dir(n layer, d jvm.Dir) ([]string, error) {
 	return out, nil
 }
 
-// optionFileName reports whether a folder entry is read. Names that begin with a dot are skipped: editors and mounted ConfigMaps
-// create such files.
+// optionFileName reports whether a folder entry is read. Names that begin with a dot are skipped: editors and mounted ConfigMaps create
+// such files.
 func optionFileName(name string) bool {
 	return !strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".opts")
 }

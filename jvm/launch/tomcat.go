@@ -64,7 +64,7 @@ func (l *tomcatKind) plan(ctx context.Context, r *service.Start, without []strin
 	}
 	p.warnings, s.options = layers.notes, p.report.Result.Options
 	launch, err := s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(s.env.Vars, p.report.Result.Env),
-		Vars: s.vars, CatalinaOpts: p.report.Result.Argv(), OpensAsOptions: true})
+		Vars: s.vars, CatalinaOpts: p.report.Result.Argv()})
 	p.report.argv, p.environ, p.notes, s.umask = launch.Argv, launch.Env, append(p.notes, launch.Notes...), int(launch.Umask)
 	return p, err
 }
@@ -115,8 +115,8 @@ func (l *tomcatKind) find(ctx context.Context, r *service.Start) (*tomcatStart, 
 	}
 	s := &tomcatStart{install: imp.Install, vars: imp.Vars, dir: imp.Dir, notes: append([]string{imp.Install.String()}, imp.Notes...)}
 	s.env = &service.Environment{Vars: imp.Env, From: maps.Clone(r.From), Mask: r.Mask}
-	for _, c := range imp.Changes {
-		s.env.From[c.Name] = "bin/setenv.sh"
+	for _, name := range slices.Concat(imp.Set, imp.Unset) {
+		s.env.From[name] = "bin/setenv.sh"
 	}
 	return s, nil
 }
@@ -169,8 +169,8 @@ func (l *tomcatKind) variableOptions(r *service.Start, s *tomcatStart) ([]variab
 	return out, nil
 }
 
-// readServer reads server.xml with the command line, environment and user of this Tomcat. An error in the file is left to Tomcat to
-// report; until then readiness is unknown.
+// readServer reads server.xml with the command line, environment and user of this Tomcat. An error in the file is left to Tomcat to report;
+// until then readiness is unknown.
 func (l *tomcatKind) readServer(s *tomcatStart, argv []string, env map[string]string) {
 	read := func(path string) ([]byte, error) { return readOptionFile(l.User, jvm.User, path) }
 	s.server, s.serverErr = s.install.ServerXML(tomcat.Inputs{Argv: argv, Env: env, Read: read})
