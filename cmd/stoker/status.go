@@ -12,6 +12,7 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/display"
 	"github.com/stoker-init/stoker/internal/layout"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/supervisor"
 	"github.com/urfave/cli/v2"
@@ -162,10 +163,14 @@ func details(s supervisor.Snapshot, now time.Time) (out []string) {
 	for _, note := range s.Notes {
 		add("%s", note)
 	}
-	o := s.Output
-	if o == nil {
-		return out
+	if s.Output != nil {
+		outputDetails(s.Output, add)
 	}
+	return out
+}
+
+// outputDetails adds what is wrong with the output of a service.
+func outputDetails(o *logs.Stats, add func(format string, args ...any)) {
 	if o.DroppedBytes+o.LostBytes > 0 {
 		add("output: %d lines (%d bytes) dropped because they were not read fast enough, "+
 			"%d (%d bytes) discarded because no supervisor worked or they could not be kept",
@@ -177,5 +182,4 @@ func details(s supervisor.Snapshot, now time.Time) (out []string) {
 	if f := o.File; f != nil && (f.Error != "" || f.DroppedBytes > 0) {
 		add("output: %d lines (%d bytes) were not written to %s%s", f.DroppedLines, f.DroppedBytes, f.Path, optional(": ", f.Error, ""))
 	}
-	return out
 }
