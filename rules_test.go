@@ -390,7 +390,7 @@ func readers() map[string]string {
 		"internal/procfs":                 kernel + ", or what is read of them is bounded",
 		"internal/proc/stdio.go":          "/dev/null",
 		"internal/program/program.go":     "the beginning of a program that was judged before",
-		"internal/logs/ring.go":           "a memfd of our own",
+		"internal/logs/log.go":            "a memfd of our own",
 		"internal/logs/folder.go":         "the folder of a log and its files: not followed, compared with what is there",
 		"jvm/hotspot/attach.go":           kernel + "; .attach_pidN is created",
 		"jvm/hotspot/identify.go":         kernel + ", and bounded",
@@ -612,7 +612,6 @@ func longPackages() map[string]string {
 	return map[string]string{
 		"jvm":           "pure sizing, merge and checks of options; a third is tables of what each version knows",
 		"internal/logs": "the ring, the sinks and the files share one lock and one kept position",
-		"jvm/launch":    "option sources, preflight and drift of both kinds of JVM",
 		"supervisor":    "one state machine: its table refers to every transition",
 	}
 }
