@@ -1,7 +1,7 @@
-# What can be done here; `make help` lists it. The work itself is in scripts/.
+# The targets; `make help` lists them. The work is done in scripts/.
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# Leaves the parts of the command line library out that nobody calls.
+# Leaves out unused parts of the command line library.
 TAGS := urfave_cli_no_docs,urfave_cli_no_suggest
 
 .PHONY: help demo build test test-container lint fmt bench image jacoco-agent man clean
@@ -10,10 +10,10 @@ TAGS := urfave_cli_no_docs,urfave_cli_no_suggest
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## see a real Tomcat live, die and leave under stoker
+demo: build ## run a real Tomcat under stoker: start, crash, kill -9, stop
 	@scripts/demo.sh
 
-build: ## make bin/stoker, one static binary
+build: ## build bin/stoker, one static binary
 	@scripts/build.sh "$(VERSION)" "$(TAGS)"
 
 test: ## run the tests of all packages with the race detector

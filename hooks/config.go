@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -143,23 +144,23 @@ type Policy struct {
 // maxRetries bounds Policy.Retries.
 const maxRetries = 100
 
+var retryPolicy = lazyregexp.New(`^retry +([0-9]+) *(?:, *(fail|ignore))?$`)
+
 // ParsePolicy parses "ignore", "fail", "retry N" or "retry N, fail". Empty is ignore.
 func ParsePolicy(text string) (Policy, error) {
-	first, second, two := strings.Cut(text, ",")
-	first, second = strings.TrimSpace(first), strings.TrimSpace(second)
-	switch {
-	case !two && (first == "ignore" || text == ""):
+	switch text = strings.TrimSpace(text); text {
+	case "", "ignore":
 		return Policy{}, nil
-	case !two && first == "fail":
+	case "fail":
 		return Policy{Fail: true}, nil
 	}
-	number, isRetry := strings.CutPrefix(first, "retry ")
-	n, err := strconv.Atoi(strings.TrimSpace(number))
-	switch {
-	case !isRetry || err != nil, two && second != "fail" && second != "ignore":
+	m := retryPolicy().FindStringSubmatch(text)
+	if m == nil {
 		return Policy{}, fmt.Errorf("%q is not ignore, fail, retry N, or retry N, fail", text)
-	case n < 1 || n > maxRetries:
-		return Policy{}, fmt.Errorf("%d is not a number of tries from 1 to %d", n, maxRetries)
 	}
-	return Policy{Retries: n, Fail: second == "fail"}, nil
+	n, err := strconv.Atoi(m[1])
+	if err != nil || n < 1 || n > maxRetries {
+		return Policy{}, fmt.Errorf("%s is not a number of tries from 1 to %d", m[1], maxRetries)
+	}
+	return Policy{Retries: n, Fail: m[2] == "fail"}, nil
 }

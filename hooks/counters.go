@@ -3,7 +3,6 @@ package hooks
 import (
 	"cmp"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/lifecycle"
@@ -28,17 +27,10 @@ type Counter struct {
 
 type counterKey struct{ hook, result string }
 
-type counters struct {
-	mu sync.Mutex // guards by
-	by map[counterKey]*Counter
-}
-
-func newCounters() *counters { return &counters{by: map[counterKey]*Counter{}} }
-
-// add counts a try.
-func (c *counters) add(b *ResolvedHook, out Outcome, took time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// count counts a try.
+func (r *Runner) count(h *ResolvedHook, out Outcome, took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	result := ResultOK
 	switch {
 	case out.TimedOut:
@@ -46,11 +38,11 @@ func (c *counters) add(b *ResolvedHook, out Outcome, took time.Duration) {
 	case !out.OK:
 		result = ResultFailed
 	}
-	key := counterKey{b.FullName(), result}
-	n := c.by[key]
+	key := counterKey{h.FullName(), result}
+	n := r.counters[key]
 	if n == nil {
-		n = &Counter{Event: b.Event, Plugin: b.Plugin, Hook: b.Name, Result: result}
-		c.by[key] = n
+		n = &Counter{Event: h.Event, Plugin: h.Plugin, Hook: h.Name, Result: result}
+		r.counters[key] = n
 	}
 	n.Runs++
 	n.Took += took
@@ -58,10 +50,10 @@ func (c *counters) add(b *ResolvedHook, out Outcome, took time.Duration) {
 
 // Counters returns the counters, sorted.
 func (r *Runner) Counters() []Counter {
-	r.counters.mu.Lock()
-	defer r.counters.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var out []Counter
-	for _, n := range r.counters.by {
+	for _, n := range r.counters {
 		out = append(out, *n)
 	}
 	slices.SortFunc(out, func(a, b Counter) int {

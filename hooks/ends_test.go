@@ -77,8 +77,9 @@ func TestExpectedVariable(t *testing.T) {
 	yes, no := true, false
 	for want, expected := range map[string]*bool{"true": &yes, "false": &no, "": nil} {
 		b := bound(lifecycle.Exited, "e", "1s")
-		env, _ := (&environment{own: map[string]string{"STOKER_EXPECTED": "of another stoker"}}).environ(&b,
+		x := executionOf(Options{Env: map[string]string{"STOKER_EXPECTED": "of another stoker"}}, Output{}, &b,
 			lifecycle.Occurrence{Event: lifecycle.Exited, Expected: expected})
+		env, _ := x.environ(nil)
 		if env["STOKER_EXPECTED"] != want {
 			t.Errorf("STOKER_EXPECTED is %q, want %q", env["STOKER_EXPECTED"], want)
 		}

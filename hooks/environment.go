@@ -6,10 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/stoker-init/stoker/internal/asuser"
-	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/reference"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -41,91 +39,75 @@ func VariableName(name string) string {
 	}, strings.ToUpper(name))
 }
 
-// environment is what the environment of a hook is made of.
-type environment struct {
-	own         map[string]string // stoker's environment
-	labels      map[string]string
-	contributed map[string]string // by earlier hooks
-	socket      string            // of the API; empty: unknown
-	user        *asuser.User      // nil: stoker's own
-	out         string            // path of STOKER_OUT; empty: there is none
-	deadline    time.Time
-}
-
-// environ makes the environment of a hook; values that are unknown are absent. A program does not
-// get variables with options of the JVM, unless its own env names them.
-func (s *environment) environ(b *ResolvedHook, o lifecycle.Occurrence) (map[string]string, error) {
+// environ makes the environment of the hook as user, nil: stoker's own; values that are unknown are
+// absent. A program does not get variables with options of the JVM, unless its own env names them.
+func (x *execution) environ(user *asuser.User) (map[string]string, error) {
+	opts, h := &x.q.r.opts, x.hook
 	env := map[string]string{}
-	maps.Copy(env, s.own)
+	maps.Copy(env, opts.Env)
 	maps.DeleteFunc(env, func(name, _ string) bool { return Variable(name) })
-	s.user.AdaptEnv(env)
-	maps.Copy(env, s.contributed)
-	for _, name := range slices.Sorted(maps.Keys(s.labels)) {
-		env[labelPrefix+VariableName(name)] = s.labels[name]
+	user.AdaptEnv(env)
+	maps.Copy(env, x.q.r.Output(x.run.Service, user.ID()).Env)
+	if opts.Labels != nil {
+		setNamed(env, labelPrefix, opts.Labels())
 	}
-	for _, name := range slices.Sorted(maps.Keys(b.Params)) {
-		env[paramPrefix+VariableName(name)] = b.Params[name]
-	}
-	s.setOccurrence(env, b, o)
-	own, err := ownEnv(b, env)
-	if b.URL == "" {
+	setNamed(env, paramPrefix, h.Params)
+	x.setOccurrence(env)
+	own, err := ownEnv(h, env)
+	if h.URL == "" {
 		env = jvm.WithoutOptions(env)
 	}
 	maps.Copy(env, own)
 	return env, err
 }
 
+// setNamed sets the variables of labels or parameters.
+func setNamed(env map[string]string, prefix string, values map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(values)) { // two may have the same variable
+		env[prefix+VariableName(name)] = values[name]
+	}
+}
+
 // ownEnv is the env of a hook with its references resolved. Those of a plugin's hook are resolved
 // by the plugin.
-func ownEnv(b *ResolvedHook, env map[string]string) (map[string]string, error) {
-	if b.Plugin != "" {
-		return b.Env, nil
+func ownEnv(h *ResolvedHook, env map[string]string) (map[string]string, error) {
+	if h.Plugin != "" {
+		return h.Env, nil
 	}
-	own, errs := reference.Env(b.Env, func(_, name string) (string, bool) { value, set := env[name]; return value, set })
+	own, errs := reference.Env(h.Env, func(_, name string) (string, bool) { value, set := env[name]; return value, set })
 	for _, key := range slices.Sorted(maps.Keys(errs)) {
-		return own, fmt.Errorf("env.%s of the hook (%s): %w", key, b.Source, errs[key])
+		return own, fmt.Errorf("env.%s of the hook (%s): %w", key, h.Source, errs[key])
 	}
 	return own, nil
 }
 
 // setOccurrence sets the variables that describe the occurrence.
-func (s *environment) setOccurrence(env map[string]string, b *ResolvedHook, o lifecycle.Occurrence) {
-	set := func(name, value string) {
+func (x *execution) setOccurrence(env map[string]string) {
+	o, h := &x.run.Occurrence, x.hook
+	number := func(n int) string { return strings.TrimPrefix(strconv.Itoa(n), "0") } // 0 is absent
+	set := map[string]string{"STOKER_EVENT": string(o.Event), "STOKER_HOOK": h.Title(), "STOKER_SERVICE": o.Service,
+		"STOKER_PID": number(o.Pid), "STOKER_ATTEMPT": number(o.Attempt), "STOKER_PORT": number(o.Port), "STOKER_SIGNAL": o.Signal,
+		"STOKER_REASON": o.Reason, "STOKER_PLUGIN_DIR": h.PluginDir, "STOKER_STATE_DIR": h.StateDir, "STOKER_OUT": x.Out,
+		"STOKER_DEADLINE": strconv.FormatInt(x.term.UnixMilli(), 10)}
+	if socket := x.q.r.opts.Socket; socket != nil {
+		set["STOKER_SOCKET"] = socket()
+	}
+	if o.ExitCode != nil {
+		set["STOKER_EXIT_CODE"] = strconv.Itoa(*o.ExitCode)
+	}
+	switch {
+	case o.OOM:
+		set["STOKER_OOM"] = "1"
+	case o.ExitCode != nil || o.Signal != "":
+		set["STOKER_OOM"] = "0"
+	}
+	if o.Expected != nil {
+		set["STOKER_EXPECTED"] = strconv.FormatBool(*o.Expected)
+	}
+	for name, value := range set {
 		if value != "" {
 			env[name] = strings.ReplaceAll(value, "\x00", "?")
 		}
-	}
-	number := func(name string, n int) {
-		if n != 0 {
-			env[name] = strconv.Itoa(n)
-		}
-	}
-	set("STOKER_EVENT", string(o.Event))
-	set("STOKER_HOOK", b.Title())
-	set("STOKER_SERVICE", o.Service)
-	number("STOKER_PID", o.Pid)
-	number("STOKER_ATTEMPT", o.Attempt)
-	number("STOKER_PORT", o.Port)
-	if o.ExitCode != nil {
-		env["STOKER_EXIT_CODE"] = strconv.Itoa(*o.ExitCode)
-	}
-	set("STOKER_SIGNAL", o.Signal)
-	switch {
-	case o.OOM:
-		env["STOKER_OOM"] = "1"
-	case o.ExitCode != nil || o.Signal != "":
-		env["STOKER_OOM"] = "0"
-	}
-	if o.Expected != nil {
-		env["STOKER_EXPECTED"] = strconv.FormatBool(*o.Expected)
-	}
-	set("STOKER_REASON", o.Reason)
-	set("STOKER_PLUGIN_DIR", b.PluginDir)
-	set("STOKER_STATE_DIR", b.StateDir)
-	set("STOKER_OUT", s.out)
-	set("STOKER_SOCKET", s.socket)
-	if !s.deadline.IsZero() {
-		env["STOKER_DEADLINE"] = strconv.FormatInt(s.deadline.UnixMilli(), 10)
 	}
 }
 

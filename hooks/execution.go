@@ -1,21 +1,17 @@
 package hooks
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/asuser"
-	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/internal/redact"
-	"golang.org/x/sys/unix"
 )
 
 // Times around the end of a process that must end.
@@ -28,70 +24,184 @@ const (
 // maxTail is what an Outcome has of the output or the response, in bytes.
 const maxTail = 4 << 10
 
-// execution executes one try of a hook.
+// execution executes a hook of a run with all its tries.
 type execution struct {
-	r          *Runner
-	hook       *ResolvedHook
-	occurrence lifecycle.Occurrence
-	ctx        context.Context
-	attempt    *attempt
-	onBegin    func() // saves the attempt before it begins; nil: it is saved
+	q     *queue
+	run   *run
+	hook  *ResolvedHook
+	order int // among the hooks of its event
 
+	attempt              // the present try
+	recovered  Process   // of the present try, which an earlier supervisor has begun; nil: there is none
+	earlier    attempt   // the one before; its resources are needed until the present one is saved
+	deadline   time.Time // of all tries; zero: none
 	term, kill time.Time // when the process gets these signals
 }
 
+// execute tries the hook until a try succeeds, the last one has failed, or the run is cancelled. It is
+// not run after failed, or if an earlier supervisor has run it.
+func (x *execution) execute(failed *ResolvedHook) (out Outcome) {
+	if ended := x.resume(); ended != nil {
+		return *ended
+	}
+	if failed != nil {
+		out = Outcome{Hook: x.hook.Name, Plugin: x.hook.Plugin, Why: fmt.Sprintf(whyAfterOther, failed.FullName())}
+		x.recordEnd(out)
+		return out
+	}
+	x.deadline = x.run.Until
+	if budget := x.run.Budget; budget > 0 {
+		share := x.First.Add(time.Duration(x.hook.Share * float64(budget)))
+		if x.deadline.IsZero() || share.Before(x.deadline) {
+			x.deadline = share
+		}
+	}
+	for {
+		out = x.try()
+		out.Hook, out.Plugin, out.Took = x.hook.Name, x.hook.Plugin, time.Since(x.First)
+		if out.Tries == x.Try { // else it could not begin
+			x.q.r.count(x.hook, out, time.Since(x.Begun))
+		}
+		if out.OK || x.Try > x.hook.policy().Retries || x.run.ctx.Err() != nil || !x.pause() {
+			x.recordEnd(out)
+			return out
+		}
+		x.Try++
+	}
+}
+
+// resume continues with the try that an earlier supervisor has begun; ended is the outcome if it has
+// ended the hook.
+func (x *execution) resume() (ended *Outcome) {
+	x.attempt = attempt{Hook: x.hook.Title(), Try: 1, First: time.Now()}
+	x.q.mu.Lock()
+	defer x.q.mu.Unlock()
+	for _, out := range x.run.Ended {
+		if out.Hook == x.hook.Name && out.Plugin == x.hook.Plugin {
+			return &out
+		}
+	}
+	for _, a := range x.run.Running {
+		if a.Hook == x.Hook {
+			x.attempt = a
+			x.recovered, x.process = a.process, nil
+		}
+	}
+	return nil
+}
+
+// recordEnd saves how the hook ended and what it output, and then releases what it used.
+func (x *execution) recordEnd(out Outcome) {
+	q, e := x.q, x.run
+	if !q.manual {
+		q.r.logOutcome(x.hook, e.Service, out)
+	}
+	q.update(e, func() {
+		title, short := x.hook.Title(), out.short()
+		e.removeRunning(title)
+		e.Ended = append(e.Ended, short)
+		q.saved.noteOutcome(&e.Occurrence, title, time.Now(), short)
+		if out.OK && e.Event.Contributes() && len(x.raw) > 0 {
+			// An earlier supervisor may have saved the output and not the end.
+			q.dropOutputs(func(o savedOutput) bool { return o.Event == e.Event && o.Hook == title })
+			o := savedOutput{Seq: q.nextSeq(), Event: e.Event, Hook: title, Order: x.order, User: x.User, Raw: x.raw, output: out.Given}
+			q.put(itemName(outputPrefix, q.name, o.Seq), &o)
+			q.outputs = append(q.outputs, o)
+		}
+		q.unsaved = true
+	})
+	x.cleanUp()
+}
+
+// pause waits before another try; false: there is none.
+func (x *execution) pause() bool {
+	if !x.deadline.IsZero() && time.Until(x.deadline) <= x.hook.RetryEvery {
+		return false
+	}
+	select {
+	case <-time.After(x.hook.RetryEvery):
+		return true
+	case <-x.run.ctx.Done():
+		return false
+	}
+}
+
+// try runs one try, or continues with that of an earlier supervisor.
+func (x *execution) try() (out Outcome) {
+	running := x.recovered
+	if x.recovered = nil; running == nil {
+		if cause := context.Cause(x.run.ctx); cause != nil {
+			return Outcome{Why: cause.Error(), Tries: x.Try - 1}
+		}
+		if !x.deadline.IsZero() && time.Until(x.deadline) <= 0 {
+			return Outcome{Why: whyNoTime, Tries: x.Try - 1}
+		}
+		x.earlier = x.attempt
+		defer x.earlier.cleanUp() // where nothing has begun
+		x.attempt = attempt{Hook: x.Hook, Try: x.Try, First: x.First, Begun: time.Now()}
+	}
+	x.setDeadlines()
+	switch {
+	case x.hook.URL != "":
+		out = x.request()
+	case running != nil:
+		out = x.wait(running)
+	default:
+		out = x.runProgram()
+	}
+	out.Why = redact.Text(out.Why) // it has a line of the output
+	out.Tries = x.Try
+	return out
+}
+
+// begin saves the try before it begins.
+func (x *execution) begin() {
+	x.q.update(x.run, func() {
+		x.run.removeRunning(x.Hook)
+		x.run.Running = append(x.run.Running, x.attempt)
+	})
+	x.earlier.cleanUp()
+}
+
 // setDeadlines sets the times of TERM and KILL.
-func (x *execution) setDeadlines(limit time.Time) {
+func (x *execution) setDeadlines() {
 	grace := killAfter
-	if x.occurrence.Budget > 0 {
+	if x.run.Budget > 0 {
 		grace = shortGrace
 	}
-	x.term = x.attempt.Begun.Add(x.hook.Timeout)
+	x.term = x.Begun.Add(x.hook.Timeout)
 	x.kill = x.term.Add(grace)
-	if limit.IsZero() || !limit.Before(x.kill) {
+	if x.deadline.IsZero() || !x.deadline.Before(x.kill) {
 		return
 	}
 	// The last fifth of a shorter time is between TERM and KILL.
-	room := limit.Sub(x.attempt.Begun)
-	x.kill = limit
-	if last := limit.Add(-min(grace, room/5)); last.Before(x.term) {
+	x.kill = x.deadline
+	if last := x.kill.Add(-min(grace, x.kill.Sub(x.Begun)/5)); last.Before(x.term) {
 		x.term = last
 	}
 }
 
-// run makes the request, or starts the program, or continues with a running one.
-func (x *execution) run(running Process) (out Outcome) {
-	defer func() { out.Why = redact.Text(out.Why) }() // it has a line of the output
-	if x.hook.URL != "" {
-		return x.request()
+// runProgram starts the program and waits for its end.
+func (x *execution) runProgram() Outcome {
+	p, err := x.start()
+	if err == nil {
+		return x.wait(p)
 	}
-	if running == nil {
-		var err error
-		if running, err = x.start(); err != nil {
-			if x.ctx.Err() != nil && errors.Is(err, context.Canceled) {
-				err = context.Cause(x.ctx)
-			}
-			return Outcome{Why: strings.ReplaceAll(err.Error(), "\nhint: ", ": "), Code: startCode(err)}
-		}
+	if x.run.ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = context.Cause(x.run.ctx)
 	}
-	out = x.wait(running)
-	x.readOutput(&out)
-	return out
-}
-
-// startCode is the exit code with which shells report that a program did not start.
-func startCode(err error) int {
-	var s *program.StartError
-	if errors.As(err, &s) {
-		return s.Code()
+	code := 126 // with which shells report that a program did not start
+	if s := (*program.StartError)(nil); errors.As(err, &s) {
+		code = s.Code()
 	}
-	return 126
+	return Outcome{Why: strings.ReplaceAll(err.Error(), "\nhint: ", ": "), Code: code}
 }
 
 // start starts the program.
 func (x *execution) start() (Process, error) {
-	h := x.hook
-	spec := proc.Spec{ID: x.attempt.ID, Argv: h.Command, Dir: h.PluginDir, WhileStopping: x.occurrence.Event.Ending()}
+	h, r := x.hook, x.q.r
+	x.ID = x.q.newID()
+	spec := proc.Spec{ID: x.ID, Argv: h.Command, Dir: h.PluginDir, WhileStopping: x.run.Event.Ending()}
 	if h.Path != "" {
 		if err := checkExecutable(h.Path); err != nil {
 			return nil, err
@@ -105,170 +215,23 @@ func (x *execution) start() (Process, error) {
 		}
 		spec.User = user
 		if user.ID() != os.Geteuid() {
-			x.attempt.User = &user.UID
+			x.User = &user.UID
 		}
 	}
-	if self := x.r.opts.Self; self != "" && len(spec.Argv) > 0 && (spec.Argv[0] == "stoker" || spec.Argv[0] == self) {
+	if self := r.opts.Self; self != "" && len(spec.Argv) > 0 && (spec.Argv[0] == "stoker" || spec.Argv[0] == self) {
 		spec.Argv = append([]string{self}, spec.Argv[1:]...)
 	} else {
 		spec.Open = OpenTrusted(spec.User)
 	}
-	if n, _, ok := x.r.oomKills(); ok {
-		x.attempt.OOMKills = &n
+	if n, _, ok := r.opts.OOMKills(); ok {
+		x.OOMKills = &n
 	}
-	x.attempt.Out = x.r.newOutFile(spec.User)
-	x.attempt.removeLater(x.attempt.Out)
-	if x.onBegin != nil {
-		x.onBegin()
-	}
-	env, err := x.environment(spec.User, x.attempt.Out).environ(h, x.occurrence)
+	x.Out = r.newOutFile(spec.User)
+	x.begin()
+	env, err := x.environ(spec.User)
 	if err != nil {
 		return nil, err
 	}
 	spec.Env = pairs(env)
-	return x.r.host.Start(x.ctx, spec, "hook "+h.FullName())
-}
-
-// environment is what the environment of the hook is made of.
-func (x *execution) environment(user *asuser.User, out string) *environment {
-	e := &environment{own: x.r.opts.Env, user: user, out: out, deadline: x.term}
-	e.contributed = x.r.Output(x.occurrence.Service, user.ID()).Env
-	if x.r.opts.Labels != nil {
-		e.labels = x.r.opts.Labels()
-	}
-	if x.r.opts.Socket != nil {
-		e.socket = x.r.opts.Socket()
-	}
-	return e
-}
-
-// wait waits for the end of the process, or enforces it. The hook ends with its first process; what
-// that has left behind is killed.
-func (x *execution) wait(p Process) (out Outcome) {
-	if !x.waitOrKill(p, &out) {
-		out.Why += fmt.Sprintf(", and does not die of KILL within %v", dieTime)
-		release(p)
-		return out
-	}
-	exit, _ := p.Exit()
-	p.SignalGroup(syscall.SIGKILL)
-	out.Code = exit.Status()
-	var stderr string
-	out.Output, stderr = p.Tail(maxTail)
-	switch {
-	case out.Why != "":
-	case exit.Signal != 0:
-		out.Why = "killed by " + unix.SignalName(exit.Signal)
-		if kills := x.newOOMKills(exit); kills != "" {
-			out.Why = "killed by the kernel's OOM killer: the memory limit was reached (" + kills + ")"
-		}
-	case exit.Code != 0:
-		out.Why = fmt.Sprintf("exit code %d", exit.Code)
-		if kills := x.newOOMKills(exit); kills != "" {
-			out.Why += ": what it waited for was killed by the kernel's OOM killer (" + kills + ")"
-		}
-	default:
-		out.OK = true
-	}
-	if last := cmp.Or(lastLine(stderr), lastLine(out.Output)); !out.OK && last != "" {
-		out.Why += ": " + last
-	}
-	x.attempt.cleanups = append(x.attempt.cleanups, p.Done)
-	return out
-}
-
-// oomKills reads the counter of OOM kills.
-func (r *Runner) oomKills() (count uint64, source string, ok bool) {
-	if r.opts.OOMKills == nil {
-		return 0, "", false
-	}
-	return r.opts.OOMKills()
-}
-
-// newOOMKills describes how the counter of OOM kills has risen since the start of a hook that KILL
-// ended, itself or what its shell waited for. Empty: it has not, or that is unknown.
-func (x *execution) newOOMKills(exit proc.Exit) string {
-	now, source, ok := x.r.oomKills()
-	before := x.attempt.OOMKills
-	if !ok || before == nil || now <= *before || exit.Status() != 128+int(syscall.SIGKILL) {
-		return ""
-	}
-	return fmt.Sprintf("%s: oom_kill %d -> %d", source, *before, now)
-}
-
-// waitOrKill waits until the process has ended, and enforces that when its time is up or the run is
-// cancelled: out.Why is why. false: it does not die.
-func (x *execution) waitOrKill(p Process, out *Outcome) bool {
-	cancelled := x.ctx.Done()
-	switch waitFor(p, x.term, cancelled) {
-	case hasEnded:
-		return true
-	case isLate:
-		out.TimedOut = true
-		out.Why = fmt.Sprintf("did not end within %v", x.term.Sub(x.attempt.Begun).Round(time.Millisecond))
-	case isCancelled:
-		out.Why = context.Cause(x.ctx).Error()
-	}
-	p.SignalGroup(syscall.SIGTERM)
-	result := isCancelled
-	if out.TimedOut {
-		result = waitFor(p, x.kill, cancelled)
-	}
-	if result == isCancelled {
-		kill := time.Now().Add(shortGrace)
-		if x.kill.Before(kill) {
-			kill = x.kill
-		}
-		result = waitFor(p, kill, nil)
-	}
-	if result == hasEnded {
-		return true
-	}
-	out.Why += ", ignored TERM and was killed"
-	p.SignalGroup(syscall.SIGKILL)
-	return waitFor(p, time.Now().Add(dieTime), nil) == hasEnded
-}
-
-// waitResult is the result of waitFor.
-type waitResult int
-
-const (
-	hasEnded waitResult = iota
-	isLate
-	isCancelled
-)
-
-// waitFor waits for the end of a process until a time, or until it is cancelled.
-func waitFor(p Process, until time.Time, cancelled <-chan struct{}) waitResult {
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	select {
-	case <-p.Exited(): // before what else is the case too
-		return hasEnded
-	default:
-	}
-	select {
-	case <-p.Exited():
-		return hasEnded
-	case <-timer.C:
-		return isLate
-	case <-cancelled:
-		return isCancelled
-	}
-}
-
-// readOutput reads what a successful hook has written to STOKER_OUT.
-func (x *execution) readOutput(out *Outcome) {
-	if x.attempt.Out == "" || !out.OK {
-		return
-	}
-	raw, err := readOut(x.attempt.Out)
-	if err == nil {
-		out.Given, err = ParseOut(raw, x.occurrence.Event, x.hook.Title(), x.hook.AllowEnv)
-	}
-	if err != nil {
-		out.OK, out.Why = false, "STOKER_OUT: "+err.Error()
-		return
-	}
-	x.attempt.raw = raw
+	return r.host.Start(x.run.ctx, spec, "hook "+h.FullName())
 }

@@ -91,11 +91,21 @@ func TestOutput(t *testing.T) {
 	})
 }
 
-func environOf(t *testing.T, s *environment, b *ResolvedHook, o lifecycle.Occurrence) []string {
+// executionOf is one of a hook that an earlier one has given output to.
+func executionOf(opts Options, given Output, h *ResolvedHook, o lifecycle.Occurrence) *execution {
+	r := &Runner{opts: opts, host: &fakeHost{}, log: hclog.NewNullLogger(), queues: map[string]*queue{}}
+	r.queue(containerQueue, true).outputs = []savedOutput{{output: given}}
+	return &execution{q: &queue{r: r, manual: true}, run: newRun(&run{Occurrence: o}), hook: h, attempt: attempt{Hook: h.Title()}}
+}
+
+func environOf(t *testing.T, x *execution) []string {
 	t.Helper()
-	env, err := s.environ(b, o)
+	env, err := x.environ(nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if x.term.IsZero() {
+		delete(env, "STOKER_DEADLINE")
 	}
 	return pairs(env)
 }
@@ -103,15 +113,14 @@ func environOf(t *testing.T, s *environment, b *ResolvedHook, o lifecycle.Occurr
 // A program beside a JVM does not get that JVM's options, wherever they come from. Its
 // own env may name them; a request starts nothing.
 func TestOptionsOfTheJVMAreNotAHooks(t *testing.T) {
-	own, given := map[string]string{"PATH": "/bin"}, map[string]string{"JAVA_OPTS": "-Dgiven=1"}
+	own, given := map[string]string{"PATH": "/bin"}, Output{Env: map[string]string{"JAVA_OPTS": "-Dgiven=1"}}
 	for _, name := range jvm.OptionVariables() {
 		own[name] = "-Down=1"
 	}
-	s := &environment{own: own, contributed: given}
 	env := func(hook Hook) []string {
 		b := bound(lifecycle.Init, "h", "x")
 		b.Hook = hook
-		return environOf(t, s, &b, lifecycle.Occurrence{Event: lifecycle.Init})
+		return environOf(t, executionOf(Options{Env: own}, given, &b, lifecycle.Occurrence{Event: lifecycle.Init}))
 	}
 	about := []string{"PATH=/bin", "STOKER_EVENT=init", "STOKER_HOOK=h"}
 	same(t, "command", env(Hook{Name: "h"}), about)
@@ -125,23 +134,23 @@ func TestOptionsOfTheJVMAreNotAHooks(t *testing.T) {
 	}
 	b := bound(lifecycle.Init, "h", "x")
 	b.Env, b.Source = map[string]string{"A": "${NONE}"}, "stoker.yaml:7"
-	if _, err := s.environ(&b, lifecycle.Occurrence{Event: lifecycle.Init}); err == nil || !strings.Contains(err.Error(),
+	x := executionOf(Options{Env: own}, given, &b, lifecycle.Occurrence{Event: lifecycle.Init})
+	if _, err := x.environ(nil); err == nil || !strings.Contains(err.Error(),
 		"env.A of the hook (stoker.yaml:7): NONE is not set") {
 		t.Errorf("unset: %v", err)
 	}
 	b.Plugin = "p" // its references were filled in before
-	if got := environOf(t, s, &b, lifecycle.Occurrence{Event: lifecycle.Init}); !slices.Contains(got, "A=${NONE}") {
+	if got := environOf(t, x); !slices.Contains(got, "A=${NONE}") {
 		t.Errorf("a plugin's hook has %v", got)
 	}
 }
 
 // One that is ended before its program is started says why, and not that a context is.
 func TestCancelledBeforeStart(t *testing.T) {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(cancelError{"the process is gone"})
 	b := bound(lifecycle.Ready, "h", "x")
-	a := &execution{r: &Runner{host: &fakeHost{}, log: hclog.NewNullLogger()}, hook: &b, ctx: ctx, attempt: &attempt{ID: "h.1"}}
-	if out := a.run(nil); out.OK || out.Why != (cancelError{"the process is gone"}).Error() {
+	x := executionOf(Options{OOMKills: func() (uint64, string, bool) { return 0, "", false }}, Output{}, &b, of(lifecycle.Ready, 1))
+	x.run.cancel(cancelError{"the process is gone"})
+	if out := x.runProgram(); out.OK || out.Why != (cancelError{"the process is gone"}).Error() {
 		t.Errorf("%+v", out)
 	}
 }
@@ -151,20 +160,23 @@ func TestEnvironment(t *testing.T) {
 	b := bound(lifecycle.Exited, "h", "x", plugin("jacoco"))
 	b.Params, b.PluginDir, b.StateDir, b.Env = map[string]string{"agent-port": "6300"}, "/plugins/jacoco", "/state",
 		map[string]string{"A": "hook", "STOKER_PORT": "1"}
-	s := &environment{own: map[string]string{"A": "own", "B": "own", "STOKER_EVENT": "of another stoker", "STOKER_LABEL_OLD": "x",
+	opts := Options{Env: map[string]string{"A": "own", "B": "own", "STOKER_EVENT": "of another stoker", "STOKER_LABEL_OLD": "x",
 		"STOKER_PID": "7", "STOKER_CONFIG": "/x"},
-		labels: map[string]string{"app.id": "1"}, contributed: map[string]string{"B": "given"}, socket: "/s", out: "/o",
-		deadline: time.UnixMilli(1234)}
-	got := environOf(t, s, &b, lifecycle.Occurrence{Event: lifecycle.Exited, Service: "app", Attempt: 2, ExitCode: &three, Reason: "a\x00b"})
+		Labels: func() map[string]string { return map[string]string{"app.id": "1"} }, Socket: func() string { return "/s" }}
+	x := executionOf(opts, Output{Env: map[string]string{"B": "given"}}, &b,
+		lifecycle.Occurrence{Event: lifecycle.Exited, Service: "app", Attempt: 2, ExitCode: &three, Reason: "a\x00b"})
+	x.Out, x.term = "/o", time.UnixMilli(1234)
+	got := environOf(t, x)
 	same(t, "all", got, []string{"A=hook", "B=given", "STOKER_ATTEMPT=2", "STOKER_CONFIG=/x", "STOKER_DEADLINE=1234", "STOKER_EVENT=exited",
 		"STOKER_EXIT_CODE=3",
 		"STOKER_HOOK=jacoco/h", "STOKER_LABEL_APP_ID=1", "STOKER_OOM=0", "STOKER_OUT=/o", "STOKER_PARAM_AGENT_PORT=6300",
 		"STOKER_PLUGIN_DIR=/plugins/jacoco", "STOKER_PORT=1",
 		"STOKER_REASON=a?b", "STOKER_SERVICE=app", "STOKER_SOCKET=/s", "STOKER_STATE_DIR=/state"})
 	b = bound(lifecycle.Exited, "h", "x")
-	got = environOf(t, &environment{}, &b, lifecycle.Occurrence{Event: lifecycle.Exited, Service: "app", Signal: "KILL", OOM: true})
+	got = environOf(t, executionOf(Options{}, Output{}, &b,
+		lifecycle.Occurrence{Event: lifecycle.Exited, Service: "app", Signal: "KILL", OOM: true}))
 	same(t, "killed", got, []string{"STOKER_EVENT=exited", "STOKER_HOOK=h", "STOKER_OOM=1", "STOKER_SERVICE=app", "STOKER_SIGNAL=KILL"})
-	got = environOf(t, &environment{}, &b, lifecycle.Occurrence{Event: lifecycle.Init})
+	got = environOf(t, executionOf(Options{}, Output{}, &b, lifecycle.Occurrence{Event: lifecycle.Init}))
 	same(t, "least", got, []string{"STOKER_EVENT=init", "STOKER_HOOK=h"})
 }
 

@@ -3,7 +3,6 @@ package hooks
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -16,13 +15,15 @@ import (
 type queue struct {
 	r    *Runner
 	name string
+	// manual is for a run by hand: nothing is saved, and no failure has an effect.
+	manual bool
 
 	mu      sync.Mutex // guards what follows, and the order of saves
 	saved   savedQueue
+	unsaved bool   // saved has changed and is saved with the run
 	runs    []*run // not finished; the first is under way
 	outputs []savedOutput
-	busy    bool // the goroutine lives
-	idle    chan struct{}
+	idle    chan struct{} // closed when the goroutine ends; nil: there is none
 }
 
 // enqueue adds a run for an occurrence. It returns nil if there is nothing to wait for, with the
@@ -55,7 +56,7 @@ func (q *queue) enqueue(o lifecycle.Occurrence, hooks int) (*run, error) {
 	if hooks == 0 && !o.Event.Blocking() {
 		return nil, nil
 	}
-	e := q.newRun(&run{Occurrence: o, Seq: q.nextSeq()})
+	e := newRun(&run{Occurrence: o, Seq: q.nextSeq()})
 	q.saved.mark(&o)
 	q.runs = append(q.runs, e)
 	q.saveRun(e)
@@ -147,7 +148,7 @@ func (q *queue) dropOldest() {
 		ends := e.Event == lifecycle.Exited || e.Event == lifecycle.Fatal || e.Event == lifecycle.Stopped
 		if e.Cancelled == "" && !e.Event.Blocking() && !ends {
 			q.cancelAt(e, whyOverflow, time.Now())
-			q.r.host.Delete(runItem(q.name, e.Seq))
+			q.r.host.Delete(itemName(runPrefix, q.name, e.Seq))
 			return
 		}
 	}
@@ -155,8 +156,8 @@ func (q *queue) dropOldest() {
 
 // start starts the goroutine if there are runs.
 func (q *queue) start() {
-	if !q.busy && len(q.runs) > 0 {
-		q.busy, q.idle = true, make(chan struct{})
+	if q.idle == nil && len(q.runs) > 0 {
+		q.idle = make(chan struct{})
 		go q.loop() // ends when there are no runs
 	}
 }
@@ -165,9 +166,6 @@ func (q *queue) start() {
 func (q *queue) busyUntil() <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.busy {
-		return nil
-	}
 	return q.idle
 }
 
@@ -175,8 +173,8 @@ func (q *queue) loop() {
 	for {
 		q.mu.Lock()
 		if len(q.runs) == 0 {
-			q.busy = false
 			close(q.idle)
+			q.idle = nil
 			q.mu.Unlock()
 			return
 		}
@@ -186,7 +184,7 @@ func (q *queue) loop() {
 			q.save()
 		}
 		q.mu.Unlock()
-		outcomes, err := q.runHooks(e)
+		outcomes, err := q.runHooks(e, q.r.hooksOf(&e.Occurrence))
 		q.finish(e, outcomes, err)
 	}
 }
@@ -203,7 +201,7 @@ func (q *queue) finish(e *run, outcomes []Outcome, err error) {
 		m.Err = err.Error()
 	}
 	q.save() // with the mark that the item of the run stood for
-	q.r.host.Delete(runItem(q.name, e.Seq))
+	q.r.host.Delete(itemName(runPrefix, q.name, e.Seq))
 	q.mu.Unlock()
 	e.err = err
 	e.cancel(nil)
@@ -211,18 +209,27 @@ func (q *queue) finish(e *run, outcomes []Outcome, err error) {
 }
 
 // save saves the queue without its runs and outputs.
-func (q *queue) save() { q.put(queuePrefix+q.name, &q.saved) }
+func (q *queue) save() {
+	q.put(queuePrefix+q.name, &q.saved)
+	q.unsaved = false
+}
 
 // saveRun saves a run. One that was dropped has no item: their number is not bounded.
 func (q *queue) saveRun(e *run) {
+	if q.unsaved {
+		q.save() // after the outputs, and before the ends
+	}
 	if e.Cancelled == whyOverflow {
 		return
 	}
-	e.QueueSeq, e.saved = q.saved.Seq, e.begun
-	q.put(runItem(q.name, e.Seq), e)
+	e.QueueSeq, e.saved = q.saved.Seq, e.changes
+	q.put(itemName(runPrefix, q.name, e.Seq), e)
 }
 
 func (q *queue) put(item string, value any) {
+	if q.manual {
+		return
+	}
 	if err := q.r.host.PutJSON(item, value); err != nil {
 		q.r.log.Error("cannot save the state of hooks for the next supervisor", "item", item, "error", err)
 	}
@@ -236,7 +243,7 @@ func (q *queue) dropOutputs(which func(savedOutput) bool) {
 		if !which(o) {
 			return false
 		}
-		q.r.host.Delete(outputItem(q.name, o.Seq))
+		q.r.host.Delete(itemName(outputPrefix, q.name, o.Seq))
 		return true
 	})
 }
@@ -269,5 +276,5 @@ func (q *queue) nextSeq() uint64 {
 func (q *queue) newID() string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return fmt.Sprintf("%s%s/%d", idPrefix, q.name, q.nextSeq())
+	return itemName(idPrefix, q.name, q.nextSeq())
 }

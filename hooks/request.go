@@ -13,14 +13,12 @@ import (
 
 // request sends the hook's request.
 func (x *execution) request() (out Outcome) {
-	if x.onBegin != nil {
-		x.onBegin()
-	}
-	env, err := x.environment(nil, "").environ(x.hook, x.occurrence)
+	x.begin()
+	env, err := x.environ(nil)
 	if err != nil {
 		return Outcome{Why: err.Error()}
 	}
-	ctx, cancel := context.WithDeadline(x.ctx, x.term)
+	ctx, cancel := context.WithDeadline(x.run.ctx, x.term)
 	defer cancel()
 	h := x.hook
 	req := remote.Request{Method: h.Method, URL: h.URL, Headers: h.Headers, Body: h.Body, CAFile: h.CAFile, Timeout: h.Timeout}
@@ -28,11 +26,11 @@ func (x *execution) request() (out Outcome) {
 	out.Code, out.Output = resp.Status, string(resp.Body[:min(len(resp.Body), maxTail)])
 	what := h.Method + " " + redact.URL(h.URL)
 	switch {
-	case x.ctx.Err() != nil && err != nil:
-		out.Why = context.Cause(x.ctx).Error()
+	case x.run.ctx.Err() != nil && err != nil:
+		out.Why = context.Cause(x.run.ctx).Error()
 	case ctx.Err() != nil && err != nil:
 		out.TimedOut = true
-		out.Why = fmt.Sprintf("%s: no answer within %v", what, x.term.Sub(x.attempt.Begun).Round(time.Millisecond))
+		out.Why = fmt.Sprintf("%s: no answer within %v", what, x.term.Sub(x.Begun).Round(time.Millisecond))
 	case err != nil:
 		out.Why = fmt.Sprintf("%s: %s", what, printable.OneLine(err.Error()))
 	case !h.isSuccess(resp.Status):

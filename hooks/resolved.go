@@ -36,33 +36,33 @@ type ResolvedHook struct {
 }
 
 // Title is the name that users see: NAME, or PLUGIN/NAME.
-func (b *ResolvedHook) Title() string {
-	if b.Plugin != "" {
-		return b.Plugin + "/" + b.Name
+func (h *ResolvedHook) Title() string {
+	if h.Plugin != "" {
+		return h.Plugin + "/" + h.Name
 	}
-	return b.Name
+	return h.Name
 }
 
 // FullName is EVENT/TITLE.
-func (b *ResolvedHook) FullName() string { return string(b.Event) + "/" + b.Title() }
+func (h *ResolvedHook) FullName() string { return string(h.Event) + "/" + h.Title() }
 
 // Does describes what the hook runs, without what may be secret: a path, a program, or a method
 // and a URL.
-func (b *ResolvedHook) Does() string {
+func (h *ResolvedHook) Does() string {
 	switch {
-	case b.Path != "":
-		return b.Path
-	case b.URL != "":
-		return b.Method + " " + redact.URL(b.URL)
-	case len(b.Command) > 0:
-		return b.Command[0]
+	case h.Path != "":
+		return h.Path
+	case h.URL != "":
+		return h.Method + " " + redact.URL(h.URL)
+	case len(h.Command) > 0:
+		return h.Command[0]
 	}
 	return ""
 }
 
 // policy is the parsed OnFailure; failures are ignored where it cannot be parsed.
-func (b *ResolvedHook) policy() Policy {
-	p, err := ParsePolicy(b.OnFailure)
+func (h *ResolvedHook) policy() Policy {
+	p, err := ParsePolicy(h.OnFailure)
 	if err != nil {
 		return Policy{}
 	}
@@ -71,13 +71,13 @@ func (b *ResolvedHook) policy() Policy {
 
 // matchesEnd reports whether the occurrence ended as the hook's condition asks. An unknown end
 // matches no such condition.
-func (b *ResolvedHook) matchesEnd(o *lifecycle.Occurrence) bool {
-	return b.When.End == "" || o.Expected != nil && *o.Expected == (b.When.End == EndExpected)
+func (h *ResolvedHook) matchesEnd(o *lifecycle.Occurrence) bool {
+	return h.When.End == "" || o.Expected != nil && *o.Expected == (h.When.End == EndExpected)
 }
 
 // appliesTo reports whether events of a service run the hook.
-func (b *ResolvedHook) appliesTo(service string) bool {
-	return (len(b.Services) == 0 || slices.Contains(b.Services, service)) && !slices.Contains(b.Except, service)
+func (h *ResolvedHook) appliesTo(service string) bool {
+	return (len(h.Services) == 0 || slices.Contains(h.Services, service)) && !slices.Contains(h.Except, service)
 }
 
 // Outcome is the result of one hook.

@@ -8,11 +8,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
@@ -48,23 +48,23 @@ type Runner struct {
 	opts       Options
 	host       Host
 	log        hclog.Logger
-	ctx        context.Context // of all runs; never done
-	counters   *counters
 	manualRuns atomic.Int64
+	manualSeq  atomic.Uint64
 	warnNoOut  sync.Once
 
-	mu        sync.Mutex // guards what follows
-	queues    map[string]*queue
-	orphans   map[string]Process // of an earlier supervisor, not claimed yet
-	manualSeq uint64
+	mu       sync.Mutex // guards what follows
+	queues   map[string]*queue
+	counters map[counterKey]*Counter
 }
 
 // NewRunner makes a Runner that continues with what an earlier supervisor has begun.
 func NewRunner(o Options) *Runner {
-	r := &Runner{opts: o, host: o.Host, log: o.Log, ctx: context.Background(), counters: newCounters(), queues: map[string]*queue{},
-		orphans: maps.Clone(o.Recovered.Processes)}
-	r.restore()
-	r.killOrphans()
+	if o.OOMKills == nil {
+		o.OOMKills = func() (uint64, string, bool) { return 0, "", false }
+	}
+	r := &Runner{opts: o, host: o.Host, log: o.Log, queues: map[string]*queue{}, counters: map[counterKey]*Counter{}}
+	r.opts.Recovered = Recovered{}
+	r.restore(o.Recovered.Items, maps.Clone(o.Recovered.Processes))
 	for _, q := range r.queues {
 		q.mu.Lock()
 		q.start()
@@ -73,9 +73,8 @@ func NewRunner(o Options) *Runner {
 	return r
 }
 
-// restore reads the queues, their runs and outputs.
-func (r *Runner) restore() {
-	items := r.opts.Recovered.Items
+// restore reads the queues, their runs and outputs, and kills the processes that no run continues with.
+func (r *Runner) restore(items fdstore.Items, processes map[string]Process) {
 	take := func(item string, value any) bool {
 		_, err := items.TakeJSON(item, value)
 		if err != nil {
@@ -111,54 +110,16 @@ func (r *Runner) restore() {
 		slices.SortFunc(q.outputs, func(a, b savedOutput) int { return int(a.Seq) - int(b.Seq) })
 		slices.SortFunc(q.runs, func(a, b *run) int { return int(a.Seq) - int(b.Seq) })
 		for _, e := range q.runs {
-			q.saved.addRun(q.newRun(e))
-		}
-	}
-}
-
-// killOrphans kills the processes that no run continues with.
-func (r *Runner) killOrphans() {
-	claimed := map[string]bool{}
-	for _, q := range r.queues {
-		for _, e := range q.runs {
-			for _, a := range e.Running {
-				claimed[a.ID] = true
+			q.saved.addRun(newRun(e))
+			for k, a := range e.Running {
+				e.Running[k].process = processes[a.ID]
+				delete(processes, a.ID)
 			}
 		}
 	}
-	for id, p := range r.orphans {
-		if !claimed[id] {
-			delete(r.orphans, id)
-			kill(p)
-		}
+	for _, p := range processes {
+		kill(p)
 	}
-	r.opts.Recovered = Recovered{}
-}
-
-// kill kills a process of which nothing is expected.
-func kill(p Process) {
-	p.SignalGroup(syscall.SIGKILL)
-	release(p)
-}
-
-// release releases a process once it has ended.
-func release(p Process) {
-	go func() { // ends with the process
-		<-p.Exited()
-		p.Done()
-	}()
-}
-
-// claim takes over the process of an attempt; nil: there is none.
-func (r *Runner) claim(id string) Process {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	p, ok := r.orphans[id]
-	if !ok {
-		return nil
-	}
-	delete(r.orphans, id)
-	return p
 }
 
 // queue returns a queue; nil: it does not exist and create is false.
@@ -227,12 +188,10 @@ func (r *Runner) Await(ctx context.Context, o lifecycle.Occurrence) error {
 	if !q.cancelNow(e, whyCancelled) {
 		return cancelError{whyCancelled} // it waits in the queue, and none of its hooks will run
 	}
-	timer := time.NewTimer(cancelTime)
-	defer timer.Stop()
 	select {
 	case <-e.done:
 		return e.err
-	case <-timer.C:
+	case <-time.After(cancelTime):
 		return cancelError{whyCancelled}
 	}
 }
@@ -240,13 +199,24 @@ func (r *Runner) Await(ctx context.Context, o lifecycle.Occurrence) error {
 // Settle waits until no hook runs or waits. All are cancelled when ctx is done; those of
 // config-changed and job-started earlier if ctx has a deadline.
 func (r *Runner) Settle(ctx context.Context) {
-	var last <-chan time.Time
-	done := ctx.Done()
 	if until, ok := ctx.Deadline(); ok {
 		for _, q := range r.allQueues() {
 			q.limitAtShutdown(until)
 		}
 	}
+	if r.waitIdle(ctx) {
+		return
+	}
+	for _, q := range r.allQueues() {
+		q.cancelAll()
+	}
+	last, cancel := context.WithTimeout(context.Background(), cancelTime)
+	defer cancel()
+	r.waitIdle(last)
+}
+
+// waitIdle waits until no hook runs or waits; false: ctx is done before.
+func (r *Runner) waitIdle(ctx context.Context) bool {
 	for {
 		var busy <-chan struct{}
 		for _, q := range r.allQueues() {
@@ -255,20 +225,12 @@ func (r *Runner) Settle(ctx context.Context) {
 			}
 		}
 		if busy == nil {
-			return
+			return true
 		}
 		select {
 		case <-busy:
-		case <-done:
-			done = nil
-			for _, q := range r.allQueues() {
-				q.cancelAll()
-			}
-			timer := time.NewTimer(cancelTime)
-			defer timer.Stop()
-			last = timer.C
-		case <-last:
-			return
+		case <-ctx.Done():
+			return false
 		}
 	}
 }
@@ -278,15 +240,13 @@ const maxReserved = 4
 
 // Reserve is what the exit hooks need of a stop's budget, at most a quarter.
 func (r *Runner) Reserve(budget time.Duration) time.Duration {
-	hooks := r.opts.Registry().For(lifecycle.Exit, "")
 	var sum time.Duration
-	for k := 0; k < len(hooks); {
+	for _, group := range groups(r.opts.Registry().For(lifecycle.Exit, "")) {
 		var longest time.Duration
-		end := groupEnd(hooks, k)
-		for _, b := range hooks[k:end] {
-			longest = max(longest, min(b.Timeout, time.Duration(b.Share*float64(budget))))
+		for _, h := range group {
+			longest = max(longest, min(h.Timeout, time.Duration(h.Share*float64(budget))))
 		}
-		sum, k = sum+longest, end
+		sum += longest
 	}
 	return min(sum, budget/maxReserved)
 }

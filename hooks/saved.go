@@ -87,22 +87,19 @@ type attempt struct {
 	// OOMKills is the value of Options.OOMKills before the start; nil: unknown.
 	OOMKills *uint64 `json:"oom_kills,omitempty"`
 
-	raw      []byte   // what it wrote to STOKER_OUT
-	cleanups []func() // run when the end of the attempt is saved
+	raw     []byte  // what it wrote to STOKER_OUT
+	process Process // that has ended, or that an earlier supervisor has left; nil: there is none
 }
 
-// removeLater removes a file in cleanUp; an empty path is no file.
-func (a *attempt) removeLater(path string) {
-	if path != "" {
-		a.cleanups = append(a.cleanups, func() { os.Remove(path) })
-	}
-}
-
+// cleanUp releases what the attempt has used, once its end is saved.
 func (a *attempt) cleanUp() {
-	for _, f := range a.cleanups {
-		f()
+	if a.process != nil {
+		a.process.Done()
 	}
-	a.cleanups = nil
+	if a.Out != "" {
+		os.Remove(a.Out)
+	}
+	a.process, a.Out = nil, ""
 }
 
 // LastOutcome is how a hook ended last.
@@ -173,10 +170,7 @@ func (o Outcome) short() Outcome {
 	return o
 }
 
-// runItem is the name of a run's item.
-func runItem(queue string, seq uint64) string { return fmt.Sprintf("%s%s/%d", runPrefix, queue, seq) }
-
-// outputItem is the name of an output's item.
-func outputItem(queue string, seq uint64) string {
-	return fmt.Sprintf("%s%s/%d", outputPrefix, queue, seq)
+// itemName is the name of an item or a process.
+func itemName(prefix, queue string, seq uint64) string {
+	return fmt.Sprintf("%s%s/%d", prefix, queue, seq)
 }

@@ -113,21 +113,12 @@ func (r *Runner) RunManually(ctx context.Context, o lifecycle.Occurrence, title 
 	if r.manualRuns.Add(1) > maxManualRuns {
 		return nil, ErrTooMany
 	}
-	inner, cancel := context.WithCancelCause(r.ctx)
-	defer cancel(nil)
-	stop := context.AfterFunc(ctx, func() { cancel(cancelError{whyCancelled}) })
+	q := &queue{r: r, manual: true, name: fmt.Sprintf("@hand/%d.%d", time.Now().UnixNano(), r.manualSeq.Add(1))}
+	e := newRun(&run{Occurrence: o})
+	defer e.cancel(nil)
+	stop := context.AfterFunc(ctx, func() { e.cancel(cancelError{whyCancelled}) })
 	defer stop()
-	var outcomes []Outcome
-	for k := 0; k < len(hooks); {
-		group := hooks[k:groupEnd(hooks, k)]
-		results := make([]Outcome, len(group))
-		var all limiter
-		for i := range group {
-			all.run(func() { results[i] = r.runManually(inner, o, &group[i]) }) // ends with the hook
-		}
-		all.all.Wait()
-		outcomes, k = append(outcomes, results...), k+len(group)
-	}
+	outcomes, _ := q.runHooks(e, hooks) // nothing waits that could fail
 	return outcomes, nil
 }
 
@@ -154,22 +145,4 @@ func (r *Runner) manualHooks(o lifecycle.Occurrence, title string) ([]ResolvedHo
 		}
 	}
 	return nil, fmt.Errorf("%w as %s/%s; of this event there are: %v", ErrNoHook, o.Event, title, titles)
-}
-
-// runManually runs one hook with its tries.
-func (r *Runner) runManually(ctx context.Context, o lifecycle.Occurrence, b *ResolvedHook) Outcome {
-	a := attempt{Try: 1, First: time.Now()}
-	return r.withRetries(ctx, b, &a, time.Time{}, func() Outcome {
-		r.mu.Lock()
-		r.manualSeq++
-		a.ID = fmt.Sprintf("%s@hand/%d.%d", idPrefix, time.Now().UnixNano(), r.manualSeq)
-		r.mu.Unlock()
-		a.Begun = time.Now()
-		x := &execution{r: r, hook: b, occurrence: o, ctx: ctx, attempt: &a}
-		x.setDeadlines(time.Time{})
-		out := x.run(nil)
-		a.cleanUp()
-		out.Tries = a.Try
-		return out
-	})
 }

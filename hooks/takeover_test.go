@@ -210,10 +210,10 @@ func TestOutputIsSavedOnce(t *testing.T) {
 		registry := NewRegistry([]ResolvedHook{gives(lifecycle.PreStart, "a", "jvm-option -Da=1\n")}, Facts{})
 		r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Registry: func() *Registry { return registry }, Runtime: dir,
 			Recovered: recovered(map[string][]byte{
-				queuePrefix + "app":  []byte(`{"seq": 2}`),
-				outputItem("app", 2): []byte(`{"seq": 2, "event": "pre-start", "hook": "a", "raw": "anZtLW9wdGlvbiAtRGE9MQo="}`), // jvm-option -Da=1
-				runItem("app", 1):    []byte(`{"event": "pre-start", "service": "app", "start": 1, "seq": 1, "running": [{"hook": "a", "id": "hook/app/1", "try": 1}]}`),
-				runPrefix + "broken": []byte("{"),
+				queuePrefix + "app":              []byte(`{"seq": 2}`),
+				itemName(outputPrefix, "app", 2): []byte(`{"seq": 2, "event": "pre-start", "hook": "a", "raw": "anZtLW9wdGlvbiAtRGE9MQo="}`), // jvm-option -Da=1
+				itemName(runPrefix, "app", 1):    []byte(`{"event": "pre-start", "service": "app", "start": 1, "seq": 1, "running": [{"hook": "a", "id": "hook/app/1", "try": 1}]}`),
+				runPrefix + "broken":             []byte("{"),
 			})})
 		r.Settle(context.Background())
 		if given := r.Output("app", os.Geteuid()); len(given.Options) != 1 || len(r.Counters()) != 1 {

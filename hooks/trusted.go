@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/program"
@@ -50,18 +51,14 @@ func checkExecutable(path string) error {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is no regular file", path)
 	case info.Mode().Perm()&0o111 == 0:
-		return fmt.Errorf("%s is not executable (mode %s): chmod +x %s", path, trust.Mode(info), path)
+		return fmt.Errorf("%s is not executable (mode %04o): chmod +x %s", path, info.Mode().Perm(), path)
 	}
 	var st unix.Statfs_t
 	if unix.Statfs(resolved, &st) == nil && st.Flags&unix.ST_NOEXEC != 0 {
 		return fmt.Errorf("%s is on a mount that forbids execution (noexec): mount it with exec, or copy the file elsewhere", path)
 	}
-	fault := program.ScriptFault(path)
-	switch {
-	case fault.Why == "":
-		return nil
-	case fault.Hint == "":
-		return fmt.Errorf("cannot execute %s: %s", path, fault.Why)
+	if fault := program.ScriptFault(path); fault.Why != "" {
+		return fmt.Errorf("cannot execute %s: %s", path, strings.TrimSuffix(fault.Why+": "+fault.Hint, ": "))
 	}
-	return fmt.Errorf("cannot execute %s: %s: %s", path, fault.Why, fault.Hint)
+	return nil
 }

@@ -103,13 +103,13 @@ func (r *Result) adjustPairs() {
 		}
 		switch {
 		case low.rank() < high.rank():
-			r.warn(Adjusted, "%s (%s) is above %s (%s) and follows it", low, low.origin(), high, high.origin())
+			r.warn(Adjusted, "%s is above %s and follows it", low.located(), high.located())
 			r.follow(i, most, high)
 		case low.rank() > high.rank():
-			r.warn(Adjusted, "%s (%s) is below %s (%s) and follows it", high, high.origin(), low, low.origin())
+			r.warn(Adjusted, "%s is below %s and follows it", high.located(), low.located())
 			r.follow(k, n, low)
 		case p.fatal:
-			r.fail(InvalidCombination, "cannot use %s (%s) above %s (%s): the JVM would not start", low, low.origin(), high, high.origin())
+			r.fail(InvalidCombination, "cannot use %s above %s: the JVM would not start", low.located(), high.located())
 		}
 	}
 }
@@ -122,7 +122,7 @@ func (r *Result) checkAlone(p orderedPair, collector string) {
 	}
 	alone := func(i int, other string, value int64) {
 		o := r.Options[i]
-		r.fail(InvalidCombination, "cannot use %s (%s) alone: %s is %s by default; set it too", o, o.origin(), other, sizeText(value))
+		r.fail(InvalidCombination, "cannot use %s alone: %s is %s by default; set it too", o.located(), other, sizeText(value))
 	}
 	if i, n := r.find(p.low); i >= 0 && p.highDefault > 0 && n > p.highDefault {
 		alone(i, p.high, p.highDefault)
@@ -143,13 +143,13 @@ func (r *Result) adjustThreads() {
 	}
 	o, count := r.Options[i], r.Options[k]
 	if !count.Generated {
-		r.fail(InvalidCombination, "cannot use %s (%s) with %s (%s): ParallelGCThreads is %d then; set it too",
-			o, o.origin(), count, count.origin(), cpus)
+		r.fail(InvalidCombination, "cannot use %s with %s: ParallelGCThreads is %d then; set it too",
+			o.located(), count.located(), cpus)
 		return
 	}
-	why := fmt.Sprintf("%s (%s) needs as many", o, o.origin())
+	why := fmt.Sprintf("%s needs as many", o.located())
 	r.warn(Adjusted, "-XX:ParallelGCThreads=%d is set: %s", n, why)
-	r.Options = append(r.Options, ruleOption("CPUs", why, "-XX:ParallelGCThreads=%d", n))
+	r.Options = append(r.Options, ruleOption("cpus", why, "-XX:ParallelGCThreads=%d", n))
 }
 
 // adjustYoung leaves out a young generation that is as large as the whole heap
@@ -167,10 +167,10 @@ func (r *Result) adjustYoung() {
 		}
 		young := r.Options[i]
 		if young.rank() >= limit.rank() {
-			r.warn(InvalidCombination, "%s (%s) leaves nothing of %s (%s); the JVM shrinks it", young, young.origin(), limit, limit.origin())
+			r.warn(InvalidCombination, "%s leaves nothing of %s; the JVM shrinks it", young.located(), limit.located())
 			continue
 		}
-		r.warn(Adjusted, "%s (%s) is left out: it leaves nothing of %s (%s)", young, young.origin(), limit, limit.origin())
+		r.warn(Adjusted, "%s is left out: it leaves nothing of %s", young.located(), limit.located())
 		r.drop(i)
 	}
 }
@@ -196,7 +196,7 @@ func (r *Result) adjustAggressive() {
 			default:
 				said = r.fail
 			}
-			said(GCConflict, "%s (%s) chooses UseParallelGC and cannot stand beside %s (%s)", o, o.origin(), c, c.origin())
+			said(GCConflict, "%s chooses UseParallelGC and cannot stand beside %s", o.located(), c.located())
 			return
 		}
 	}
@@ -211,7 +211,7 @@ func (r *Result) dropBelow(i int, higher Option, why string) {
 	if higher.Layer == Enforced && o.Layer == User {
 		code = UserOverrideDropped
 	}
-	r.warn(code, "%s (%s) is dropped: %s", o, o.origin(), why)
+	r.warn(code, "%s is dropped: %s", o.located(), why)
 	r.drop(i)
 }
 
@@ -224,7 +224,7 @@ func (r *Result) follow(i int, n int64, other Option) {
 	was := *o
 	was.Replaced = nil
 	o.Args = []string{withNumber(*o, n)}
-	o.Why = fmt.Sprintf("follows %s (%s)", other, other.origin())
+	o.Why = fmt.Sprintf("follows %s", other.located())
 	o.Replaced = append(o.Replaced, was)
 }
 
@@ -233,7 +233,7 @@ func withNumber(o Option, n int64) string {
 	id := keyOf(o)
 	long := strings.HasPrefix(o.Args[0], "-XX:")
 	switch {
-	case !id.size:
+	case !id.is(sized):
 		return fmt.Sprintf("-XX:%s=%d", id.name, n)
 	case id.name == "MaxHeapSize" && !long:
 		return "-Xmx" + sizeText(n)

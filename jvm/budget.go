@@ -112,51 +112,62 @@ func (s *Sizing) fixedBytes(heap int64) int64 {
 	return s.threads()*s.Stack + s.vmThreads()*mib + s.gcBytes(heap) + s.baseBytes() + supervisorBytes + s.reserve
 }
 
-// capPlan holds the sizes of one of the three regions that HotSpot leaves open, or as large as the heap. A size that
-// is decided already is all of them.
-type capPlan struct {
-	least  int64
-	enough int64 // before thread stacks are made larger
-	usual  int64 // where memory is not short
-	given  bool
+// memoryCap is one of the three regions that HotSpot leaves open, or as large as the heap.
+type memoryCap struct {
+	rule, region, flag string
+	why                string // of the cap
+	uncapped           string // what the region is without the cap
+	open               bool   // it has no bound then
+	on                 **bool // the rule
+	fixed, profile     *int64 // a size that is decided already
+	bytes              *int64 // what the region gets
+	least              int64
+	enough             int64 // before thread stacks are made larger
+	usual              int64 // where memory is not short
 }
 
-// capPlans are those of metaspace, code cache and direct memory.
-func (s *Sizing) capPlans() [3]capPlan {
-	plans := [3]capPlan{{64 * mib, 192 * mib, 192 * mib, false}, {48 * mib, 160 * mib, 240 * mib, false},
-		{16 * mib, 64 * mib, 64 * mib, false}}
-	if s.small() {
-		plans[0].enough, plans[0].usual = 128*mib, 128*mib
-		plans[1].enough, plans[1].usual = 128*mib, 128*mib
+// decided is a size that leaves the rule nothing to choose. A region without a cap is reckoned with its usual
+// size, or it would take the others' memory.
+func (c memoryCap) decided() *int64 {
+	switch {
+	case c.fixed != nil:
+		return c.fixed
+	case !on(*c.on):
+		return &c.usual
 	}
-	// What has no cap is reckoned with its usual size, or it would take the
-	// others' memory.
-	uncapped := [3]int64{plans[0].usual, usualCodeCache, plans[2].usual}
-	rules := [3]*bool{s.rules.Metaspace, s.rules.CodeCache, s.rules.DirectMemory}
-	profile := [3]*int64{s.numbers.metaspace, s.numbers.codeCache, s.numbers.direct}
-	for i, size := range [3]*int64{s.fixed.Metaspace, s.fixed.CodeCache, s.fixed.Direct} {
-		switch {
-		case size != nil:
-		case !on(rules[i]):
-			size = &uncapped[i]
-		default:
-			size = profile[i]
-		}
-		if size != nil {
-			plans[i] = capPlan{*size, *size, *size, true}
-		}
-	}
-	return plans
+	return c.profile
 }
 
-// usualCodeCache is HotSpot's own with tiered compilation, in bytes.
-const usualCodeCache = 240 * mib
+// memoryCaps are those of metaspace, code cache and direct memory.
+func (s *Sizing) memoryCaps() [3]memoryCap {
+	r, n, f := &s.rules, s.numbers, s.fixed
+	caps := [3]memoryCap{
+		{"metaspace", "metaspace", "MaxMetaspaceSize", "unbounded otherwise", "no cap: the usual size", true,
+			&r.Metaspace, f.Metaspace, n.metaspace, &s.Metaspace, 64 * mib, 192 * mib, 192 * mib},
+		{"code-cache", "code cache", "ReservedCodeCacheSize", "240 MiB otherwise", "HotSpot's own cap", false,
+			&r.CodeCache, f.CodeCache, n.codeCache, &s.CodeCache, 48 * mib, 160 * mib, 240 * mib},
+		{"direct-memory", "direct memory", "MaxDirectMemorySize", "as large as the heap otherwise",
+			"no cap: the usual size; as large as the heap, and Netty as much again", true,
+			&r.DirectMemory, f.Direct, n.direct, &s.Direct, 16 * mib, 64 * mib, 64 * mib},
+	}
+	for i := range caps {
+		c := &caps[i]
+		hotSpots := c.flag == "ReservedCodeCacheSize" && !on(*c.on) // takes its usual size in a small container too
+		if s.small() && c.enough > 128*mib && !hotSpots {
+			c.enough, c.usual = 128*mib, 128*mib
+		}
+		if size := c.decided(); size != nil {
+			c.least, c.enough, c.usual = *size, *size, *size
+		}
+	}
+	return caps
+}
 
 // capSums is what the three regions need together to have enough, and their usual sizes.
 func (s *Sizing) capSums() (enough, usual int64) {
-	for _, p := range s.capPlans() {
-		enough += p.enough
-		usual += p.usual
+	for _, c := range s.memoryCaps() {
+		enough += c.enough
+		usual += c.usual
 	}
 	return enough, usual
 }
@@ -165,46 +176,41 @@ func (s *Sizing) capSums() (enough, usual int64) {
 // is enough, then up to the usual size, then half of the rest; a margin stays for what no
 // flag bounds (malloc, page cache).
 func (s *Sizing) chooseCaps() {
-	plans := s.capPlans()
+	caps := s.memoryCaps()
 	left := s.Limit - s.Heap - s.fixedBytes(s.Heap)
-	var caps, enough, usual [3]int64
-	for i, p := range plans {
-		caps[i], enough[i], usual[i] = p.least, p.enough, p.usual
-		left -= p.least
+	for _, c := range caps {
+		*c.bytes = c.least
+		left -= c.least
 	}
-	left -= raise(&caps, enough, left)
-	left -= raise(&caps, usual, left)
+	left -= raise(caps, left, func(c memoryCap) int64 { return c.enough })
+	left -= raise(caps, left, func(c memoryCap) int64 { return c.usual })
 	if spare := left - min(left/2, s.usable()/20); spare >= 2*mib {
-		half := spare / 2
-		half -= half % mib
-		for _, i := range []int{0, 2} {
-			if !plans[i].given {
-				caps[i] += half
+		for _, c := range [...]memoryCap{caps[0], caps[2]} {
+			if c.decided() == nil {
+				*c.bytes += wholeMiB(spare / 2)
 			}
 		}
 	}
-	s.Metaspace, s.CodeCache, s.Direct = caps[0], caps[1], caps[2]
 }
 
-// raise brings caps nearer to other sizes, each by its share of what is left, and gives the
-// bytes that this takes.
-func raise(caps *[3]int64, to [3]int64, left int64) int64 {
-	var want, given int64
-	for i := range caps {
-		want += to[i] - caps[i]
+// raise brings the regions nearer to a size, each by its share of what is left, and returns the bytes that this takes.
+func raise(caps [3]memoryCap, left int64, to func(memoryCap) int64) (taken int64) {
+	var want int64
+	for _, c := range caps {
+		want += to(c) - *c.bytes
 	}
 	if left <= 0 || want <= 0 {
 		return 0
 	}
-	have := min(left, want)
-	for i := range caps {
-		more := (to[i] - caps[i]) * have / want
-		more -= more % mib
-		caps[i] += more
-		given += more
+	for _, c := range caps {
+		more := wholeMiB((to(c) - *c.bytes) * min(left, want) / want)
+		*c.bytes += more
+		taken += more
 	}
-	return given
+	return taken
 }
+
+func wholeMiB(n int64) int64 { return n - n%mib }
 
 // budget lists every region; what is left over is the last one.
 func (s *Sizing) budget() Budget {
@@ -213,25 +219,21 @@ func (s *Sizing) budget() Budget {
 	if s.numbers.threads > 0 {
 		threads = s.ofProfile()
 	}
-	// capped is a region whose size a flag holds, unless its rule is off.
-	capped := func(region string, bytes int64, flag string, rule *bool, given *int64, without string, open bool) Region {
-		if given != nil || on(rule) {
-			return Region{region, bytes, flag, false}
+	b := Budget{{"heap", s.Heap, s.heapWhy, s.fixed.Heap == nil && !on(s.rules.Heap) && !s.unlimited}}
+	for _, c := range s.memoryCaps() {
+		if c.fixed != nil || on(*c.on) {
+			b = append(b, Region{c.region, *c.bytes, c.flag, false})
+		} else {
+			b = append(b, Region{c.region, *c.bytes, c.uncapped, c.open})
 		}
-		return Region{region, bytes, without, open}
 	}
-	b := Budget{
-		capped("heap", s.Heap, s.heapWhy, s.rules.Heap, s.fixed.Heap, s.heapWhy, !s.unlimited),
-		capped("metaspace", s.Metaspace, "MaxMetaspaceSize", s.rules.Metaspace, s.fixed.Metaspace, "no cap: the usual size", true),
-		capped("code cache", s.CodeCache, "ReservedCodeCacheSize", s.rules.CodeCache, s.fixed.CodeCache, "HotSpot's own cap", false),
-		capped("direct memory", s.Direct, "MaxDirectMemorySize", s.rules.DirectMemory, s.fixed.Direct,
-			"no cap: the usual size; as large as the heap, and Netty as much again", true),
+	b = append(b, Budget{
 		{"thread stacks", t * s.Stack, fmt.Sprintf("%d threads (%s) of %d KiB", t, threads, s.Stack/1024), false},
 		{"VM threads", s.vmThreads() * mib, fmt.Sprintf("%d of 1 MiB", s.vmThreads()), false},
 		{"GC structures", s.gcBytes(s.Heap), fmt.Sprintf("%s, %.3g %% of the heap and a base", s.Collector, s.gcShare()*100), false},
 		{"JVM base", s.baseBytes(), "symbols, class archive, arenas, malloc", false},
 		{"stoker", supervisorBytes, "init and supervisor", false},
-	}
+	}...)
 	if s.reserve > 0 {
 		b = append(b, Region{"reserve", s.reserve, "set aside for jobs and sessions", false})
 	}

@@ -18,7 +18,7 @@ func (r *Result) adjustShare(memory int64) {
 		n, err := sizeOf(id.value)
 		start := id.name == "InitialHeapSize" || id.name == "MinHeapSize" || id.name == "SoftMaxHeapSize"
 		if start && err == nil && n > *heap && o.rank() < top.rank() {
-			r.dropBelow(i, top, fmt.Sprintf("it is above the %s that %s (%s) gives", mibText(*heap), top, top.origin()))
+			r.dropBelow(i, top, fmt.Sprintf("it is above the %s that %s gives", mibText(*heap), top.located()))
 			i--
 		}
 	}
@@ -45,11 +45,11 @@ func (r *Result) adjustBase() {
 	}
 	o, top := r.Options[off], r.Options[share]
 	if o.rank() >= top.rank() {
-		r.warn(BudgetExceeded, "%s (%s) makes %s (%s) a share of the machine's memory; what is allotted here counts the container's",
-			o, o.origin(), top, top.origin())
+		r.warn(BudgetExceeded, "%s makes %s a share of the machine's memory; what is allotted here counts the container's",
+			o.located(), top.located())
 		return
 	}
-	r.dropBelow(off, top, fmt.Sprintf("%s (%s) is a share of the container's memory", top, top.origin()))
+	r.dropBelow(off, top, fmt.Sprintf("%s is a share of the container's memory", top.located()))
 }
 
 // shareOption finds the strongest option that sizes the heap by a share; ok is
@@ -77,19 +77,16 @@ func (r *Result) checkCombinations(l Limits, major int) {
 		id := keyOf(o)
 		values[id.name], from[id.name] = id.value, o
 	}
-	fail := func(code, name, why string) {
-		o := from[name]
-		r.fail(code, "cannot use %q (%s): %s", o, o.origin(), why)
-	}
+	refuse := func(code, name, why string) { r.refuse(code, from[name], "%s", why) }
 	if values["ParallelGCThreads"] == "0" && values["UseG1GC"] == "+" {
-		fail(InvalidCombination, "ParallelGCThreads", "UseG1GC needs at least 1")
+		refuse(InvalidCombination, "ParallelGCThreads", "UseG1GC needs at least 1")
 	}
 	if values["GCPauseIntervalMillis"] != "" && values["MaxGCPauseMillis"] == "" && collector == "UseG1GC" {
-		fail(InvalidCombination, "GCPauseIntervalMillis", "it needs MaxGCPauseMillis beside it")
+		refuse(InvalidCombination, "GCPauseIntervalMillis", "it needs MaxGCPauseMillis beside it")
 	}
 	if values["CICompilerCount"] == "1" && values["TieredStopAtLevel"] == "" && values["TieredCompilation"] != "-" &&
 		values["mode"] != "-Xint" {
-		fail(BadValue, "CICompilerCount", "two kinds of compilers need at least 2")
+		refuse(BadValue, "CICompilerCount", "two kinds of compilers need at least 2")
 	}
 	usual := "UseG1GC"
 	if major == 8 {
@@ -97,6 +94,6 @@ func (r *Result) checkCombinations(l Limits, major int) {
 	}
 	server := l.CPUs >= 2 && l.Memory >= serverMemory
 	if values[usual] == "-" && collector == "" && server && values["AggressiveHeap"] != "+" {
-		fail(GCConflict, usual, "it takes the JVM's own choice away and names no other collector; add one, such as -XX:+UseParallelGC")
+		refuse(GCConflict, usual, "it takes the JVM's own choice away and names no other collector; add one, such as -XX:+UseParallelGC")
 	}
 }

@@ -26,7 +26,7 @@ func Expand(options []Option, read func(path string) ([]byte, error)) ([]Option,
 		}
 		content, err := parseOptionFile(kind, path, read)
 		if err != nil {
-			problems = append(problems, Problem{BadValue, fmt.Sprintf("cannot use %q (%s): %v", o, o.origin(), err)})
+			problems = append(problems, Problem{BadValue, fmt.Sprintf("cannot use %s: %v", o.Named(), err)})
 			continue
 		}
 		for _, c := range content {
@@ -35,7 +35,7 @@ func Expand(options []Option, read func(path string) ([]byte, error)) ([]Option,
 			switch inner, _ := optionFile(c); {
 			case inner != "":
 				problems = append(problems, Problem{Bypass, fmt.Sprintf(
-					"cannot use %q (%s): a file of options cannot name another one; name it in %s", c, c.origin(), o.Source)})
+					"cannot use %s: a file of options cannot name another one; name it in %s", c.Named(), o.Source)})
 			case kind == flagsFile:
 				flags = append(flags, c)
 			default:

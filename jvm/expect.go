@@ -46,7 +46,7 @@ func Expect(options []Option) []Expected {
 			if err != nil || n <= 0 { // the JVM looks itself
 				continue
 			}
-		case id.size && err == nil && (slices.Contains(counted, id.name) || o.Layer == Enforced && strings.HasPrefix(o.Args[0], "-XX:")):
+		case id.is(sized) && err == nil && (slices.Contains(counted, id.name) || o.Layer == Enforced && strings.HasPrefix(o.Args[0], "-XX:")):
 			e.Want, e.slack = fmt.Sprint(n), sizeSlack
 			if strings.HasPrefix(id.family, "heap.") {
 				e.slack = heapSlack
@@ -83,9 +83,6 @@ func (e Expected) Differs(got string) bool {
 	n, err2 := strconv.ParseFloat(got, 64)
 	return err1 != nil || err2 != nil || n != want
 }
-
-// Named is the option with its layer and source, for messages.
-func (o Option) Named() string { return fmt.Sprintf("%q (%s)", o, o.origin()) }
 
 // Diff describes how a restart would change the options of a JVM: before and after are its
 // arguments in order. An option with another value is one change. The strongest layer, last in

@@ -17,7 +17,7 @@ import (
 func flagLists(t *testing.T) map[string]map[string]FlagInfo {
 	t.Helper()
 	files, err := filepath.Glob("testdata/flags/*.txt")
-	if err != nil || len(files) <= listedBuilds {
+	if err != nil || len(files) <= len(buildsListed) {
 		t.Fatalf("%v, %q", err, files)
 	}
 	lists := map[string]map[string]FlagInfo{}
@@ -65,7 +65,7 @@ func TestFlagTable(t *testing.T) {
 			kinds += string("-pde"[f.kind()])
 			typ = f.typ() // the newest counts
 		}
-		word := strings.Fields(flagTypeWords)[typ] + ":" + kinds
+		word := string(typ) + ":" + kinds
 		last := len(lines[word]) - 1
 		if last < 0 || len(lines[word][last])+1+len(name) > 138 {
 			lines[word] = append(lines[word], word)
@@ -92,7 +92,7 @@ func TestFlagsOfEachBuild(t *testing.T) {
 			var sample []string
 			for i, name := range slices.Sorted(maps.Keys(list)) {
 				f, s := c.flagSupport(name)
-				if s != supported && (own != nil || s != inNewerBuild) || f.kind(c.major).unlock() != list[name].kind().unlock() ||
+				if s != supported && (own != nil || s != inNewerBuild) || unlockFlags[f.kind(c.major)] != unlockFlags[list[name].kind()] ||
 					(f.typ == boolFlag) != (list[name].typ() == boolFlag) {
 					t.Errorf("Java %s, list at hand %t: %s is %d, %+v", version, own != nil, name, s, f)
 				}

@@ -2,40 +2,21 @@ package jvm
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// flagName cuts the name out of a -XX argument; form is what stands with it: "+",
-// "-", "=" or nothing. The recorder's two flags may have a colon in place of "=".
-func flagName(arg string) (name, form string) {
-	flag := strings.TrimPrefix(arg, "-XX:")
-	for _, recorder := range [...]string{"StartFlightRecording", "FlightRecorderOptions"} {
-		if rest, ok := strings.CutPrefix(flag, recorder); ok && (rest == "" || rest[0] == ':') {
-			return recorder, "="
-		}
-	}
-	name, _, valued := strings.Cut(flag, "=")
-	switch {
-	case name != "" && (name[0] == '+' || name[0] == '-'):
-		return name[1:], name[:1]
-	case valued:
-		return name, "="
-	}
-	return name, ""
-}
-
 // misspelt tells why HotSpot would reject how a flag is written; empty: it would
 // not.
 func (f flagFacts) misspelt(arg string) string {
-	name, form := flagName(arg)
-	_, value, valued := strings.Cut(arg, "=")
+	name, form, value := cutFlag(arg)
 	switch {
 	case f.typ == anyFlag:
 		return ""
 	case f.typ == boolFlag && (form == "=" || form == ""):
 		return fmt.Sprintf("it is switched with + or -, such as -XX:+%s", name)
-	case f.typ == boolFlag && valued:
+	case f.typ == boolFlag && strings.Contains(arg, "="):
 		return "a flag with + or - has no value"
 	case f.typ == boolFlag:
 		return ""
@@ -77,31 +58,24 @@ func (f flagFacts) badValue(name, value string) string {
 		return ""
 	}
 	for _, r := range flagRanges {
-		if r.name == name && (number < r.least || number > r.most) {
+		if (number < r.least || number > r.most) && slices.Contains(strings.Fields(r.flags), name) {
 			return fmt.Sprintf("the value is from %g to %g", r.least, r.most)
 		}
 	}
 	return ""
 }
 
-// flagRange is what every version allows for a flag, and 17 and 25 no more.
-type flagRange struct {
-	name        string
+const unlimited = 1 << 62
+
+// flagRanges are those of flags that people set, from -XX:+PrintFlagsRanges: what every version allows, and 17 and 25
+// no more.
+var flagRanges = []struct {
 	least, most float64
-}
-
-// manyTimes bounds nothing.
-const manyTimes = 1 << 62
-
-// flagRanges are those of flags that people set, from -XX:+PrintFlagsRanges.
-var flagRanges = []flagRange{
-	{"MaxRAMPercentage", 0, 100}, {"MinRAMPercentage", 0, 100}, {"InitialRAMPercentage", 0, 100},
-	{"MaxRAMFraction", 1, manyTimes}, {"MinRAMFraction", 1, manyTimes}, {"InitialRAMFraction", 1, manyTimes},
-	{"MinHeapFreeRatio", 0, 100}, {"MaxHeapFreeRatio", 0, 100},
-	{"MinMetaspaceFreeRatio", 0, 99}, {"MaxMetaspaceFreeRatio", 0, 100},
-	{"InitiatingHeapOccupancyPercent", 0, 100}, {"G1ReservePercent", 0, 50}, {"G1HeapWastePercent", 0, 100},
-	{"G1NewSizePercent", 0, 100}, {"G1MaxNewSizePercent", 0, 100},
-	{"SurvivorRatio", 1, manyTimes}, {"TargetSurvivorRatio", 0, 100}, {"MaxTenuringThreshold", 0, 16},
-	{"TieredStopAtLevel", 0, 4}, {"CICompilerCount", 1, manyTimes},
-	{"MaxDirectMemorySize", 0, manyTimes}, {"MaxMetaspaceSize", 0, manyTimes},
+	flags       string
+}{
+	{0, 100, "MaxRAMPercentage MinRAMPercentage InitialRAMPercentage MinHeapFreeRatio MaxHeapFreeRatio MaxMetaspaceFreeRatio " +
+		"InitiatingHeapOccupancyPercent G1HeapWastePercent G1NewSizePercent G1MaxNewSizePercent TargetSurvivorRatio"},
+	{0, 99, "MinMetaspaceFreeRatio"}, {0, 50, "G1ReservePercent"}, {0, 16, "MaxTenuringThreshold"}, {0, 4, "TieredStopAtLevel"},
+	{1, unlimited, "MaxRAMFraction MinRAMFraction InitialRAMFraction SurvivorRatio CICompilerCount"},
+	{0, unlimited, "MaxDirectMemorySize MaxMetaspaceSize"},
 }

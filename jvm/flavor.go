@@ -2,6 +2,7 @@ package jvm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -73,7 +74,7 @@ func (p Profile) numbers() (numbers, []ValueError) {
 	r.cpus("cpus", p.CPUs)
 	if n.collector = "Use" + p.Collector + "GC"; p.Collector == "" {
 		n.collector = ""
-	} else if !collector(n.collector) {
+	} else if !slices.Contains(strings.Fields(collectors), n.collector) {
 		r.bad("collector", "%q is no collector: write %s", p.Collector, strings.Join(collectorWords, ", "))
 	}
 	p.Match.check(r)

@@ -32,28 +32,20 @@ const (
 	experimental // needs -XX:+UnlockExperimentalVMOptions before it
 )
 
-// unlock is the flag that a kind needs; empty: none.
-func (k flagKind) unlock() string {
-	switch k {
-	case diagnostic:
-		return "UnlockDiagnosticVMOptions"
-	case experimental:
-		return "UnlockExperimentalVMOptions"
-	}
-	return ""
-}
+// unlockFlags are the flags that the kinds need.
+var unlockFlags = [...]string{absent: "", product: "", diagnostic: "UnlockDiagnosticVMOptions", experimental: "UnlockExperimentalVMOptions"}
 
-// flagType is how a -XX flag is written.
-type flagType byte
+// flagType is how a -XX flag is written, a word of flagTable.
+type flagType string
 
 const (
-	anyFlag   flagType = iota // not known to us
-	boolFlag                  // +Name or -Name
-	intFlag                   // Name=number, which may have k, m, g or t behind it
-	countFlag                 // the same from 0 on
-	floatFlag                 // Name=number with a fraction
-	textFlag                  // Name=anything
-	listFlag                  // Name=anything, and a later one adds to it
+	anyFlag   flagType = ""     // "any" in the table: not known to us
+	boolFlag  flagType = "bool" // +Name or -Name
+	intFlag   flagType = "int"  // Name=number, which may have k, m, g or t behind it
+	countFlag flagType = "uint" // the same from 0 on
+	floatFlag flagType = "real" // Name=number with a fraction
+	textFlag  flagType = "text" // Name=anything
+	listFlag  flagType = "list" // Name=anything, and a later one adds to it
 )
 
 // flagTypes are the types of flags as -XX:+PrintFlagsFinal prints them.
@@ -79,7 +71,7 @@ func (f FlagInfo) kind() flagKind {
 // flagFacts is all that is known of one flag.
 type flagFacts struct {
 	typ   flagType
-	kinds [listedBuilds]flagKind // in the builds of buildsListed
+	kinds [len(buildsListed)]flagKind // in the builds of buildsListed
 	change
 }
 
@@ -90,33 +82,22 @@ func newCatalog() catalog {
 	c := make(catalog, 1600)
 	for line := range strings.Lines(flagTable + otherFlags) {
 		word, names, _ := strings.Cut(line, " ")
-		facts := readFacts(word)
+		typ, kinds, _ := strings.Cut(word, ":")
+		facts := flagFacts{typ: flagType(strings.TrimPrefix(typ, "any"))}
+		for i := range facts.kinds {
+			facts.kinds[i] = flagKind(strings.IndexByte("-pde", kinds[i]))
+		}
 		for name := range strings.FieldsSeq(names) {
 			c[name] = facts
 		}
 	}
-	for _, ch := range flagChanges() {
-		for name := range strings.FieldsSeq(ch.names) {
-			f := c[name]
-			f.change = ch
-			c[name] = f
-		}
+	for _, ch := range readChanges(flagChangesText) {
+		f := c[ch.name]
+		f.change = ch.change
+		c[ch.name] = f
 	}
 	return c
 }
-
-// readFacts reads the first word of a line of flagTable.
-func readFacts(word string) (f flagFacts) {
-	typ, kinds, _ := strings.Cut(word, ":")
-	f.typ = flagType(strings.Index(flagTypeWords, typ) / len("bool "))
-	for i := range f.kinds {
-		f.kinds[i] = flagKind(strings.IndexByte("-pde", kinds[i]))
-	}
-	return f
-}
-
-// flagTypeWords are those of flagTable, in the order of the flagTypes.
-const flagTypeWords = "any  bool int  uint real text list "
 
 // build is one whose flags are listed.
 type build struct {
@@ -126,8 +107,6 @@ type build struct {
 
 // buildsListed are those of flagTable, by version.
 var buildsListed = [...]build{{8, "1.8.0_504"}, {11, "11.0.33"}, {17, "17.0.21.1"}, {21, "21.0.13"}, {25, "25.0.5"}, {26, "26.0.2.1"}}
-
-const listedBuilds = len(buildsListed)
 
 // listOf finds the list of a version, or of the next older one; exact: it is its own.
 // -1: older than all.
@@ -186,7 +165,7 @@ func present(kinds []flagKind) bool {
 // where the history does not say.
 func (f flagFacts) history() change {
 	ch := f.change
-	for i := listedBuilds - 1; i > 0 && ch.gone == 0 && f.kinds[i] == absent; i-- {
+	for i := len(buildsListed) - 1; i > 0 && ch.gone == 0 && f.kinds[i] == absent; i-- {
 		if f.kinds[i-1] != absent {
 			ch.gone = buildsListed[i].major
 		}
@@ -201,7 +180,7 @@ func (f flagFacts) kind(major int) flagKind {
 	switch {
 	case exact && f.kinds[at] != absent:
 		return f.kinds[at]
-	case at >= 0 && at+1 < listedBuilds && f.kinds[at] != absent:
+	case at >= 0 && at+1 < len(buildsListed) && f.kinds[at] != absent:
 		return max(f.kinds[at], f.kinds[at+1])
 	}
 	return slices.Max(f.kinds[:])

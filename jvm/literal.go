@@ -25,7 +25,7 @@ func misquoted(o Option) string {
 		return fmt.Sprintf("it begins with the character %U, which is no blank to a JVM; delete it", first)
 	case unicode.Is(unicode.Pd, first) && first != '-':
 		return fmt.Sprintf("it begins with the dash %c (%U) and not with -; type it again", first, first)
-	case keyOf(o).size && quoted(keyOf(o).value):
+	case keyOf(o).is(sized) && quoted(keyOf(o).value):
 		return "the quotes are part of the value; leave them out"
 	}
 	if first, _, found := strings.Cut(arg, " "); found && TakesValue(first) {
@@ -105,6 +105,6 @@ func freeText(arg string) bool {
 
 // commands reports whether an option's value is a command, whose own options follow it.
 func commands(arg string) bool {
-	name, _ := flagName(arg)
+	name, _, _ := cutFlag(arg)
 	return strings.HasPrefix(arg, "-XX:") && (name == "OnOutOfMemoryError" || name == "OnError" || name == "CompileCommand")
 }

@@ -54,11 +54,11 @@ func Merge(defaults, user, enforced []Option) Result {
 			// The caller keeps its slices.
 			o.Args, o.Replaced = slices.Clone(o.Args), slices.Clone(o.Replaced)
 			if code, why := reject(o); code != "" {
-				r.fail(code, "cannot use %q (%s): %s", o, o.origin(), why)
+				r.refuse(code, o, "%s", why)
 				continue
 			}
 			if why := literalNote(o); why != "" {
-				r.warn(Literal, "%s (%s): %s", o, o.origin(), why)
+				r.warn(Literal, "%s: %s", o.located(), why)
 			}
 			r.add(o)
 		}
@@ -82,22 +82,27 @@ func (r *Result) fail(code, format string, args ...any) {
 	r.Errors = append(r.Errors, Problem{code, fmt.Sprintf(format, args...)})
 }
 
+// refuse is fail for an option that cannot be used.
+func (r *Result) refuse(code string, o Option, why string, args ...any) {
+	r.fail(code, "cannot use %s: %s", o.Named(), fmt.Sprintf(why, args...))
+}
+
 // add appends o and removes the options that it overrides.
 func (r *Result) add(o Option) {
 	if o.Args[0] == "-XX:+IgnoreUnrecognizedVMOptions" {
-		r.warn(Bypass, "%s (%s) hides misspelt and removed options", o, o.origin())
+		r.warn(Bypass, "%s hides misspelt and removed options", o.located())
 	}
 	id := keyOf(o)
 	kept := r.Options[:0:0]
 	for i, k := range r.Options {
 		old := keyOf(k)
-		if o.rank() == k.rank() && old.family == id.family && old.absolute() && id.relative() {
+		if o.rank() == k.rank() && old.family == id.family && old.is(absolute) && id.is(relative) {
 			// The JVM itself ignores the share or ratio, in any order.
 			r.Options[i].Replaced = append(k.Replaced, o)
-			r.warn(Duplicate, "%s (%s) has no effect beside %s (%s)", o, o.origin(), k, k.origin())
+			r.warn(Duplicate, "%s has no effect beside %s", o.located(), k.located())
 			return
 		}
-		if !overrides(id, old, o.rank() > k.rank()) || id.fallback() && k.Generated {
+		if !overrides(id, old, o.rank() > k.rank()) || id.is(fallback) && k.Generated {
 			kept = append(kept, k)
 			continue
 		}
@@ -112,11 +117,11 @@ func (r *Result) warnOverridden(o, k Option, id, old optionKey) {
 	same := o.String() == k.String()
 	switch {
 	case o.rank() == k.rank() && id.family == "gc" && id.name != old.name:
-		r.warn(GCConflict, "%s (%s) and %s (%s) exclude each other; the later one wins", k, k.origin(), o, o.origin())
+		r.warn(GCConflict, "%s and %s exclude each other; the later one wins", k.located(), o.located())
 	case o.rank() == k.rank():
-		r.warn(Duplicate, "%s (%s) is given again by %s (%s); the later one wins", k, k.origin(), o, o.origin())
+		r.warn(Duplicate, "%s is given again by %s; the later one wins", k.located(), o.located())
 	case o.Layer == Enforced && k.Layer == User && !same:
-		r.warn(UserOverrideDropped, "%s (%s) is dropped for %s (%s)", k, k.origin(), o, o.origin())
+		r.warn(UserOverrideDropped, "%s is dropped for %s", k.located(), o.located())
 	}
 }
 
@@ -136,7 +141,7 @@ func (r *Result) adjustCollector() {
 			if id.name == "UseSerialGC" {
 				other = "-XX:+UseParallelGC"
 			}
-			why := fmt.Sprintf("%s (%s) takes %s away and a JVM needs a collector", o, o.origin(), ours)
+			why := fmt.Sprintf("%s takes %s away and a JVM needs a collector", o.located(), ours)
 			r.warn(Adjusted, "%s is set: %s", other, why)
 			added := Option{Args: []string{other}, Layer: Default, Source: ours.Source, Why: why, Generated: true}
 			r.Options = slices.Insert(slices.Clone(r.Options), i, added)

@@ -72,6 +72,12 @@ func (o Option) origin() string {
 	return fmt.Sprintf("%s layer, %s", o.Layer, o.Source)
 }
 
+// located is the option with its layer and source.
+func (o Option) located() string { return fmt.Sprintf("%s (%s)", o, o.origin()) }
+
+// Named is located with quotes.
+func (o Option) Named() string { return fmt.Sprintf("%q (%s)", o, o.origin()) }
+
 // TakesValue reports whether the value of a launcher's option may be an argument of its own.
 func TakesValue(name string) bool {
 	return slices.Contains([]string{"-cp", "-classpath", "--class-path", "-p", "--module-path", "--upgrade-module-path", "--add-modules",

@@ -1,6 +1,7 @@
 package jvm
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,94 +16,107 @@ type optionKey struct {
 	name string
 	// value as written after the name or "=".
 	value string
-	// size: value is a number of bytes.
-	size bool
+	traits
 }
 
-// prefixed are the -X forms whose value follows without a separator.
-var prefixed = []struct{ prefix, family, name string }{
-	{"-Xmx", "heap.max", "MaxHeapSize"}, {"-mx", "heap.max", "MaxHeapSize"},
-	{"-Xms", "heap.init", "InitialHeapSize"}, {"-ms", "heap.init", "InitialHeapSize"},
-	{"-Xmn", "young", "Xmn"},
-	{"-Xss", "stack", "ThreadStackSize"}, {"-ss", "stack", "ThreadStackSize"},
-	{"-Xmaxjitcodesize", "-XX:ReservedCodeCacheSize", "ReservedCodeCacheSize"},
+type traits byte
+
+const (
+	sized       traits = 1 << iota // the value is a number of bytes
+	absolute                       // the JVM ignores the relative ones of the family beside it, in any order
+	relative                       // a share or ratio
+	fallback                       // matters only where no heap size is given
+	accumulates                    // every one is effective
+)
+
+func (t traits) is(one traits) bool { return t&one != 0 }
+
+const collectors = "UseSerialGC UseParallelGC UseParallelOldGC UseG1GC UseZGC UseShenandoahGC UseEpsilonGC UseConcMarkSweepGC UseParNewGC"
+
+// families has the flags that are more than a family of their own (empty).
+var families = []struct {
+	family string
+	traits traits
+	flags  string
+}{
+	{"heap.max", sized | absolute, "MaxHeapSize"},
+	{"heap.max", sized | relative, "MaxRAM"},
+	{"heap.max", relative, "MaxRAMPercentage MaxRAMFraction DefaultMaxRAMFraction"},
+	{"heap.max", relative | fallback, "MinRAMPercentage MinRAMFraction"},
+	{"heap.max", fallback, "AggressiveHeap"},
+	{"heap.init", sized | absolute, "InitialHeapSize"},
+	{"heap.init", relative, "InitialRAMPercentage InitialRAMFraction"},
+	{"young", sized | absolute, "Xmn NewSize MaxNewSize"},
+	{"young", relative, "NewRatio"},
+	{"stack", 0, "ThreadStackSize"}, // in KiB
+	{"gc", 0, collectors + " Xincgc Xconcgc"},
+	{"", sized, "MaxMetaspaceSize MetaspaceSize ReservedCodeCacheSize InitialCodeCacheSize MaxDirectMemorySize CompressedClassSpaceSize " +
+		"MinHeapSize SoftMaxHeapSize G1HeapRegionSize"},
+	{"", accumulates, "StartFlightRecording OnOutOfMemoryError OnError CompileCommand CompileOnly ControlIntrinsic DisableIntrinsic " +
+		"VerifyGCType VerifySubSet"},
+}
+
+// aliases are options that set what a flag sets, or what one might: with "=" at the end of the flag
+// their value follows without a separator.
+var aliases = []struct{ option, flag string }{
+	{"-Xmx", "MaxHeapSize="}, {"-mx", "MaxHeapSize="}, {"-Xms", "InitialHeapSize="}, {"-ms", "InitialHeapSize="}, {"-Xmn", "Xmn="},
+	{"-Xss", "ThreadStackSize="}, {"-ss", "ThreadStackSize="}, {"-Xmaxjitcodesize", "ReservedCodeCacheSize="},
+	{"-Xminf", "MinHeapFreeRatio="}, {"-Xmaxf", "MaxHeapFreeRatio="},
+	{"-Xint", "mode=-Xint"}, {"-Xmixed", "mode=-Xmixed"}, {"-Xcomp", "mode=-Xcomp"},
+	{"-Xincgc", "+Xincgc"}, {"-Xconcgc", "+Xconcgc"}, {"-Xrs", "+ReduceSignalUsage"},
+	{"-Xnoclassgc", "-ClassUnloading"}, {"-noclassgc", "-ClassUnloading"}, {"-Xbatch", "-BackgroundCompilation"},
+	{"-noverify", "Xverify=none"}, {"-Xverify:", "Xverify="}, {"-Xshare:", "Xshare="}, {"-Xloggc:", "Xloggc="}, {"-splash:", "splash="},
+}
+
+// lastWins are the launcher's options of which the last one wins, with the same name for each spelling.
+var lastWins = map[string]string{
+	"-cp": "classpath", "-classpath": "classpath", "--class-path": "classpath", "-p": "modulepath", "--module-path": "modulepath",
+	"--upgrade-module-path": "upgrade", "--limit-modules": "limit", "--illegal-access": "access", "--finalization": "finalization",
+	"--illegal-native-access": "native", "--sun-misc-unsafe-memory-access": "unsafe",
 }
 
 // keyOf returns the key of o. Flag names are case-sensitive, as in HotSpot.
 func keyOf(o Option) optionKey {
 	arg := o.Args[0]
-	_, debugger := Debugger(arg)
-	switch {
+	switch _, debugger := Debugger(arg); {
 	case strings.HasPrefix(arg, "-XX:"):
-		return flagKey(strings.TrimPrefix(arg, "-XX:"))
+		return flagKey(arg)
 	case strings.HasPrefix(arg, "-D"):
 		key, value, _ := strings.Cut(arg, "=")
 		return optionKey{family: key, name: key, value: value}
 	case debugger:
 		return optionKey{family: "jdwp", name: "jdwp"}
 	}
-	for _, p := range prefixed {
-		if value, ok := strings.CutPrefix(arg, p.prefix); ok {
-			return optionKey{family: p.family, name: p.name, value: value, size: true}
+	for _, a := range aliases {
+		value, ok := strings.CutPrefix(arg, a.option)
+		if !ok || value != "" && !strings.HasSuffix(a.flag, "=") {
+			continue
 		}
-	}
-	if id, ok := aliasKey(arg); ok {
+		if strings.HasSuffix(a.option, "f") {
+			value = percentOf(value)
+		}
+		id := flagKey("-XX:" + a.flag + value)
+		if id.family == "stack" {
+			id.traits = sized
+		}
 		return id
 	}
 	if len(o.Args) == 2 {
 		arg = o.Args[0] + "=" + o.Args[1] // "--add-opens X" is "--add-opens=X"
 	}
-	name, value, _ := strings.Cut(arg, "=")
-	switch name {
-	case "-cp", "-classpath", "--class-path":
-		return optionKey{family: "classpath", name: "classpath"}
-	case "-p", "--module-path":
-		return optionKey{family: "modulepath", name: "modulepath"}
-	case "--upgrade-module-path", "--limit-modules", "--illegal-access", "--finalization",
-		"--illegal-native-access", "--sun-misc-unsafe-memory-access":
-		return optionKey{family: name, name: name}
-	case "--patch-module": // the JVM takes one for each module
+	option, value, _ := strings.Cut(arg, "=")
+	name := lastWins[option]
+	if option == "--patch-module" { // the JVM takes one for each module
 		module, _, _ := strings.Cut(value, "=")
-		return optionKey{family: name + " " + module, name: name + " " + module}
+		name = option + " " + module
 	}
-	for _, p := range [...]string{"-Xshare:", "-Xverify:", "-Xloggc:", "-splash:"} {
-		if value, ok := strings.CutPrefix(arg, p); ok {
-			return optionKey{family: p, name: p, value: value}
-		}
+	if name != "" {
+		return optionKey{family: name, name: name}
 	}
 	return optionKey{family: arg, value: arg}
 }
 
-// aliasKey handles the options that are an alias of a -XX flag.
-func aliasKey(arg string) (optionKey, bool) {
-	flag := func(name, value string) (optionKey, bool) {
-		return optionKey{family: "-XX:" + name, name: name, value: value}, true
-	}
-	switch arg {
-	case "-Xint", "-Xmixed", "-Xcomp":
-		return optionKey{family: "mode", name: "mode", value: arg}, true
-	case "-Xincgc", "-Xconcgc":
-		return optionKey{family: "gc", name: arg, value: "+"}, true
-	case "-Xrs":
-		return flag("ReduceSignalUsage", "+")
-	case "-Xnoclassgc", "-noclassgc":
-		return flag("ClassUnloading", "-")
-	case "-Xbatch":
-		return flag("BackgroundCompilation", "-")
-	case "-noverify":
-		return optionKey{family: "-Xverify:", name: "-Xverify:", value: "none"}, true
-	}
-	if value, ok := strings.CutPrefix(arg, "-Xminf"); ok {
-		return flag("MinHeapFreeRatio", percentOf(value))
-	}
-	if value, ok := strings.CutPrefix(arg, "-Xmaxf"); ok {
-		return flag("MaxHeapFreeRatio", percentOf(value))
-	}
-	return optionKey{}, false
-}
-
-// percentOf writes a fraction such as 0.4 as a percentage, as HotSpot does; empty
-// for what is no fraction.
+// percentOf writes a fraction such as 0.4 as a percentage, as HotSpot does; empty for anything else.
 func percentOf(fraction string) string {
 	n, err := strconv.ParseFloat(fraction, 64)
 	if err != nil || !(n >= 0 && n <= 1) {
@@ -126,114 +140,75 @@ func Debugger(arg string) (options string, ok bool) {
 	return "", false
 }
 
-// flagKey is keyOf for what follows -XX:.
-func flagKey(flag string) optionKey {
-	name, value, valued := strings.Cut(flag, "=")
-	if !valued && name != "" && (name[0] == '+' || name[0] == '-') {
-		name, value = name[1:], name[:1]
+// flagKey is keyOf for a -XX flag.
+func flagKey(arg string) optionKey {
+	name, form, value := cutFlag(arg)
+	if form != "=" {
+		value = form
+	}
+	if name == "CreateMinidumpOnCrash" { // another name
+		name = "CreateCoredumpOnCrash"
 	}
 	id := optionKey{family: "-XX:" + name, name: name, value: value}
-	switch name {
-	case "MaxHeapSize":
-		id.family, id.size = "heap.max", true
-	case "MaxRAMPercentage", "MaxRAMFraction", "DefaultMaxRAMFraction", "MinRAMPercentage", "MinRAMFraction", "AggressiveHeap":
-		id.family = "heap.max"
-	case "MaxRAM":
-		id.family, id.size = "heap.max", true
-	case "InitialHeapSize":
-		id.family, id.size = "heap.init", true
-	case "InitialRAMPercentage", "InitialRAMFraction":
-		id.family = "heap.init"
-	case "NewSize", "MaxNewSize":
-		id.family, id.size = "young", true
-	case "NewRatio":
-		id.family = "young"
-	case "CreateMinidumpOnCrash": // another name
-		id.family, id.name = "-XX:CreateCoredumpOnCrash", "CreateCoredumpOnCrash"
-	case "ThreadStackSize": // a number of KiB
-		id.family = "stack"
-	case "MaxMetaspaceSize", "MetaspaceSize", "ReservedCodeCacheSize", "InitialCodeCacheSize",
-		"MaxDirectMemorySize", "CompressedClassSpaceSize", "MinHeapSize", "SoftMaxHeapSize", "G1HeapRegionSize":
-		id.size = true
-	case "StartFlightRecording", "OnOutOfMemoryError", "OnError", "CompileCommand", "CompileOnly", "ControlIntrinsic", "DisableIntrinsic",
-		"VerifyGCType", "VerifySubSet":
-		return optionKey{family: "-XX:" + flag, value: value} // these accumulate
+	for _, f := range families {
+		if strings.Contains(f.flags, name) && slices.Contains(strings.Fields(f.flags), name) {
+			id.family, id.traits = cmp.Or(f.family, id.family), f.traits
+		}
 	}
-	if collector(name) {
-		id.family = "gc"
+	if id.is(accumulates) {
+		id.family, id.name = arg, ""
 	}
 	return id
 }
 
-// collector reports whether a flag selects a garbage collector.
-func collector(name string) bool {
-	return slices.Contains([]string{"UseSerialGC", "UseParallelGC", "UseParallelOldGC", "UseG1GC", "UseZGC", "UseShenandoahGC",
-		"UseEpsilonGC", "UseConcMarkSweepGC", "UseParNewGC"}, name)
+// cutFlag cuts a -XX argument in its name, its form ("+", "-", "=" or nothing) and the value after "=". The
+// recorder's two flags may have a colon in place of "=".
+func cutFlag(arg string) (name, form, value string) {
+	flag := strings.TrimPrefix(arg, "-XX:")
+	for _, recorder := range [...]string{"StartFlightRecording", "FlightRecorderOptions"} {
+		if rest, ok := strings.CutPrefix(flag, recorder); ok && (rest == "" || rest[0] == ':') {
+			return recorder, "=", strings.TrimPrefix(rest, ":")
+		}
+	}
+	name, value, valued := strings.Cut(flag, "=")
+	switch {
+	case name != "" && (name[0] == '+' || name[0] == '-'):
+		return name[1:], name[:1], value
+	case valued:
+		return name, "=", value
+	}
+	return name, "", ""
 }
 
 // repeatable options are kept once for each different text.
 func (id optionKey) repeatable() bool { return id.name == "" }
 
-// fallback options matter only where no heap size is given; they do not take ours
-// away.
-func (id optionKey) fallback() bool {
-	return id.name == "MinRAMPercentage" || id.name == "MinRAMFraction" || id.name == "AggressiveHeap"
-}
-
-// absolute reports whether an option is a size beside which the JVM ignores the
-// share or ratio of the same family, in any order.
-func (id optionKey) absolute() bool {
-	return slices.Contains([]string{"MaxHeapSize", "InitialHeapSize", "Xmn", "NewSize", "MaxNewSize"}, id.name)
-}
-
-// relative is what an absolute option of the same family makes void.
-func (id optionKey) relative() bool {
-	switch id.family {
-	case "heap.max", "heap.init":
-		return !id.absolute() && id.name != "AggressiveHeap" // which sets more than the heap
-	}
-	return id.name == "NewRatio"
-}
-
 // overrides reports whether h removes l, where h comes later in the same layer or from
 // a higher one. HotSpot's own order does not decide: an absolute heap size beats
 // a percentage in any order, and MaxRAM moves the base of every percentage.
 func overrides(h, l optionKey, higher bool) bool {
-	if higher && h.family == "heap.init" {
-		switch {
-		case l.name == "MinHeapSize":
-			return true // -Xms sets the minimum too; the two together may be rejected
-		case l.name == "MaxRAM" && h.relative():
-			return true // it would move the base of the percentage
-		}
+	if higher && h.family == "heap.init" && (l.name == "MinHeapSize" || l.name == "MaxRAM" && h.is(relative)) {
+		return true // -Xms sets the minimum too, and MaxRAM would move the base of the percentage
 	}
 	if h.family != l.family {
 		return false
 	}
-	if h.repeatable() {
-		return !orderMatters(h.value)
-	}
 	switch {
+	case h.repeatable():
+		// An equal later one is effective: "-Xlog:gc -Xlog:disable -Xlog:gc", "-ea -da:x -ea".
+		return !hasPrefix(h.value, "-Xlog", "-ea", "-da", "-enableassertions", "-disableassertions", "-esa", "-dsa")
 	case h.name == l.name:
 		return true
-	case h.family == "gc":
-		// "-XX:-UseG1GC" takes back only that one; two collectors that JDK 8
-		// wants together stay together.
+	case h.family == "gc": // "-XX:-UseG1GC" takes back only that one
 		return h.value == "+" && l.value == "+" && (higher || !together(h.name, l.name))
 	case !higher:
-		return h.absolute() && l.relative() || h.name == "Xmn" && l.family == "young"
-	case h.fallback():
-		return l.absolute() || l.fallback()
+		return h.is(absolute) && l.is(relative) || h.name == "Xmn" && l.family == "young"
+	case h.is(fallback):
+		return l.is(absolute | fallback)
 	case h.name == "MaxRAM":
 		return l.name == "MaxHeapSize"
 	}
 	return true
-}
-
-// orderMatters are repeatables of which an equal later one is not superfluous:
-// "-Xlog:gc -Xlog:disable -Xlog:gc", "-ea -da:x -ea".
-func orderMatters(arg string) bool {
-	return hasPrefix(arg, "-Xlog", "-ea", "-da", "-enableassertions", "-disableassertions", "-esa", "-dsa")
 }
 
 func hasPrefix(s string, prefixes ...string) bool {

@@ -61,15 +61,15 @@ func rejectValue(o Option) (code, why string) {
 	switch {
 	case (strings.HasPrefix(o.Args[0], "-Xminf") || strings.HasPrefix(o.Args[0], "-Xmaxf")) && (err != nil || n > 100):
 		return BadValue, "the value is a fraction from 0 to 1"
-	case id.name == "ThreadStackSize" && !id.size && (err != nil || n > 1<<20):
+	case id.name == "ThreadStackSize" && !id.is(sized) && (err != nil || n > 1<<20):
 		return BadValue, "the value is a number of KiB, such as 256"
-	case id.name == "ThreadStackSize" && !id.size && n > 0 && n < leastStack>>10:
+	case id.name == "ThreadStackSize" && !id.is(sized) && n > 0 && n < leastStack>>10:
 		return BadValue, "the smallest thread stack is 136 KiB"
 	case id.name == "ActiveProcessorCount":
 		if _, err := strconv.Atoi(id.value); err != nil {
 			return BadValue, "the value is a number of CPUs"
 		}
-	case !id.size:
+	case !id.is(sized):
 	case err != nil:
 		return BadValue, fmt.Sprintf("%q is no size: a whole number with k, m or g, such as 512m", id.value)
 	case id.name == "MaxHeapSize" && n < 2*mib:

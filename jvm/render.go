@@ -126,32 +126,29 @@ func fixedBy(options []Option, memory int64) Fixed {
 		}
 		return nil
 	}
+	sizes := map[string]**int64{"MaxHeapSize": &f.Heap, "MaxMetaspaceSize": &f.Metaspace, "ReservedCodeCacheSize": &f.CodeCache,
+		"MaxDirectMemorySize": &f.Direct}
 	for _, o := range options {
 		id := keyOf(o)
 		n, err := sizeOf(id.value)
-		size := &n
-		if err != nil || !id.size {
-			size = nil
+		n = min(n, maxBytes)
+		if to := sizes[id.name]; to != nil && err == nil {
+			*to = &n
 		}
 		switch {
-		case id.name == "MaxHeapSize":
-			f.Heap = size
-		case id.name == "MaxRAM" && size != nil && n < memory:
-			memory = n
+		case id.name == "MaxRAM":
+			share = cmp.Or(share, 0.25) // HotSpot's default
+			if err == nil {
+				memory = min(memory, n)
+			}
 		case id.name == "MaxRAMPercentage":
 			if p, err := strconv.ParseFloat(id.value, 64); err == nil && p > 0 && p <= 100 {
 				share = p / 100
 			}
 		case id.name == "MaxRAMFraction":
-			if n, err := strconv.Atoi(id.value); err == nil && n > 0 && share == 0 {
+			if err == nil && n > 0 && share == 0 {
 				share = 1 / float64(n)
 			}
-		case id.name == "MaxMetaspaceSize":
-			f.Metaspace = size
-		case id.name == "ReservedCodeCacheSize":
-			f.CodeCache = size
-		case id.name == "MaxDirectMemorySize":
-			f.Direct = size
 		case id.name == "ThreadStackSize":
 			f.Stack = stackOf(id)
 		case id.name == "ActiveProcessorCount":
@@ -162,9 +159,6 @@ func fixedBy(options []Option, memory int64) Fixed {
 			f.ConcGC = true
 		case id.family == "gc" && id.value == "+":
 			f.Collector = id.name
-		}
-		if id.name == "MaxRAM" && share == 0 {
-			share = 0.25 // HotSpot's default
 		}
 	}
 	if f.Heap == nil && share > 0 && memory > 0 {
@@ -192,13 +186,10 @@ func stackOf(id optionKey) *int64 {
 	if err != nil {
 		return nil
 	}
-	if n == 0 {
-		n = mib // HotSpot's default
-		return &n
-	}
-	if !id.size {
+	if !id.is(sized) {
 		n *= 1024
 	}
+	n = min(cmp.Or(n, mib), maxStack) // 0 is HotSpot's default
 	return &n
 }
 

@@ -39,10 +39,13 @@ func (s Sizing) Options() []Option {
 	if s.Limit > 0 && len(s.Budget) > 0 {
 		add(r.Heap, "heap", s.heapWhy, "-Xmx%dm", s.Heap/mib)
 		add(r.Heap, "heap", "the same as -Xmx: the limit is the container's alone", "-Xms%dm", s.Heap/mib)
-		add(r.Metaspace, "metaspace", s.capWhy(s.numbers.metaspace, "unbounded otherwise"), "-XX:MaxMetaspaceSize=%dm", s.Metaspace/mib)
-		add(r.CodeCache, "code-cache", s.capWhy(s.numbers.codeCache, "240 MiB otherwise"), "-XX:ReservedCodeCacheSize=%dm", s.CodeCache/mib)
-		add(r.DirectMemory, "direct-memory", s.capWhy(s.numbers.direct, "as large as the heap otherwise"), "-XX:MaxDirectMemorySize=%dm",
-			s.Direct/mib)
+		for _, c := range s.memoryCaps() {
+			why := c.why
+			if c.profile != nil {
+				why = s.ofProfile() + "; " + why
+			}
+			add(*c.on, c.rule, why, "-XX:%s=%dm", c.flag, *c.bytes/mib)
+		}
 	}
 	if s.Limit > 0 {
 		add(r.Stacks, "stacks", s.stackWhy, "-Xss%dk", s.Stack/1024)
@@ -58,12 +61,4 @@ func (s Sizing) Options() []Option {
 		add(r.OutOfMemory, "out-of-memory", "a JVM that ran out of memory is restarted, not kept half dead", "-XX:+ExitOnOutOfMemoryError")
 	}
 	return options
-}
-
-// capWhy is the reason for a cap, which the profile may have given.
-func (s Sizing) capWhy(ofProfile *int64, why string) string {
-	if ofProfile != nil {
-		return s.ofProfile() + "; " + why
-	}
-	return why
 }

@@ -75,20 +75,6 @@ type Fixed struct {
 	ConcGC                                    bool   // ConcGCThreads is set, and must not be above GCThreads
 }
 
-// bounded is f without sizes that no machine has.
-func (f Fixed) bounded() Fixed {
-	for _, b := range []struct {
-		size **int64
-		most int64
-	}{{&f.Heap, maxBytes}, {&f.Metaspace, maxBytes}, {&f.CodeCache, maxBytes}, {&f.Direct, maxBytes}, {&f.Stack, maxStack}} {
-		if *b.size != nil {
-			n := min(max(**b.size, 0), b.most)
-			*b.size = &n
-		}
-	}
-	return f
-}
-
 // boundedMemory is ParseMemory for a size that must not be above most.
 func boundedMemory(text string, most int64) (int64, error) {
 	n, err := ParseMemory(text)
@@ -134,7 +120,7 @@ type Sizing struct {
 // cannot be read.
 func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, error) {
 	s := Sizing{CPUs: max(limits.CPUs, 1), Limit: min(limits.Memory, maxBytes), cores: limits.cores(), target: target, rules: policy.Rules,
-		fixed: fixed.bounded(), unlimited: limits.Unlimited && limits.Memory > 0}
+		fixed: fixed, unlimited: limits.Unlimited && limits.Memory > 0}
 	s.limitWhy, s.cpuWhy = "of "+orUnknown(limits.MemorySource), "from "+orUnknown(limits.CPUSource)
 	if limits.CPUQuota != nil {
 		s.cpuWhy = fmt.Sprintf("%g cores rounded up, from %s", *limits.CPUQuota, orUnknown(limits.CPUSource))
@@ -186,13 +172,12 @@ func (s *Sizing) checkBudget() {
 func (s *Sizing) leaveToJVM() {
 	off := false
 	s.rules.Heap = &off
-	for _, r := range []struct {
-		rule   **bool
-		number *int64 // of the profile
-	}{{&s.rules.Metaspace, s.numbers.metaspace}, {&s.rules.CodeCache, s.numbers.codeCache},
-		{&s.rules.DirectMemory, s.numbers.direct}, {&s.rules.Stacks, s.numbers.stack}} {
-		if r.number == nil {
-			*r.rule = &off
+	if s.numbers.stack == nil {
+		s.rules.Stacks = &off
+	}
+	for _, c := range s.memoryCaps() {
+		if c.profile == nil {
+			*c.on = &off
 		}
 	}
 	if s.fixed.Heap == nil {

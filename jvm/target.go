@@ -37,41 +37,27 @@ type targetCheck struct {
 	needed   map[string]Option // by unlock flag: the strongest option that needs it
 }
 
-// fail is for what the version does not take. What a JVM has and has not, its
+// refuse is for what the version does not take. What a JVM has and has not, its
 // vendor's and a later one too, it knows best itself.
-func (c *targetCheck) fail(code, format string, args ...any) {
-	if c.asked && VersionDependent(code) {
-		c.warn(code, format, args...)
-		return
+func (c *targetCheck) refuse(code string, o Option, why string, args ...any) {
+	c.Result.refuse(code, o, why, args...)
+	if last := len(c.Errors) - 1; c.asked && VersionDependent(code) {
+		c.Warnings, c.Errors = append(c.Warnings, c.Errors[last]), c.Errors[:last]
 	}
-	c.Result.fail(code, format, args...)
 }
 
 // check reports whether o stays.
 func (c *targetCheck) check(o Option) bool {
 	arg := o.Args[0]
-	switch {
-	case strings.HasPrefix(arg, "-XX:"):
+	if strings.HasPrefix(arg, "-XX:") {
 		return c.checkFlag(o)
-	case strings.HasPrefix(arg, "-D"):
-		key, value, _ := strings.Cut(arg[2:], "=")
-		for _, ch := range propertyChanges {
-			if ch.names != key {
-				continue
-			}
-			if key == "java.security.manager" && (value == "disallow" || value == "allow" && c.major < ch.gone) {
-				continue // 17 accepts both silently
-			}
-			c.checkHistory(o, ch)
-		}
-		return true
 	}
-	ch, ok := findOption(arg)
-	switch {
+	switch ch, ok := findOption(arg); {
 	case !ok:
-		c.fail(UnknownOption, "cannot use %q (%s): no Java from 8 to 25 has it%s", o, o.origin(), didYouMean(nearestOption(arg)))
+		c.refuse(UnknownOption, o, "no Java from %d to %d has it%s", buildsListed[0].major, buildsListed[len(buildsListed)-1].major,
+			didYouMean(nearestOption(arg)))
 	case c.major > 0 && c.major < ch.since:
-		c.fail(UnknownOption, "cannot use %q (%s): Java %d does not have it, it came with %d", o, o.origin(), c.major, ch.since)
+		c.refuse(UnknownOption, o, "Java %d does not have it, it came with %d", c.major, ch.since)
 	default:
 		c.checkHistory(o, ch)
 	}
@@ -83,17 +69,17 @@ func (c *targetCheck) checkHistory(o Option, ch change) {
 	instead := cmp.Or(ch.instead, "leave it out")
 	switch {
 	case ch.gone > 0 && c.major >= ch.gone:
-		c.fail(RemovedOption, "cannot use %q (%s): Java %d no longer has it (removed by %d); %s", o, o.origin(), c.major, ch.gone, instead)
+		c.refuse(RemovedOption, o, "Java %d no longer has it (removed by %d); %s", c.major, ch.gone, instead)
 	case ch.ignored > 0 && c.major >= ch.ignored:
-		c.warn(Deprecated, "%s (%s) does nothing in Java %d (since %d); %s", o, o.origin(), c.major, ch.ignored, instead)
+		c.warn(Deprecated, "%s does nothing in Java %d (since %d); %s", o.located(), c.major, ch.ignored, instead)
 	case ch.deprecated > 0 && c.major >= ch.deprecated:
-		c.warn(Deprecated, "%s (%s) is deprecated since Java %d; %s", o, o.origin(), ch.deprecated, instead)
+		c.warn(Deprecated, "%s is deprecated since Java %d; %s", o.located(), ch.deprecated, instead)
 	}
 }
 
 // checkFlag is check for a -XX flag.
 func (c *targetCheck) checkFlag(o Option) bool {
-	name, _ := flagName(o.Args[0])
+	name, _, _ := cutFlag(o.Args[0])
 	f, standing := c.flagSupport(name)
 	switch standing {
 	case supported:
@@ -104,9 +90,9 @@ func (c *targetCheck) checkFlag(o Option) bool {
 		return c.rejectFlag(o, name, f, standing)
 	}
 	if why := f.misspelt(o.Args[0]); why != "" {
-		c.fail(BadValue, "cannot use %q (%s): %s", o, o.origin(), why)
+		c.refuse(BadValue, o, "%s", why)
 	}
-	if unlock := f.kind(c.major).unlock(); unlock != "" {
+	if unlock := unlockFlags[f.kind(c.major)]; unlock != "" {
 		if first, there := c.needed[unlock]; !there || o.rank() > first.rank() {
 			c.needed[unlock] = o
 		}
@@ -118,15 +104,6 @@ func (c *targetCheck) checkFlag(o Option) bool {
 // prints it has, and nothing else but ignored flags and other names, which are not printed.
 func (c *targetCheck) flagSupport(name string) (flagFacts, support) {
 	f, known := c.flags[name]
-	if c.target.Flags == nil {
-		switch {
-		case known:
-			return f, f.support(c.major)
-		case !c.target.listed(): // another port may have flags of its own
-			return f, supported
-		}
-		return f, unknown
-	}
 	if own, printed := c.target.Flags[name]; printed {
 		f.typ, f.gone = own.typ(), 0
 		for i := range f.kinds {
@@ -134,10 +111,13 @@ func (c *targetCheck) flagSupport(name string) (flagFacts, support) {
 		}
 		return f, supported
 	}
+	asked := c.target.Flags != nil
 	switch s := f.support(c.major); {
+	case !known && !asked && !c.target.listed(): // another port may have flags of its own
+		return f, supported
 	case !known:
 		return f, unknown
-	case f.change == (change{}) && s != removed:
+	case asked && f.change == (change{}) && s != removed:
 		return f, notInJVM
 	default:
 		return f, s
@@ -151,7 +131,7 @@ func (c *targetCheck) rejectFlag(o Option, name string, f flagFacts, s support) 
 		if s == removed {
 			code = Deprecated
 		}
-		c.warn(code, "%s (%s) is left out: %s does not have it, and -XX:+IgnoreUnrecognizedVMOptions hides that", o, o.origin(), c.java())
+		c.warn(code, "%s is left out: %s does not have it, and -XX:+IgnoreUnrecognizedVMOptions hides that", o.located(), c.java())
 		return false
 	}
 	_, exact := listOf(c.major)
@@ -163,14 +143,14 @@ func (c *targetCheck) rejectFlag(o Option, name string, f flagFacts, s support) 
 	case s == removed:
 		c.checkHistory(o, f.history())
 	case s == tooNew:
-		c.fail(UnknownOption, "cannot use %q (%s): Java %d does not have it, it came with %d", o, o.origin(), c.major, f.since)
+		c.refuse(UnknownOption, o, "Java %d does not have it, it came with %d", c.major, f.since)
 	case s == notInJVM:
-		c.fail(UnknownOption, "cannot use %q (%s): %s does not have it, only another build or version", o, o.origin(), c.java())
+		c.refuse(UnknownOption, o, "%s does not have it, only another build or version", c.java())
 	case c.target.Flags == nil && near == "" && !exact && c.major > 0:
-		c.warn(UnknownOption, "%s (%s) may be refused: no list of flags has it, and there is none of Java %d; no JVM was asked",
-			o, o.origin(), c.major)
+		c.warn(UnknownOption, "%s may be refused: no list of flags has it, and there is none of Java %d; no JVM was asked",
+			o.located(), c.major)
 	default:
-		c.fail(UnknownOption, "cannot use %q (%s): %s has no such flag; names are case-sensitive%s", o, o.origin(), c.java(), didYouMean(near))
+		c.refuse(UnknownOption, o, "%s has no such flag; names are case-sensitive%s", c.java(), didYouMean(near))
 	}
 	return true
 }
@@ -179,8 +159,8 @@ func (c *targetCheck) rejectFlag(o Option, name string, f flagFacts, s support) 
 func (c *targetCheck) warnUnlisted(o Option, f flagFacts) {
 	at, _ := listOf(c.major)
 	newer := at + 1 + slices.IndexFunc(f.kinds[at+1:], func(k flagKind) bool { return k != absent })
-	c.warn(UnknownOption, "%s (%s) may be refused: the list of Java %s does not have it, that of %s does; "+
-		"an update may have brought it, and no JVM was asked", o, o.origin(), buildsListed[at].version, buildsListed[newer].version)
+	c.warn(UnknownOption, "%s may be refused: the list of Java %s does not have it, that of %s does; "+
+		"an update may have brought it, and no JVM was asked", o.located(), buildsListed[at].version, buildsListed[newer].version)
 }
 
 // java names the target in messages, and what is known of its flags.
@@ -218,7 +198,7 @@ func (c *targetCheck) names() iter.Seq[string] {
 func (c *targetCheck) addUnlocks() {
 	for _, unlock := range slices.Sorted(maps.Keys(c.needed)) {
 		o := c.needed[unlock]
-		added := ruleOption("unlock", fmt.Sprintf("%s (%s) needs it", o, o.origin()), "-XX:+%s", unlock)
+		added := ruleOption("unlock", fmt.Sprintf("%s needs it", o.located()), "-XX:+%s", unlock)
 		at := slices.IndexFunc(c.Options, func(k Option) bool { return keyOf(k).name == unlock })
 		switch {
 		case at < 0:
@@ -228,9 +208,9 @@ func (c *targetCheck) addUnlocks() {
 			locked := c.Options[at]
 			added.Replaced = []Option{locked}
 			c.Options[at] = added
-			c.warn(Adjusted, "%s (%s) is dropped: %s (%s) needs the opposite", locked, locked.origin(), o, o.origin())
+			c.warn(Adjusted, "%s is dropped: %s needs the opposite", locked.located(), o.located())
 		default:
-			c.fail(InvalidCombination, "cannot use %q (%s): %s (%s) forbids what it needs", o, o.origin(), c.Options[at], c.Options[at].origin())
+			c.refuse(InvalidCombination, o, "%s forbids what it needs", c.Options[at].located())
 		}
 	}
 }

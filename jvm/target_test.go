@@ -160,20 +160,18 @@ func TestNoCollectorLeft(t *testing.T) {
 // The history agrees with itself and with the lists.
 func TestChangesAreConsistent(t *testing.T) {
 	seen, flags := map[string]bool{}, newCatalog()
-	for _, ch := range flagChanges() {
-		for name := range strings.FieldsSeq(ch.names) {
-			if seen[name] {
-				t.Errorf("%s is there twice", name)
+	for _, ch := range readChanges(flagChangesText) {
+		if seen[ch.name] {
+			t.Errorf("%s is there twice", ch.name)
+		}
+		seen[ch.name] = true
+		for i, b := range buildsListed {
+			if ch.gone > 0 && ch.gone <= b.major && flags[ch.name].kinds[i] != absent {
+				t.Errorf("%s is gone by %d, but %s has it", ch.name, ch.gone, b.version)
 			}
-			seen[name] = true
-			for i, b := range buildsListed {
-				if ch.gone > 0 && ch.gone <= b.major && flags[name].kinds[i] != absent {
-					t.Errorf("%s is gone by %d, but %s has it", name, ch.gone, b.version)
-				}
-			}
-			if ch.gone > 0 && (ch.deprecated > ch.gone || ch.ignored > ch.gone) || ch.ignored > 0 && ch.deprecated > ch.ignored {
-				t.Errorf("%s: deprecated %d, ignored %d, gone %d", name, ch.deprecated, ch.ignored, ch.gone)
-			}
+		}
+		if ch.gone > 0 && (ch.deprecated > ch.gone || ch.ignored > ch.gone) || ch.ignored > 0 && ch.deprecated > ch.ignored {
+			t.Errorf("%s: deprecated %d, ignored %d, gone %d", ch.name, ch.deprecated, ch.ignored, ch.gone)
 		}
 	}
 }

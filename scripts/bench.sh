@@ -1,6 +1,6 @@
 #!/bin/sh
-# bench.sh [FLAG...] measures bin/stoker beside the inits and supervisors that
-# Debian packages, all in one run; the flags are those of the program bench.
+# bench.sh [FLAG...] measures bin/stoker beside the inits and supervisors of Debian in one run.
+# The flags are those of the program bench.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh
@@ -13,7 +13,7 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 gcc -O2 -Wall -static -o "$work/probe" bench/probe/probe.c
 "$go" build -o "$work/bench" ./bench
-# Not by exec: the trap must clean up.
+# No exec, because the trap cleans up.
 "$work/bench" -probe "$work/probe" -stoker bin/stoker "$@"
-# With flags only a part is asked for.
+# Flags select a part.
 [ $# -gt 0 ] || "$go" test -run '^$' -bench 'BenchmarkCheck|BenchmarkLimitsAndRender' ./jvm/hotspot ./cmd/stoker

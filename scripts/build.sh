@@ -1,5 +1,5 @@
 #!/bin/sh
-# build.sh VERSION TAGS makes bin/stoker, one static binary.
+# build.sh VERSION TAGS builds bin/stoker, one static binary.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh

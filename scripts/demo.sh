@@ -1,7 +1,6 @@
 #!/bin/sh
-# demo.sh shows one life of a Tomcat under stoker: in a Docker container with
-# 1.5 CPUs and 1 GiB, or, where there is no Docker, in a PID namespace of its
-# own. Everything it starts is gone when it ends, also on ^C.
+# demo.sh runs a Tomcat under stoker in a Docker container with 1.5 CPUs and 1 GiB or, without
+# Docker, in a new PID namespace. It removes everything it has started, also on ^C.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh
@@ -31,8 +30,8 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# A box is where stoker is PID 1. Either kind has box_start, box_run (a command
-# inside), box_stop and an address of the application in $url.
+# A box is the container or namespace in which stoker is PID 1. Each kind defines box_start,
+# box_run (run a command in it), box_stop and the URL of the application in $url.
 
 docker_box() {
 	box_start() {
@@ -59,7 +58,7 @@ namespace_box() {
 		scripts/base.sh "$home" "$work/base"
 		cp -r testdata/webapp "$work/base/webapps/app"
 		cp testdata/images/demo/jvm.options "$work/base/conf/jvm.options"
-		# The demo's own configuration, with paths and a port of this machine.
+		# The configuration of the demo with paths and a port of this machine.
 		port=18080
 		sed -i "s/port=\"8080\"/port=\"$port\"/" "$work/base/conf/server.xml"
 		sed -e "s|base: /srv/app|home: $home, base: $work/base|" -e "s|/srv/app|$work/base|" \
@@ -91,8 +90,8 @@ namespace_box() {
 	}
 }
 
-# await WHAT COMMAND... tries the command until it succeeds, with one line that
-# shows how long that takes. What cannot get better sets $hopeless.
+# await WHAT COMMAND... repeats the command until it succeeds and shows the time it takes. The
+# command sets $hopeless if waiting is of no use.
 await() {
 	what=$1
 	shift
@@ -115,9 +114,8 @@ await() {
 	printf 'waited for %s: %s   \n' "$what" "$(seconds_since "$from")"
 }
 
-# ready: 69, 70 and 75 are those of a stoker that does not answer yet. Any other code
-# is, before the first answer, that of a box where nothing can be executed, or not this
-# binary.
+# ready: the exit codes 69, 70 and 75 mean that stoker does not answer yet. Before the first answer
+# any other code means that the box cannot execute this binary.
 ready() {
 	status_code=0
 	status=$(box_run stoker status 2>&1) || status_code=$?
@@ -134,10 +132,10 @@ answers() { curl -fsS -o /dev/null --max-time 5 "$url/health" 2>/dev/null; }
 tomcat_pid() { curl -fsS --max-time 20 "$url/" | sed -n 's/^pid: //p'; }
 new_tomcat() { ready && pid=$(tomcat_pid 2>/dev/null) && [ -n "$pid" ] && [ "$pid" != "$1" ]; }
 
-# processes prints pid and command line of everything in the box. It needs
-# nothing but a shell, and leaves itself out.
+# processes prints the pid and the command line of every process in the box. It needs only a
+# shell, and leaves itself out.
 processes() {
-	# shellcheck disable=SC2016 # expanded inside
+	# shellcheck disable=SC2016 # expanded in the box
 	box_run sh -c 'for p in /proc/[0-9]*; do
 		line=$(tr "\0" " " <"$p/cmdline" 2>/dev/null) || continue
 		case $line in ""|sh\ -c*|tr*) ;; *) echo "${p#/proc/} $line" ;; esac
@@ -146,7 +144,7 @@ processes() {
 supervisor_pid() { processes | sed -n 's/^\([0-9]*\) [^ ]*stoker supervise.*/\1/p' | head -n 1; }
 another_supervisor() { now=$(supervisor_pid) && [ -n "$now" ] && [ "$now" != "$1" ]; }
 
-# keep_asking counts in two files until it is killed.
+# keep_asking sends requests and counts them in two files until it is killed.
 keep_asking() {
 	: >"$work/answered"
 	: >"$work/failed"
@@ -164,7 +162,7 @@ if docker_start; then
 	docker_box
 elif is_root; then
 	say "no Docker: $docker_why"
-	say "showing the same without it"
+	say "the demo runs without it"
 	box="a PID namespace, with this machine's own limits"
 	namespace_box
 else
@@ -175,24 +173,24 @@ step "Tomcat starts under stoker, in $box"
 box_start
 await "readiness (Tomcat's own socket, HTTP 200, no failed application)" ready
 
-step "What runs: stoker's init as PID 1, its supervisor, and Tomcat beside it, not below it"
+step "Processes: stoker's init is PID 1, the supervisor and Tomcat are its children"
 processes
 shown stoker status
 box_run stoker status
 
-step "What there really is for it: read from the cgroup, not from the host"
+step "Limits, read from the cgroup instead of the host"
 shown stoker limits
 box_run stoker limits
 
-step "What the JVM was given, and why"
+step "The options of the JVM, and where each comes from"
 shown stoker jvm explain
 box_run stoker jvm explain
 
-step "What the application sees of it"
+step "What the application sees"
 shown "curl $url/"
 curl -fsS --max-time 20 "$url/" | grep -E '^(processors|max-memory-mib|java-version|pid|user|argument: -(Xm|XX|Dstoker))'
 
-step "The JVM is killed with SIGKILL: it comes back, and PID 1 has not moved"
+step "SIGKILL to the JVM: stoker restarts it, PID 1 runs on"
 before=$(tomcat_pid)
 shown "kill -9 $before"
 box_run sh -c "kill -9 $before"
@@ -201,7 +199,7 @@ pid=$(tomcat_pid)
 echo "pid $before is gone, Tomcat is pid $pid now"
 box_run stoker status
 
-step "The supervisor is killed with SIGKILL while requests arrive: Tomcat does not notice"
+step "SIGKILL to the supervisor during requests: Tomcat runs on"
 keep_asking &
 load=$!
 sleep 1
@@ -221,11 +219,11 @@ echo "requests meanwhile: $(wc -l <"$work/answered") answered, $failed failed"
 [ "$pid" = "$after" ] || die "Tomcat's pid has changed although only the supervisor was killed"
 [ "$failed" -eq 0 ] || die "$failed requests failed although only the supervisor was killed"
 
-step "What has happened: hooks can be run at each of these"
+step "The events: each of them can run hooks"
 shown stoker events
 box_run stoker events
 
-step "PID 1 is asked to stop: Tomcat ends first, then everything else"
+step "SIGTERM to PID 1: Tomcat stops first, then everything else"
 from=$(milliseconds)
 box_stop
 echo "stopped after $(seconds_since "$from"), exit code $code"

@@ -1,7 +1,6 @@
 #!/bin/sh
-# Prints the path of a Go toolchain that is new enough for go.mod. An older one
-# is used to fetch the right one as a module, which is what Go itself does from
-# 1.21 on; so the distribution's Go, whatever its age, is enough to begin with.
+# go.sh prints the path of a Go toolchain that is new enough for go.mod. An older Go fetches it as
+# a module, as Go 1.21 and later do themselves, so any Go of the distribution is enough.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh
@@ -9,8 +8,8 @@ cd "$(dirname "$0")/.."
 want=$(sed -n 's/^go //p' go.mod)
 bootstrap="golang.org/toolchain@v0.0.1-go$want.$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')"
 
-# new_enough GO: its version is at least the wanted one. Asked outside the
-# module and without switching, or it would answer for another toolchain.
+# new_enough GO succeeds if its version is at least that of go.mod. It runs outside the module and
+# without switching, because otherwise another toolchain would answer.
 new_enough() {
 	have=$(cd / && GOTOOLCHAIN=local "$1" version 2>/dev/null | sed -n 's/^go version go\([0-9.]*\).*/\1/p')
 	[ -n "$have" ] && [ "$(printf '%s\n%s\n' "$want" "$have" | sort -V | head -n 1)" = "$want" ]
@@ -38,7 +37,7 @@ go="$cache/$bootstrap/bin/go"
 if [ ! -x "$go" ]; then
 	(cd / && progress "fetching Go $want with $old" env GO111MODULE=on GOFLAGS=-mod=mod GOTOOLCHAIN=local "$old" mod download "$bootstrap") ||
 		die "cannot fetch Go $want with $old: unpack it from https://go.dev/dl to /usr/local/go instead"
-	# A module's files are read-only and none is a program.
+	# The files of a module are read-only and not executable.
 	chmod -R u+w "$cache/$bootstrap/bin" "$cache/$bootstrap/pkg"
 	find "$cache/$bootstrap/bin" "$cache/$bootstrap/pkg/tool" -type f -exec chmod 755 {} +
 fi

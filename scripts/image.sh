@@ -1,8 +1,7 @@
 #!/bin/sh
-# image.sh [IMAGE...] builds the demo's Docker image, stoker-demo, and with
-# names of folders in testdata/images the images stoker-NAME made from it
-# ("broken": all of them). No registry is asked: the base image is a root file
-# system made here with mmdebstrap out of this machine's own apt sources.
+# image.sh [NAME...] builds the Docker image stoker-demo, and for each folder testdata/images/NAME
+# the image stoker-NAME on top of it ("broken": all of them). It uses no registry: mmdebstrap
+# creates the root file system of the base image from the apt sources of this machine.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh
@@ -24,7 +23,7 @@ include="$jre,tomcat$tomcat-common,libtomcat$tomcat-java,tomcat$tomcat-user"
 recipe=$(printf '%s %s %s' "$VERSION_CODENAME" "$include" "$(cat scripts/base.sh scripts/rootfs.sh)" | sha256sum | cut -c1-16)
 rootfs=$cache/rootfs-$recipe.tar
 
-# The sources of the distribution itself, without whatever else the machine uses.
+# Only the sources of the distribution.
 sources() {
 	for origin in Debian Ubuntu; do
 		apt-get indextargets --format "deb \$(REPO_URI) \$(RELEASE) \$(COMPONENT)" \
@@ -32,7 +31,7 @@ sources() {
 	done
 }
 
-# The machine's own way to its sources: proxies, dates, certificates.
+# The apt settings of the machine: proxies, dates, certificates.
 acquire_options() {
 	apt-config dump | grep -iE '^Acquire::(https?::|Check-|Retries|ForceIPv)'
 }
@@ -43,8 +42,8 @@ make_rootfs() {
 	acquire_options >"$work/acquire" || true
 	sources >"$work/sources"
 	[ -s "$work/sources" ] || { apt_update && sources >"$work/sources"; }
-	# The folder for man pages must be there although the pages are left out:
-	# the JRE registers them with update-alternatives.
+	# The folder of man pages must exist, because the JRE registers pages with
+	# update-alternatives.
 	progress "making the root file system (once)" mmdebstrap --variant=minbase --include="$include" --aptopt="$work/acquire" \
 		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-exclude=/usr/share/locale/*' \
@@ -56,8 +55,8 @@ make_rootfs() {
 	rm -rf "$work"
 }
 
-# build NAME: what a Dockerfile needs is sent as a tar file, so that neither
-# .dockerignore nor the rest of the repository is part of it.
+# build NAME sends the files of a Dockerfile as a tar file, without .dockerignore and the rest of
+# the repository.
 build() {
 	tar -c bin/stoker testdata/webapp testdata/images |
 		progress "building stoker-$1" docker build -t "stoker-$1" -f "testdata/images/$1/Dockerfile" - ||
@@ -85,5 +84,5 @@ fi
 for name in "$@"; do
 	[ "$name" = demo ] || build "$name"
 done
-# What the new images have replaced.
+# The images that were replaced.
 docker image prune -f --filter label=stoker.recipe >/dev/null

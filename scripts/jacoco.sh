@@ -1,7 +1,6 @@
 #!/bin/sh
-# jacoco.sh FILE writes the JaCoCo agent of Debian's libjacoco-java to FILE. The jar
-# that can be an agent is within org.jacoco.agent.jar; org.jacoco.agent.rt.jar
-# beside it has no Premain-Class.
+# jacoco.sh FILE writes the JaCoCo agent of Debian's libjacoco-java to FILE. The
+# agent is a jar inside org.jacoco.agent.jar; org.jacoco.agent.rt.jar has no Premain-Class.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh

@@ -1,7 +1,6 @@
 #!/bin/sh
-# lint.sh checks what a reviewer should not have to: formatting, vet and the
-# linters of .golangci.yml for Go, shellcheck for the scripts. The linter is
-# built from its module, at one version for everybody.
+# lint.sh runs gofmt, go vet and the linters of .golangci.yml for Go, and shellcheck for the
+# scripts. golangci-lint is built from its module at a fixed version.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh
@@ -17,7 +16,7 @@ unformatted=$(find . -name '*.go' -not -path './.git/*' -exec "$(dirname "$go")/
 "$go" mod tidy -diff || die "go.mod is not tidy (go mod tidy does it)"
 shellcheck -x scripts/*.sh plugins/*/bin/* .ci/run
 progress_shown "go vet" "$go" vet -tags container ./...
-# The linters call the go command themselves.
+# The linters call the go command.
 PATH=$(dirname "$go"):$PATH
 export PATH
 GOBIN=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/stoker/bin

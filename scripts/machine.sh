@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Sourced by the other scripts: what this machine has, and how it gets the rest.
-# Debian and Ubuntu are served through apt; elsewhere the names are told.
+# Sourced by the other scripts: finds what this machine has and installs the rest by apt. On other
+# systems than Debian and Ubuntu it prints what is missing.
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -15,13 +15,13 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
-# progress TITLE COMMAND... runs a command that may take long, and says meanwhile how
-# long it has taken and what it does: on a terminal in one line that is written over,
-# elsewhere in a line every ten seconds. Its output is shown when it fails.
+# progress TITLE COMMAND... runs a long command and shows the elapsed time and what it does: on a
+# terminal in one line that is overwritten, else in a line every ten seconds. It shows the output
+# of the command if it fails.
 progress() { progress_run "" "$@"; }
 
-# progress_shown TITLE COMMAND... does the same and shows the output as it comes, but
-# for the lines about which test goes on. It stays in $progress_log.
+# progress_shown TITLE COMMAND... also shows the output as it comes, without the lines of tests
+# that pause and continue. The output stays in $progress_log.
 progress_shown() { progress_run shown "$@"; }
 
 progress_run() {
@@ -57,11 +57,11 @@ progress_run() {
 	[ -n "$progress_mode" ] || rm -f "$progress_log"
 }
 
-# progress_clear is what empties a line of the terminal; off a terminal nothing.
+# progress_clear clears the line of a terminal.
 progress_clear=
 [ ! -t 2 ] || progress_clear=$(printf '\r\033[K')
 
-# progress_ticks says how it goes, until it is killed or the script has ended.
+# progress_ticks prints the progress until it is killed or the script has ended.
 progress_ticks() {
 	progress_next=10
 	while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
@@ -81,12 +81,12 @@ progress_ticks() {
 
 progress_last() { tail -n 1 "$progress_log" | cut -c 1-100; }
 
-# go_doing prints what the go command does that this script has started.
+# go_doing prints what the go command started by this script does.
 go_doing() {
 	go_children $$ | sort -u | head -n 3 | paste -s -d , - | sed 's/,/, /g'
 }
 
-# go_children PID looks for that among all that came of a process.
+# go_children PID searches the descendants of a process for it.
 go_children() {
 	# shellcheck disable=SC2013 # words are wanted: these are pids
 	for go_child in $(cat "/proc/$1"/task/*/children 2>/dev/null); do
@@ -100,12 +100,12 @@ go_children() {
 	done
 }
 
-# candidate PACKAGE: apt knows the package and could install it.
+# candidate PACKAGE succeeds if apt can install the package.
 candidate() { apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'; }
 
-# need ITEM... sees to it that every item is there. An item is a package, or
-# COMMAND=PACKAGE where any origin of the command will do. Root installs what
-# is missing; anybody else is told what to install.
+# need ITEM... makes sure that every item is installed. An item is a package, or COMMAND=PACKAGE if
+# the command may come from elsewhere. Root installs what is missing; for other users need prints
+# it.
 need() {
 	missing=
 	for item in "$@"; do
@@ -128,15 +128,15 @@ need() {
 	done
 }
 
-# apt_update refreshes the package lists once in a run of a script and those it calls.
+# apt_update refreshes the package lists once per run of a script and the scripts it calls.
 apt_update() {
 	[ -z "${apt_fresh:-}" ] || return 0
 	progress "refreshing the package lists" apt-get update || say "some package lists could not be refreshed; going on with what is there"
 	export apt_fresh=1
 }
 
-# first_known PACKAGE... prints the first of them that is installed or can be,
-# and the very first where none is known at all.
+# first_known PACKAGE... prints the first package that is installed or can be installed, else the
+# first of all.
 first_known() {
 	for known in "$@"; do
 		installed "$known" && echo "$known" && return
@@ -150,26 +150,26 @@ first_known() {
 	echo "$1"
 }
 
-# tomcat_version: the major version of Tomcat that this machine's distribution has.
+# tomcat_version prints the major version of the Tomcat of this distribution.
 tomcat_version() {
 	tomcat_package=$(first_known tomcat10-common tomcat11-common tomcat9-common)
 	tomcat_package=${tomcat_package#tomcat}
 	echo "${tomcat_package%-common}"
 }
 
-# jre_package: OpenJDK 17 where the distribution has it, else its default.
+# jre_package prints the package of OpenJDK 17, or of the default JRE if there is none.
 jre_package() { first_known openjdk-17-jre-headless default-jre-headless; }
 
-# jdk_package has the javac that belongs to it: tests compile small programs.
+# jdk_package prints the package of the javac for it: tests compile small programs.
 jdk_package() { first_known openjdk-17-jdk-headless default-jdk-headless; }
 
 docker_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
-# docker_error is the last line of what the client says of a daemon that does not answer.
+# docker_error prints the last line of the error of the Docker client.
 docker_error() { docker version 2>&1 >/dev/null | tail -n 1; }
 
-# need_docker: there is a client, which some distributions have in a package of its
-# own, and, where no daemon answers it yet, one that root can start.
+# need_docker makes sure that the Docker client is installed, which is a separate package in some
+# distributions, and a daemon that root can start if none answers.
 need_docker() {
 	has docker || ! is_root || ! has apt-get || apt_update
 	docker_client=docker.io
@@ -178,15 +178,15 @@ need_docker() {
 	docker_answers || ! is_root || need dockerd=docker.io
 }
 
-# docker_start: a Docker daemon answers afterwards; or the result is false and
-# $docker_why says why. docker_stop ends it again if it was started here.
+# docker_start starts a Docker daemon if none answers. If it fails, $docker_why says why.
+# docker_stop stops the daemon that was started here.
 docker_start() {
 	has docker || { docker_why="there is no docker command" && return 1; }
 	docker_answers && return 0
 	is_root || { docker_why="the Docker daemon does not answer $(id -un): $(docker_error)" && return 1; }
 	has dockerd || { docker_why="no Docker daemon answers, and there is no dockerd that could be started: $(docker_error)" && return 1; }
 	waited=0
-	# A package that was installed this moment may be starting it.
+	# The package may just have been installed and be starting it.
 	while [ -s /run/docker.pid ] && kill -0 "$(cat /run/docker.pid)" 2>/dev/null && [ "$waited" -lt 30 ]; do
 		sleep 1
 		docker_answers && return 0

@@ -1,7 +1,6 @@
 #!/bin/sh
-# rootfs.sh ROOT finishes the root file system of the demo's base image: a user
-# for the application, its CATALINA_BASE in /srv/app, and every language that
-# Tomcat ships (Debian links only some of them into Tomcat's lib).
+# rootfs.sh ROOT completes the root file system of the base image: a user for the application, its
+# CATALINA_BASE in /srv/app, and all languages of Tomcat (Debian links only some into its lib).
 set -eu
 root=$1
 here=$(dirname "$0")
@@ -18,5 +17,5 @@ for jar in "$root/usr/share/java/tomcat$version-i18n"-*[!0-9].jar; do
 	case $name in *-[0-9]*) continue ;; esac
 	ln -sf "../../java/$name" "$home/lib/tomcat-${name#tomcat"$version"-}"
 done
-# What was needed to build it only.
+# Needed only for the build.
 rm -f "$root/etc/apt/apt.conf.d/99mmdebstrap" "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap"

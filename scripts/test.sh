@@ -1,20 +1,19 @@
 #!/bin/sh
-# test.sh unit|container runs the Go tests. "container" runs those with the
-# build tag of that name, which need Docker and the images; both install what
-# they need when they are run as root and name it when they are not. Where there is
-# no Docker the container tests fail; single tests that were skipped are named.
+# test.sh unit|container runs the Go tests. "container" runs those with the build tag container,
+# which need Docker and the images. As root it installs what is missing, else it prints it. Without
+# Docker the container tests fail. Skipped tests are listed.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh
 
-# What is set counts as 1.
+# Any value means 1.
 [ -z "${STOKER_CI:-}" ] || export STOKER_CI=1
 
 go=$(scripts/go.sh)
 trap 'docker_stop; rm -f "${progress_log:-}"' EXIT
 trap 'exit 130' INT TERM
 
-# packages_doing and tests_doing say how far go test is.
+# packages_doing and tests_doing print the progress of go test.
 packages_doing() {
 	echo "$(grep -cE '^(ok|FAIL|[?])[[:space:]]+[^ ]+/' "$progress_log") of $packages packages; $(go_doing)"
 }
@@ -25,12 +24,12 @@ tests_doing() {
 case ${1:-unit} in
 unit)
 	tomcat=$(tomcat_version)
-	# The race detector needs cgo, and so a C compiler. The shells complete commands.
+	# The race detector needs cgo and a C compiler. zsh and fish are for the tests of completion.
 	need gcc libc6-dev zsh fish groff=groff-base ps=procps setsid=util-linux libjacoco-java libasm-java \
 		"java=$(jre_package)" "javac=$(jdk_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
 	packages=$("$go" list ./... | wc -l)
 	progress_doing=packages_doing
-	# On a machine that is busy otherwise a package may need more than the 10 minutes that are usual.
+	# On a busy machine a package may need more than the default of 10 minutes.
 	progress_shown "make test" env CGO_ENABLED=1 "$go" test -race -timeout 20m ./...
 	;;
 container)
@@ -40,12 +39,12 @@ container)
 		"java=$(jre_package)" "javac=$(jdk_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
 	docker_start || die "the container tests need Docker, and none of them was run: $docker_why"
 	scripts/image.sh broken
-	# A virtual machine with cgroup v2; its tests say so themselves where it is missing.
+	# A kernel with cgroup v2. Tests that need it are skipped without it.
 	scripts/vm.sh >/dev/null || [ -z "${STOKER_CI:-}" ] || exit 1
 	[ -d tests ] || die "cannot find the container tests: there is no folder tests"
 	# shellcheck disable=SC2034 # for progress
 	progress_doing=tests_doing
-	# Most of what runs in parallel waits for something.
+	# Parallel tests mostly wait.
 	progress_shown "container tests" "$go" test -v -count=1 -timeout 20m -parallel 6 -tags container ./tests/...
 	skipped=$(sed -n 's/^ *--- SKIP: \([^ ]*\).*/\1/p' "$progress_log")
 	# shellcheck disable=SC2086 # a list of names

@@ -1,8 +1,7 @@
 #!/bin/sh
-# vm.sh provides what the tests in a virtual machine need: qemu, a static
-# busybox, a C compiler, and the distribution's kernel, of which nothing is
-# installed: its image alone is taken out of the package and kept in the cache.
-# Prints the path of the kernel. No /dev/kvm is needed, and none is used.
+# vm.sh installs what the tests in a virtual machine need: qemu, a static busybox and a C compiler.
+# It takes the image of the distribution's kernel from its package, without installing it, into the
+# cache, and prints its path. /dev/kvm is not used.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh
@@ -14,7 +13,7 @@ kernel=$cache/vmlinuz
 need qemu-system-x86_64=qemu-system-x86 busybox-static gcc libc6-dev
 
 if [ ! -s "$kernel" ]; then
-	# The package named here has no files; it depends on the one that does.
+	# This package has no files; it depends on the one with the kernel.
 	meta=$(first_known linux-image-cloud-amd64 linux-image-virtual)
 	image=$(apt-cache depends "$meta" 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
 	[ -n "$image" ] || {

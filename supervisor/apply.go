@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -57,7 +56,7 @@ func (s *Supervisor) Apply(want ServiceSet, changed []string, by string) error {
 		if !ok {
 			continue
 		}
-		s.configureLog(name, d.Log)
+		s.configureLog(name)
 		back := services[name].snap.Load().Removed
 		if !fresh[name] && (back || slices.Contains(changed, name)) {
 			if err := services[name].ask(s.ctx, request{event: EvReconfigured, def: &d, by: by}); err != nil {
@@ -72,22 +71,25 @@ func (s *Supervisor) Apply(want ServiceSet, changed []string, by string) error {
 	}
 	s.updateStopPlan()
 	s.wakeWaiters()
-	supervisorEnv{s}.EndedForGood() // what is over already may end the container by the new configuration
+	s.checkEnd() // what is over already may end the container by the new configuration
 	return nil
 }
 
-// configureLog changes the handling of a service's output, from now on.
-func (s *Supervisor) configureLog(name string, o logs.Options) {
-	v, ok := s.logs.Load(name)
-	if !ok || v.(*logs.Log) == nil {
+// configureLog changes the handling of a configured service's output, from now on.
+func (s *Supervisor) configureLog(name string) {
+	d, ok := s.set.Load().defined[name]
+	if !ok || s.m.Logs.Get(name) == nil {
 		return
 	}
-	if err := v.(*logs.Log).Configure(o); err != nil {
+	if _, err := s.m.Logs.Open(name, d.Log); err != nil {
 		s.log.Error("the output of a service goes on as before", "name", name, "error", err)
 	}
 }
 
-// remove takes a STOPPED service out of the set that is not configured any more.
+func (s *Supervisor) removeStopped(name string) {
+	go s.remove(name) // ends with the service
+}
+
 func (s *Supervisor) remove(name string) {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
@@ -101,11 +103,13 @@ func (s *Supervisor) remove(name string) {
 	services := maps.Clone(old.services)
 	delete(services, name)
 	s.set.Store(newActiveSet(old.ServiceSet, services))
-	s.logs.Delete(name)
 	if l := s.m.Logs.Get(name); l != nil { // before its state: a supervisor after us finds that and does this again
-		s.m.Logs.Retire(l)
+		l.Retire()
 	}
-	s.startCounts = s.startCounts.with(name, svc.saved.Gen)
+	if len(s.startCounts) >= maxStartCounts {
+		clear(s.startCounts)
+	}
+	s.startCounts[name] = svc.saved.Gen
 	if err := s.m.FDStore().PutJSON(countsItem, s.startCounts); err != nil {
 		s.log.Error("cannot keep how often a service was started", "name", name, "error", err)
 	}
@@ -130,18 +134,5 @@ func (s *Service) continueReload() {
 	}
 }
 
-// startCounts holds how often services were started that are not configured any more: if
-// one is configured again its starts are numbered on from there.
-type startCounts map[string]uint64
-
-// maxStartCounts bounds how many are remembered.
+// maxStartCounts bounds Supervisor.startCounts.
 const maxStartCounts = 500
-
-// with returns the counts with one more.
-func (c startCounts) with(name string, starts uint64) startCounts {
-	if c == nil || len(c) >= maxStartCounts {
-		c = startCounts{}
-	}
-	c[name] = starts
-	return c
-}

@@ -54,7 +54,7 @@ const (
 type Ready struct {
 	probe.Config `yaml:",inline"`
 	// Log is a regular expression that one line of the output must match.
-	Log probe.Log `yaml:"log" check:"regexp"`
+	Log string `yaml:"log" check:"regexp"`
 	// Within is the start timeout (default 120s).
 	Within time.Duration `yaml:"within" default:"120s" check:"positive"`
 	// Every is the longest time between two checks (default 1s); the first

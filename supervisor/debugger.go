@@ -61,7 +61,7 @@ func (s *Service) debuggerChanged(h event) {
 	case text != "" && before == "":
 		s.log.Info("service "+text, "pid", s.proc.Pid())
 		if k.State == Starting && k.Deadline != 0 {
-			k.StartLeft = max(k.Deadline-s.env.Now(), 0)
+			k.StartLeft = max(k.Deadline-s.env.now(), 0)
 			s.setDeadline(-1)
 		}
 	case text == "" && before != "":

@@ -24,7 +24,7 @@ func (d *debuggable) says(text string) { d.text.Store(&text) }
 
 func (d *debuggable) prepare(context.Context, int) (*Launch, error) {
 	answers := func(ok *atomic.Bool) probe.Checker {
-		return probe.Func(func(context.Context, probe.Process) error {
+		return probe.Checker(func(context.Context, probe.Process) error {
 			if !ok.Load() {
 				return errors.New("no answer")
 			}

@@ -2,9 +2,9 @@ package supervisor
 
 import (
 	"bytes"
-	"context"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
@@ -59,27 +59,9 @@ func (s *Service) lastLines(out output, from int64) []byte {
 	return b.Bytes()
 }
 
-// watchStable waits until the start has become stable.
-func (s *Service) watchStable(ctx context.Context) {
-	if s.launch.OnStable == nil || s.saved.Confirmed {
-		return
+// confirm reports to the launcher that a start has become stable.
+func (s *Service) confirm(ran time.Duration) {
+	if ran >= earlyExitTime && s.occurred(lifecycle.Ready) && s.launch != nil && s.launch.OnStable != nil {
+		s.launch.OnStable()
 	}
-	gen, wait := s.saved.Gen, earlyExitTime-time.Duration(s.env.Now()-s.saved.UpSince)
-	go func() { // ends with ctx
-		select {
-		case <-time.After(max(wait, 0)):
-			s.report(ctx, event{kind: EvConfirmed, gen: gen})
-		case <-ctx.Done():
-		}
-	}()
-}
-
-// confirmed reports a stable start to the launcher, once.
-func (s *Service) confirmed() {
-	if s.saved.Confirmed || s.launch == nil || s.launch.OnStable == nil {
-		return
-	}
-	s.launch.OnStable()
-	s.saved.Confirmed = true
-	s.save()
 }

@@ -17,7 +17,7 @@ func withVariants(ready func() error, why func(EarlyExit) string, confirmed *int
 	return func(context.Context, int) (*Launch, error) {
 		l := &Launch{Outcome: Outcome{OnEarlyExit: why, OnStable: func() { *confirmed++ }}}
 		if ready != nil {
-			l.Ready = probe.Func(func(context.Context, probe.Process) error { return ready() })
+			l.Ready = probe.Checker(func(context.Context, probe.Process) error { return ready() })
 		}
 		return l, nil
 	}
@@ -155,15 +155,16 @@ func TestConfirm(t *testing.T) {
 		story   func(st *stage)
 		want    int
 	}{
-		"ready at once":            {0, func(st *stage) { st.until(10 * time.Second) }, 1},
+		"ready at once":            {0, func(st *stage) { st.until(time.Minute) }, 1},
 		"not yet":                  {0, func(st *stage) { st.until(9 * time.Second) }, 0},
-		"ready late":               {30 * time.Second, func(st *stage) { st.until(31 * time.Second) }, 1},
+		"ready late":               {30 * time.Second, func(st *stage) { st.until(100 * time.Second) }, 1},
 		"not ready":                {time.Hour, func(st *stage) { st.until(time.Minute) }, 0},
 		"dies":                     {0, func(st *stage) { st.until(9 * time.Second); st.w.last().exits(1); st.until(12 * time.Second) }, 0},
-		"for each start":           {0, func(st *stage) { st.until(time.Minute); st.ask(EvRestart); st.until(2 * time.Minute) }, 2},
+		"dies later":               {0, func(st *stage) { st.until(11 * time.Second); st.w.last().exits(1); st.until(12 * time.Second) }, 1},
+		"for each start":           {0, func(st *stage) { st.until(30 * time.Second); st.ask(EvRestart); st.until(2 * time.Minute) }, 2},
 		"once":                     {0, func(st *stage) { st.until(time.Minute); st.crash(); st.until(2 * time.Minute) }, 1},
-		"by a later supervisor":    {0, func(st *stage) { st.until(5 * time.Second); st.crash(); st.until(10 * time.Second) }, 1},
-		"with other configuration": {0, func(st *stage) { st.until(5 * time.Second); st.cause(EvReconfigured); st.until(time.Minute) }, 1},
+		"by a later supervisor":    {0, func(st *stage) { st.until(5 * time.Second); st.crash(); st.until(70 * time.Second) }, 1},
+		"with other configuration": {0, func(st *stage) { st.until(5 * time.Second); st.cause(EvReconfigured); st.until(70 * time.Second) }, 1},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

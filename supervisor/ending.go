@@ -23,13 +23,11 @@ func (s *Service) exited(h event) {
 	}
 	ran := max(time.Duration(h.exit.At-s.saved.UpSince), 0).Round(time.Millisecond)
 	s.saved.UpSince = 0
+	s.confirm(ran)
 	s.readOOM(info)
-	s.env.LogAfterOutput(s.name)
+	s.env.logAfterOutput(s.name)
 	if s.saved.State == Stopping {
 		s.log.Info("service ended", "pid", s.proc.Pid(), "how", info.String(), "ran", ran)
-		if out := s.output(); out != nil && s.dumpAt() > 0 {
-			s.env.AddThreadDumpAt(s.name, s.saved.Gen, s.dumpAt(), out.End())
-		}
 		if s.saved.Phase == PhaseKill && !info.Success {
 			f := s.failure("", "", ran)
 			if s.saved.Reason == "" {
@@ -37,6 +35,7 @@ func (s *Service) exited(h event) {
 			}
 			s.record(f)
 		}
+		s.recordDump()
 		s.endHooks()
 		s.occur(lifecycle.Exited, s.endReason())
 		s.save()
@@ -74,7 +73,7 @@ func (s *Service) exited(h event) {
 	s.proc = nil
 	s.applyRestartPolicy(done)
 	p.Done()
-	s.env.ProcessesChanged()
+	s.env.updateStopPlan()
 }
 
 // failed handles an end that was not expected: status, log, events and incident give the
@@ -155,7 +154,7 @@ func (s *Service) readOOM(info *incident.Exit) {
 	if !info.Killed() || s.saved.Phase == PhaseKill {
 		return
 	}
-	s.oomAfter = s.env.OOM(s.proc.Cgroups(), true)
+	s.oomAfter = s.env.oomCount(s.proc.Cgroups())
 	s.saved.OOMKilled = s.saved.OOM.Rose(s.oomAfter) > 0
 }
 
@@ -190,7 +189,7 @@ func (s *Service) applyRestartPolicy(success bool) {
 // pastLimit counts an end, and reports whether there are too many.
 func (s *Service) pastLimit() bool {
 	limit := s.cfg.Restart.Limit
-	s.saved.Starts.add(s.env.Now(), limit.Within)
+	s.saved.Starts.add(s.env.now(), limit.Within)
 	s.saved.PastLimit = s.saved.PastLimit || len(s.saved.Starts) > limit.Starts
 	return s.saved.PastLimit
 }

@@ -18,7 +18,7 @@ func (s *Service) failure(gaveUp incident.Cause, reason string, ran time.Duratio
 	k := &s.saved
 	f := &incident.Failure{Service: s.name, GaveUp: gaveUp, Reason: reason, Starting: k.State == Starting, At: time.Now(),
 		Start: k.Gen, Ran: ran, Exit: k.Exit, Asked: k.StopRequestedBy, Killed: k.Phase == PhaseKill,
-		Signaled: k.Phase >= PhaseCommandDone, From: k.LogStart, DumpAt: s.dumpAt(), Before: k.OOM}
+		Signaled: k.Phase >= PhaseCommandDone, From: k.LogStart, Before: k.OOM}
 	if s.proc != nil {
 		f.Pid, f.After = s.proc.Pid(), s.oomAfter
 		if out := s.output(); out != nil {
@@ -56,12 +56,12 @@ func (s *Supervisor) Incident(number uint64) (incident.Incident, bool) {
 }
 
 // Kind is the kind of a service.
-func (w supervisorEnv) Kind(service string) string { return w.s.set.Load().defined[service].Kind }
+func (s *Supervisor) Kind(service string) string { return s.set.Load().defined[service].Kind }
 
 // OutputOf returns at most the last most bytes of a service's output between two offsets;
 // to 0: up to now.
-func (w supervisorEnv) OutputOf(service string, from, to int64, most int) []byte {
-	log := w.Log(service)
+func (s *Supervisor) OutputOf(service string, from, to int64, most int) []byte {
+	log := s.Log(service)
 	if log == nil {
 		return nil
 	}
@@ -71,9 +71,9 @@ func (w supervisorEnv) OutputOf(service string, from, to int64, most int) []byte
 	return log.Bytes(max(from, to-int64(most)), to)
 }
 
-// ReasonFound returns a service a better reason for the failure of a start.
-func (w supervisorEnv) ReasonFound(service string, start uint64, reason string) {
-	if svc := w.s.set.Load().services[service]; svc != nil {
+// ReasonFound gives a service a better reason for the failure of a start.
+func (s *Supervisor) ReasonFound(service string, start uint64, reason string) {
+	if svc := s.set.Load().services[service]; svc != nil {
 		svc.report(svc.life, event{kind: EvFailureFound, gen: start, text: reason, late: true})
 	}
 }

@@ -36,7 +36,6 @@ type fakeEnvironment struct {
 	tries    []time.Duration // when a start was tried
 	stored   []byte
 	notes    []*incident.Failure
-	dumps    []uint64 // starts whose thread dump was handed on
 	given    []string // thread dumps that were not in the output, after their starts
 	before   string   // what must be up first
 	after    string   // what must be gone first
@@ -53,36 +52,31 @@ func (w *fakeEnvironment) environment() environment {
 // at is the time since the beginning of the test.
 func (w *fakeEnvironment) at() time.Duration { return time.Since(w.epoch) }
 
-func (w *fakeEnvironment) Now() int64                { return int64(time.Hour + w.at()) }
+func (w *fakeEnvironment) now() int64                { return int64(time.Hour + w.at()) }
 func (w *fakeEnvironment) Log(name string) *logs.Log { return nil }
 
-func (w *fakeEnvironment) ProcessesChanged() { w.changed.Add(1) }
-func (w *fakeEnvironment) StateChanged()     {}
+func (w *fakeEnvironment) updateStopPlan() { w.changed.Add(1) }
+func (w *fakeEnvironment) wakeWaiters()    {}
 func (w *fakeEnvironment) Record(c *incident.Failure) {
 	w.mu.Lock()
 	w.notes = append(w.notes, c)
 	w.mu.Unlock()
 }
-func (w *fakeEnvironment) LogAfterOutput(string)            {}
+func (w *fakeEnvironment) logAfterOutput(string)            {}
 func (w *fakeEnvironment) AddReason(string, uint64, string) {}
-func (w *fakeEnvironment) AddThreadDumpAt(_ string, start uint64, _, _ int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.dumps = append(w.dumps, start)
-}
 func (w *fakeEnvironment) AddThreadDump(_ string, start uint64, text []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.given = append(w.given, fmt.Sprint(start, " ", string(text)))
 }
-func (w *fakeEnvironment) OOM([]string, bool) incident.OOMCount { return incident.OOMCount{} }
-func (w *fakeEnvironment) RemovedStopped(string)                { w.leftBy.Add(1) }
-func (w *fakeEnvironment) MayStart(string) string {
+func (w *fakeEnvironment) oomCount([]string) incident.OOMCount { return incident.OOMCount{} }
+func (w *fakeEnvironment) removeStopped(string)                { w.leftBy.Add(1) }
+func (w *fakeEnvironment) mayStart(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.before
 }
-func (w *fakeEnvironment) MayStop(string) string {
+func (w *fakeEnvironment) mayStop(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.after
@@ -101,9 +95,9 @@ func (w *fakeEnvironment) holds(start, stop string) {
 	w.before, w.after = start, stop
 	w.mu.Unlock()
 }
-func (w *fakeEnvironment) EndedForGood() { w.rested.Add(1) }
+func (w *fakeEnvironment) checkEnd() { w.rested.Add(1) }
 
-func (w *fakeEnvironment) SaveState(name string, state []byte) {
+func (w *fakeEnvironment) saveState(name string, state []byte) {
 	w.step()
 	if gate := w.gate.Load(); gate != nil {
 		<-*gate
@@ -137,7 +131,7 @@ func (w *fakeEnvironment) step() {
 	}
 }
 
-func (w *fakeEnvironment) Start(_ context.Context, spec proc.Spec) (Process, error) {
+func (w *fakeEnvironment) startProcess(_ context.Context, spec proc.Spec) (Process, error) {
 	w.step()
 	w.mu.Lock()
 	n := len(w.tries) + 1
@@ -181,6 +175,7 @@ type fakeProcess struct {
 	catches map[syscall.Signal]bool
 	ignores bool         // signals but KILL
 	onTerm  func()       // instead of dying of TERM
+	onQuit  func()       // makes a thread dump
 	members map[int]bool // of its group, besides itself; true: ignores signals but KILL
 	undead  bool         // even KILL does nothing
 	held    bool         // a tracer keeps it from being waited for
@@ -202,6 +197,9 @@ func (p *fakeProcess) Held() bool                      { return p.held }
 func (p *fakeProcess) Cgroups() []string               { return nil }
 func (p *fakeProcess) Signal(sig syscall.Signal) error {
 	p.note(proc.SignalName(sig) + " alone")
+	if sig == syscall.SIGQUIT && p.onQuit != nil {
+		p.onQuit()
+	}
 	return nil
 }
 func (p *fakeProcess) ended() bool {
@@ -250,7 +248,7 @@ func (p *fakeProcess) SignalGroup(sig syscall.Signal) error {
 }
 
 func (p *fakeProcess) die(x proc.Exit) {
-	x.At = p.w.Now()
+	x.At = p.w.now()
 	p.exit = x
 	close(p.exited)
 }

@@ -111,7 +111,7 @@ func (s *Supervisor) Fail(service string, start uint64, why string) {
 	}
 	if snap := svc.snap.Load(); snap.start == start {
 		issue := &HealthIssue{Kind: "failed", Cause: incident.CauseUnhealthy, Text: why, Unhealthy: true}
-		svc.report(svc.life, event{kind: EvHealthIssue, gen: snap.gen, err: issue})
+		svc.report(svc.life, event{kind: EvHealthIssue, gen: snap.Starts, err: issue})
 	}
 }
 

@@ -72,7 +72,7 @@ func TestIllnessObeysLiveThen(t *testing.T) {
 		t.Run(then, func(t *testing.T) {
 			play(t, func(st *stage) {
 				st.cfg.Live.Then = then
-				st.out, st.l.prepare = newFakeOutput(), hears(probe.Func(func(context.Context, probe.Process) error { return nil }))
+				st.out, st.l.prepare = newFakeOutput(), hears(probe.Checker(func(context.Context, probe.Process) error { return nil }))
 				st.w.startup = func(_ int, p *fakeProcess) error {
 					p.ignores = true
 					return nil
@@ -110,7 +110,7 @@ func TestIllnessBeforeReadiness(t *testing.T) {
 		prepare := hears(nil)
 		st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
 			l, err := prepare(ctx, n)
-			l.Ready = probe.Func(func(context.Context, probe.Process) error {
+			l.Ready = probe.Checker(func(context.Context, probe.Process) error {
 				if !ready.Load() {
 					return errors.New("not yet")
 				}
@@ -248,7 +248,7 @@ func TestDegraded(t *testing.T) {
 	play(t, func(st *stage) {
 		st.out = newFakeOutput()
 		st.cfg.Live.Then = LiveRestart
-		alive := probe.Func(func(context.Context, probe.Process) error { return nil })
+		alive := probe.Checker(func(context.Context, probe.Process) error { return nil })
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
 			return &Launch{Checks: Checks{Live: alive}, OutputReaders: OutputReaders{WatchOutput: func() func([]byte) *HealthIssue {
 				return func(line []byte) *HealthIssue {

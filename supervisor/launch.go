@@ -110,8 +110,8 @@ type Outcome struct {
 	// whatever the policy, and does not count for back-off and limit. It may be left out if
 	// the process ended while no supervisor worked.
 	OnEarlyExit func(e EarlyExit) (variant string)
-	// OnStable is called when the start is RUNNING and 10 s old; again if the supervisor
-	// dies meanwhile.
+	// OnStable is called, perhaps more than once, when a start that was ready for 10 s or
+	// more becomes stable or ends. It may be left out if the supervisor dies meanwhile.
 	OnStable func()
 }
 

@@ -19,7 +19,7 @@ import (
 func liveWhen(f func() error) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
 		return &Launch{Ending: Ending{DumpSignal: syscall.SIGQUIT},
-			Checks: Checks{Live: probe.Func(func(context.Context, probe.Process) error { return f() })}}, nil
+			Checks: Checks{Live: probe.Checker(func(context.Context, probe.Process) error { return f() })}}, nil
 	}
 }
 

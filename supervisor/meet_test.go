@@ -23,9 +23,9 @@ type setWorld struct {
 func (w setWorld) environment() environment {
 	return environment{w.fakeEnvironment, w, w.fakeEnvironment, w.fakeEnvironment, nil}
 }
-func (w setWorld) MayStart(name string) string { return w.s.mayStart(w.s.set.Load(), name) }
-func (w setWorld) MayStop(name string) string  { return w.s.mayStop(w.s.set.Load(), name) }
-func (w setWorld) StateChanged()               { w.s.wakeWaiters() }
+func (w setWorld) mayStart(name string) string { return w.s.mayStart(name) }
+func (w setWorld) mayStop(name string) string  { return w.s.mayStop(name) }
+func (w setWorld) wakeWaiters()                { w.s.wakeWaiters() }
 
 // playSet runs f with services that are defined as defsOf reads it, all started.
 func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]*fakeEnvironment)) {
@@ -232,11 +232,14 @@ func TestThreadDumpOfTheUnhealthy(t *testing.T) {
 		st.out = newFakeOutput()
 		st.out.write("up")
 		st.hangs(LiveRestart)
-		st.w.startup = func(_ int, p *fakeProcess) error { p.catches[syscall.SIGQUIT] = true; return nil }
+		st.w.startup = func(_ int, p *fakeProcess) error {
+			p.catches[syscall.SIGQUIT], p.onQuit = true, func() { st.out.write("threads") }
+			return nil
+		}
 		st.up()
 		st.until(90 * time.Second)
-		if st.w.mu.Lock(); !slices.Equal(st.w.dumps, []uint64{1}) {
-			t.Errorf("dumps of %v", st.w.dumps)
+		if st.w.mu.Lock(); !slices.Equal(st.w.given, []string{"1 threads\n"}) {
+			t.Errorf("dumps %q", st.w.given)
 		}
 		st.w.mu.Unlock()
 	})

@@ -82,22 +82,22 @@ func TestMayStartAndStop(t *testing.T) {
 		a, b := showing("a", c.other, c.process), showing("b", at(Running), true)
 		b.cfg.Requires = []string{"a"}
 		s := setOf(a, b)
-		if got := s.mayStart(s.set.Load(), "b"); c.start == "" && got != "" || !strings.Contains(got, c.start) {
+		if got := s.mayStart("b"); c.start == "" && got != "" || !strings.Contains(got, c.start) {
 			t.Errorf("%s: b waits for %q, want %q", c.name, got, c.start)
 		}
-		if got := s.mayStop(s.set.Load(), "a"); !strings.Contains(got, c.stop) {
+		if got := s.mayStop("a"); !strings.Contains(got, c.stop) {
 			t.Errorf("%s: a waits for %q, want %q", c.name, got, c.stop)
 		}
 		b.cfg.Requires, b.cfg.After = nil, []string{"a"}
 		s = setOf(a, b)
-		if got := s.mayStart(s.set.Load(), "b"); c.after == "" && got != "" || !strings.Contains(got, c.after) {
+		if got := s.mayStart("b"); c.after == "" && got != "" || !strings.Contains(got, c.after) {
 			t.Errorf("%s: b follows, waits for %q, want %q", c.name, got, c.after)
 		}
-		if got := s.mayStop(s.set.Load(), "a"); got != "" {
+		if got := s.mayStop("a"); got != "" {
 			t.Errorf("%s: a waits for %q, which only follows", c.name, got)
 		}
 		s.stopping.Store(1)
-		if got := s.mayStop(s.set.Load(), "a"); !strings.Contains(got, "b must stop first") {
+		if got := s.mayStop("a"); !strings.Contains(got, "b must stop first") {
 			t.Errorf("%s: at the end of the container a does not wait", c.name)
 		}
 	}

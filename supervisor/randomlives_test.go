@@ -18,7 +18,7 @@ import (
 func TestRandomLives(t *testing.T) {
 	events := []Event{EvStart, EvStart, EvStart, EvStop, EvRestart, EvReconfigured, EvUnblocked, EvHooksDone, EvHooksDone, EvPrepared,
 		EvSpawnFailed, EvAttached,
-		EvReady, EvReady, EvReady, EvNotReady, EvFailureFound, EvLiveFailed, EvLiveOK, EvHealthIssue, EvConfirmed, EvStopCommandDone, EvExited,
+		EvReady, EvReady, EvReady, EvNotReady, EvFailureFound, EvLiveFailed, EvLiveOK, EvHealthIssue, EvStopCommandDone, EvExited,
 		EvGroupEmpty, EvDeadline}
 	seeds := uint64(400)
 	if testing.Short() {

@@ -77,8 +77,8 @@ func TestExecOfProcess(t *testing.T) {
 			return proc.RunProbe(ctx, m, proc.Spec{ID: fmt.Sprint("probe.", n), Argv: argv, Env: os.Environ()})
 		}
 		sh := func(script string, limit time.Duration) error {
-			l := probe.Config{Exec: probe.Exec{"/bin/sh", "-c", script, dir}, Timeout: limit}
-			return l.New(start).Check(context.Background(), nil)
+			l := probe.Config{Exec: []string{"/bin/sh", "-c", script, dir}}
+			return probe.Check(context.Background(), l.New(start), nil, limit)
 		}
 		var out strings.Builder
 		say := func(v any) { fmt.Fprintln(&out, v) }
@@ -87,7 +87,7 @@ func TestExecOfProcess(t *testing.T) {
 		say(sh(`sleep 300 & echo $! >"$0"/slow; echo waiting; wait`, 300*time.Millisecond))
 		say(sh(`sleep 300 & echo $! >"$0"/left; exit 0`, time.Minute))
 		say(sh(`exec /no/such`, time.Minute))
-		say(probe.Config{Exec: probe.Exec{"/no/such"}}.New(start).Check(context.Background(), nil))
+		say(probe.Config{Exec: []string{"/no/such"}}.New(start)(context.Background(), nil))
 		for _, name := range []string{"slow", "left"} {
 			say(name + " " + fate(filepath.Join(dir, name)))
 		}

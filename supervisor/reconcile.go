@@ -11,9 +11,8 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// wakeWaiters checks the services that wait for others, and wakes AwaitStart.
+// wakeWaiters checks the services that wait for others.
 func (s *Supervisor) wakeWaiters() {
-	s.bell.ring()
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -50,8 +49,8 @@ func (s *Supervisor) letStart(ctx context.Context, set *activeSet, name string, 
 			s.demand(set.services[r], func() { s.startRequired(ctx, set.services[r], set.services[name]) })
 		}
 	}
-	if why := s.mayStart(set, name); why != snap.Waiting {
-		set.services[name].report(ctx, event{kind: EvUnblocked, gen: snap.gen})
+	if why := s.mayStart(name); why != snap.Waiting {
+		set.services[name].report(ctx, event{kind: EvUnblocked, gen: snap.Starts})
 	}
 }
 
@@ -75,8 +74,8 @@ func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, s
 			s.demand(set.services[d], func() { _ = set.services[d].ask(ctx, r) }) // the state tells how it went
 		}
 	}
-	if why := s.mayStop(set, name); why != snap.Waiting {
-		set.services[name].report(ctx, event{kind: EvUnblocked, gen: snap.gen})
+	if why := s.mayStop(name); why != snap.Waiting {
+		set.services[name].report(ctx, event{kind: EvUnblocked, gen: snap.Starts})
 	}
 }
 
@@ -109,14 +108,15 @@ func (s *Supervisor) startRequired(ctx context.Context, svc, waiting *Service) {
 
 // mayStart returns what a service waits for before it starts: those that it requires
 // must be up, and those that it only follows must not be on their way.
-func (s *Supervisor) mayStart(set *activeSet, name string) string {
+func (s *Supervisor) mayStart(name string) string {
+	set := s.set.Load()
 	var why []string
 	if s.opening.Load() {
 		why = append(why, notOpen)
 	}
 	for _, r := range set.requires[name] {
 		snap := set.services[r].snap.Load()
-		if snap.State == Running && !snap.Oneshot || snap.Oneshot && snap.State == Exited && snap.Exit != nil && snap.Exit.Success {
+		if snap.State == Running && !snap.Oneshot || snap.Oneshot && snap.State == Exited && snap.succeeded() {
 			continue
 		}
 		why = append(why, fmt.Sprintf("%s, which it requires, is %s", r, snap.State))
@@ -132,15 +132,13 @@ func (s *Supervisor) mayStart(set *activeSet, name string) string {
 }
 
 // mayStop returns what must be gone before a service is asked to end.
-func (s *Supervisor) mayStop(set *activeSet, name string) string {
+func (s *Supervisor) mayStop(name string) string {
+	set := s.set.Load()
 	var why []string
 	for _, d := range set.before[name] {
-		svc := set.services[d]
-		if svc.plan.Load() == nil {
-			continue // it has no process
-		}
-		if slices.Contains(set.requires[d], name) || s.Stopping() || svc.snap.Load().State == Stopping {
-			why = append(why, fmt.Sprintf("%s must stop first and is %s", d, svc.snap.Load().State))
+		snap := set.services[d].snap.Load()
+		if snap.process != nil && (slices.Contains(set.requires[d], name) || s.Stopping() || snap.State == Stopping) {
+			why = append(why, fmt.Sprintf("%s must stop first and is %s", d, snap.State))
 		}
 	}
 	return strings.Join(why, "; ")
@@ -174,7 +172,7 @@ func (s *Supervisor) Ask(ctx context.Context, name string, event Event, by strin
 	}
 	for _, r := range set.closure(set.requires, name) {
 		switch snap := set.services[r].snap.Load(); {
-		case snap.State == Stopped, snap.State == Fatal, snap.State == Exited && (snap.Exit == nil || !snap.Exit.Success):
+		case snap.State == Stopped, snap.State == Fatal, snap.State == Exited && !snap.succeeded():
 			if err := set.services[r].ask(ctx, request{event: EvStart, by: by + ", for " + name}); err != nil {
 				return 0, err
 			}

@@ -304,7 +304,7 @@ func TestStrayIsEnded(t *testing.T) {
 		p := st.up()
 		st.cancel()
 		<-st.s.life.Done()
-		st.w.stored, _ = json.Marshal(savedState{State: Backoff, Gen: 1, Deadline: st.w.Now() + 1})
+		st.w.stored, _ = json.Marshal(savedState{State: Backoff, Gen: 1, Deadline: st.w.now() + 1})
 		st.takeOver()
 		if p.wantSignals(t, "KILL 0s"); !p.isDone() || st.w.count() != 1 {
 			t.Errorf("done %v, %d processes", p.isDone(), st.w.count())
@@ -323,7 +323,7 @@ func TestLearnedSurvives(t *testing.T) {
 			}
 			play(t, func(st *stage) {
 				var ready atomic.Bool
-				probe := probe.Func(func(context.Context, probe.Process) error {
+				probe := probe.Checker(func(context.Context, probe.Process) error {
 					if !ready.Load() {
 						return errors.New("not yet")
 					}

@@ -47,7 +47,7 @@ func TestResumeWithoutAProcess(t *testing.T) {
 func TestResumeAStartWithoutAProcess(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
-		st.w.stored, _ = json.Marshal(savedState{State: Starting, Gen: 3, Deadline: st.w.Now() + int64(10*time.Second)})
+		st.w.stored, _ = json.Marshal(savedState{State: Starting, Gen: 3, Deadline: st.w.now() + int64(10*time.Second)})
 		st.takeOver()
 		st.want(Starting)
 		st.sleep(10 * time.Second)
@@ -101,7 +101,7 @@ func TestResumeAStopThatWasNotSignaled(t *testing.T) {
 		st.cancel()
 		<-st.s.life.Done()
 		k := st.s.saved
-		k.State, k.Then, k.Deadline, k.StopRequestedBy = Stopping, Stopped, st.w.Now()+int64(6*time.Second), "test"
+		k.State, k.Then, k.Deadline, k.StopRequestedBy = Stopping, Stopped, st.w.now()+int64(6*time.Second), "test"
 		st.w.stored, _ = json.Marshal(k)
 		st.takeOver()
 		st.want(Stopped)
@@ -119,7 +119,7 @@ func TestResumeAStartWhoseProcessWasJustMade(t *testing.T) {
 			p := st.up()
 			st.cancel()
 			<-st.s.life.Done()
-			st.w.stored, _ = json.Marshal(savedState{State: Starting, Gen: 1, Deadline: st.w.Now() + int64(time.Minute)})
+			st.w.stored, _ = json.Marshal(savedState{State: Starting, Gen: 1, Deadline: st.w.now() + int64(time.Minute)})
 			if dead {
 				p.exits(3)
 			}

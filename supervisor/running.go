@@ -14,6 +14,7 @@ import (
 
 // stable forgets the past of a service that has run for long enough.
 func (s *Service) stable() {
+	s.confirm(time.Duration(s.env.now() - s.saved.UpSince))
 	s.resetCounters()
 	s.setDeadline(-1)
 	s.save()
@@ -28,7 +29,6 @@ func (s *Service) watchRunning() {
 	ctx, cancel := context.WithCancel(s.life)
 	s.stopWatching = cancel
 	s.watchHealth(ctx)
-	s.watchStable(ctx)
 	s.watchDebugger(ctx)
 	if s.launch.Live == nil { // findings of an earlier configuration
 		if k := &s.saved; k.LiveFailures > 0 || k.Reported {
@@ -86,7 +86,7 @@ func (s *Service) applyLiveThen(then string, cause incident.Cause, why string) {
 		s.saved.EndsContainer = true
 		s.save()
 		s.record(s.failure(cause, s.saved.Reason, 0))
-		s.env.EndedForGood()
+		s.env.checkEnd()
 	default:
 		s.setReason(why)
 		s.record(s.failure(cause, s.saved.Reason, 0))

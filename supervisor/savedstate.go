@@ -57,7 +57,6 @@ type attemptState struct {
 	ConfigHash string `json:"config_hash"` // fingerprint of what the process was started with
 	Sources    string `json:"sources"`     // Launch.Sources
 	AttachData string `json:"attach_data"` // Launch.AttachData
-	Confirmed  bool   `json:"confirmed"`   // OnStable was called
 	Permanent  bool   `json:"permanent"`   // it failed with a PermanentError
 	Uncounted  bool   `json:"uncounted"`   // its end does not count for the limit
 	OOMKilled  bool   `json:"oom_killed"`  // the kernel's OOM killer ended the process
@@ -73,7 +72,6 @@ type attemptState struct {
 	StopRequestedBy string         `json:"stop_requested_by"` // empty: the stop was not requested
 	StopSig         syscall.Signal `json:"stop_sig"`          // instead of the configured signal; 0: none
 	Budget          int64          `json:"budget"`            // of the container's stop that the stop belongs to, ns; 0: of none
-	DumpAt          int64          `json:"dump_at"`           // where in the output the thread dump begins; 0: nowhere
 }
 
 // maxAttachData bounds what a start may have learned, in bytes.
@@ -94,5 +92,5 @@ func (s *Service) putState() {
 		s.log.Error("cannot save the state of a service", "error", err)
 		return
 	}
-	s.env.SaveState(s.name, state)
+	s.env.saveState(s.name, state)
 }

@@ -14,8 +14,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// environment is what a service needs of the rest, by role. supervisorEnv has the first
-// three.
+// environment is what a service needs of the rest, by role. Supervisor has the first three.
 type environment struct {
 	processHost
 	coordinator
@@ -26,49 +25,43 @@ type environment struct {
 
 // processHost starts processes and knows the system.
 type processHost interface {
-	// Start starts a process whose Spec has its ID and Log.
-	Start(ctx context.Context, spec proc.Spec) (Process, error)
+	// startProcess starts a process whose Spec has its ID and Log.
+	startProcess(ctx context.Context, spec proc.Spec) (Process, error)
 	// Log is the service's captured output; nil: none is captured.
 	Log(name string) *logs.Log
-	// LogAfterOutput orders what is logged from now on behind what the service has
-	// written by now.
-	LogAfterOutput(name string)
-	// OOM reads the counter of OOM kills of these cgroups; of none: of the container's.
-	// fresh false allows a reading of a moment ago.
-	OOM(cgroups []string, fresh bool) incident.OOMCount
-	// Now is CLOCK_BOOTTIME in ns.
-	Now() int64
+	// logAfterOutput writes what is logged from now on after the service's output so far.
+	logAfterOutput(name string)
+	// oomCount reads the counter of OOM kills of these cgroups; without any: of the container's.
+	oomCount(cgroups []string) incident.OOMCount
+	// now is CLOCK_BOOTTIME in ns.
+	now() int64
 }
 
 // coordinator orders the starts and stops of services.
 type coordinator interface {
-	// MayStart returns what a service must wait for before it starts; empty: nothing.
-	MayStart(name string) (why string)
-	// MayStop returns what must be gone before a service is asked to end.
-	MayStop(name string) (why string)
-	// StateChanged reports that the service is in another state, or waits for others.
-	StateChanged()
-	// EndedForGood reports that a service ended for good, or failed too often.
-	EndedForGood()
-	// RemovedStopped reports that a service that is not configured any more is STOPPED.
-	RemovedStopped(name string)
+	// mayStart returns what a service must wait for before it starts; empty: nothing.
+	mayStart(name string) (why string)
+	// mayStop returns what must have stopped before a service is stopped.
+	mayStop(name string) (why string)
+	// wakeWaiters checks the services that wait for others.
+	wakeWaiters()
+	// checkEnd checks whether the end or failure of a service ends the container.
+	checkEnd()
+	// removeStopped removes a STOPPED service that is not configured any more.
+	removeStopped(name string)
 }
 
 // stateStore keeps what outlives the supervisor.
 type stateStore interface {
-	// SaveState puts the service's state into the fd store.
-	SaveState(name string, state []byte)
-	// ProcessesChanged reports that the processes of the services changed, and with them the
-	// stop plan.
-	ProcessesChanged()
+	saveState(name string, state []byte)
+	updateStopPlan()
 }
 
-// failureRecorder records failures; *Recorder is one.
+// failureRecorder records failures; *incident.Recorder is one.
 type failureRecorder interface {
 	Record(f *incident.Failure)
 	AddReason(service string, start uint64, reason string)
 	AddThreadDump(service string, start uint64, text []byte)
-	AddThreadDumpAt(service string, start uint64, from, to int64)
 }
 
 // request is a command to a service and where its answer goes.
@@ -111,17 +104,14 @@ type Service struct {
 	log        hclog.Logger
 	random     func() float64
 
-	requests   chan request
-	events     chan event
-	life       context.Context // of everything that is done for the service; over when run is
-	end        context.CancelFunc
-	over       chan struct{} // closed when run has ended
-	output     func() output // what the service writes; nil: it is not captured
-	snap       atomic.Pointer[Snapshot]
-	plan       atomic.Pointer[planEntry]
-	process    atomic.Pointer[Process] // nil: none
-	dumpSignal atomic.Int32            // of the present process; 0: it makes no thread dumps
-	signalled  atomic.Pointer[signalledDump]
+	requests chan request
+	events   chan event
+	life     context.Context // of everything that is done for the service; over when run is
+	end      context.CancelFunc
+	over     chan struct{} // closed when run has ended
+	output   func() output // what the service writes; nil: it is not captured
+	snap     atomic.Pointer[Snapshot]
+	dump     atomic.Pointer[threadDump]
 
 	// Of the goroutine alone:
 	saved        savedState // what survives us
@@ -154,7 +144,7 @@ func newService(d Definition, env environment, log hclog.Logger) *Service {
 		}
 		return nil // not a *logs.Log that is nil within an interface
 	}
-	s.saved.State, s.saved.Since = Stopped, env.Now()
+	s.saved.State, s.saved.Since = Stopped, env.now()
 	s.publish()
 	return s
 }
@@ -279,10 +269,10 @@ func (s *Service) enter(st State, limit time.Duration) {
 	if st != s.saved.State {
 		s.log.Debug("state", "from", s.saved.State, "to", st)
 	}
-	s.saved.State, s.saved.Since = st, s.env.Now()
+	s.saved.State, s.saved.Since = st, s.env.now()
 	s.setDeadline(limit)
 	if st == Exited || st == Fatal {
-		defer s.env.EndedForGood()
+		defer s.env.checkEnd()
 	}
 	if st != Starting && st != Running && st != Stopping {
 		s.endStart()
@@ -292,7 +282,7 @@ func (s *Service) enter(st State, limit time.Duration) {
 		s.answer()
 	}
 	if st == Stopped && s.saved.Removed {
-		s.env.RemovedStopped(s.name)
+		s.env.removeStopped(s.name)
 	}
 }
 
@@ -312,7 +302,7 @@ func (s *Service) answer() {
 func (s *Service) setDeadline(limit time.Duration) {
 	s.deadline, s.saved.Deadline = time.Time{}, 0
 	if limit >= 0 {
-		s.deadline, s.saved.Deadline = time.Now().Add(limit), s.env.Now()+int64(limit)
+		s.deadline, s.saved.Deadline = time.Now().Add(limit), s.env.now()+int64(limit)
 	}
 }
 

@@ -255,10 +255,10 @@ func TestForward(t *testing.T) {
 // showing is a service that shows a snapshot.
 func showing(name string, snap Snapshot, process bool) *Service {
 	s := &Service{name: name}
-	s.snap.Store(&snap)
 	if process {
-		s.plan.Store(&planEntry{})
+		snap.process = &fakeProcess{}
 	}
+	s.snap.Store(&snap)
 	return s
 }
 

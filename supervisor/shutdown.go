@@ -179,7 +179,7 @@ func (s *Supervisor) alive() []string {
 	var out []string
 	set := s.set.Load()
 	for _, svc := range set.inOrder {
-		if svc.plan.Load() != nil {
+		if svc.snap.Load().process != nil {
 			out = append(out, svc.name)
 		}
 	}
@@ -207,7 +207,7 @@ func (s *Supervisor) code(st stopState) int {
 		x = snap.Previous // stopped in the middle of a start
 	}
 	switch {
-	case snap.Exit == nil && svc.plan.Load() != nil:
+	case snap.Exit == nil && snap.process != nil:
 		return 128 + int(syscall.SIGKILL) // it is being killed with the container
 	case x == nil && s.opts.Command:
 		return 128 + int(syscall.SIGTERM) // asked to stop before it was started

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"encoding/json"
+	"syscall"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/lifecycle"
@@ -53,14 +54,17 @@ type Snapshot struct {
 	Starts uint64 `json:"starts,omitempty"`
 	// Sources is Launch.Sources of the latest process.
 	Sources         string `json:"-"`
-	gen             uint64
 	start           uint64
 	waitingForDeps  bool  // it waits for others
 	then            State // STOPPING: what follows
 	stopRequestedBy string
 	endsContainer   bool // the container ends because of it
 	// unproven says that nothing proves its readiness: RUNNING means that it runs.
-	unproven bool
+	unproven    bool
+	process     Process        // nil: none
+	dumpSignal  syscall.Signal // of the process; 0: it makes no thread dumps
+	stopSignal  syscall.Signal
+	stopTimeout time.Duration
 }
 
 // Snapshot returns the latest one.
@@ -79,9 +83,12 @@ func (s *Service) publish() {
 	snap := &Snapshot{Name: s.name, State: k.State, Since: s.wall(k.Since), Restarts: k.Restarts, Reason: k.Reason,
 		Exit: k.Exit, Previous: k.Previous, Notes: k.Notes, Essential: s.cfg.Essential,
 		Requires: s.cfg.Requires, After: s.cfg.After, Oneshot: s.cfg.Oneshot, Removed: k.Removed,
-		Sources: k.Sources, Starts: k.Gen, Start: k.comingStart(), gen: k.Gen, start: k.Start, waitingForDeps: k.Phase == PhaseWaiting,
+		Sources: k.Sources, Starts: k.Gen, Start: k.comingStart(), start: k.Start, waitingForDeps: k.Phase == PhaseWaiting,
 		then: k.Then, stopRequestedBy: k.StopRequestedBy, endsContainer: k.EndsContainer,
-		unproven: s.launch != nil && s.launch.unproven(s.cfg.Ready)}
+		process: s.proc, stopSignal: s.stopSignal(), stopTimeout: s.cfg.Stop.Timeout}
+	if s.launch != nil {
+		snap.unproven, snap.dumpSignal = s.launch.unproven(s.cfg.Ready), s.launch.DumpSignal
+	}
 	if k.UpSince != 0 {
 		t := s.wall(k.UpSince)
 		snap.UpSince = &t
@@ -131,44 +138,31 @@ func (s *Service) publish() {
 	old := s.snap.Swap(snap)
 	if old == nil || old.State != snap.State || old.waitingForDeps != snap.waitingForDeps || (old.Pid == 0) != (snap.Pid == 0) ||
 		old.start != snap.start || old.then != snap.then {
-		defer s.env.StateChanged() // after the plan is there too
+		s.env.wakeWaiters()
 	}
-	s.publishProcess()
-}
-
-// publishProcess makes the present process and its line of the stop plan readable.
-func (s *Service) publishProcess() {
-	if s.proc == nil {
-		s.plan.Store(nil)
-		s.process.Store(nil)
-		return
-	}
-	p := s.proc
-	s.process.Store(&p)
-	if s.launch != nil {
-		s.dumpSignal.Store(int32(s.launch.DumpSignal))
-	}
-	s.plan.Store(&planEntry{s.proc.Pid(), s.proc.StartTicks(), s.stopSignal(), s.cfg.Stop.Timeout})
 }
 
 // wall converts CLOCK_BOOTTIME to the time of day.
 func (s *Service) wall(boot int64) time.Time {
-	return time.Now().Add(time.Duration(boot - s.env.Now()))
+	return time.Now().Add(time.Duration(boot - s.env.now()))
 }
 
-// resume takes over the state of an earlier supervisor. p is its latest process; nil:
-// there is none.
-func (s *Service) resume(state []byte, p Process) error {
+// resume takes over the state of an earlier supervisor, and takes the process of that
+// state out of processes.
+func (s *Service) resume(state []byte, processes map[string]Process) error {
 	if err := json.Unmarshal(state, &s.saved); err != nil {
-		s.saved = savedState{State: Stopped, Since: s.env.Now()}
+		s.saved = savedState{State: Stopped, Since: s.env.now()}
 		return err
 	}
 	s.isNew = false
+	id := s.processID()
+	p := processes[id]
+	delete(processes, id)
 	if _, gone := s.launcher.(noLauncher); s.saved.Removed && !gone {
 		s.saved.Removed, s.saved.RemovedStop, s.reconfigured = false, nil, true
 	}
 	if s.saved.Deadline != 0 {
-		s.deadline = time.Now().Add(max(time.Duration(s.saved.Deadline-s.env.Now()), 0))
+		s.deadline = time.Now().Add(max(time.Duration(s.saved.Deadline-s.env.now()), 0))
 	}
 	if p != nil {
 		s.saved.Pid = p.Pid()
@@ -186,7 +180,7 @@ func (s *Service) resume(state []byte, p Process) error {
 		// Either the pid was saved and our state was not, or its end was handled and only
 		// its group is left.
 		if _, ended := p.Exit(); !ended || s.saved.State != Stopping {
-			s.saved.UpSince = s.env.Now()
+			s.saved.UpSince = s.env.now()
 		}
 	}
 	s.publish()
@@ -209,15 +203,15 @@ func (s *Service) continueState() {
 		}
 		s.attach()
 		if s.saved.EndsContainer {
-			s.env.EndedForGood()
+			s.env.checkEnd()
 		}
 	case Stopping:
 		s.continueStop()
 	case Exited, Fatal:
-		s.env.EndedForGood() // it may not have been noticed
+		s.env.checkEnd() // it may not have been noticed
 	case Stopped:
 		if s.saved.Removed {
-			s.env.RemovedStopped(s.name)
+			s.env.removeStopped(s.name)
 		}
 	case Backoff:
 	}

@@ -101,18 +101,17 @@ func (st *stage) takeOver() {
 	st.w.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	st.s, st.cancel = st.make(), cancel
-	var mine Process
+	processes := map[string]Process{}
 	for _, p := range procs {
-		switch {
-		case p.isDone():
-		case p.id == savedID("app", state):
-			mine = p
-		default:
-			go endStray(p) // ends with the process
+		if !p.isDone() {
+			processes[p.id] = p
 		}
 	}
-	if err := st.s.resume(state, mine); err != nil {
+	if err := st.s.resume(state, processes); err != nil {
 		st.t.Fatal(err)
+	}
+	for _, p := range processes {
+		go endStray(p) // ends with the process
 	}
 	s := st.s
 	go func() { // ends with ctx
@@ -158,6 +157,6 @@ func (st *stage) wantReason(reason string) {
 // readyWhen is a Launch whose probe asks f.
 func readyWhen(f func() error) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{Checks: Checks{Ready: probe.Func(func(context.Context, probe.Process) error { return f() })}}, nil
+		return &Launch{Checks: Checks{Ready: probe.Checker(func(context.Context, probe.Process) error { return f() })}}, nil
 	}
 }

@@ -79,7 +79,7 @@ func TestStartTimeout(t *testing.T) {
 func TestLookThatHangs(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Checks: Checks{Ready: probe.Func(func(ctx context.Context, _ probe.Process) error { <-ctx.Done(); return ctx.Err() })}},
+			return &Launch{Checks: Checks{Ready: probe.Checker(func(ctx context.Context, _ probe.Process) error { <-ctx.Done(); return ctx.Err() })}},
 				nil
 		}
 		st.open()
@@ -109,7 +109,7 @@ func TestExitBeforeReady(t *testing.T) {
 func TestDeadProcessIsNotReady(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Checks: Checks{Ready: probe.Func(func(_ context.Context,
+			return &Launch{Checks: Checks{Ready: probe.Checker(func(_ context.Context,
 				p probe.Process) error {
 				p.(*fakeProcess).exits(1)
 				return nil
@@ -260,7 +260,7 @@ func TestOutputThatIsNotCaptured(t *testing.T) {
 // explaining is a Launch that watches for "failed" and explains late.
 func explaining(ready func() error, takes time.Duration, lines *[]string) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{Checks: Checks{Ready: probe.Func(func(context.Context, probe.Process) error { return ready() })},
+		return &Launch{Checks: Checks{Ready: probe.Checker(func(context.Context, probe.Process) error { return ready() })},
 			OutputReaders: OutputReaders{OnStartupLine: func(line []byte) string {
 				*lines = append(*lines, string(line)) // not locked: never called together with Explain
 				if string(line) == "failed" {
@@ -370,7 +370,7 @@ func (l longer) End() int64 { return l.fakeOutput.End() + 5 }
 // What is given up has not ended as it should, whatever its code says: a JVM that
 // obeys TERM exits with 143.
 func TestGivenUpIsNoSuccess(t *testing.T) {
-	never := probe.Func(func(context.Context, probe.Process) error { return errors.New("not yet") })
+	never := probe.Checker(func(context.Context, probe.Process) error { return errors.New("not yet") })
 	obeys := func(p *fakeProcess) { p.onTerm = func() { p.exits(143) } }
 	for name, c := range map[string]struct {
 		launch *Launch

@@ -35,7 +35,7 @@ func (s *Service) attempt() {
 	k.attemptState, k.Exit, k.UpSince, k.Then, k.Phase = attemptState{}, nil, 0, "", PhaseBegin
 	s.quit()
 	s.proc, s.launch, s.watcher, s.oomAfter = nil, nil, nil, incident.OOMCount{}
-	if s.waiting = s.env.MayStart(s.name); s.waiting != "" {
+	if s.waiting = s.env.mayStart(s.name); s.waiting != "" {
 		k.Phase = PhaseWaiting
 		s.enter(Starting, -1)
 		return
@@ -49,7 +49,7 @@ func (s *Service) unblockStart() {
 	if s.saved.Phase != PhaseWaiting {
 		return
 	}
-	if s.waiting = s.env.MayStart(s.name); s.waiting != "" {
+	if s.waiting = s.env.mayStart(s.name); s.waiting != "" {
 		s.publish() // it is another one now that is missing
 		return
 	}
@@ -98,7 +98,7 @@ func (s *Service) spawned(h event) {
 	if s.proc != nil || s.saved.Phase != PhaseBegin {
 		return
 	}
-	if s.waiting = s.env.MayStart(s.name); s.waiting != "" { // it went while we found out what to start
+	if s.waiting = s.env.mayStart(s.name); s.waiting != "" { // it went while we found out what to start
 		s.saved.Phase = PhaseWaiting
 		s.setDeadline(-1)
 		s.save()
@@ -157,7 +157,7 @@ func (s *Service) spawn(l *Launch) {
 	if s.saved.Variant != "" {
 		s.addNote(s.saved.Variant)
 	}
-	l.Spec.ID = fmt.Sprintf("%s.%d", s.name, s.saved.Gen)
+	l.Spec.ID = s.processID()
 	if io := &l.Spec.Stdio; io.Mode != proc.Inherit {
 		io.Mode, io.Merge = proc.Capture, s.cfg.Output.Merge
 		if io.Log = s.env.Log(s.name); io.Log == nil {
@@ -172,19 +172,22 @@ func (s *Service) spawn(l *Launch) {
 		s.saved.AttachData = l.AttachData
 	}
 	s.save() // where its output begins must be known before there is any
-	p, err := s.env.Start(context.Background(), l.Spec)
+	p, err := s.env.startProcess(context.Background(), l.Spec)
 	if err != nil {
 		s.startFailed(err)
 		return
 	}
-	s.proc, s.saved.UpSince, s.saved.Pid = p, s.env.Now(), p.Pid()
+	s.proc, s.saved.UpSince, s.saved.Pid = p, s.env.now(), p.Pid()
 	s.occur(lifecycle.Started, "")
-	s.saved.OOM = s.env.OOM(p.Cgroups(), false)
+	s.saved.OOM = s.env.oomCount(p.Cgroups())
 	s.save()
-	s.env.ProcessesChanged()
+	s.env.updateStopPlan()
 	s.log.Debug("process started", "pid", p.Pid())
 	s.attend()
 }
+
+// processID names the process of the present start.
+func (s *Service) processID() string { return fmt.Sprintf("%s.%d", s.name, s.saved.Gen) }
 
 // ServiceOf returns the service that a process with this ID is a start of; false: the
 // process is a hook, a probe or another command.
@@ -218,7 +221,7 @@ const firstPause = 20 * time.Millisecond
 
 // awaitReady probes until the service is ready, as it was configured at the start.
 func (s *Service) awaitReady(ctx context.Context, gen uint64, ready Ready, p Process, l *Launch, w *watcher) {
-	if ready.Log != "" && !s.awaitLine(ctx, gen, string(ready.Log), w) {
+	if ready.Log != "" && !s.awaitLine(ctx, gen, ready.Log, w) {
 		return
 	}
 	for pause := firstPause; l.Ready != nil; pause = min(2*pause, ready.Every) {
@@ -242,7 +245,7 @@ func (s *Service) awaitReady(ctx context.Context, gen uint64, ready Ready, p Pro
 
 // ready enters RUNNING.
 func (s *Service) ready() {
-	took := time.Duration(s.env.Now() - s.saved.UpSince).Round(time.Millisecond)
+	took := time.Duration(s.env.now() - s.saved.UpSince).Round(time.Millisecond)
 	s.quit()
 	s.setReason("")
 	s.waiting = ""

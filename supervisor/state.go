@@ -41,16 +41,8 @@ const (
 	EvLiveOK          Event = "live ok"           // a liveness check succeeded after one that failed
 	EvDebugger        Event = "debugger"          // a debugger is waited for, has attached or has detached
 	EvHealthIssue     Event = "health issue"      // something is wrong with it, and it still runs
-	EvConfirmed       Event = "confirmed"         // it runs for so long that its start does not end it any more
 	EvStopCommandDone Event = "stop command done" // the stop command has ended
 	EvExited          Event = "exited"            // its process has ended
 	EvGroupEmpty      Event = "group empty"       // and every other process of it
 	EvDeadline        Event = "deadline"          // the time of the state, or of the phase of a stop, is over
 )
-
-// Events lists them all.
-func Events() []Event {
-	return []Event{EvStart, EvStop, EvRestart, EvReconfigured, EvUnblocked, EvHooksDone, EvPrepared, EvSpawnFailed, EvAttached, EvReady,
-		EvNotReady, EvFailureFound, EvLiveFailed, EvLiveOK, EvDebugger, EvHealthIssue, EvConfirmed, EvStopCommandDone, EvExited, EvGroupEmpty,
-		EvDeadline}
-}

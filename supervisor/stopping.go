@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -77,10 +78,10 @@ func (s *Service) enterStopping(then State, limit time.Duration) {
 	s.poll, s.tracedSince = firstPoll, time.Time{}
 	s.proc.FreeOutput()
 	if limit > 0 {
-		k.KillBy = s.env.Now() + int64(limit)
+		k.KillBy = s.env.now() + int64(limit)
 	}
 	if then != Backoff {
-		s.waiting = s.env.MayStop(s.name)
+		s.waiting = s.env.mayStop(s.name)
 	}
 	if then != Backoff && s.waiting != "" {
 		k.Phase = PhaseWaiting
@@ -97,12 +98,12 @@ func (s *Service) killLimit() time.Duration {
 	if s.saved.KillBy == 0 {
 		return -1
 	}
-	return max(time.Duration(s.saved.KillBy-s.env.Now()), 0)
+	return max(time.Duration(s.saved.KillBy-s.env.now()), 0)
 }
 
 // unblockStop goes on with a stop that waited for others.
 func (s *Service) unblockStop() {
-	if s.waiting = s.env.MayStop(s.name); s.waiting != "" {
+	if s.waiting = s.env.mayStop(s.name); s.waiting != "" {
 		s.publish()
 		return
 	}
@@ -223,7 +224,7 @@ func (s *Service) stopTimeout() time.Duration {
 
 // shortenStop cuts the time of a stop that is under way.
 func (s *Service) shortenStop(limit time.Duration) {
-	by := s.env.Now() + int64(limit)
+	by := s.env.now() + int64(limit)
 	if limit <= 0 || s.saved.Phase == PhaseKill || s.saved.KillBy != 0 && s.saved.KillBy <= by {
 		return
 	}
@@ -284,7 +285,7 @@ func (s *Service) killDeadline() {
 		s.tracedSince = time.Now()
 	case time.Since(s.tracedSince) >= heldTime:
 		s.log.Warn("service is dead, but a tracer keeps it from being waited for", "pid", s.proc.Pid())
-		s.exited(event{exit: proc.Exit{Code: -1, Signal: syscall.SIGKILL, At: s.env.Now()}})
+		s.exited(event{exit: proc.Exit{Code: -1, Signal: syscall.SIGKILL, At: s.env.now()}})
 		return
 	}
 	s.nextPoll(lastPoll)
@@ -293,7 +294,7 @@ func (s *Service) killDeadline() {
 
 // stopLeft is what is left until the deadline.
 func (s *Service) stopLeft() time.Duration {
-	return time.Duration(s.saved.Deadline - s.env.Now())
+	return time.Duration(s.saved.Deadline - s.env.now())
 }
 
 // nextPoll sets the time of the next poll; the saved deadline stays.
@@ -312,7 +313,7 @@ func (s *Service) canDump() bool {
 func (s *Service) requestDump() (time.Duration, bool) {
 	wait := dumpTime
 	if s.saved.KillBy != 0 {
-		wait = min(wait, time.Duration(s.saved.KillBy-s.env.Now()))
+		wait = min(wait, time.Duration(s.saved.KillBy-s.env.now()))
 	}
 	late := s.leaderEnded() || s.saved.Dumped || s.saved.Phase == PhaseKill || wait < dumpLeast
 	if late || !s.canDump() || !s.proc.Catches(s.launch.DumpSignal) {
@@ -323,10 +324,7 @@ func (s *Service) requestDump() (time.Duration, bool) {
 		s.requestDumpDirectly(wait)
 		return wait, true
 	}
-	if out := s.output(); out != nil {
-		s.saved.DumpAt = out.End()
-	}
-	return wait, s.proc.Signal(s.launch.DumpSignal) == nil
+	return wait, s.signalDump(s.saved.Gen, s.proc, s.launch.DumpSignal) == nil
 }
 
 // awaitGroup waits for the other processes of the service.
@@ -351,7 +349,7 @@ func (s *Service) groupEmpty() {
 	s.proc = nil
 	s.afterStop()
 	p.Done()
-	s.env.ProcessesChanged()
+	s.env.updateStopPlan()
 }
 
 // afterStop enters the state that follows the stop.
@@ -380,11 +378,9 @@ func (s *Service) stopReason() string {
 }
 
 // threadDump requests a thread dump of a JVM that runs.
-func (s *Service) threadDump() {
-	p := s.process.Load()
-	if p == nil || s.dumpSignal.Load() == 0 || !(*p).Catches(syscall.Signal(s.dumpSignal.Load())) {
-		return
+func (s *Snapshot) threadDump(log hclog.Logger) {
+	if s.process != nil && s.dumpSignal != 0 && s.process.Catches(s.dumpSignal) {
+		log.Info("thread dump asked for", "pid", s.process.Pid())
+		s.process.Signal(s.dumpSignal)
 	}
-	s.log.Info("thread dump asked for", "pid", (*p).Pid())
-	(*p).Signal(syscall.Signal(s.dumpSignal.Load()))
 }

@@ -63,24 +63,18 @@ type Supervisor struct {
 	applyMu      sync.Mutex // one change of the set at a time
 	endedForGood chan struct{}
 	wake         chan struct{}
-	bell         bell     // rings when a service has moved
 	pending      sync.Map // name -> true: reconcile has asked it for something
-	logs         sync.Map // name -> *proc.Log
 
 	stopsMu sync.RWMutex   // also read while a start is asked for on behalf of another
 	stops   map[string]int // stops under way, by name: what it requires is not started for it
 
-	oomMu sync.Mutex        // guards oom and oomAt
-	oom   incident.OOMCount // as last read, of the container's cgroup
-	oomAt time.Time
-
 	incidents *incident.Recorder
 
-	opening     atomic.Bool  // the init and network-ready hooks run
-	startCounts startCounts  // guarded by applyMu
-	resumed     bool         // an earlier supervisor had begun with the services
-	stop        *stopState   // of the container; nil: it does not stop
-	stopping    atomic.Int64 // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
+	opening     atomic.Bool       // the init and network-ready hooks run
+	startCounts map[string]uint64 // starts of removed services, which are numbered on; guarded by applyMu
+	resumed     bool              // an earlier supervisor had begun with the services
+	stop        *stopState        // of the container; nil: it does not stop
+	stopping    atomic.Int64      // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
 	planDue     atomic.Bool
 	planMu      sync.Mutex // guards plan
 	plan        string     // as last put
@@ -98,9 +92,9 @@ const (
 // are not defined any more, which are stopped; Run goes on with it.
 func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *Supervisor {
 	s := &Supervisor{m: m, opts: opts, log: opts.Log, endedForGood: make(chan struct{}, 1),
-		wake: make(chan struct{}, 1), running: make(chan struct{})}
+		wake: make(chan struct{}, 1), running: make(chan struct{}), startCounts: map[string]uint64{}}
 	store := incident.Restore(m.FDStore(), rec.Items, func(text string) { opts.Log.Warn(text) })
-	s.incidents = incident.NewRecorder(store, supervisorEnv{s}, opts.Log)
+	s.incidents = incident.NewRecorder(store, s, opts.Log)
 	s.set.Store(newActiveSet(ServiceSet{Main: want.Main, StopTimeout: want.StopTimeout}, nil)) // for the environment of the new services
 	s.restore(rec.Items, countsItem, &s.startCounts)
 	s.restore(rec.Items, stopItem, &s.stop)
@@ -111,7 +105,7 @@ func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *S
 		states[strings.TrimPrefix(item, servicePrefix)] = state
 	}
 	s.resumed = len(states) > 0
-	latest := map[string]*proc.Process{}
+	latest := map[string]Process{}
 	for _, p := range rec.Processes {
 		latest[p.ID()] = p
 	}
@@ -124,21 +118,16 @@ func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *S
 			svc.saved.Gen = s.startCounts[d.Name]
 			continue
 		}
-		id := savedID(d.Name, state)
-		var p Process
-		if q := latest[id]; q != nil {
-			p = q
-			delete(latest, id)
-		}
-		if err := svc.resume(state, p); err != nil {
+		if err := svc.resume(state, latest); err != nil {
 			s.log.Error("cannot read the saved state of a service; it starts from STOPPED", "name", d.Name, "error", err)
 		}
 	}
 	s.set.Store(newActiveSet(want, services))
-	for _, name := range m.Logs.Names() { // of a service that was removed, and not yet passed on
+	for _, name := range m.Logs.Names() {
 		if services[name] == nil && !strings.Contains(name, "/") { // with a slash it is a hook's
-			m.Logs.Retire(m.Logs.Get(name))
+			m.Logs.Get(name).Retire()
 		}
+		s.configureLog(name)
 	}
 	var failures []*incident.Failure
 	for _, svc := range services {
@@ -241,7 +230,7 @@ func (s *Supervisor) signal(sig syscall.Signal) {
 	switch sig {
 	case syscall.SIGQUIT:
 		for _, svc := range s.set.Load().services {
-			svc.threadDump()
+			svc.snap.Load().threadDump(svc.log)
 		}
 	case syscall.SIGHUP:
 		if s.opts.Reload != nil {
@@ -260,18 +249,18 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 	if svc == nil {
 		return
 	}
-	p := svc.process.Load()
+	p := svc.snap.Load().process
 	switch sig {
 	case syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGALRM:
 	default:
 		s.log.Debug("signal ignored", "signal", proc.SignalName(sig))
 		return
 	}
-	if p == nil || !(*p).Catches(sig) {
+	if p == nil || !p.Catches(sig) {
 		s.log.Info("signal dropped: the command does not catch it", "signal", proc.SignalName(sig))
 		return
 	}
-	(*p).Signal(sig)
+	p.Signal(sig)
 }
 
 // essentialOver finds a service whose end, or failed liveness, ends the container.
@@ -280,9 +269,8 @@ func (s *Supervisor) essentialOver() (string, bool) {
 	set := s.set.Load()
 	for _, svc := range set.inOrder {
 		snap := svc.snap.Load()
-		done := snap.Oneshot && snap.Exit != nil && snap.Exit.Success // it was to end
 		fatal := snap.State == Fatal && (snap.Essential || set.OnFatal == OnFatalExit)
-		if snap.endsContainer || fatal || snap.Essential && snap.State == Exited && !done {
+		if snap.endsContainer || fatal || snap.Essential && snap.State == Exited && !(snap.Oneshot && snap.succeeded()) {
 			return svc.name, true
 		}
 	}
@@ -358,18 +346,10 @@ func (s *Snapshot) unready() string {
 		return "is not alive"
 	case s.Issue != "":
 		return "is unhealthy"
-	case s.State == Running, s.State == Exited && s.Exit != nil && s.Exit.Success:
+	case s.State == Running, s.State == Exited && s.succeeded():
 		return ""
 	}
 	return "is " + string(s.State)
-}
-
-// Log returns the captured output of a service.
-func (s *Supervisor) Log(name string) *logs.Log {
-	if s.set.Load().services[name] == nil {
-		return nil
-	}
-	return supervisorEnv{s}.Log(name)
 }
 
 // Orphans is how many orphaned processes were reaped.

@@ -2,46 +2,55 @@ package supervisor
 
 import (
 	"context"
+	"syscall"
 	"time"
 )
 
-// signalledDump is a thread dump that was asked for by signal, where Launch.ThreadDump
-// could not make one.
-type signalledDump struct {
-	gen uint64 // the start
-	at  int64  // where in the output it begins
+// threadDump is the latest thread dump of a service.
+type threadDump struct {
+	start uint64 // the number of the start
+	text  []byte // nil: it is in the output
+	from  int64  // where in the output it begins
 }
 
 // requestDumpDirectly makes a thread dump outside of the output. If that fails in time,
 // the signal is sent.
-func (s *Service) requestDumpDirectly(wait time.Duration) {
-	ctx, cancel := context.WithTimeout(s.life, wait)
+func (s *Service) requestDumpDirectly(limit time.Duration) {
+	ctx, cancel := context.WithTimeout(s.life, limit)
 	gen, p, l := s.saved.Gen, s.proc, s.launch
 	go func() { // ends with ThreadDump, which obeys ctx
 		defer cancel()
 		text, err := l.ThreadDump(ctx, p)
 		if err == nil && len(text) > 0 {
-			s.env.AddThreadDump(s.name, gen, text)
+			s.dump.Store(&threadDump{start: gen, text: text})
 			return
 		}
 		if ctx.Err() != nil || !p.Catches(l.DumpSignal) { // no time is left, or it has ended
 			return
 		}
 		s.log.Info("the thread dump goes to the output of the service", "pid", p.Pid(), "why", err)
-		if out := s.output(); out != nil {
-			s.signalled.Store(&signalledDump{gen, out.End()})
-		}
-		_ = p.Signal(l.DumpSignal) // one that is gone needs none
+		_ = s.signalDump(gen, p, l.DumpSignal) // one that is gone needs none
 	}()
 }
 
-// dumpAt is where in the output the thread dump of the present start begins; 0: there is
-// none.
-func (s *Service) dumpAt() int64 {
-	if d := s.signalled.Load(); d != nil && d.gen == s.saved.Gen {
-		return d.at
+// signalDump requests a thread dump in the output.
+func (s *Service) signalDump(gen uint64, p Process, sig syscall.Signal) error {
+	if out := s.output(); out != nil {
+		s.dump.Store(&threadDump{start: gen, from: out.End()})
 	}
-	return s.saved.DumpAt
+	return p.Signal(sig)
+}
+
+// recordDump adds the thread dump of the present start to its incidents.
+func (s *Service) recordDump() {
+	d, out := s.dump.Load(), s.output()
+	switch {
+	case d == nil || d.start != s.saved.Gen:
+	case d.text != nil:
+		s.env.AddThreadDump(s.name, d.start, d.text)
+	case out != nil:
+		s.env.AddThreadDump(s.name, d.start, s.lastLines(out, d.from))
+	}
 }
 
 // Process returns the process of a service; false: it has none.
@@ -50,12 +59,10 @@ func (s *Supervisor) Process(name string) (Process, bool) {
 	if svc == nil {
 		return nil, false
 	}
-	p := svc.process.Load()
+	p := svc.snap.Load().process
 	if p == nil {
 		return nil, false
 	}
-	if _, ended := (*p).Exit(); ended {
-		return nil, false
-	}
-	return *p, true
+	_, ended := p.Exit()
+	return p, !ended
 }

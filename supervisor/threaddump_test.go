@@ -70,13 +70,16 @@ func TestThreadDumpAsideFallsBack(t *testing.T) {
 			}
 			return l, err
 		}
-		st.w.startup = func(_ int, p *fakeProcess) error { p.catches[syscall.SIGQUIT] = true; return nil }
+		st.w.startup = func(_ int, p *fakeProcess) error {
+			p.catches[syscall.SIGQUIT], p.onQuit = true, func() { st.out.write("threads") }
+			return nil
+		}
 		st.up()
 		st.until(90 * time.Second)
 		st.w.mu.Lock()
 		defer st.w.mu.Unlock()
-		if !slices.Equal(st.w.dumps, []uint64{1}) || st.w.given != nil {
-			t.Errorf("dumps of %v, given %q", st.w.dumps, st.w.given)
+		if !slices.Equal(st.w.given, []string{"1 threads\n"}) {
+			t.Errorf("given %q", st.w.given)
 		}
 	})
 }

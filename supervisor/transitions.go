@@ -1,11 +1,5 @@
 package supervisor
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
-
 // rule is what an event does in a state, and in words where that leads. An event without
 // a rule has no effect.
 type rule struct {
@@ -69,9 +63,8 @@ var stateRules = map[State]map[Event]rule{
 		EvDebugger: {(*Service).debuggerChanged, "RUNNING: failed liveness probes are only reported meanwhile"},
 		EvHealthIssue: {(*Service).healthIssue,
 			"RUNNING; if it makes the service unhealthy by live.then: STOPPING, then BACKOFF, or the container ends"},
-		EvConfirmed: {plain((*Service).confirmed), "RUNNING"},
-		EvExited:    {(*Service).exited, afterExit},
-		EvDeadline:  {plain((*Service).stable), "RUNNING: stable, counters 0"},
+		EvExited:   {(*Service).exited, afterExit},
+		EvDeadline: {plain((*Service).stable), "RUNNING: stable, counters 0"},
 	},
 	Stopping: {
 		EvStart:        {plain((*Service).startAfterStop), "STOPPING, then STARTING"},
@@ -133,31 +126,4 @@ func ruleOf(st State, phase Phase, ev Event) rule {
 		}
 	}
 	return stateRules[st][ev]
-}
-
-// Table is the state machine as a Markdown table: what each event leads to in
-// each state, and in each phase of STOPPING. docs/reference/supervision.md holds it.
-func Table() string {
-	var b strings.Builder
-	b.WriteString("| state | event | leads to |\n|---|---|---|\n")
-	for _, st := range States() {
-		var idle []string
-		for _, ev := range Events() {
-			leads := stateRules[st][ev].leads
-			switch inPhase := st == Stopping && slices.ContainsFunc(phaseRules, func(p phaseRule) bool { return p.event == ev }); {
-			case inPhase:
-			case leads == "":
-				idle = append(idle, string(ev))
-			default:
-				fmt.Fprintf(&b, "| %s | %s | %s |\n", st, ev, leads)
-			}
-		}
-		if st == Stopping {
-			for _, r := range phaseRules {
-				fmt.Fprintf(&b, "| %s (%s) | %s | %s |\n", st, r.phase, r.event, r.leads)
-			}
-		}
-		fmt.Fprintf(&b, "| %s | %s | nothing |\n", st, strings.Join(idle, ", "))
-	}
-	return b.String()
 }

@@ -3,86 +3,67 @@ package supervisor
 import (
 	"context"
 	"fmt"
-	"slices"
-	"sync"
 	"time"
 )
 
-// StartResult is what has become of one start of a service.
+// StartResult is the result of one start of a service.
 type StartResult struct {
 	Snapshot Snapshot // of the service, as it is now
 	Done     bool     // the start is over: it led to RUNNING, or failed
 	Failure  string   // why it failed; empty: it did not, or is not over
-
-	again time.Duration // look again after that long, also if nothing moves; 0: need not
 }
 
 // provenAfter is how long a service whose readiness nothing proves must have been
 // RUNNING before a start counts as done: a program that ends at once is RUNNING too.
 const provenAfter = time.Second
 
+// awaitPoll is the time between two checks of AwaitStart.
+const awaitPoll = 20 * time.Millisecond
+
 // AwaitStart waits until start number n of a service is over, or ctx is done.
 // Numbers are those of Snapshot.Start. False: there is no such service.
 func (s *Supervisor) AwaitStart(ctx context.Context, name string, n uint64) (StartResult, bool) {
+	ticker := time.NewTicker(awaitPoll)
+	defer ticker.Stop()
 	for {
-		rung := s.bell.next() // before the snapshot: a later change is not missed
 		snap, ok := s.Service(name)
 		if !ok {
 			return StartResult{}, false
 		}
-		r := s.set.Load().resultOf(snap, n, time.Now())
-		if r.Done {
-			return r, true
-		}
-		var again <-chan time.Time
-		if r.again > 0 {
-			again = time.After(r.again)
+		done, failure := s.set.Load().resultOf(&snap, n)
+		if done {
+			return StartResult{snap, true, failure}, true
 		}
 		select {
-		case <-rung:
-		case <-again:
+		case <-ticker.C:
 		case <-ctx.Done():
-			return r, true
+			return StartResult{Snapshot: snap}, true
 		}
 	}
 }
 
-// resultOf returns what has become of start number n of a service.
-func (s *activeSet) resultOf(snap Snapshot, n uint64, now time.Time) StartResult {
-	r := StartResult{Snapshot: snap}
-	failed := func(why string) StartResult {
-		r.Done, r.Failure = true, why
-		return r
-	}
-	stopped := "it is STOPPED"
-	if snap.stopRequestedBy != "" {
-		stopped = "it was stopped meanwhile, asked for by " + snap.stopRequestedBy
-	}
+// resultOf returns whether start number n of a service is over, and why it failed.
+func (s *activeSet) resultOf(snap *Snapshot, n uint64) (done bool, failure string) {
 	switch st := snap.State; {
 	case snap.start > n:
-		return failed(fmt.Sprintf("start %d is over (%s), start %d is %s", n, snap.lastFailure(), snap.start, st))
+		return true, fmt.Sprintf("start %d is over (%s), start %d is %s", n, snap.lastFailure(), snap.start, st)
+	case (st == Stopped || st == Stopping && snap.then == Stopped) && snap.stopRequestedBy != "":
+		return true, "it was stopped meanwhile, asked for by " + snap.stopRequestedBy
 	case st == Stopped, st == Stopping && snap.then == Stopped:
-		return failed(stopped)
+		return true, "it is STOPPED"
 	case st == Stopping, snap.start < n && (st == Running || st == Starting || st == Backoff):
-		return r // its turn has not come
+		return false, "" // its turn has not come
 	case st == Starting:
-		if why := s.awaitedFailure(&snap); why != "" {
-			return failed(why)
-		}
-		return r
-	case st == Exited && snap.Oneshot && snap.start == n && snap.Exit != nil && snap.Exit.Success,
-		st == Running && !snap.Oneshot && !snap.unproven:
-		r.Done = true
-		return r
-	case st == Running && !snap.Oneshot:
-		if r.again = provenAfter - now.Sub(snap.Since); r.again <= 0 {
-			r.Done = true
-		}
-		return r
+		failure = s.awaitedFailure(snap)
+		return failure != "", failure
+	case st == Running && snap.Oneshot:
+		return false, "" // it has to end
 	case st == Running:
-		return r // a oneshot has to end
+		return !snap.unproven || time.Since(snap.Since) >= provenAfter, ""
+	case st == Exited && snap.Oneshot && snap.start == n && snap.succeeded():
+		return true, ""
 	}
-	return failed(snap.lastFailure())
+	return true, snap.lastFailure()
 }
 
 // awaitedFailure returns the failure of a service that a start waits for.
@@ -92,13 +73,15 @@ func (s *activeSet) awaitedFailure(snap *Snapshot) string {
 	}
 	for _, name := range s.requires[snap.Name] {
 		other := s.services[name].snap.Load()
-		failed := other.State == Exited && (other.Exit == nil || !other.Exit.Success)
-		if failed || slices.Contains([]State{Backoff, Fatal}, other.State) {
+		if other.State == Backoff || other.State == Fatal || other.State == Exited && !other.succeeded() {
 			return fmt.Sprintf("%s, which it requires, is %s: %s", name, other.State, other.lastFailure())
 		}
 	}
 	return ""
 }
+
+// succeeded reports whether the latest process ended with success.
+func (s *Snapshot) succeeded() bool { return s.Exit != nil && s.Exit.Success }
 
 // lastFailure is the reason of the latest failure that is known.
 func (s *Snapshot) lastFailure() string {
@@ -120,29 +103,4 @@ func (k *savedState) comingStart() uint64 {
 		return k.Gen + 1
 	}
 	return k.Start
-}
-
-// bell wakes any number of waiters.
-type bell struct {
-	mu    sync.Mutex    // guards rings
-	rings chan struct{} // closed by ring; nil: no waiter
-}
-
-// next is closed by the next ring.
-func (b *bell) next() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.rings == nil {
-		b.rings = make(chan struct{})
-	}
-	return b.rings
-}
-
-func (b *bell) ring() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.rings != nil {
-		close(b.rings)
-		b.rings = nil
-	}
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"sync/atomic"
 	"time"
 
@@ -28,13 +29,14 @@ type watcher struct {
 // read.
 func (s *Service) watch(l *Launch) *watcher {
 	out := s.output()
-	matches, _ := s.cfg.Ready.Log.Matcher() // nil: any error was refused by the configuration's check
-	if l.OnStartupLine == nil && matches == nil || out == nil {
+	pattern := s.cfg.Ready.Log
+	if l.OnStartupLine == nil && pattern == "" || out == nil {
 		return nil
 	}
+	ready := regexp.MustCompile(pattern) // the configuration's check has compiled it
 	ctx, stop := context.WithCancel(s.life)
 	w := &watcher{matched: make(chan struct{}), stop: stop, ended: make(chan struct{})}
-	gen, from, open := s.saved.Gen, s.saved.LogStart, true
+	gen, from, open := s.saved.Gen, s.saved.LogStart, pattern != ""
 	w.seen.Store(from)
 	go func() { // ends with ctx
 		defer close(w.ended)
@@ -45,7 +47,7 @@ func (s *Service) watch(l *Launch) *watcher {
 				}
 			}
 			w.seen.Store(max(line.Offset, w.seen.Load())) // before the match is reported
-			if open && matches != nil && matches(line.Text) {
+			if open && ready.Match(line.Text) {
 				open = false
 				close(w.matched)
 			}

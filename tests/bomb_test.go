@@ -24,8 +24,8 @@ func bombs() map[string]struct{ kind, user string } {
 	}
 }
 
-// newBomb is a container of 300 pids with a service that uses them up: after a moment, in
-// which the API begins to answer.
+// newBomb starts a container with a limit of 300 pids and a service that uses them up. The bomb
+// waits until the API answers.
 func newBomb(t *testing.T, kind, user string) (c *container, socket string, members func() int) {
 	t.Helper()
 	dir := t.TempDir()
@@ -68,7 +68,7 @@ services:
 	return c, dir + "/api.sock", members
 }
 
-// A stop of a fork bomb returns, and nothing of it is left.
+// Stopping a fork bomb returns and leaves no process.
 func TestForkBombIsStopped(t *testing.T) {
 	for name, b := range bombs() {
 		t.Run(name, func(t *testing.T) {
@@ -88,14 +88,14 @@ func TestForkBombIsStopped(t *testing.T) {
 	}
 }
 
-// TERM to PID 1 ends the container, also where the bomb ends every
-// supervisor, and where nothing tells whose its processes are.
+// TERM to PID 1 ends the container, also if the bomb kills every supervisor or hides which
+// service its processes belong to.
 func TestForkBombEndsWithTheContainer(t *testing.T) {
 	for _, kind := range []string{"st", "sdte", "stk"} {
 		t.Run(kind, func(t *testing.T) {
 			c, _, _ := newBomb(t, kind, "")
-			// Docker's 10 s are enough on an idle machine; beside 300 processes that
-			// spin the last look at the clock comes when the kernel gives a turn.
+			// Docker's 10 s are enough on an idle machine. Beside 300 spinning processes
+			// the init may get the CPU late.
 			from := time.Now()
 			if out, err := exec.Command("docker", "stop", "--time", "15", c.id).CombinedOutput(); err != nil {
 				t.Fatalf("cannot stop the container: %v: %s", err, out)

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// box is stoker as PID 1 of a PID namespace of its own, without Docker: quick to
-// start, and its processes can be seen and signalled from here.
+// box is stoker as PID 1 of a new PID namespace, without Docker. It starts quickly, and the test
+// can see and signal its processes.
 type box struct {
 	t      testing.TB
 	cmd    *exec.Cmd
@@ -32,15 +32,15 @@ type box struct {
 	code   int // once over is closed
 
 	removed sync.Once
-	before  bool // the test had failed before: not because of this box
+	before  bool // the test had already failed
 }
 
-// boxOptions say what differs from `stoker run`.
+// boxOptions change how `stoker run` is started.
 type boxOptions struct {
 	dir    string   // for the test's own files; empty: a new one
-	config string   // what stoker.yaml holds; empty: there is none
+	config string   // the text of stoker.yaml; empty: no file
 	args   []string // of run
-	env    []string // besides ours
+	env    []string // added to the environment of the test
 	stdin  *os.File
 	raw    bool // the test reads stdout itself
 	joined bool // stderr is the same pipe as stdout
@@ -48,7 +48,7 @@ type boxOptions struct {
 	program string
 }
 
-// newBox starts one. It is ended with the test.
+// newBox starts a box. It is removed at the end of the test.
 func newBox(t testing.TB, o boxOptions) *box {
 	t.Helper()
 	needsNamespaces(t)
@@ -77,7 +77,7 @@ func newBox(t testing.TB, o boxOptions) *box {
 	return b
 }
 
-// start starts it with pipes of ours: those of os/exec would be read by it.
+// start starts the box with pipes of its own, because os/exec would read from its pipes.
 func (b *box) start(o boxOptions) {
 	b.t.Helper()
 	var r, w [2]*os.File
@@ -108,7 +108,7 @@ func (b *box) start(o boxOptions) {
 	}()
 }
 
-// findInit waits until PID 1 is stoker and not the one that becomes it.
+// findInit waits until PID 1 has executed stoker.
 func (b *box) findInit() {
 	b.t.Helper()
 	eventually(10*time.Second, 500*time.Microsecond, func() bool {
@@ -121,7 +121,7 @@ func (b *box) findInit() {
 	})
 }
 
-// remove ends what is left of it; a second time it does nothing.
+// remove kills the box. It may be called twice.
 func (b *box) remove() { b.removed.Do(b.end) }
 
 func (b *box) end() {
@@ -132,7 +132,7 @@ func (b *box) end() {
 	case <-b.over:
 	case <-time.After(10 * time.Second):
 	}
-	if b.init != 0 { // PID 1 is gone when everything else in its namespace is
+	if b.init != 0 { // PID 1 ends last in its namespace
 		eventually(5*time.Second, 2*time.Millisecond, func() bool { p, ok := look(b.init); return !ok || p.state == 'Z' })
 	}
 	if b.t.Failed() && !b.before {
@@ -149,7 +149,7 @@ func (b *box) ended() bool {
 	}
 }
 
-// wait gives the exit code.
+// wait returns the exit code.
 func (b *box) wait(within time.Duration) int {
 	b.t.Helper()
 	select {
@@ -169,9 +169,8 @@ func (b *box) signal(sig syscall.Signal) {
 	}
 }
 
-// supervisor is the pid of the present one; 0: there is none. A child that is just
-// being started has the same command line, and neither leads a group in the init's
-// session nor, before it leads its own, a group at all.
+// supervisor returns the pid of the current supervisor, 0 if there is none. A child between fork
+// and exec has the same command line, but it does not lead a process group in the init's session.
 func (b *box) supervisor() int {
 	for _, p := range childrenOf(b.init) {
 		if p.state != 'Z' && len(p.args) > 1 && p.args[1] == "supervise" && p.group == p.pid && p.session != p.pid {
@@ -181,7 +180,7 @@ func (b *box) supervisor() int {
 	return 0
 }
 
-// run runs a command of stoker's against the box.
+// run runs a stoker command against the box.
 func (b *box) run(args ...string) (string, error) {
 	cmd := exec.Command(stoker(b.t), args...)
 	cmd.Env = append(os.Environ(), "STOKER_SOCKET="+b.socket)
@@ -191,7 +190,7 @@ func (b *box) run(args ...string) (string, error) {
 	return out.String(), err
 }
 
-// status is what `stoker status` says; false: nobody answers.
+// status returns the output of `stoker status`; false: no answer.
 func (b *box) status() (status, bool) {
 	out, err := b.run("status", "-o", "json")
 	if err != nil {
@@ -215,7 +214,7 @@ func (b *box) awaitState(name, state string, within time.Duration) {
 	}
 }
 
-// file reads one of the test's own files; empty: it is not there.
+// file returns the text of a file of the test; empty: no such file.
 func (b *box) file(name string) string {
 	data, err := os.ReadFile(filepath.Join(b.dir, name))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -224,12 +223,12 @@ func (b *box) file(name string) string {
 	return string(data)
 }
 
-// lines are those of one of the test's own files.
+// lines returns the lines of a file of the test.
 func (b *box) lines(name string) []string {
 	return strings.FieldsFunc(b.file(name), func(r rune) bool { return r == '\n' })
 }
 
-// exitCode is the code of a command that has ended, 128+n for signal n.
+// exitCode returns the exit code of a command, 128+n for signal n.
 func exitCode(err error) int {
 	var exit *exec.ExitError
 	switch {
@@ -244,7 +243,7 @@ func exitCode(err error) int {
 	return -1
 }
 
-// lastOf is the end of a text.
+// lastOf returns the end of a text.
 func lastOf(text string, n int) string {
 	if len(text) > n {
 		return "..." + text[len(text)-n:]

@@ -13,7 +13,7 @@ import (
 type brokenImage struct {
 	name   string
 	says   []string // what `stoker status` must show of a failed start: cause, file, line
-	repair []string // a command inside
+	repair []string // a command to run in the container
 }
 
 func brokenImages() []brokenImage {
@@ -35,13 +35,13 @@ func brokenImages() []brokenImage {
 	}
 }
 
-// A Tomcat that cannot start leaves the container up; who sees nothing but
-// `stoker status` knows what to mend, and `start` after the repair works. So it does
-// where the configuration does not say how readiness is proven.
+// A Tomcat that cannot start leaves the container running. `stoker status` says what to repair,
+// and `start` works after the repair, with and without a configured readiness probe.
 func TestBrokenImages(t *testing.T) {
 	for _, image := range brokenImages() {
 		for ready, args := range map[string][]string{"ready.http": nil, "no ready": {"--set", "services.tomcat.ready.http="}} {
 			t.Run(image.name+" with "+ready, func(t *testing.T) {
+				t.Parallel()
 				needsImage(t, "stoker-"+image.name)
 				image.test(t, newContainer(t, append([]string{"--memory", "1g", "stoker-" + image.name}, args...)...))
 			})
@@ -51,12 +51,12 @@ func TestBrokenImages(t *testing.T) {
 
 func (image brokenImage) test(t *testing.T, c *container) {
 	text := ""
-	told := eventually(90*time.Second, 250*time.Millisecond, func() bool {
+	shown := eventually(90*time.Second, 250*time.Millisecond, func() bool {
 		text, _ = c.exec("stoker", "status", "tomcat")
 		return !strings.Contains(text, "STARTING") && containsAll(text, image.says)
 	})
 	t.Logf("stoker status:\n%s", text)
-	if !told {
+	if !shown {
 		t.Errorf("the status does not name all of %q", image.says)
 	}
 	if out, _ := c.exec("stoker", "events", "--service", "tomcat", "--kind", "ready"); strings.Contains(out, "pid") {
@@ -73,8 +73,9 @@ func (image brokenImage) test(t *testing.T, c *container) {
 	}
 }
 
-// One failing application beside a good one is told, and stops nothing.
+// If one of two applications fails, the service is RUNNING and degraded.
 func TestDegradedImage(t *testing.T) {
+	t.Parallel()
 	needsImage(t, "stoker-failing-webapp")
 	root, err := filepath.Abs("../testdata/webapp")
 	if err != nil {
@@ -92,11 +93,11 @@ func TestDegradedImage(t *testing.T) {
 	}
 }
 
-// staysUp says that PID 1 lives on with a Tomcat that never counts as running.
+// staysUp checks that the container keeps running and Tomcat is never RUNNING.
 func (c *container) staysUp() {
 	c.t.Helper()
 	if !holds(2*time.Second, func() bool { return c.state("tomcat") != "RUNNING" }) {
-		c.t.Error("a Tomcat that cannot start counts as RUNNING")
+		c.t.Error("a Tomcat that cannot start is RUNNING")
 	}
 	if !c.alive() {
 		c.t.Fatal("the container has ended")

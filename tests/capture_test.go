@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// capture keeps what was written to it.
+// capture stores its input.
 type capture struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -29,5 +29,5 @@ func (c *capture) String() string {
 
 func (c *capture) count(text string) int { return strings.Count(c.String(), text) }
 
-// read takes everything from r until it ends.
+// read reads r to its end.
 func (c *capture) read(r io.Reader) { io.Copy(c, r) }

@@ -17,8 +17,7 @@ import (
 	"time"
 )
 
-// chaosKills is how often the supervisor is hurt in all: STOKER_CHAOS, or enough
-// for every day.
+// chaosKills is the number of disturbances: STOKER_CHAOS or a small default.
 func chaosKills(t *testing.T) int {
 	n, err := strconv.Atoi(os.Getenv("STOKER_CHAOS"))
 	if err != nil {
@@ -30,8 +29,8 @@ func chaosKills(t *testing.T) int {
 	return n
 }
 
-// chaosConfig has services that write down when they start and end. flaky gives
-// up after 4 runs, whatever happens to who counts them.
+// chaosConfig has services that log their starts and ends. flaky becomes FATAL after 4 runs, also
+// if the supervisor that counts them is killed.
 func chaosConfig(dir, version string, extra bool) string {
 	service := func(name, more string) string {
 		return fmt.Sprintf(`  %s:
@@ -54,7 +53,7 @@ func chaosConfig(dir, version string, extra bool) string {
 	return out
 }
 
-// hurt does one of the things that a supervisor, or a whole container, must bear.
+// hurt disturbs the supervisor or the whole container at random.
 func (b *box) hurt() {
 	pid := b.supervisor()
 	if pid == 0 {
@@ -81,7 +80,7 @@ func (b *box) hurt() {
 	}
 }
 
-// insist repeats a command until a supervisor that lives long enough obeys.
+// insist repeats a command until a supervisor has carried it out.
 func (b *box) insist(args ...string) {
 	b.t.Helper()
 	var out string
@@ -94,8 +93,8 @@ func (b *box) insist(args ...string) {
 	}
 }
 
-// Whatever happens to the supervisor, and whenever, the services end up where they
-// would have been without it, with as many starts.
+// Disturbances of the supervisor change neither the final states of the services nor their
+// numbers of starts.
 func TestChaos(t *testing.T) {
 	total := chaosKills(t)
 	var done atomic.Int64
@@ -181,7 +180,7 @@ func lastIndex(lines []string, line string) int {
 	return -1
 }
 
-// awaitStates waits for these services in these states, and no others.
+// awaitStates waits until exactly these services are in these states.
 func (b *box) awaitStates(want map[string]string) {
 	b.t.Helper()
 	var got map[string]string
@@ -198,7 +197,7 @@ func (b *box) awaitStates(want map[string]string) {
 	}
 }
 
-// alone checks that each service runs once, with the latest configuration.
+// alone checks that each service runs once and with the latest configuration.
 func (b *box) alone(round int) {
 	b.t.Helper()
 	running := map[string]int{}

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// askers are services of root's that ask for what only an admin may do, each in its own
-// way, and a hook and a service that may.
+// askers are services of root that request what needs the grant admin, each in another way, and
+// a hook and a service that have it.
 const askers = `
 api: {admins: [cron]}
 hooks:
@@ -28,8 +28,8 @@ services:
   cron: {command: [sh, -c, 'stoker stop victim; echo "cron $?" >>/tmp/asked; exec sleep 1000']}
 `
 
-// A service of root's may look and no more, whatever it does to hide whose it is; what
-// comes from outside of the services may do all, also where stoker has no capability.
+// A service of root has only the grant view, also if it hides its membership. Processes outside
+// of the services have every grant, also if stoker has no capabilities.
 func TestServicesOfRootAreNoAdmins(t *testing.T) {
 	needsImage(t, "stoker-base")
 	const refused = 3 // docs/reference/exit-codes.md
@@ -71,8 +71,8 @@ func TestServicesOfRootAreNoAdmins(t *testing.T) {
 	}
 }
 
-// The command of run is no service: a shell of a container that is looked into may do
-// what its uid may, and what it has left behind.
+// The command of run is not a service: it and the processes that it leaves behind have the grants
+// of their uid.
 func TestCommandOfRunIsAdmin(t *testing.T) {
 	needsImage(t, "stoker-base")
 	out, err := exec.Command("docker", "run", "--rm", "--no-healthcheck", "--volume="+stoker(t)+":/usr/bin/stoker:ro",
@@ -83,8 +83,8 @@ func TestCommandOfRunIsAdmin(t *testing.T) {
 	}
 }
 
-// Services that together need more descriptors than the limit allows do not take the
-// last ones: what an operator asks is answered.
+// Services that need more descriptors than the limit leave some for the API, so that an operator
+// gets an answer.
 func TestStatusWithFewDescriptors(t *testing.T) {
 	needsImage(t, "stoker-base")
 	config := "services:\n"

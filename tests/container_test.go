@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// container is a Docker container of one of our images.
+// container is a Docker container of a test image.
 type container struct {
 	t  testing.TB
 	id string
 }
 
-// newContainer is `docker run -d ARGS...`, without the image's own look at its
-// health, which would take processes. It is removed with the test.
+// newContainer runs `docker run -d ARGS...` without the image's health check, which would start
+// processes. The container is removed at the end of the test.
 func newContainer(t testing.TB, args ...string) *container {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -40,7 +40,7 @@ func (c *container) remove() {
 	exec.Command("docker", "rm", "-f", c.id).Run()
 }
 
-// exec runs a command inside, as another user if flags say so.
+// exec runs a command in the container.
 func (c *container) exec(command ...string) (string, error) { return c.execAs("", command...) }
 
 func (c *container) execAs(user string, command ...string) (string, error) {
@@ -52,7 +52,7 @@ func (c *container) execAs(user string, command ...string) (string, error) {
 	return string(out), err
 }
 
-// must is exec of what may not fail.
+// must is exec for a command that must succeed.
 func (c *container) must(command ...string) string {
 	c.t.Helper()
 	out, err := c.exec(command...)
@@ -62,7 +62,7 @@ func (c *container) must(command ...string) string {
 	return out
 }
 
-// inspect asks Docker about it.
+// inspect returns a value of docker inspect.
 func (c *container) inspect(format string) string {
 	c.t.Helper()
 	out, err := exec.Command("docker", "inspect", "-f", format, c.id).CombinedOutput()
@@ -83,7 +83,7 @@ func (c *container) exitCode() int {
 	return code
 }
 
-// status is what `stoker status` says inside; false: nobody answers.
+// status returns the output of `stoker status` in the container; false: no answer.
 func (c *container) status() (status, bool) {
 	out, err := c.exec("stoker", "status", "-o", "json")
 	if err != nil {
@@ -108,7 +108,7 @@ func (c *container) awaitState(name, state string, within time.Duration) {
 	c.t.Fatalf("%s is not %s within %v:\n%s", name, state, within, out)
 }
 
-// stop is `docker stop`; it gives the time that it took.
+// stop runs `docker stop` and returns how long it took.
 func (c *container) stop() time.Duration {
 	c.t.Helper()
 	from := time.Now()

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// loopTime is for how long supervisors are killed as soon as they appear.
+// loopTime is how long every new supervisor is killed.
 func loopTime(t testing.TB) time.Duration {
 	t.Helper()
 	d, err := time.ParseDuration(os.Getenv("STOKER_LOOP"))
@@ -23,8 +23,7 @@ func loopTime(t testing.TB) time.Duration {
 	return max(d, 15*time.Second)
 }
 
-// crashLoop kills every supervisor, at once or a moment after it was started,
-// until it is stopped.
+// crashLoop kills every supervisor, immediately or a moment after its start, until end is called.
 type crashLoop struct {
 	b     *box
 	stop  chan struct{}
@@ -55,13 +54,13 @@ func (b *box) crash(upTo time.Duration) *crashLoop {
 	return l
 }
 
-// end lets supervisors live again.
+// end stops the killing.
 func (l *crashLoop) end() {
 	close(l.stop)
 	l.done.Wait()
 }
 
-// fds are the descriptors that PID 1 has.
+// fds returns the descriptors of PID 1.
 func (b *box) fds() (links []string) {
 	dir := fmt.Sprintf("/proc/%d/fd/", b.init)
 	entries, err := os.ReadDir(dir)
@@ -75,8 +74,8 @@ func (b *box) fds() (links []string) {
 	return links
 }
 
-// settledFds is how many it has once it was given what a service has and looks at its
-// pipes, with an epoll of its own besides the runtime's.
+// settledFds returns the number of descriptors after the init got those of a service and watches
+// its pipes with a second epoll.
 func (b *box) settledFds() (n int) {
 	b.t.Helper()
 	if !eventually(30*time.Second, 20*time.Millisecond, func() bool {
@@ -89,8 +88,8 @@ func (b *box) settledFds() (n int) {
 	return n
 }
 
-// While no supervisor gets to work the services run on, are not held up, and
-// what is discarded of their output is counted.
+// While no supervisor works, the services run on without blocking, and discarded output is
+// counted.
 func TestCrashLoopHoldsNobodyUp(t *testing.T) {
 	for name, upTo := range map[string]time.Duration{"at once": 0, "while it starts": 8 * time.Millisecond,
 		"while it adopts": 25 * time.Millisecond} {
@@ -114,9 +113,8 @@ func TestCrashLoopHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// checkCounted wants that the writer was held up for no longer than a second or
-// so, and that exactly the lines that are missing are counted. lossy says that
-// there must be some.
+// checkCounted checks that the writer was blocked for at most about a second and that the number
+// of missing lines is reported exactly. With lossy some must be missing.
 func (w *writing) checkCounted(kills int, lossy bool) {
 	w.t.Helper()
 	if out, err := w.run("stop", "writer"); err != nil {
@@ -149,7 +147,7 @@ func (w *writing) checkCounted(kills int, lossy bool) {
 	}
 }
 
-// deafScript notes its TERM and goes on; politeScript notes it and ends.
+// deafScript logs TERM and goes on; politeScript logs it and exits.
 const (
 	politeScript = `
 $SIG{TERM} = sub { open(my $f, '>>', 'DIR/order'); syswrite($f, "NAME\n"); exit 0 };
@@ -161,8 +159,8 @@ sleep 1 while 1;
 `
 )
 
-// TERM while no supervisor gets to work: the init stops the services by the stop
-// plan, group by group, and kills those that do not go.
+// TERM while no supervisor works: the init stops the services by the stop plan, group by group,
+// and kills those that ignore it.
 func TestStopAmidCrashLoop(t *testing.T) {
 	dir := t.TempDir()
 	named := func(name, text string) string {
@@ -189,7 +187,7 @@ services:
 	}
 	order := b.lines("order")
 	t.Logf("stopped in the order %v after %v", order, time.Since(from))
-	var planned []string // what the log says of the plan
+	var planned []string // the part of the log about the plan
 	for _, line := range strings.Split(b.stderr.String(), "\n") {
 		if _, step, ok := strings.Cut(line, "stop plan: "); ok {
 			planned = append(planned, strings.Fields(step)[0])

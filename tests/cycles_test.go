@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// footprint is what a process has.
+// footprint is the resources of a process.
 type footprint struct {
 	files, threads int
-	memory         int // anonymous, KiB: what is file or shared depends on who else runs
+	memory         int // anonymous, KiB: file and shared memory depend on other processes
 }
 
 func footprintOf(t testing.TB, pid int) footprint {
@@ -34,22 +34,22 @@ func footprintOf(t testing.TB, pid int) footprint {
 	return footprint{len(files), len(threads), kib}
 }
 
-// footprints are those of the init and of the supervisor.
+// footprints are the footprints of the init and the supervisor.
 func (b *box) footprints() [2]footprint {
 	b.t.Helper()
 	await(b.t, 5*time.Second, "a supervisor", func() bool { return b.supervisor() != 0 })
 	return [2]footprint{footprintOf(b.t, b.init), footprintOf(b.t, b.supervisor())}
 }
 
-// most of the anonymous memory that either may have, KiB.
+// most is the limit of anonymous memory of each, KiB.
 const mostMemory = 10 << 10
 
-// wantNoGrowth compares what both have with what they had. Files may be open for
-// a moment, so the smallest of some looks counts.
+// wantNoGrowth compares the footprints before and after. Files may be open for a moment, so it
+// takes the smallest of several samples.
 func (b *box) wantNoGrowth(before [2]footprint, cycles int) {
 	b.t.Helper()
-	const memory = 1024    // what Go's heap may differ by from one moment to the next
-	const always = 7 << 10 // up to where the collector sees no reason to run
+	const memory = 1024    // normal variation of Go's heap
+	const always = 7 << 10 // below this the collector need not run
 	var now [2]footprint
 	ok := eventually(5*time.Second, 100*time.Millisecond, func() bool {
 		now = b.footprints()
@@ -67,14 +67,14 @@ func (b *box) wantNoGrowth(before [2]footprint, cycles int) {
 	}
 }
 
-// Starts and stops leave nothing behind, in neither process: no descriptor, no
-// thread, no memory. STOKER_CYCLES says how often.
+// Starts and stops leak neither descriptors nor threads nor memory in either process.
+// STOKER_CYCLES sets the number of cycles.
 func TestCycles(t *testing.T) {
 	t.Parallel()
 	cycles := number(t, "STOKER_CYCLES", 1000)
 	cases := map[string]struct {
 		config, state string
-		share         int // 1 in so many of the cycles, where one takes longer
+		share         int // one cycle in so many, for slow cases
 		every         int // cycles after which the supervisor is killed; 0: never
 	}{
 		"plain":             {`command: [sleep, "98431"]`, "RUNNING", 1, 0},
@@ -107,12 +107,12 @@ func TestCycles(t *testing.T) {
 					}
 					cycle()
 				}
-				if c.every > 0 { // two seconds after its start a supervisor makes what it needs later
+				if c.every > 0 { // two seconds after its start a supervisor allocates its reserves
 					pass(2500 * time.Millisecond)
 				}
 			}
 			pass(2500 * time.Millisecond)
-			many(cycles / 2) // until the heaps are as large as the collector lets them be
+			many(cycles / 2) // until the heaps have reached their usual size
 			before := b.footprints()
 			for range 5 { // a file may be open for a moment
 				pass(20 * time.Millisecond)

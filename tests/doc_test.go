@@ -1,10 +1,9 @@
 //go:build container
 
-// Package tests holds stoker to its promises from outside: the built program is
-// PID 1 of a container or of a PID namespace, and only what a user could see of
-// it is looked at. It needs root, Docker, the images of scripts/image.sh, a real
-// Tomcat, and for a kernel with cgroup v2 what scripts/vm.sh provides;
-// scripts/test.sh container sees to all of it. It tests no function.
+// Package tests tests the built program from outside, as PID 1 of a container or of a PID
+// namespace, by what a user can observe. It needs root, Docker, the images of scripts/image.sh, a
+// real Tomcat and the kernel with cgroup v2 of scripts/vm.sh. scripts/test.sh container installs
+// and starts all of them.
 package tests
 
 import (
@@ -29,7 +28,7 @@ func stoker(t testing.TB) string {
 	return path
 }
 
-// lacking skips the test, or fails it where nothing may be skipped.
+// lacking skips the test, or fails it if STOKER_CI is set.
 func lacking(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("STOKER_CI") == "1" {
@@ -38,7 +37,7 @@ func lacking(t testing.TB, why string) {
 	t.Skip(why)
 }
 
-// needsNamespaces needs the right to make a PID namespace.
+// needsNamespaces requires the right to create a PID namespace.
 func needsNamespaces(t testing.TB) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -49,7 +48,7 @@ func needsNamespaces(t testing.TB) {
 	}
 }
 
-// needsImage needs a Docker daemon with one of our images.
+// needsImage requires a Docker daemon and a test image.
 func needsImage(t testing.TB, image string) {
 	t.Helper()
 	if out, err := exec.Command("docker", "image", "inspect", "-f", "{{.Id}}", image).CombinedOutput(); err != nil {
@@ -57,7 +56,7 @@ func needsImage(t testing.TB, image string) {
 	}
 }
 
-// number is a count that the environment may raise.
+// number returns a count from the environment, or the default.
 func number(t testing.TB, variable string, otherwise int) int {
 	t.Helper()
 	text := os.Getenv(variable)
@@ -71,8 +70,7 @@ func number(t testing.TB, variable string, otherwise int) int {
 	return n
 }
 
-// await looks until ok holds; what is for the message when it does not within
-// the time.
+// await polls until ok holds, and fails the test with what if it does not within the time.
 func await(t testing.TB, within time.Duration, what string, ok func() bool) {
 	t.Helper()
 	if !eventually(within, 10*time.Millisecond, ok) {
@@ -80,7 +78,7 @@ func await(t testing.TB, within time.Duration, what string, ok func() bool) {
 	}
 }
 
-// eventually says whether ok holds within the time; it looks every so often.
+// eventually polls ok and reports whether it held within the time.
 func eventually(within, every time.Duration, ok func() bool) bool {
 	deadline := time.After(within)
 	tick := time.NewTicker(every)
@@ -97,10 +95,10 @@ func eventually(within, every time.Duration, ok func() bool) bool {
 	}
 }
 
-// holds says whether ok holds for all of the time.
+// holds polls ok and reports whether it held all the time.
 func holds(during time.Duration, ok func() bool) bool {
 	return !eventually(during, 10*time.Millisecond, func() bool { return !ok() })
 }
 
-// pass lets time pass between two things whose distance is what is tested.
+// pass waits where the test is about the time between two events.
 func pass(d time.Duration) { <-time.After(d) }

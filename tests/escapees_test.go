@@ -15,8 +15,8 @@ import (
 // bash, and its process's command line begins with "sleep 98431".
 type escapee struct {
 	name, command string
-	deaf          bool // it ignores TERM
-	traceless     bool // nothing but its parent tells whose it is
+	deaf          bool // ignores TERM
+	traceless     bool // only its parent shows which service it belongs to
 }
 
 func escapees() []escapee {
@@ -44,7 +44,7 @@ services:
 `, "echo $EPOCHREALTIME >>"+dir+"/starts; "+e.command+"\n"+strings.ReplaceAll(leader, "DIR", dir), more)})
 }
 
-// limit is how long the end of one may take.
+// limit returns how long its end may take.
 func (e escapee) limit() time.Duration {
 	if e.deaf {
 		return 2 * time.Second
@@ -52,7 +52,7 @@ func (e escapee) limit() time.Duration {
 	return time.Second
 }
 
-// A child in a session of its own holds up no stop, and is dead after it.
+// A child in another session does not delay a stop and is dead after it.
 func TestStopEndsEscapees(t *testing.T) {
 	t.Parallel()
 	for _, e := range escapees() {
@@ -80,13 +80,12 @@ func TestStopEndsEscapees(t *testing.T) {
 	}
 }
 
-// Nor does it hold up the next start after the service ended by itself, and it
-// is dead before that.
+// After a service has exited, such a child is dead before the next start and does not delay it.
 func TestRestartEndsEscapees(t *testing.T) {
 	t.Parallel()
 	for _, e := range escapees() {
 		if e.traceless {
-			continue // its parent was the service, which has gone
+			continue // its parent was the service, which has exited
 		}
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
@@ -104,7 +103,7 @@ func TestRestartEndsEscapees(t *testing.T) {
 	}
 }
 
-// The end of the container is the end of all of them, within its time.
+// A stop of the container ends all of them within its timeout.
 func TestTermEndsEscapees(t *testing.T) {
 	t.Parallel()
 	var services strings.Builder
@@ -121,8 +120,7 @@ func TestTermEndsEscapees(t *testing.T) {
 	}
 }
 
-// listenScript has a child in a session of its own that listens on a port, and
-// tells how that went.
+// listenScript has a child in another session that listens on a port and logs the result.
 const listenScript = `
 use IO::Socket::INET;
 use POSIX ();
@@ -142,7 +140,7 @@ if (!$pid) {
 waitpid($pid, 0);
 `
 
-// The port that a child of the old service listens on is free for the new one.
+// The port of an old service's child is free for the new process.
 func TestPortOfAnOldChild(t *testing.T) {
 	t.Parallel()
 	for name, deaf := range map[string]string{"obeys TERM": "", "ignores TERM": "1"} {
@@ -169,7 +167,7 @@ services:
 			b.timed("restart", "server")
 			listens(2)
 			b.awaitState("server", "RUNNING", 5*time.Second)
-			for _, p := range childrenOf(b.init) { // now it ends by itself
+			for _, p := range childrenOf(b.init) { // now it exits
 				if svc, _ := newAPIClient(b.socket).service("server"); seenInside(t, p.pid) == svc.Pid {
 					syscall.Kill(p.pid, syscall.SIGKILL)
 				}
@@ -179,8 +177,8 @@ services:
 	}
 }
 
-// While a stop waits for a child that has left the group, the dead leader's pid
-// is given to a stranger: the KILL that ends the child does not meet that one.
+// During a stop that waits for an escaped child, an unrelated process gets the pid of the dead
+// leader. The KILL for the child must not reach it.
 func TestPidOfTheDeadWhileStopping(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("nsenter"); err != nil {

@@ -70,7 +70,7 @@ func TestCommandThatCannotRun(t *testing.T) {
 	}
 }
 
-// Both spellings of the ENTRYPOINT meet a CMD that is given.
+// Both forms of ENTRYPOINT run a given CMD.
 func TestEntrypointWithCommand(t *testing.T) {
 	needsImage(t, "stoker-demo")
 	for _, test := range []struct {
@@ -99,8 +99,8 @@ func TestEntrypointWithCommand(t *testing.T) {
 	}
 }
 
-// Both spellings meet an empty CMD: the Tomcat of the configuration runs, and
-// docker stop ends it well, well before Docker would kill it.
+// Both forms of ENTRYPOINT run the configured Tomcat without a CMD. docker stop ends it cleanly,
+// long before Docker would kill it.
 func TestEntrypointWithoutCommand(t *testing.T) {
 	needsImage(t, "stoker-demo")
 	for _, args := range [][]string{

@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// heapDumps are the files in the shared folder that are heap dumps, by what is in
-// them.
+// heapDumps returns the heap dumps in the shared folder, recognized by their content.
 func (p *plugged) heapDumps() (out []string) {
 	p.t.Helper()
 	paths, _ := filepath.Glob(filepath.Join(p.shared, "dumps", "*.hprof"))
@@ -32,9 +31,10 @@ func (p *plugged) heapDumps() (out []string) {
 	return out
 }
 
-// TestHeapDump: a heap that is full leaves a dump where there is room for one; where
-// there is none the JVM starts without, and says so.
+// TestHeapDump: a full heap leaves a dump if there is space for one. Otherwise the JVM starts
+// without the option and an event says so.
 func TestHeapDump(t *testing.T) {
+	t.Parallel()
 	page, err := filepath.Abs("testdata/oom.jsp")
 	if err != nil {
 		t.Fatal(err)
@@ -52,11 +52,11 @@ func TestHeapDump(t *testing.T) {
 	wantOption(true)
 	p.request("/app/index.jsp")
 
-	// What ends within ten seconds of its start may have another cause.
+	// An end within ten seconds of the start may have another cause.
 	pass(11 * time.Second)
 	from := p.last()
 	exec.Command("docker", "exec", p.id, "perl", "-MIO::Socket::INET", "-e",
-		// it is not answered
+		// there is no answer
 		`$s = IO::Socket::INET->new("127.0.0.1:8080") or die $!; print $s "GET /app/oom.jsp HTTP/1.0\r\n\r\n"; 1 while <$s>`).Run()
 	if !eventually(2*time.Minute, 200*time.Millisecond, func() bool {
 		return slices.ContainsFunc(p.events(from), func(e event) bool { return e.Kind == "ready" })

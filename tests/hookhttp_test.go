@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// endpoint is an HTTP service that is asked by hooks, and what it was asked.
+// endpoint is an HTTP server that records the requests of hooks.
 type endpoint struct {
 	*httptest.Server
 	asked atomic.Int32
@@ -36,8 +36,8 @@ func newEndpoint(t *testing.T, answer func(n int32, w http.ResponseWriter)) *end
 	return r
 }
 
-// An endpoint that is down, slow or broken is dealt with as the hook's policy says,
-// and the service is RUNNING all the same.
+// If an endpoint is down, slow or broken, the hook's policy applies and the service becomes
+// RUNNING.
 func TestHTTPHooks(t *testing.T) {
 	t.Parallel()
 	fail := func(code int) func(int32, http.ResponseWriter) {
@@ -88,7 +88,7 @@ services: {web: {command: [sleep, "98431"]}}
 	}
 }
 
-// Nobody listens, or somebody who speaks no HTTP.
+// The port is closed, or its server does not speak HTTP.
 func TestHTTPHooksToNowhere(t *testing.T) {
 	t.Parallel()
 	garbage, err := net.Listen("tcp", "127.0.0.1:0")
@@ -124,7 +124,7 @@ services: {web: {command: [sleep, "98431"]}}
 	}
 }
 
-// With the policy fail a start fails with the hook, and is tried again.
+// With the policy fail the failure of the hook fails the start, which is retried.
 func TestHookThatFailsTheStart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -144,8 +144,8 @@ services: {web: {command: [sleep, "98431"], restart: {backoff: {first: 50ms, max
 	b.awaitState("web", "RUNNING", 15*time.Second)
 }
 
-// With the policy fail a hook of started fails a start that is not ready yet, and
-// one of ready makes the service ill.
+// With the policy fail a started hook fails a start that is not ready yet, and a ready hook makes
+// the service degraded.
 func TestHookThatFailsAService(t *testing.T) {
 	t.Parallel()
 	config := func(event, ready string) string {
@@ -154,17 +154,17 @@ hooks: {` + event + `: [{name: gate, on_failure: fail, command: [sh, -c, 'echo n
 services: {web: {command: [sleep, "98431"], ` + ready + ` restart: {backoff: {first: 1h, max: 1h}}}}
 `
 	}
-	told := func(b *box) bool {
+	reported := func(b *box) bool {
 		out, _ := b.run("status")
 		return strings.Contains(out, "gate") && strings.Contains(out, "no gate today")
 	}
 	b := newBox(t, boxOptions{config: config("started", "ready: {log: never},")})
 	b.awaitState("web", "BACKOFF", 15*time.Second)
-	if !told(b) {
+	if !reported(b) {
 		t.Error("the status does not say why the start failed")
 	}
 	b = newBox(t, boxOptions{config: config("ready", "")})
-	await(t, 15*time.Second, "the illness", func() bool { return b.state("web") == "RUNNING" && told(b) })
+	await(t, 15*time.Second, "the degraded service", func() bool { return b.state("web") == "RUNNING" && reported(b) })
 	await(t, 15*time.Second, "the incident", func() bool {
 		out, _ := b.run("incidents")
 		return strings.Contains(out, "unhealthy")

@@ -13,17 +13,17 @@ import (
 	"time"
 )
 
-// hookEvents are those that a life has, in the order of the documentation.
+// hookEvents are the events of a service's life in the order of the documentation.
 func hookEvents() []string {
 	return []string{"init", "network-ready", "pre-start", "started", "ready", "start-failed", "unhealthy", "pre-stop", "exited", "stopped",
 		"exit"}
 }
 
-// recordEvent notes an event in one line: what, of whom, and how it ended.
+// recordEvent logs an event as one line: event, service and result.
 const recordEvent = `printf "%s\n" "$STOKER_EVENT${STOKER_SERVICE:+ $STOKER_SERVICE}${STOKER_EXIT_CODE:+ code $STOKER_EXIT_CODE}${STOKER_SIGNAL:+ signal $STOKER_SIGNAL}` +
 	`$([ "$STOKER_OOM" != 1 ] || echo " oom")" >>DIR/events`
 
-// recordingHooks has a hook for every event, which runs a script.
+// recordingHooks configures a script as a hook of every event.
 func recordingHooks(dir, script string) string {
 	var b strings.Builder
 	b.WriteString("hooks:\n")
@@ -33,14 +33,14 @@ func recordingHooks(dir, script string) string {
 	return b.String()
 }
 
-// hookBox is a box all of whose events are noted.
+// hookBox is a box that logs all of its events.
 func hookBox(t *testing.T, services string) *box {
 	t.Helper()
 	dir := t.TempDir()
 	return newBox(t, boxOptions{dir: dir, config: recordingHooks(dir, recordEvent) + strings.ReplaceAll(services, "DIR", dir)})
 }
 
-// awaitEvents waits until so many events are noted.
+// awaitEvents waits for a number of logged events.
 func (b *box) awaitEvents(n int) []string {
 	b.t.Helper()
 	if !eventually(20*time.Second, 10*time.Millisecond, func() bool { return len(b.lines("events")) >= n }) {
@@ -49,7 +49,7 @@ func (b *box) awaitEvents(n int) []string {
 	return b.lines("events")
 }
 
-// wantEvents compares what was noted with what should have been.
+// wantEvents compares the logged events with the expected ones.
 func (b *box) wantEvents(want ...string) {
 	b.t.Helper()
 	got := b.awaitEvents(len(want))
@@ -58,7 +58,7 @@ func (b *box) wantEvents(want ...string) {
 	}
 }
 
-// endsWell stops the box and looks at the code.
+// endsWell stops the box and checks its exit code.
 func (b *box) endsWell() {
 	b.t.Helper()
 	b.signal(syscall.SIGTERM)
@@ -76,7 +76,7 @@ func TestHooksOfANormalLife(t *testing.T) {
 		"pre-stop web", "exited web signal TERM", "stopped web signal TERM", "exit code 0")
 }
 
-// A death has its events, and the start after it its own.
+// An unexpected exit has its events, and so has the following start.
 func TestHooksOfACrash(t *testing.T) {
 	t.Parallel()
 	b := hookBox(t, "services: {web: {command: [sleep, '98431'], restart: {backoff: {first: 10ms}}}}\n")
@@ -116,7 +116,7 @@ func TestHooksOfFailedStarts(t *testing.T) {
 	}
 }
 
-// A start that is stopped before it is ready was no failure.
+// A start that is stopped before it is ready is not a failure.
 func TestHooksOfAStopInMidStart(t *testing.T) {
 	t.Parallel()
 	b := hookBox(t, "services: {web: {command: [sleep, '98431'], ready: {file: DIR/never}}}\n")
@@ -126,8 +126,8 @@ func TestHooksOfAStopInMidStart(t *testing.T) {
 		"exit code 0")
 }
 
-// TERM while a pre-start hook runs: the hook is ended, the service never starts,
-// and the budget holds.
+// TERM while a pre-start hook runs: the hook is ended, the service is not started, and the stop
+// stays within its budget.
 func TestTermInAPreStartHook(t *testing.T) {
 	t.Parallel()
 	for name, trap := range map[string]string{"obeys": "", "ignores TERM": `trap "" TERM; `} {
@@ -158,13 +158,13 @@ services: {web: {command: [sh, -c, 'echo >` + dir + `/started; exec sleep 98431'
 	}
 }
 
-// A supervisor that is killed while a hook runs: the hook goes on, and no event is
-// lost or gone through twice.
+// The supervisor is killed while a hook runs: the hook goes on, and no event is lost or handled
+// twice.
 func TestKillInAHook(t *testing.T) {
 	t.Parallel()
 	for _, event := range hookEvents() {
 		if event == "start-failed" || event == "unhealthy" {
-			continue // no part of this life
+			continue // does not happen here
 		}
 		t.Run(event, func(t *testing.T) {
 			t.Parallel()
@@ -196,8 +196,7 @@ func TestKillInAHook(t *testing.T) {
 	}
 }
 
-// nastyHooks misbehave in every way. None may hold the service up beyond its
-// timeout.
+// nastyHooks misbehave. None may delay the service beyond its timeout.
 func nastyHooks() map[string]string {
 	return map[string]string{
 		"hangs":         `exec sleep 98441`,
@@ -245,8 +244,8 @@ services: {web: {command: [sleep, "98431"]}}
 	}
 }
 
-// Fifty hooks and many restarts leave nothing behind: no descriptor, no thread, no
-// memory, no zombie. STOKER_HOOK_RESTARTS says how often.
+// Fifty hooks and many restarts leak no descriptors, threads, memory or zombies.
+// STOKER_HOOK_RESTARTS sets the number of restarts.
 func TestManyHooks(t *testing.T) {
 	t.Parallel()
 	const hooks = 50
@@ -267,7 +266,7 @@ func TestManyHooks(t *testing.T) {
 		})
 	}
 	runs(1)
-	b.timed("restart", "web") // what is made once is made now
+	b.timed("restart", "web") // allocates what is allocated once
 	runs(2)
 	await(t, 10*time.Second, "the watches of the files and of the API's socket, which come later", func() bool {
 		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", b.supervisor()))
@@ -292,8 +291,7 @@ func TestManyHooks(t *testing.T) {
 	b.wantNoGrowth(before, restarts)
 }
 
-// Files of hooks run by number, and are refused where others could have written
-// them.
+// Hook files run in the order of their numbers, and are refused if other users could write them.
 func TestHookFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// The kernel's OOM killer is told to the hooks, which run all the same.
+// The hooks of an OOM-killed service run and learn of the OOM kill.
 func TestHooksOfAnOOMKill(t *testing.T) {
 	t.Parallel()
 	needsImage(t, "stoker-demo")
@@ -37,7 +37,7 @@ func TestHooksOfAnOOMKill(t *testing.T) {
 	}
 }
 
-// A hook that the kernel's OOM killer has taken says so.
+// A hook that was OOM-killed is reported as such.
 func TestHookThatIsKilledForMemory(t *testing.T) {
 	t.Parallel()
 	needsImage(t, "stoker-demo")

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A service with zombies that it never waits for costs nothing while it idles,
-// and its stop has nothing to wait for. Not parallel: it measures CPU time.
+// A service that never reaps its zombies costs no CPU while idle and stops at once. Not parallel,
+// because it measures CPU time.
 func TestIdleWithZombies(t *testing.T) {
 	dir := t.TempDir()
 	b := newBox(t, boxOptions{dir: dir, config: fmt.Sprintf(`
@@ -55,8 +55,8 @@ select(undef, undef, undef, 1000);
 	b.stopsAtOnce("careless", "/usr/bin/perl")
 }
 
-// cpuTicks is the CPU time of a process, user and system, in ticks: fields 14
-// and 15 of proc(5)'s stat.
+// cpuTicks returns the user and system CPU time of a process in ticks: fields 14 and 15 of
+// /proc/PID/stat, proc(5).
 func cpuTicks(t testing.TB, pid int) int {
 	t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

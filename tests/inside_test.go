@@ -16,12 +16,12 @@ import (
 	"time"
 )
 
-// inside lists the box's living processes whose command line, with spaces
-// between the arguments, begins with a text.
+// inside returns the pids of the box's live processes whose command line, joined by spaces, begins
+// with prefix.
 func (b *box) inside(text string) []process {
 	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", b.init))
 	if err != nil {
-		return nil // with PID 1 everything in it has gone
+		return nil // the namespace has ended
 	}
 	var out []process
 	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -42,7 +42,7 @@ func (b *box) inside(text string) []process {
 	return out
 }
 
-// awaitInside waits for as many processes.
+// awaitInside waits for a number of such processes.
 func (b *box) awaitInside(text string, n int) []process {
 	b.t.Helper()
 	var found []process
@@ -52,7 +52,7 @@ func (b *box) awaitInside(text string, n int) []process {
 	return found
 }
 
-// seenInside is the pid that a process has in the box.
+// seenInside returns the pid of a process in the PID namespace of the box.
 func seenInside(t testing.TB, pid int) int {
 	t.Helper()
 	f := strings.Fields(statusLine(pid, "NSpid:"))
@@ -66,7 +66,7 @@ func seenInside(t testing.TB, pid int) int {
 	return n
 }
 
-// statusLine is one line of proc(5)'s status; empty: it is not there.
+// statusLine returns a line of /proc/PID/status, proc(5); empty: no such line.
 func statusLine(pid int, key string) string {
 	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for _, line := range strings.Split(string(data), "\n") {
@@ -77,14 +77,14 @@ func statusLine(pid int, key string) string {
 	return ""
 }
 
-// within runs commands in the box's namespaces.
+// within runs a command in the box's namespaces.
 func (b *box) within(command ...string) (string, error) {
 	args := append([]string{"-t", strconv.Itoa(b.init), "-p", "-m"}, command...)
 	out, err := exec.Command("nsenter", args...).CombinedOutput()
 	return string(out), err
 }
 
-// timed is a command of stoker's that may not fail, and how long it took.
+// timed runs a stoker command that must succeed and returns how long it took.
 func (b *box) timed(args ...string) time.Duration {
 	b.t.Helper()
 	from := time.Now()
@@ -96,7 +96,7 @@ func (b *box) timed(args ...string) time.Duration {
 	return took
 }
 
-// killSupervisor kills the present one and waits until another answers.
+// killSupervisor kills the supervisor and waits until the next one answers.
 func (b *box) killSupervisor() {
 	b.t.Helper()
 	old := 0
@@ -111,8 +111,7 @@ func (b *box) killSupervisor() {
 	})
 }
 
-// stamps are the times that a service has written to a file, one a line in
-// seconds, as bash's EPOCHREALTIME has them.
+// stamps returns the times in a file, one a line in seconds, as bash's EPOCHREALTIME prints them.
 func (b *box) stamps(name string) []time.Time {
 	b.t.Helper()
 	var out []time.Time
@@ -131,7 +130,7 @@ func stamp(t testing.TB, text string) time.Time {
 	return time.UnixMicro(int64(s * 1e6))
 }
 
-// command is POST /v1/services/{name}/{verb}.
+// command sends POST /v1/services/{name}/{verb}.
 func (c *apiClient) command(name, verb string) error {
 	resp, err := c.http.Post("http://stoker/v1/services/"+name+"/"+verb, "", nil)
 	if err != nil {

@@ -12,16 +12,17 @@ import (
 	"time"
 )
 
-// hasAgent says whether Tomcat's JVM was started with a Java agent.
+// hasAgent reports whether Tomcat's JVM has a Java agent.
 func (p *plugged) hasAgent() bool {
 	p.t.Helper()
 	return slices.ContainsFunc(p.jvm(), func(arg string) bool { return strings.HasPrefix(arg, "-javaagent:") })
 }
 
-// TestJaCoCo: on is one restart, and the JVM is registered when it is ready; what a
-// request covers is in the dump, as JaCoCo's own library reads it; off is one
-// restart, and nothing is left.
+// TestJaCoCo: enabling restarts Tomcat once and registers the JVM when it is ready. A dump, read by
+// JaCoCo's own library, has the coverage of a request. Disabling restarts once more and leaves
+// nothing.
 func TestJaCoCo(t *testing.T) {
+	t.Parallel()
 	var jars []string
 	for _, name := range []string{"org.jacoco.core", "asm", "asm-commons", "asm-tree", "asm-analysis"} {
 		jars = append(jars, "/usr/share/java/"+name+".jar")
@@ -73,9 +74,10 @@ func TestJaCoCo(t *testing.T) {
 	}
 }
 
-// TestJaCoCoPortTaken: an agent that does not get its port costs the plugin, and not
-// the application.
+// TestJaCoCoPortTaken: if the port of the agent is taken, the plugin fails and the application
+// runs.
 func TestJaCoCoPortTaken(t *testing.T) {
+	t.Parallel()
 	p := newPlugged(t, "jacoco", map[string]string{"lib/jacocoagent.jar": jacocoAgent(t)})
 	if out, err := exec.Command("docker", "exec", "-d", p.id, "perl", "-MIO::Socket::INET", "-e",
 		`$s = IO::Socket::INET->new(LocalAddr => "127.0.0.1:6300", Listen => 1, ReuseAddr => 1) or die; 1 while !-e "/shared/over" && select(undef, undef, undef, 0.1) >= 0`).CombinedOutput(); err != nil {

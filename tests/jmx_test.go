@@ -11,8 +11,9 @@ import (
 	"testing"
 )
 
-// TestJMX: one port on one address, and nobody in without the password.
+// TestJMX: JMX listens on one port of one address and requires the password.
 func TestJMX(t *testing.T) {
+	t.Parallel()
 	p := newPlugged(t, "jmx", nil)
 	if _, err := exec.LookPath("javac"); err != nil {
 		lacking(t, "javac is missing")
@@ -26,7 +27,7 @@ func TestJMX(t *testing.T) {
 		return out
 	}
 
-	// Without passwords there is no JMX, and the application does not care.
+	// Without passwords there is no JMX, and the application runs.
 	p.must("stoker", "plugin", "enable", "--set", "password_file=/shared/none", "--set", "user=app", "jmx")
 	p.ready()
 	p.wantState("failed", "/shared/none", "no such file")
@@ -34,7 +35,7 @@ func TestJMX(t *testing.T) {
 		t.Errorf("it has JMX without a password: %q", p.jvm())
 	}
 
-	// As Kubernetes and Docker have secrets: root's, and readable for others.
+	// As secrets of Kubernetes and Docker: owned by root and readable for all.
 	if err := os.WriteFile(filepath.Join(p.shared, "passwords"), []byte("# who\nmonitor s3cret\r\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// limitsJSON is what `stoker limits -o json` says, as far as the tests look at it.
+// limitsJSON is the part of `stoker limits -o json` that the tests use.
 type limitsJSON struct {
 	Version         int      `json:"cgroup_version"`
 	CPUQuota        *float64 `json:"cpu_quota_cores"`
@@ -33,8 +33,7 @@ func parseLimits(t testing.TB, text string) limitsJSON {
 	return l
 }
 
-// String is one line to compare: quota, cpuset, CPUs, limit and memory in MiB, and
-// the warnings.
+// String returns one line to compare: quota, cpuset, CPUs, limit and memory in MiB, warnings.
 func (l limitsJSON) String() string {
 	codes := []string{}
 	for _, w := range l.Warnings {
@@ -55,7 +54,7 @@ func mebibytes(n *int64) *float64 {
 	return &m
 }
 
-// What Docker was told is what stoker finds.
+// stoker finds the limits that Docker was given.
 func TestLimitsInDocker(t *testing.T) {
 	t.Parallel()
 	needsImage(t, "stoker-demo")
@@ -96,9 +95,8 @@ func needsCPUs(t testing.TB, n int) {
 	}
 }
 
-// On a kernel with cgroup v2: limits of the own cgroup, of a parent alone, of both,
-// fractions of a CPU, and memory.high, read by a process that sees its ancestors, and
-// once by one in a namespace of its own. The machine has 2 CPUs and 512 MiB.
+// On a kernel with cgroup v2: limits of the process's cgroup, of its parent, of both, fractions of
+// a CPU, and memory.high, with and without a cgroup namespace. The machine has 2 CPUs and 512 MiB.
 func TestMachineLimits(t *testing.T) {
 	t.Parallel()
 	m := boot(t, `
@@ -138,7 +136,7 @@ tell namespace "$(in_cgroup parent/tight stoker limits -o json | tr -d '\n')"
 		"none":                `\[null,2,2,null,4\d\d[\d.]*,\[\]\]`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := parseLimits(t, strings.Join(m.told[name], ""))
+			got := parseLimits(t, strings.Join(m.values[name], ""))
 			wantLimits(t, got, want)
 			if got.Version != 2 {
 				t.Errorf("the version is %d", got.Version)

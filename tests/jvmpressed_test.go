@@ -14,17 +14,17 @@ import (
 	"time"
 )
 
-// pressureClients is more than Tomcat's 200 threads: all of them have work.
+// pressureClients is more than Tomcat's 200 threads, so that all of them are busy.
 const pressureClients = 220
 
-// pressed is a container of the image "pressure": a real Tomcat with pages that
-// fill the parts of the JVM's memory.
+// pressed is a container of the image "pressure": a real Tomcat with pages that fill the memory
+// regions of the JVM.
 type pressed struct {
 	*container
 	pages string // the URL they are below
 }
 
-// newPressed starts one with so much memory and no swap.
+// newPressed starts a container with a memory limit and no swap.
 func newPressed(t testing.TB, memory string, flags []string, args ...string) *pressed {
 	t.Helper()
 	needsImage(t, "stoker-pressure")
@@ -34,8 +34,7 @@ func newPressed(t testing.TB, memory string, flags []string, args ...string) *pr
 	return &pressed{c, "http://" + c.inspect("{{.NetworkSettings.IPAddress}}") + ":8080/pressure/"}
 }
 
-// newSized is stoker with its own sizes. The back-off is a short one, so that
-// many ends fit into a minute.
+// newSized uses the sizes of stoker. The back-off is short, so that many exits fit into a minute.
 func newSized(t testing.TB, memory string) *pressed {
 	t.Helper()
 	p := newPressed(t, memory, nil, "--set", "services.tomcat.restart.backoff.max=1s")
@@ -44,14 +43,13 @@ func newSized(t testing.TB, memory string) *pressed {
 	return p
 }
 
-// naiveOptions give the heap 80 % of the memory, as many do.
+// naiveOptions set the heap to 80 % of the memory, a common choice.
 func naiveOptions(memory string) string {
 	mib := map[string]int{"512m": 410, "1g": 819, "2g": 1638}[memory]
 	return fmt.Sprintf("-Xmx%dm -Xms%[1]dm", mib)
 }
 
-// newNaive is the same Tomcat as many images start it: by catalina.sh, with
-// these options and no others.
+// newNaive starts the same Tomcat as many images do: by catalina.sh with these options alone.
 func newNaive(t testing.TB, memory, options string) *pressed {
 	t.Helper()
 	p := newPressed(t, memory, []string{"--user", "app", "--env", "JAVA_OPTS=" + options, "--entrypoint", "sh"},
@@ -62,7 +60,7 @@ func newNaive(t testing.TB, memory, options string) *pressed {
 	return p
 }
 
-// serves says whether the pages answer, which compiles them where they are new.
+// serves reports whether the pages answer. The first request compiles them.
 func (p *pressed) serves() bool {
 	client := http.Client{Timeout: 30 * time.Second}
 	for _, page := range []string{"work.jsp", "fill.jsp?what=stacks"} {
@@ -78,8 +76,8 @@ func (p *pressed) serves() bool {
 	return true
 }
 
-// press lets all clients ask for one page until done or for so long, and says
-// whether it came to that.
+// press lets all clients request a page until done holds, and reports whether it did within the
+// time.
 func (p *pressed) press(page string, within time.Duration, done func(*load) bool) bool {
 	p.t.Helper()
 	from, l := time.Now(), newLoad(p.pages+page, pressureClients)
@@ -90,14 +88,14 @@ func (p *pressed) press(page string, within time.Duration, done func(*load) bool
 	return ok
 }
 
-// tomcat is the service's status; false: nobody answers.
+// tomcat returns the status of the service; false: no answer.
 func (p *pressed) tomcat() (serviceStatus, bool) {
 	st, ok := p.status()
 	svc, _ := st.service("tomcat")
 	return svc, ok
 }
 
-// killed is how often the kernel's OOM killer acted in the container's cgroup.
+// killed returns the number of OOM kills in the container's cgroup.
 func (p *pressed) killed() int {
 	p.t.Helper()
 	out := p.must("sh", "-c", "cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control 2>/dev/null; true")
@@ -109,7 +107,7 @@ func (p *pressed) killed() int {
 	return n
 }
 
-// wantNoKill holds the container to what it is about.
+// wantNoKill checks that there was no OOM kill.
 func (p *pressed) wantNoKill(after string) {
 	p.t.Helper()
 	if !p.alive() {
@@ -121,10 +119,10 @@ func (p *pressed) wantNoKill(after string) {
 	}
 }
 
-// peak is the most memory that the container had so far, in MiB, page cache included.
+// peak returns the peak memory of the container in MiB, page cache included.
 func (p *pressed) peak() string {
 	return strings.TrimSpace(p.must("sh", "-c", `n=$(cat /sys/fs/cgroup/memory.peak /sys/fs/cgroup/memory/memory.max_usage_in_bytes 2>/dev/null); echo "$((${n:-0} >> 20)) MiB"`))
 }
 
-// longLoad asks for the long version of the load tests: STOKER_LOAD=long.
+// longLoad reports whether STOKER_LOAD=long asks for the long load tests.
 func longLoad() bool { return os.Getenv("STOKER_LOAD") == "long" }

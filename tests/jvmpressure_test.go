@@ -7,16 +7,15 @@ import (
 	"time"
 )
 
-// A region takes a while to fill where the machine has little to spare.
+// pressureTime is the limit for filling one region. A busy machine takes long.
 const pressureTime = 3 * time.Minute
 
-// However its regions are filled, apart or together, the kernel never has to kill
-// in a container whose JVM stoker sized: memory runs out inside the JVM, which ends
-// and is back by itself. With 80 % as heap and nothing else the same load has the
-// container killed up to 2g, and without any option at 512m. Not parallel to other
-// tests: it takes all of the CPU. STOKER_LOAD=long fills every region apart in each.
+// A JVM sized by stoker is never OOM-killed, whichever regions are filled: memory runs out inside
+// the JVM, which exits and is restarted. With 80 % as heap the same load gets containers up to 2g
+// OOM-killed, and without any option one of 512m. Not parallel to other tests, because it uses all
+// CPUs. STOKER_LOAD=long fills every region separately.
 func TestJVMUnderPressure(t *testing.T) {
-	// Two containers at a time: each has use for both CPUs.
+	// Two containers at a time, each can use both CPUs.
 	t.Run("sized", func(t *testing.T) {
 		t.Parallel()
 		for _, memory := range []string{"512m", "1g", "2g", "4g"} {
@@ -42,7 +41,7 @@ func testNaive(t *testing.T, memory, options string) {
 
 func testSized(t *testing.T, memory string) {
 	p := newSized(t, memory)
-	if memory == "512m" || memory == "2g" || longLoad() { // a heap of each collector
+	if memory == "512m" || memory == "2g" || longLoad() { // one with each collector
 		p.fillStacks()
 		p.fillDirect()
 		p.runOut("metaspace")
@@ -55,7 +54,7 @@ func testSized(t *testing.T, memory string) {
 	t.Logf("%s: at most %s were in use", memory, p.peak())
 }
 
-// fillStacks uses the stacks of all of the connector's threads: that harms nobody.
+// fillStacks uses the stacks of all of the connector's threads, which must not end the JVM.
 func (p *pressed) fillStacks() {
 	p.t.Helper()
 	before, _ := p.tomcat()
@@ -68,8 +67,8 @@ func (p *pressed) fillStacks() {
 	}
 }
 
-// fillDirect takes direct buffers until there are no more. The page catches that
-// error, with which the JVM does not end.
+// fillDirect allocates direct buffers until there are no more. The page catches the error, so the
+// JVM goes on.
 func (p *pressed) fillDirect() {
 	p.t.Helper()
 	if !p.press("fill.jsp?what=direct", pressureTime, func(l *load) bool { return l.exhausted.Load() > 0 }) {
@@ -79,7 +78,7 @@ func (p *pressed) fillDirect() {
 	p.awaitState("tomcat", "RUNNING", time.Minute)
 }
 
-// runOut fills a region until the JVM ends by it, and waits until it is back.
+// runOut fills a region until the JVM exits, and waits until it is RUNNING again.
 func (p *pressed) runOut(what string) {
 	p.t.Helper()
 	before, _ := p.tomcat()
@@ -95,8 +94,8 @@ func (p *pressed) runOut(what string) {
 	p.awaitState("tomcat", "RUNNING", 2*time.Minute)
 }
 
-// runOutOften makes more ends in a row than the start limit has (5): an
-// application that works in between is not parked for them.
+// runOutOften causes more exits than the start limit (5). The application works in between, so the
+// service must not become FATAL.
 func (p *pressed) runOutOften() {
 	p.t.Helper()
 	for now, _ := p.tomcat(); now.Restarts <= 5; now, _ = p.tomcat() {

@@ -8,11 +8,10 @@ import (
 	"time"
 )
 
-// A sized JVM also serves: under a load that the naive one survives it answers as
-// many requests a second. Both run at the same time and are asked in turns, so that
-// a machine which is busy with something else is so for both; the ratio of each
-// round is taken, and of them the median. It is reported, and is to be 0.95; what
-// fails the test is less than 0.8 three times in a row.
+// A JVM sized by stoker answers as many requests a second as the naive one, under a load that the
+// naive one survives. Both run at the same time and are loaded in turns, so that other work on the
+// machine affects both. The median of the ratios of the rounds is reported; the goal is 0.95, and
+// the test fails below 0.8 three times in a row.
 func TestSizedJVMServes(t *testing.T) {
 	memories := []string{"1g"}
 	if longLoad() {
@@ -30,7 +29,7 @@ func testServes(t *testing.T, memory string) {
 		turn, rounds = 5*time.Second, 9
 	}
 	for _, p := range []*pressed{sized, naive, naive, sized, sized, naive} {
-		p.rate(t, 3*turn) // until it is compiled
+		p.rate(t, 3*turn) // warm-up
 	}
 	var ratio float64
 	for range 3 {
@@ -48,7 +47,7 @@ func testServes(t *testing.T, memory string) {
 	}
 }
 
-// medianRatio compares two in turns, each of them first in every other round.
+// medianRatio loads two containers in turns, each first in every other round.
 func medianRatio(t *testing.T, one, other *pressed, turn time.Duration, rounds int) float64 {
 	t.Helper()
 	var ratios []float64
@@ -66,14 +65,14 @@ func medianRatio(t *testing.T, one, other *pressed, turn time.Duration, rounds i
 	return ratios[len(ratios)/2]
 }
 
-// rate is how many requests for plain work are answered a second.
+// rate returns the answered requests per second.
 func (p *pressed) rate(t *testing.T, during time.Duration) float64 {
 	t.Helper()
 	from, l := time.Now(), newLoad(p.pages+"work.jsp", pressureClients)
 	pass(during)
 	answered, failed, first := l.stop()
 	took := time.Since(from)
-	if failed != 0 { // they time out where the machine is slow
+	if failed != 0 { // timeouts of a slow machine
 		t.Logf("%d requests were answered and %d failed: %s", answered, failed, first)
 	}
 	if answered == 0 {

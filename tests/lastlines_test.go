@@ -11,7 +11,7 @@ import (
 
 const lastLines = 10_000
 
-// newLastTalker has a service that writes and then ends at once.
+// newLastTalker has a service that writes and exits at once.
 func newLastTalker(t *testing.T, joined bool) *box {
 	dir := t.TempDir()
 	b := newBox(t, boxOptions{dir: dir, joined: joined, config: fmt.Sprintf(`
@@ -29,8 +29,7 @@ exit 3;
 	return b
 }
 
-// What a service writes right before its end is all kept, and all of it comes
-// out, in order.
+// Everything that a service writes right before its end is kept and forwarded in order.
 func TestLastLines(t *testing.T) {
 	t.Parallel()
 	b := newLastTalker(t, false)
@@ -49,7 +48,7 @@ func TestLastLines(t *testing.T) {
 	}
 }
 
-// checkLines looks for the lines of one run of the talker, in order.
+// checkLines checks the lines of one run and their order.
 func checkLines(t *testing.T, where, out string) {
 	t.Helper()
 	next := 1

@@ -9,9 +9,8 @@ import (
 	"time"
 )
 
-// Stdout and stderr of the container are the same pipe, as with 2>&1 or a
-// terminal. What a service writes right before its end is there before stoker
-// tells the end, if somebody reads, and no line is cut by another.
+// Stdout and stderr of the container are the same pipe, as with 2>&1 or a terminal. If the pipe is
+// read, the last lines of a service come before stoker logs its end, and no line is cut.
 func TestLastLinesBeforeTheRecord(t *testing.T) {
 	t.Parallel()
 	b := newLastTalker(t, true)

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// load is clients that ask one after the other until stopped.
+// load is a number of HTTP clients that send requests until stopped.
 type load struct {
 	answered, failed atomic.Int64
-	exhausted        atomic.Int64           // answers of fill.jsp that there was no more to take
-	first            atomic.Pointer[string] // what the first failure was
+	exhausted        atomic.Int64           // answers of fill.jsp that the region is full
+	first            atomic.Pointer[string] // the first failure
 	end              chan struct{}
 	clients          sync.WaitGroup
 }
@@ -59,14 +59,14 @@ func (l *load) ask(client *http.Client, url string) {
 	l.failed.Add(1)
 	text := err.Error()
 	l.first.CompareAndSwap(nil, &text)
-	// Where nobody listens, asking at once would only take CPU from who is to come back.
+	// Without a pause, retries would take the CPU from the server that restarts.
 	select {
 	case <-l.end:
 	case <-time.After(20 * time.Millisecond):
 	}
 }
 
-// stop ends the clients and gives what they saw.
+// stop ends the clients and returns their counts.
 func (l *load) stop() (answered, failed int64, first string) {
 	close(l.end)
 	l.clients.Wait()

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Many services are all ended by TERM, those that require others first, and the memory
-// that their start takes is bounded. STOKER_MANY=2000 is all that is promised.
+// TERM ends many services, dependants first, and the memory of their start is bounded.
+// STOKER_MANY=2000 tests the documented maximum.
 func TestManyServices(t *testing.T) {
 	n := number(t, "STOKER_MANY", 300)
 	var config strings.Builder
@@ -51,14 +51,14 @@ func TestManyServices(t *testing.T) {
 	}
 }
 
-// settled says whether the supervisor has given the memory of its start back, which it does
-// after it has read its configuration again.
+// settled reports whether the supervisor has returned the memory of its start, which it does after
+// it has read its configuration again.
 func (b *box) settled() bool {
 	pid := b.supervisor()
 	return pid != 0 && kib(b.t, pid, "RssFile") < 8<<10
 }
 
-// kib is a line of /proc/PID/status in KiB.
+// kib returns a value of /proc/PID/status in KiB.
 func kib(t testing.TB, pid int, key string) int {
 	t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

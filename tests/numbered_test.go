@@ -10,10 +10,9 @@ import (
 	"sync"
 )
 
-// writerScript writes 10 MB/s of numbered lines of 100 bytes until TERM, and
-// then reports: how many lines, and the longest time in ms that one write of
-// them took. The same write to /dev/null beside it tells what the machine's
-// other work adds to that. When a write longer than 50 ms ended is noted at once.
+// writerScript writes 10 MB/s of numbered lines of 100 bytes until TERM, and then reports the
+// number of lines and the longest write in ms. Writes to /dev/null beside it show what other work
+// on the machine adds. It logs the end of each write that took more than 50 ms.
 const writerScript = `
 use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC time);
 my ($n, $most, $noise, $long, $over) = (0, 0, 0, 0, 0);
@@ -48,19 +47,19 @@ open(my $report, '>', 'DIR/written') or die $!;
 printf $report "%d %.3f %.3f %d %.2f\n", $n, $most * 1000, $noise * 1000, $long, $rate;
 `
 
-// numbered reads what writerScript's lines became on the container's stdout.
+// numbered checks writerScript's lines on the container's stdout.
 type numbered struct {
 	mu       sync.Mutex
 	last     uint64
-	read     uint64 // lines that came
-	missing  uint64 // lines left out between two that came
+	read     uint64 // lines received
+	missing  uint64 // gaps
 	gaps     int
-	repeated uint64 // lines that came once more, or late
+	repeated uint64 // lines received twice or out of order
 	broken   []string
-	others   int // lines of somebody else
+	others   int // lines of other writers
 }
 
-// follow reads until the end.
+// follow reads r to its end.
 func (n *numbered) follow(r io.Reader) {
 	in := bufio.NewReaderSize(r, 1<<20)
 	for {
@@ -85,7 +84,7 @@ func (n *numbered) line(line string) {
 	}
 	switch {
 	case k == 0 || err != nil:
-		n.broken = append(n.broken, line) // the beginning of a line whose rest was dropped: one of the missing
+		n.broken = append(n.broken, line) // the rest was dropped: one of the missing lines
 		return
 	case k <= n.last:
 		n.repeated++

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// crowd starts small processes until they need more than 64 MiB.
+// crowd starts small processes that together need more than 64 MiB.
 const crowd = `main: web
 services:
   web: {command: [sleep, "98431"]}
@@ -21,8 +21,8 @@ services:
     restart: {policy: never}
 `
 
-// Where the container's memory is used up by many small processes of a service the
-// kernel takes those, and neither PID 1 nor the supervisor.
+// If many small processes of a service use up the memory of the container, the OOM killer takes
+// them and neither PID 1 nor the supervisor.
 func TestSmallProcessesDieBeforeStoker(t *testing.T) {
 	dir := t.TempDir()
 	config := fmt.Sprintf(crowd, `perl -e "\$x=q(a) x 700000; sleep 98431"`)
@@ -41,7 +41,7 @@ func TestSmallProcessesDieBeforeStoker(t *testing.T) {
 		for _, p := range childrenOf(init) {
 			switch {
 			case len(p.args) > 1 && p.args[1] == "supervise" && (supervisor == 0 || p.pid < supervisor):
-				supervisor = p.pid // a service has its arguments until it is executed
+				supervisor = p.pid // a service has the same arguments until its exec
 			case len(p.args) > 0 && p.args[0] == "sh":
 				small = p.pid
 			}
@@ -68,7 +68,7 @@ func TestSmallProcessesDieBeforeStoker(t *testing.T) {
 	}
 }
 
-// adjustment is a process's OOM score adjustment.
+// adjustment returns the oom_score_adj of a process.
 func adjustment(t *testing.T, pid int) int {
 	t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid))
@@ -79,8 +79,7 @@ func adjustment(t *testing.T, pid int) int {
 	return n
 }
 
-// oomKills is how many processes the kernel has killed in the cgroup that a
-// /proc/PID/cgroup names.
+// oomKills returns the number of OOM kills in the cgroup named by a /proc/PID/cgroup.
 func oomKills(group string) (n int) {
 	for line := range strings.Lines(group) {
 		f := strings.SplitN(strings.TrimSpace(line), ":", 3)

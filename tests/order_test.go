@@ -14,20 +14,20 @@ import (
 	"time"
 )
 
-// noted is bash for a service that notes when it starts, is ready and stops; it
-// becomes ready after so many seconds and takes a tenth of one to stop.
+// noted returns a bash script that logs its start, readiness and stop. It becomes ready after a
+// number of seconds and takes 0.1 s to stop.
 func noted(dir, name string, seconds float64) string {
 	return fmt.Sprintf(`n() { echo "%[2]s $1 $EPOCHREALTIME" >>%[1]s/notes; }; rm -f %[1]s/%[2]s.ready; n start; `+
 		`trap 'n term; sleep 0.1; n end; exit 0' TERM; sleep %[3]v; n ready; touch %[1]s/%[2]s.ready; sleep 1000 & wait`, dir, name, seconds)
 }
 
-// notedService is the service's configuration but for what it waits for.
+// notedService returns the configuration of such a service without its dependencies.
 func notedService(dir, name string, seconds float64, more string) string {
 	return fmt.Sprintf("  %[1]s: {command: [bash, -c, %[2]q], ready: {exec: [test, -e, %[3]s/%[1]s.ready]}%[4]s}\n", name,
 		noted(dir, name, seconds), dir, more)
 }
 
-// notes are the times by "service event"; the latest of each counts.
+// notes returns the latest time of each "service event".
 func (b *box) notes() map[string]time.Time {
 	b.t.Helper()
 	out := map[string]time.Time{}
@@ -38,7 +38,7 @@ func (b *box) notes() map[string]time.Time {
 	return out
 }
 
-// wantOrder says that things came one after the other.
+// wantOrder checks that the events came in this order.
 func (b *box) wantOrder(events ...string) {
 	b.t.Helper()
 	notes := b.notes()
@@ -54,8 +54,8 @@ func (b *box) wantOrder(events ...string) {
 	}
 }
 
-// What a service requires is ready, and what it is behind has been done, before
-// it starts; the stop goes the other way.
+// A service starts after the services it requires are ready and those in its `after` are done. The
+// stop has the reverse order.
 func TestStartOrder(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -69,15 +69,15 @@ func TestStartOrder(t *testing.T) {
 	b.wantOrder("db start", "db ready", "migrate start", "migrate end", "web start", "web ready")
 	b.wantOrder("cache ready", "web start")
 	b.awaitState("migrate", "EXITED", time.Second)
-	b.killSupervisor() // who goes on in the same order
+	b.killSupervisor() // the next one continues in the same order
 	b.signal(syscall.SIGTERM)
 	b.wait(6 * time.Second)
 	b.wantOrder("web term", "web end", "db term", "db end")
 	b.wantOrder("web end", "cache term")
 }
 
-// Ten services that take a second each, and one behind them: nothing waits for
-// what it does not name, and they stop at once too.
+// Ten services that take a second each, and one after them: services without a dependency start
+// and stop in parallel.
 func TestStartsInParallel(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -103,7 +103,7 @@ func TestStartsInParallel(t *testing.T) {
 	if took := end.Sub(first); took > 2*time.Second {
 		t.Errorf("ten services of 1 s each were ready after %v", took)
 	}
-	if took := notes["last start"].Sub(end); took > 1200*time.Millisecond { // a look a second
+	if took := notes["last start"].Sub(end); took > 1200*time.Millisecond { // it is checked once a second
 		t.Errorf("the one behind them was started %v later", took)
 	}
 	from := time.Now()
@@ -114,8 +114,8 @@ func TestStartsInParallel(t *testing.T) {
 	}
 }
 
-// Who waits for others is stopped at once, starts with what it requires, and
-// ends before that.
+// A service that waits for others stops at once, starts together with those it requires, and ends
+// before them.
 func TestRequiredServices(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -143,7 +143,7 @@ func TestRequiredServices(t *testing.T) {
 	}
 	from := time.Now()
 	err := newAPIClient(b.socket).command("behind", "stop")
-	const long = 5 * time.Second // what it waits for would never come
+	const long = 5 * time.Second // the wait would never end
 	if took := time.Since(from); err != nil || took > long {
 		t.Errorf("the stop of what waits for another took %v of %v: %v", took, long, err)
 	}
@@ -157,7 +157,7 @@ func TestRequiredServices(t *testing.T) {
 	}
 }
 
-// A oneshot that fails holds back what requires it, and nothing else.
+// A failed oneshot blocks only the services that require it.
 func TestOneshotFails(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -182,7 +182,7 @@ func TestOneshotFails(t *testing.T) {
 	}
 }
 
-// A circle is refused with its path before anything starts.
+// A dependency cycle is refused with its path before anything starts.
 func TestCircle(t *testing.T) {
 	t.Parallel()
 	const config = `

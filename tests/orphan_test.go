@@ -12,9 +12,8 @@ import (
 	"time"
 )
 
-// stormScript makes orphans by double fork, as many as told, and then waits for
-// its end; with a file "calm" it makes them until that is there. Each orphan
-// lives for up to 50 ms.
+// stormScript makes a number of orphans by double fork and then waits; with the number 0 it
+// makes them until the file "calm" exists. Each orphan lives for up to 50 ms.
 const stormScript = `
 my $most = shift;
 my $made = 0;
@@ -33,8 +32,7 @@ note('done');
 sleep 1000;
 `
 
-// zombies looks at all children of PID 1 and remembers since when each of them
-// is dead and not waited for.
+// zombies watches the children of PID 1 and records since when each of them is a zombie.
 type zombies struct {
 	init  int
 	since map[[2]int64]time.Time // by pid and start
@@ -85,7 +83,7 @@ services:
 	}
 }
 
-// 500 ends with code 3, while orphans by the thousand end beside them.
+// A service exits 500 times with code 3 while thousands of orphans exit too.
 func TestExitCodesInAStorm(t *testing.T) {
 	const ends = 500
 	dir := t.TempDir()
@@ -109,11 +107,11 @@ services:
 	if svc.Exit == nil || svc.Exit.Code != 3 || svc.Restarts != ends-1 {
 		t.Errorf("after %d ends the status tells of %d restarts and of the end %+v", ends, svc.Restarts, svc.Exit)
 	}
-	told := func(text string) int { return b.stderr.count("service ended: name=three pid=") - b.stderr.count(text) }
+	others := func(text string) int { return b.stderr.count("service ended: name=three pid=") - b.stderr.count(text) }
 	if !eventually(5*time.Second, 20*time.Millisecond, func() bool { return b.stderr.count(`how="exit code 3"`) == ends }) ||
-		told(`how="exit code 3"`) != 0 {
-		t.Errorf("exit code 3 is told %d times, other ends of the service %d times", b.stderr.count(`how="exit code 3"`),
-			told(`how="exit code 3"`))
+		others(`how="exit code 3"`) != 0 {
+		t.Errorf("exit code 3 is logged %d times, other ends of the service %d times", b.stderr.count(`how="exit code 3"`),
+			others(`how="exit code 3"`))
 	}
 	t.Logf("%d times exit code 3 while %d orphans ended", b.stderr.count(`how="exit code 3"`), made)
 }

@@ -14,9 +14,8 @@ import (
 	"time"
 )
 
-// TestPidsLimit: a service uses up the container's pids, and the supervisor is
-// killed. PID 1 can start nothing then, not even a thread: it must live on, and
-// stop everything by itself when it is asked to.
+// TestPidsLimit: a service uses up the pids of the container and the supervisor is killed. PID 1 can
+// start neither a process nor a thread. It must live on and stop everything on TERM.
 func TestPidsLimit(t *testing.T) {
 	dir := t.TempDir()
 	config := "services:\n  quiet: {command: [sleep, \"1000\"]}\n  bomb: {command: [perl, -e, '" +
@@ -58,7 +57,7 @@ func TestPidsLimit(t *testing.T) {
 	}
 }
 
-// pidsLimits are the limits that are tried; STOKER_PIDS=1 takes them all.
+// pidsLimits returns the limits to test; STOKER_PIDS=1 tests all of them.
 func pidsLimits(t *testing.T) []int {
 	if number(t, "STOKER_PIDS", 2) > 1 {
 		return []int{6, 9, 12, 16, 20, 24, 27, 30, 34, 64}
@@ -70,7 +69,7 @@ func pidsLimits(t *testing.T) []int {
 	return all
 }
 
-// limited runs the stoker under test in a container with a limit.
+// limited runs stoker in a container with a pids limit.
 func limited(t *testing.T, config string, args ...string) *container {
 	t.Helper()
 	dir := t.TempDir()
@@ -85,11 +84,11 @@ func (c *container) logs() string {
 	return string(out)
 }
 
-// forksAtOnce is a service that uses up what there is, says so, and goes on.
+// forksAtOnce is a service that uses up the pids, logs it and goes on.
 const forksAtOnce = `services: {bomb: {command: [perl, -e, '$|=1; my $said; for(;;){my $p=fork(); if(defined $p && $p==0){sleep 1000;exit} ` +
 	`if(!defined $p){print "full\n" if !$said++; select(undef,undef,undef,.01)}}']}}`
 
-// TestCommandAtEveryPidsLimit: a command runs where a Go program can start.
+// TestCommandAtEveryPidsLimit: a command runs with every limit under which a Go program can start.
 func TestCommandAtEveryPidsLimit(t *testing.T) {
 	for _, limit := range pidsLimits(t) {
 		t.Run(strconv.Itoa(limit), func(t *testing.T) {
@@ -106,7 +105,7 @@ func TestCommandAtEveryPidsLimit(t *testing.T) {
 	})
 }
 
-// saysOnce wants the command to have run once, and at most one line of stoker's.
+// saysOnce checks that the command ran once and that stoker printed at most one line.
 func (c *container) saysOnce(code int) {
 	c.t.Helper()
 	logs := c.logs()
@@ -118,8 +117,8 @@ func (c *container) saysOnce(code int) {
 	}
 }
 
-// TestServiceAtEveryPidsLimit: where a supervisor has no room the init says so once and
-// waits; where not even the init has, it ends. PID 1 never ends with Go's own code.
+// TestServiceAtEveryPidsLimit: if the supervisor cannot start, the init says so once and waits; if
+// not even the init can, it exits. PID 1 never exits with the Go runtime's code 2.
 func TestServiceAtEveryPidsLimit(t *testing.T) {
 	for name, config := range map[string]string{"sleep": "services: {quiet: {command: [sleep, \"1000\"]}}", "forks": forksAtOnce} {
 		for _, limit := range pidsLimits(t) {
@@ -132,7 +131,7 @@ func TestServiceAtEveryPidsLimit(t *testing.T) {
 	}
 }
 
-// endsWell waits for a word, or the one that there is no room, and stops the container.
+// endsWell waits for a word in the output, or for the message of the init, and stops the container.
 func (c *container) endsWell(word string) {
 	c.t.Helper()
 	await(c.t, 30*time.Second, word, func() bool {
@@ -157,8 +156,8 @@ func (c *container) endsWell(word string) {
 	c.t.Logf("exit code %d", c.exitCode())
 }
 
-// TestForkAtOnce: a service uses up the pids before anything else could. No supervisor
-// dies of it, also where the limit is a pod's, which cannot be seen in its containers.
+// TestForkAtOnce: a service uses up the pids as soon as it starts. No supervisor dies of it, also
+// under the limit of a pod, which is not visible in its containers.
 func TestForkAtOnce(t *testing.T) {
 	for _, hidden := range []bool{false, true} {
 		for _, limit := range []string{"60", "100", "512"} {

@@ -19,16 +19,15 @@ import (
 	"time"
 )
 
-// plugged is a container of the demo's image, a real Tomcat, with one of the
-// repository's plugins copied into its plugin folder and off.
+// plugged is a container of the demo image, a real Tomcat, with a copy of one of the repository's
+// plugins, disabled.
 type plugged struct {
 	*container
 	plugin string
-	shared string // a folder that the container has as /shared
+	shared string // mounted as /shared
 }
 
-// newPlugged starts one. files are added to the plugin, by name; args are those of
-// docker run.
+// newPlugged starts such a container. files are added to the plugin by name; args go to docker run.
 func newPlugged(t *testing.T, plugin string, files map[string]string, args ...string) *plugged {
 	t.Helper()
 	needsImage(t, "stoker-demo")
@@ -61,7 +60,7 @@ jvm: {flavor: {memory: 512MiB}}
 	return &plugged{c, plugin, shared}
 }
 
-// enable switches the plugin on with parameters, and waits for Tomcat.
+// enable enables the plugin with parameters and waits for Tomcat.
 func (p *plugged) enable(params ...string) {
 	p.t.Helper()
 	args := []string{"stoker", "plugin", "enable"}
@@ -78,13 +77,13 @@ func (p *plugged) disable() {
 	p.ready()
 }
 
-// ready waits until the application answers after a switch.
+// ready waits until the application answers.
 func (p *plugged) ready() {
 	p.t.Helper()
 	p.awaitState("tomcat", "RUNNING", 2*time.Minute)
 }
 
-// pluginState is that of the plugin, and why it is not active.
+// pluginState returns the state of the plugin and why it is not active.
 func (p *plugged) pluginState() (state, why string) {
 	p.t.Helper()
 	var shown struct{ State, Why string }
@@ -115,7 +114,7 @@ type event struct {
 	}
 }
 
-// events are those behind a number.
+// events returns the events after a sequence number.
 func (p *plugged) events(after uint64) (out []event) {
 	p.t.Helper()
 	dec := json.NewDecoder(strings.NewReader(p.must("stoker", "events", "-n", "2000", "-o", "json")))
@@ -132,7 +131,7 @@ func (p *plugged) events(after uint64) (out []event) {
 	}
 }
 
-// last is the number of the latest event.
+// last returns the sequence number of the latest event.
 func (p *plugged) last() uint64 {
 	p.t.Helper()
 	all := p.events(0)
@@ -142,7 +141,7 @@ func (p *plugged) last() uint64 {
 	return all[len(all)-1].ID
 }
 
-// wantStarts counts the starts behind an event.
+// wantStarts checks the number of starts after an event.
 func (p *plugged) wantStarts(after uint64, want int) {
 	p.t.Helper()
 	n := 0
@@ -156,7 +155,7 @@ func (p *plugged) wantStarts(after uint64, want int) {
 	}
 }
 
-// jvm is the command line of Tomcat's JVM.
+// jvm returns the command line of Tomcat's JVM.
 func (p *plugged) jvm() []string {
 	p.t.Helper()
 	st, _ := p.status()
@@ -164,7 +163,7 @@ func (p *plugged) jvm() []string {
 	return strings.Split(p.must("cat", fmt.Sprintf("/proc/%d/cmdline", svc.Pid)), "\x00")
 }
 
-// listens says whether something listens on a TCP port inside.
+// listens reports whether a process in the container listens on a TCP port.
 func (p *plugged) listens(port int) bool {
 	p.t.Helper()
 	want := fmt.Sprintf(":%04X ", port)
@@ -176,14 +175,14 @@ func (p *plugged) listens(port int) bool {
 	return false
 }
 
-// request asks the application for something inside, so that classes are covered.
+// request sends a request to the application, so that JaCoCo has coverage.
 func (p *plugged) request(path string) {
 	p.t.Helper()
 	p.must("perl", "-MIO::Socket::INET", "-e", `$s = IO::Socket::INET->new("127.0.0.1:8080") or die $!;
 		print $s "GET $ARGV[0] HTTP/1.0\r\n\r\n"; die "no answer" unless <$s> =~ / 200 /`, path)
 }
 
-// registry is a service to register with, on a unix socket in the shared folder.
+// registry is an HTTP server on a unix socket in the shared folder that records requests.
 type registry struct {
 	mu    sync.Mutex
 	asked []string // method, path and body of each request, and the state of Tomcat then
@@ -211,7 +210,7 @@ func (r *registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.asked = append(r.asked, line)
 }
 
-// await waits for a request and forgets those before it.
+// await waits for a request and drops those before it.
 func (r *registry) await(t *testing.T, words ...string) {
 	t.Helper()
 	if !eventually(2*time.Minute, 50*time.Millisecond, func() bool {
@@ -229,7 +228,7 @@ func (r *registry) await(t *testing.T, words ...string) {
 	}
 }
 
-// none wants that nothing was asked since.
+// none checks that there was no further request.
 func (r *registry) none(t *testing.T, method string) {
 	t.Helper()
 	r.mu.Lock()
@@ -239,7 +238,7 @@ func (r *registry) none(t *testing.T, method string) {
 	}
 }
 
-// numberIn gives the n-th number of a text, counted from 0.
+// numberIn returns the n-th number of a text, counted from 0.
 func numberIn(t *testing.T, text string, n int) int {
 	t.Helper()
 	all := strings.FieldsFunc(text, func(r rune) bool { return r < '0' || r > '9' })
@@ -253,7 +252,7 @@ func numberIn(t *testing.T, text string, n int) int {
 	return v
 }
 
-// javaProgram compiles a program of a folder on this machine and gives what runs it.
+// javaProgram compiles a Java program and returns a function that runs it.
 func javaProgram(t *testing.T, source string, classpath ...string) func(args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("javac"); err != nil {
@@ -275,7 +274,7 @@ func javaProgram(t *testing.T, source string, classpath ...string) func(args ...
 	}
 }
 
-// jacocoAgent is the agent of this machine's packages.
+// jacocoAgent returns the path of the agent of Debian's package.
 func jacocoAgent(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "jacocoagent.jar")

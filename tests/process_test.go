@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process is one line of /proc, seen from outside.
+// process is a process as /proc shows it.
 type process struct {
 	pid, parent int
 	group       int // process group
@@ -26,7 +26,7 @@ type process struct {
 
 const tick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that we build for
 
-// look reads one process; false: it is gone.
+// look reads a process; false: it has ended.
 func look(pid int) (process, bool) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -41,7 +41,7 @@ func look(pid int) (process, bool) {
 	return p, true
 }
 
-// parseStat reads a line of proc(5)'s stat; the name in brackets may hold anything.
+// parseStat parses /proc/PID/stat, proc(5). The name in brackets may contain any character.
 func parseStat(line string) (process, bool) {
 	pid, _, _ := strings.Cut(line, " ")
 	f := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])
@@ -58,7 +58,7 @@ func parseStat(line string) (process, bool) {
 	return p, err == nil
 }
 
-// childrenOf lists the children of a process, whichever thread of it made them.
+// childrenOf returns the children of all threads of a process.
 func childrenOf(pid int) []process {
 	var out []process
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
@@ -74,7 +74,7 @@ func childrenOf(pid int) []process {
 	return out
 }
 
-// sinceBoot is now in the clock of process.start.
+// sinceBoot returns the time since boot, the clock of process.start.
 func sinceBoot() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {

@@ -12,9 +12,8 @@ import (
 	"time"
 )
 
-// Services that a reload removes leave nothing behind in either process, neither a
-// descriptor nor the memory of their output, also where the supervisor is killed in
-// between. STOKER_RELOADS says how many reloads.
+// Services removed by a reload leave neither descriptors nor memory of their output in either
+// process, also if the supervisor is killed in between. STOKER_RELOADS sets the number of reloads.
 func TestRemovedServicesLeaveNothing(t *testing.T) {
 	t.Parallel()
 	reloads := number(t, "STOKER_RELOADS", 30)
@@ -43,13 +42,13 @@ func TestRemovedServicesLeaveNothing(t *testing.T) {
 			return err == nil && len(st.Services) == 4 && svc.State == "RUNNING"
 		})
 	}
-	for round := range min(reloads, 30) { // until the heaps are as large as the collector lets them be
+	for round := range min(reloads, 30) { // until the heaps have reached their usual size
 		to(round + 1)
 	}
 	b.killSupervisor()
 	first := min(reloads, 30) + 2
 	to(first - 1)
-	pass(2500 * time.Millisecond) // two seconds after its start a supervisor makes what it needs later
+	pass(2500 * time.Millisecond) // two seconds after its start a supervisor allocates its reserves
 	before, memory := b.footprints(), b.outputMemory()
 	for round := first; round < first+reloads; round++ {
 		if round%10 == 0 {
@@ -67,7 +66,7 @@ func TestRemovedServicesLeaveNothing(t *testing.T) {
 	}
 }
 
-// outputMemory is what the init holds of services' output, KiB.
+// outputMemory returns the memory of the services' output in the init, KiB.
 func (b *box) outputMemory() (kib int64) {
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", b.init))
 	if err != nil {

@@ -14,9 +14,8 @@ import (
 	"time"
 )
 
-// The wait before each restart by the service's own clock: doubled up to its
-// most, and past the start limit the slow retry, also when the supervisor is
-// killed meanwhile.
+// The delay before each restart, measured by the service: it doubles up to its maximum, and after
+// the start limit the slow retry applies, also if the supervisor is killed.
 func TestBackoffSeries(t *testing.T) {
 	t.Parallel()
 	for name, kill := range map[string]bool{"alone": false, "supervisor killed": true} {
@@ -40,9 +39,9 @@ services:
 			}
 			at := b.stamps("starts")
 			wants := []time.Duration{100, 200, 400, 800, 800, 800, 1500, 1500}
-			late := 200 * time.Millisecond // what a busy machine may add
+			late := 200 * time.Millisecond // allowance for a busy machine
 			if kill {
-				late *= 2 // a takeover too
+				late *= 2 // and for a takeover
 			}
 			for k, want := range wants {
 				want *= time.Millisecond
@@ -59,8 +58,7 @@ services:
 	}
 }
 
-// The executable vanishes and comes back: the service recovers by itself, however
-// the back-off met it.
+// The executable is removed and restored: the service recovers at any time of the back-off.
 func TestExecutableVanishes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -107,7 +105,7 @@ services:
 	b.timed("stop", "limited")
 }
 
-// copyProgram puts a program of this machine somewhere else.
+// copyProgram copies a program of this machine.
 func copyProgram(t testing.TB, name, to string) {
 	t.Helper()
 	from, err := exec.LookPath(name)
@@ -124,11 +122,10 @@ func copyProgram(t testing.TB, name, to string) {
 	write(t, to, string(data), 0o755)
 }
 
-// No process can be made for the service's user for a while: the service
-// recovers by itself.
+// For a while no process can be created for the service's user: the service recovers.
 func TestForkFails(t *testing.T) {
 	t.Parallel()
-	const uid = 64123 // of nobody, so that nothing else counts
+	const uid = 64123 // unused, so that no other process counts
 	filler := exec.Command("sleep", "1000")
 	filler.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	b := newBox(t, boxOptions{config: fmt.Sprintf(`

@@ -12,9 +12,8 @@ import (
 	"time"
 )
 
-// strangerScript makes a process with a pid of our choice: the kernel gives out
-// the first free one behind ns_last_pid. It leads a group of its own and notes
-// every signal that it gets.
+// strangerScript creates a process with a given pid: the kernel uses the first free one after
+// ns_last_pid. It leads its own process group and logs every signal.
 const strangerScript = `
 my $want = shift;
 for (1 .. 500) {
@@ -38,8 +37,7 @@ for (1 .. 500) {
 die "the pid $want was not to be had";
 `
 
-// newStranger gives a dead process's pid, as the box sees it, to somebody else.
-// It is the same to us whether PID 1 has become its parent.
+// newStranger starts an unrelated process with the pid of a dead one. Its parent may be PID 1.
 func (b *box) newStranger(pid int) process {
 	b.t.Helper()
 	b.awaitThreads()
@@ -53,9 +51,8 @@ func (b *box) newStranger(pid int) process {
 	return p
 }
 
-// awaitThreads waits until the supervisor makes no more threads: each takes a pid,
-// and could take the very one that is chosen. The spare ones come a moment after
-// the start.
+// awaitThreads waits until the supervisor starts no more threads, because a thread could take the
+// chosen pid. The spare threads come a moment after the start.
 func (b *box) awaitThreads() {
 	b.t.Helper()
 	const spare = 8
@@ -69,7 +66,7 @@ func (b *box) awaitThreads() {
 	})
 }
 
-// wantUnharmed says that a stranger lives and got no signal.
+// wantUnharmed checks that the unrelated process lives and got no signal.
 func (b *box) wantUnharmed(p process, after string) {
 	b.t.Helper()
 	unharmed := func() bool {
@@ -83,8 +80,8 @@ func (b *box) wantUnharmed(p process, after string) {
 	}
 }
 
-// The pid of a dead process is given to a stranger: no stop, start or restart of
-// the service and no other supervisor sends it a signal.
+// An unrelated process gets the pid of a dead one: no stop, start or restart of the service and no
+// other supervisor sends it a signal.
 func TestPidOfTheDeadIsAnothers(t *testing.T) {
 	t.Parallel()
 	for _, state := range []string{"BACKOFF", "STOPPED", "EXITED", "FATAL"} {
@@ -98,7 +95,7 @@ func TestPidOfTheDeadIsAnothers(t *testing.T) {
 			b := newBox(t, boxOptions{config: "services:\n  service: {command: [sleep, \"98431\"], restart: " + config + "}\n"})
 			b.awaitState("service", "RUNNING", 10*time.Second)
 			leader := b.awaitInside("sleep 98431", 1)[0]
-			if state == "FATAL" { // the second end is one too many
+			if state == "FATAL" { // after the second exit
 				syscall.Kill(leader.pid, syscall.SIGKILL)
 				await(t, 5*time.Second, "the second start", func() bool {
 					now := b.inside("sleep 98431")

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// plainConfig is the demo's configuration without a user to become.
+// plainConfig is the configuration of the demo without a user.
 const plainConfig = `
 services:
   tomcat:
@@ -20,7 +20,7 @@ services:
     ready: {http: "http://127.0.0.1:8080/app/health", within: 120s}
 `
 
-// withConfig is the flag that puts a configuration in the place of the image's.
+// withConfig returns the flag that mounts a configuration over that of the image.
 func withConfig(t testing.TB, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "stoker.yaml")
@@ -28,8 +28,8 @@ func withConfig(t testing.TB, text string) string {
 	return "--volume=" + file + ":/etc/stoker/stoker.yaml:ro"
 }
 
-// Tomcat becomes ready, the status can be asked for, and docker stop gives 0
-// with few rights and nowhere to write but where Tomcat must.
+// With few rights and only Tomcat's folders writable, Tomcat becomes ready, the status can be read,
+// and docker stop ends with 0.
 func TestFewRights(t *testing.T) {
 	needsImage(t, "stoker-demo")
 	readOnly := []string{"--read-only", "--tmpfs=/srv/app/logs:mode=1777", "--tmpfs=/srv/app/temp:mode=1777",
@@ -45,7 +45,7 @@ func TestFewRights(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		flags []string
-		users []string // who may ask, besides the container's own user
+		users []string // users that may read the status, besides the container's user
 	}{
 		{"read-only", readOnly, []string{"0"}},
 		{"user", stranger, []string{"0"}},
@@ -71,13 +71,13 @@ func TestFewRights(t *testing.T) {
 	}
 }
 
-// Whose socket it is is proven with Docker's default capabilities, under which
-// root may not look into another user's process: a stranger that answers on
-// Tomcat's port does not make it ready, not even one of the same user.
+// With Docker's default capabilities root may not inspect another user's process. Still another
+// process that answers on Tomcat's port does not make Tomcat ready, not even one of the same user.
 func TestReadinessKnowsWhoseSocket(t *testing.T) {
 	needsImage(t, "stoker-port-taken")
 	for _, user := range []string{"root", "app"} {
 		t.Run(user, func(t *testing.T) {
+			t.Parallel()
 			c := newContainer(t, "--memory=1g", withConfig(t, fmt.Sprintf(`
 main: tomcat
 services:
@@ -97,7 +97,7 @@ services:
 			ready := !holds(8*time.Second, func() bool {
 				text, _ := c.exec("stoker", "status", "tomcat")
 				starting = starting || strings.Contains(text, "STARTING") && strings.Contains(text, want)
-				// The whole reason stands there a moment after the first word of it.
+				// The complete reason follows a moment after its first part.
 				if m := regexp.MustCompile(`(?m)^ +reason: .*$`).FindString(text); len(m) > len(failed) {
 					failed = m
 				}
@@ -119,7 +119,7 @@ services:
 	}
 }
 
-// Without any file `stoker run` runs the Tomcat of the image.
+// Without a configuration file `stoker run` runs the image's Tomcat.
 func TestRunWithoutAFile(t *testing.T) {
 	needsImage(t, "stoker-demo")
 	c := newContainer(t, "--memory=1g", "--tmpfs=/etc/stoker", "--env=CATALINA_BASE=/srv/app", "stoker-demo")

@@ -12,12 +12,11 @@ import (
 	"time"
 )
 
-// recordStart lets a shell note when it was born: field 22 of proc(5)'s stat,
-// in ticks since boot. It starts nothing for that.
+// recordStart lets a shell log its start time, field 22 of /proc/PID/stat in ticks since boot,
+// without starting a process.
 const recordStart = `read -r line </proc/self/stat && echo "$line" >>starts`
 
-// delays are the moments after the start at which TERM comes, first close
-// together: there everything is still being set up.
+// delays are the times of TERM after the start, dense at first while everything is set up.
 func delays(factor int) []time.Duration {
 	var out []time.Duration
 	for d := 5 * time.Millisecond; d <= 700*time.Millisecond; {
@@ -31,8 +30,7 @@ func delays(factor int) []time.Duration {
 	return out
 }
 
-// stopBegan is when the log says that the container stops, in the clock of
-// process.start.
+// stopBegan returns when the log says that the container stops, in the clock of process.start.
 func (b *box) stopBegan() (time.Duration, bool) {
 	m := regexp.MustCompile(`(?m)^(\S+) \[INFO\]\s+stoker: the container stops`).FindStringSubmatch(b.stderr.String())
 	if m == nil {
@@ -45,7 +43,7 @@ func (b *box) stopBegan() (time.Duration, bool) {
 	return sinceBoot() - time.Since(at), true
 }
 
-// The same with a command: its own code, or 143 when it never came to be.
+// The same with a command: its exit code, or 143 if it was not started.
 func TestTermAtAnyMomentWithCommand(t *testing.T) {
 	codes := map[string]int{}
 	for _, delay := range delays(1)[:24] {
@@ -62,8 +60,7 @@ func TestTermAtAnyMomentWithCommand(t *testing.T) {
 		trapped, bye := b.file("trapped") != "", b.file("bye") != ""
 		switch {
 		case !trapped && code == 2:
-			// So soon that the program had not reached its first statement: there the
-			// Go runtime ends it, and the container with it.
+			// Before main the Go runtime ends the program, and the container with it.
 		case bye && code != 7, !bye && code != 143, trapped && !bye:
 			t.Errorf("TERM after %v: the code is %d (command had its trap: %v, the trap ran: %v)", delay, code, trapped, bye)
 		}
@@ -73,8 +70,8 @@ func TestTermAtAnyMomentWithCommand(t *testing.T) {
 	t.Logf("codes %v", codes)
 }
 
-// begun waits until PID 1 has reached its first statement, which its supervisor
-// proves. What a Go program does with a signal before that is its runtime's.
+// begun waits until PID 1 has reached main, which its supervisor proves. Before that the Go runtime
+// decides what a signal does.
 func (b *box) begun() {
 	b.t.Helper()
 	if !eventually(10*time.Second, 200*time.Microsecond, func() bool { return b.supervisor() != 0 }) {
@@ -82,7 +79,7 @@ func (b *box) begun() {
 	}
 }
 
-// harmless are the signals that never end a container.
+// harmless are the signals that do not end a container.
 func harmless() []syscall.Signal {
 	return []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM,
 		syscall.SIGWINCH, syscall.SIGPIPE, syscall.SIGCONT, syscall.SIGTSTP}
@@ -99,7 +96,7 @@ services:
     ready: {exec: [test, -e, ` + dir + `/ready]}
 `})
 			b.begun()
-			for range 40 { // while everything is being set up
+			for range 40 { // during the set-up
 				b.signal(sig)
 				pass(2 * time.Millisecond)
 			}
@@ -141,8 +138,7 @@ func TestSignalsThatEndNoCommand(t *testing.T) {
 	}
 }
 
-// The reader of stdout and stderr goes away: nobody ends of it, and the service
-// is not held up.
+// The reader of stdout and stderr goes away: no process dies, and the service does not block.
 func TestReaderGoesAway(t *testing.T) {
 	dir := t.TempDir()
 	b := newBox(t, boxOptions{dir: dir, raw: true, config: `
@@ -170,7 +166,7 @@ services:
 	if after.Output == nil || after.Output.DroppedLines == 0 {
 		t.Errorf("lines that nobody read are not counted: %+v", after.Output)
 	}
-	// A supervisor that is born without a reader must work too.
+	// A supervisor that starts without a reader must work too.
 	if out, err := b.run("restart", "talker"); err != nil {
 		t.Errorf("cannot restart without a reader: %v: %s", err, out)
 	}

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// The API's socket is removed in every way; each time it is there again, and whoever had
-// connected before goes on.
+// The API's socket is removed in several ways. Each time it is created again, and existing
+// connections go on.
 func TestSocketComesBack(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, boxOptions{config: `
@@ -22,7 +22,7 @@ services:
   ticks: {command: [sh, -c, 'while :; do echo tick; sleep 0.1; done']}
 `})
 	b.awaitState("ticks", "RUNNING", 10*time.Second)
-	pass(3 * time.Second) // two seconds after the start it is watched
+	pass(3 * time.Second) // the watch begins two seconds after the start
 	back := func(how string) {
 		t.Helper()
 		await(t, 5*time.Second, "the socket, "+how, func() bool { _, ok := b.status(); return ok })

@@ -14,8 +14,7 @@ import (
 	"time"
 )
 
-// chattyScript writes numbered lines of 100 bytes, about 10 MB/s, and tells how
-// far it is.
+// chattyScript writes numbered lines of 100 bytes, about 10 MB/s, and logs its progress.
 const chattyScript = `
 $| = 1;
 my $n = 0;
@@ -39,9 +38,8 @@ services:
 	return b, func() int { n, _ := strconv.Atoi(b.file("said")); return n }
 }
 
-// Nobody reads the container's output: the service is not held up, the API
-// answers, and stops end in time. When the reader comes back, what it has missed
-// is counted and marked, and what it reads is in order.
+// The container's output is not read: the service does not block, the API answers, and stops end
+// in time. A reader that comes back finds the missed lines counted and the rest in order.
 func TestReaderStalls(t *testing.T) {
 	b, said := newChatty(t)
 	await(t, 20*time.Second, "30000 lines without a reader", func() bool { return said() > 30_000 })
@@ -60,7 +58,7 @@ func TestReaderStalls(t *testing.T) {
 	if took := b.timed("stop", "talker"); took > 500*time.Millisecond {
 		t.Errorf("the second stop took %v", took)
 	}
-	total := uint64(from/100*100) + uint64(said()) // at least: what was said in between is not known
+	total := uint64(from/100*100) + uint64(said()) // at least: the count has gone on since
 	var read, marked, broken atomic.Uint64
 	go func() { // ends with the box
 		mark := regexp.MustCompile(`^stoker: (\d+) lines \(\d+ bytes\) of the output of talker were dropped here`)
@@ -102,13 +100,12 @@ func TestReaderStalls(t *testing.T) {
 	b.wait(4 * time.Second)
 }
 
-// TERM with nobody who reads: the container ends in time.
+// TERM without a reader: the container ends in time.
 func TestTermWhileReaderStalls(t *testing.T) {
 	t.Parallel()
 	b, said := newChatty(t)
 	await(t, 20*time.Second, "30000 lines without a reader", func() bool { return said() > 30_000 })
-	// The supervisor that is killed while its writes are stuck is followed by one
-	// whose writes are stuck too.
+	// The supervisor is killed while its writes block; those of the next one block too.
 	b.killSupervisor()
 	from := said()
 	await(t, 20*time.Second, "30000 more lines", func() bool { return said() > from+30_000 })

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// status is what `stoker status -o json` says, as far as the tests look at it.
+// status is the part of `stoker status -o json` that the tests use.
 type status struct {
 	Services []serviceStatus `json:"services"`
 }
@@ -44,7 +44,7 @@ func parseStatus(data []byte) (status, error) {
 	return st, err
 }
 
-// service finds one by its name.
+// service returns the service of that name.
 func (s status) service(name string) (serviceStatus, bool) {
 	for _, svc := range s.Services {
 		if svc.Name == name {
@@ -54,8 +54,7 @@ func (s status) service(name string) (serviceStatus, bool) {
 	return serviceStatus{}, false
 }
 
-// apiClient asks the API directly, where starting a program for each question
-// would be too slow.
+// apiClient uses the API directly, because starting a program for each request would be slow.
 type apiClient struct{ http http.Client }
 
 func newAPIClient(socket string) *apiClient {
@@ -65,8 +64,7 @@ func newAPIClient(socket string) *apiClient {
 		}}}}
 }
 
-// services asks until a supervisor answers: one that is killed meanwhile takes
-// the answer with it.
+// services retries until a supervisor answers, because one may be killed before it does.
 func (c *apiClient) services() (status, error) {
 	var st status
 	var err error

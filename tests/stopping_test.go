@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// atOnce is a stop that has nothing to wait for.
+// atOnce is the limit for a stop that need not wait.
 const atOnce = 200 * time.Millisecond
 
-// A member of the group that ignores TERM is dead when the stop has returned,
-// and when a service that ended by itself is started again.
+// A member of the process group that ignores TERM is dead when the stop returns, and before a
+// service that exited is restarted.
 func TestGroupMemberThatIgnoresTerm(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, boxOptions{config: `
@@ -50,8 +50,7 @@ services:
 	})
 }
 
-// A process that was stopped by a signal, waits for a child of vfork, or is
-// traced, ends as quickly as any other.
+// A process that is stopped by a signal, waits in vfork or is traced ends as quickly as any other.
 func TestStopOfWhatDoesNotRun(t *testing.T) {
 	cases := map[string]struct {
 		command string
@@ -82,8 +81,8 @@ func TestStopOfWhatDoesNotRun(t *testing.T) {
 	}
 }
 
-// stopOfWhatDoesNotRun stops a service after something was done to its process,
-// and starts it again.
+// stopOfWhatDoesNotRun changes the state of a service's process, stops the service and starts it
+// again.
 func stopOfWhatDoesNotRun(t *testing.T, command string, before func(t *testing.T, b *box, pid int), most time.Duration) {
 	t.Helper()
 	b := newBox(t, boxOptions{config: fmt.Sprintf(`
@@ -119,14 +118,14 @@ services:
 	b.awaitState("service", "RUNNING", 5*time.Second)
 }
 
-// newTracer traces a process until the test ends. One that holds it does nothing
-// more once it is stopped: a debugger whose user has gone home.
+// newTracer traces a process until the test ends. Without goesOn it never continues the stopped
+// process, like a forgotten debugger.
 func newTracer(t *testing.T, pid int, goesOn bool) {
 	t.Helper()
 	attached, end, over := make(chan error), make(chan struct{}), make(chan struct{})
 	go func() { // ends with the test
 		defer close(over)
-		runtime.LockOSThread() // and never unlocked: with its thread the tracing ends
+		runtime.LockOSThread() // never unlocked: tracing ends with the thread
 		if err := unix.PtraceSeize(pid); err != nil {
 			attached <- err
 			return
@@ -162,8 +161,8 @@ func newTracer(t *testing.T, pid int, goesOn bool) {
 	t.Cleanup(func() { close(end); <-over })
 }
 
-// A stop takes effect at once, whatever the service waits for. These are not
-// parallel to the other tests: their limits are short.
+// A stop takes effect at once in every waiting state. Not parallel to other tests, because the
+// limits are short.
 func TestStopOfWhatWaits(t *testing.T) {
 	cases := map[string]struct{ config, state string }{
 		"readiness":        {`command: [sleep, "98431"], ready: {tcp: "127.0.0.1:1"}`, "STARTING"},
@@ -186,9 +185,8 @@ func TestStopOfWhatWaits(t *testing.T) {
 	}
 }
 
-// stopsAtOnce stops a service. Of its own process, whose command line begins with
-// own, nothing may be left when the stop has returned; what was run for it may
-// take a moment to die. Nothing may come afterwards.
+// stopsAtOnce stops a service. Its process, whose command line begins with own, has ended when the
+// stop returns; helpers such as hooks may take a moment. Nothing may start afterwards.
 func (b *box) stopsAtOnce(name, own string) {
 	b.t.Helper()
 	api := newAPIClient(b.socket)
@@ -209,8 +207,7 @@ func (b *box) stopsAtOnce(name, own string) {
 	}
 }
 
-// The same while it is still found out what to start: setenv.sh of a Tomcat
-// takes its time.
+// The same while a slow setenv.sh of a Tomcat runs.
 func TestStopOfWhatIsPrepared(t *testing.T) {
 	dir := t.TempDir()
 	tc := newTomcatBase(t, dir)
@@ -220,7 +217,7 @@ func TestStopOfWhatIsPrepared(t *testing.T) {
 	b.stopsAtOnce("tomcat", "")
 }
 
-// The same at any moment of a start.
+// The same at any time of a start.
 func TestStopRightAfterStart(t *testing.T) {
 	b := newBox(t, boxOptions{config: `
 services:
@@ -240,7 +237,7 @@ services:
 		if took > atOnce {
 			late++
 		}
-		if err != nil || late > 2 { // a machine may be busy for a moment
+		if err != nil || late > 2 { // the machine may be busy
 			t.Fatalf("%v after the start the stop took %v, the %d. of more than %v: %v", delay, took, late, atOnce, err)
 		}
 		if left := b.inside("sleep"); len(left) > 0 {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// shortScript notes each start, waits for a code in a FIFO, notes its end and
-// ends with that code. A lock tells when two of it run at once.
+// shortScript logs its start, reads an exit code from a FIFO, logs its end and exits with that
+// code. A lock shows if two of it run at once.
 const shortScript = `
 use Fcntl qw(:flock);
 use Time::HiRes qw(time);
@@ -31,20 +31,20 @@ kill 9, $$ if $code == 999;
 exit $code;
 `
 
-const shortWait = 250 * time.Millisecond // between two starts of it
+const shortWait = 250 * time.Millisecond // between two starts
 
-// survival is a box whose supervisor is killed again and again.
+// survival is a box whose supervisor is killed repeatedly.
 type survival struct {
 	*box
 	api    *apiClient
-	codes  *os.File // where the short service's codes go
+	codes  *os.File // the FIFO of exit codes
 	kills  int
-	within int // kills within 2 ms of which the short service ended
-	seen   int // of them, those whose exit code the status still showed
-	next   int // starts that the short service must have
+	within int // kills within 2 ms of an end of the short service
+	seen   int // of them, those whose exit code the status showed
+	next   int // expected starts of the short service
 }
 
-// victim is the present supervisor; when there is none yet it waits for one.
+// victim waits for a supervisor and returns its pid.
 func (s *survival) victim() int {
 	pid := 0
 	if !eventually(20*time.Second, time.Millisecond, func() bool { pid = s.supervisor(); return pid != 0 }) {
@@ -61,8 +61,7 @@ func (s *survival) kill(pid int) time.Time {
 	return at
 }
 
-// killOften kills at random moments, also while the last one's successor is
-// still taking over.
+// killOften kills the supervisor at random times, also during a takeover.
 func (s *survival) killOften(n int) {
 	for range n {
 		pause := time.Duration(rand.Int64N(int64(12 * time.Millisecond)))
@@ -74,7 +73,7 @@ func (s *survival) killOften(n int) {
 	}
 }
 
-// record is one line of the short service.
+// record is a line of the short service's log.
 type record struct {
 	what string // start or end
 	pid  int
@@ -96,8 +95,8 @@ func (s *survival) records(what string) []record {
 	return out
 }
 
-// killAtEnd ends the short service and kills the supervisor at about the same
-// time, in either order, and holds what is told of that end against the truth.
+// killAtEnd ends the short service and kills the supervisor at about the same time, in either
+// order, and checks the reported exit.
 func (s *survival) killAtEnd() {
 	s.t.Helper()
 	code := []int{0, 1, 3, 42, 255, 999}[rand.IntN(6)]
@@ -126,16 +125,16 @@ func (s *survival) killAtEnd() {
 	s.checkNextStart(ended)
 }
 
-// tell gives the short service its code.
+// tell sends the short service its exit code.
 func (s *survival) tell(code int) { fmt.Fprintf(s.codes, "%03d\n", code) }
 
-// spin lets a time pass that is too short for a timer.
+// spin waits for a time that is too short for a timer.
 func spin(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 	}
 }
 
-// checkExit looks how the end is told; false: the next start was quicker.
+// checkExit checks the reported exit; false: the next start came before it could be read.
 func (s *survival) checkExit(code int) bool {
 	s.t.Helper()
 	var svc serviceStatus
@@ -147,7 +146,7 @@ func (s *survival) checkExit(code int) bool {
 		return svc.Exit != nil || svc.Restarts >= s.next-1
 	})
 	if !ok {
-		s.t.Fatalf("the end with code %d is not told: %+v", code, svc)
+		s.t.Fatalf("the end with code %d is not reported: %+v", code, svc)
 	}
 	if svc.Exit == nil {
 		return false
@@ -157,13 +156,13 @@ func (s *survival) checkExit(code int) bool {
 		want = [2]int{-1, int(syscall.SIGKILL)}
 	}
 	if got := [2]int{svc.Exit.Code, svc.Exit.Signal}; got != want {
-		s.t.Errorf("kill %d: the service ended with code and signal %v, and %v is told", s.kills, want, got)
+		s.t.Errorf("kill %d: the service ended with code and signal %v, and %v is reported", s.kills, want, got)
 	}
 	return true
 }
 
-// checkNextStart waits for the start that must follow, no earlier and not much
-// later than the configured wait.
+// checkNextStart waits for the next start, which must come no earlier and not much later than the
+// configured delay.
 func (s *survival) checkNextStart(ended time.Time) {
 	s.t.Helper()
 	await(s.t, 10*time.Second, "the next start of the short service", func() bool { return len(s.records("start")) >= s.next })
@@ -180,9 +179,8 @@ func (s *survival) checkNextStart(ended time.Time) {
 	}
 }
 
-// kill -9 of the supervisor at random moments is not seen by a Tomcat under
-// load, loses no exit and no start of a service that ends at that very moment,
-// and holds up nobody who writes.
+// kill -9 of the supervisor at random times does not disturb a Tomcat under load, loses no exit and
+// no start of a service that ends at the same time, and does not block a writer.
 func TestSupervisorKilled(t *testing.T) {
 	kills := number(t, "STOKER_KILLS", 150)
 	dir := t.TempDir()
@@ -190,7 +188,7 @@ func TestSupervisorKilled(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "codes"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	codes, err := os.OpenFile(filepath.Join(dir, "codes"), os.O_RDWR, 0) // never at its end
+	codes, err := os.OpenFile(filepath.Join(dir, "codes"), os.O_RDWR, 0) // read and write: it never reports EOF
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +236,7 @@ services: %s
 	<-read
 }
 
-// checkTomcat says that it is the same one, and that there never was another.
+// checkTomcat checks that the same Tomcat has run all the time.
 func (s *survival) checkTomcat(before serviceStatus, jvm []int) {
 	s.t.Helper()
 	after, err := s.api.service("tomcat")
@@ -252,7 +250,7 @@ func (s *survival) checkTomcat(before serviceStatus, jvm []int) {
 	}
 }
 
-// checkShort says that every start followed an end, and that no two overlapped.
+// checkShort checks that starts and ends alternate without overlap.
 func (s *survival) checkShort() {
 	s.t.Helper()
 	starts, ends := s.records("start"), s.records("end")
@@ -266,8 +264,7 @@ func (s *survival) checkShort() {
 	}
 }
 
-// checkWriter says that the service that writes was not held up, and that of
-// its lines no more are missing than are counted.
+// checkWriter checks that the writer did not block and that every missing line was counted.
 func (s *survival) checkWriter(lines *numbered) {
 	s.t.Helper()
 	if out, err := s.run("stop", "writer"); err != nil {
@@ -300,7 +297,7 @@ func (s *survival) checkWriter(lines *numbered) {
 	}
 }
 
-// around is what stoker said in the second before a time, and a moment after it.
+// around returns stoker's log of the second before a time and a moment after it.
 func (s *survival) around(at time.Time) string {
 	var out []string
 	near := false
@@ -316,9 +313,8 @@ func (s *survival) around(at time.Time) string {
 	return strings.Join(out, "\n")
 }
 
-// checkBlocked judges how long the writer was held up. Its pipe lasts for 100 ms;
-// only a successor that is killed before it has taken over, on a machine whose
-// processors are all busy, makes that too short, and never for long.
+// checkBlocked checks how long the writer was blocked. Its pipe holds 100 ms of output. That is too
+// short only if a successor is killed before it has taken over on a busy machine.
 func (s *survival) checkBlocked(long int, most float64) {
 	s.t.Helper()
 	if allowed := 1 + s.kills/100; long > allowed || most > 1000 {

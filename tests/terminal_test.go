@@ -14,19 +14,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a person at a terminal.
+// terminal is a pty with a command on it, driven like a person at a terminal.
 type terminal struct {
 	t      testing.TB
 	master *os.File
 	slave  *os.File // kept open, so that its settings can be read at the end
 	cmd    *exec.Cmd
 	screen capture
-	read   int // how much of the screen was looked at
+	read   int // the part of the screen already checked
 	over   chan struct{}
 	code   int // once over is closed
 }
 
-// newTerminal starts a command in a session and on a terminal of its own.
+// newTerminal starts a command in a new session on a new terminal.
 func newTerminal(t testing.TB, command ...string) *terminal {
 	t.Helper()
 	master, slave, err := pty.Open()
@@ -73,7 +73,7 @@ func (tm *terminal) press(keys string) {
 	}
 }
 
-// expect waits for a text behind what was expected last.
+// expect waits for a text after the last expected one.
 func (tm *terminal) expect(text string) {
 	tm.t.Helper()
 	if !eventually(15*time.Second, 5*time.Millisecond, func() bool { return strings.Contains(tm.unread(), text) }) {
@@ -84,7 +84,7 @@ func (tm *terminal) expect(text string) {
 
 func (tm *terminal) unread() string { return tm.screen.String()[tm.read:] }
 
-// enter types a line at the shell's prompt.
+// enter types a line at the prompt.
 func (tm *terminal) enter(line string) {
 	tm.t.Helper()
 	tm.press(line + "\n")
@@ -92,7 +92,7 @@ func (tm *terminal) enter(line string) {
 	tm.expect("\n")
 }
 
-// wait gives the exit code.
+// wait returns the exit code.
 func (tm *terminal) wait() int {
 	tm.t.Helper()
 	select {
@@ -113,22 +113,21 @@ func (tm *terminal) settings() unix.Termios {
 	return *state
 }
 
-// Keys, as a terminal in its usual settings takes them.
+// Control characters of a terminal with default settings.
 const (
 	interrupt = "\x03" // ^C
 	suspend   = "\x1a" // ^Z
 	quit      = "\x1c" // ^\
 )
 
-// Programs for the shell. A text that is expected must not be in the line that
-// makes it: the terminal echoes that too.
+// Programs for the shell. The echoed command line must not contain the expected output.
 const (
 	patient = `perl -e '$| = 1; $SIG{CONT} = sub { print "back\n" }; print "go\n"; sleep 1 while 1'`
 	counter = `perl -e '$| = 1; my $n = 0; $SIG{INT} = sub { $n++; print "int $n\n" }; $SIG{QUIT} = sub { print "in all $n\n"; exit 5 }; print "go\n"; sleep 1 while 1'`
 	watcher = `perl -e '$| = 1; $SIG{WINCH} = sub { print "winch\n" }; print "go\n"; sleep 1 while 1'`
 )
 
-// jobControl is what a person may do in a shell.
+// jobControl tests ^Z, fg and bg in a shell.
 func (tm *terminal) jobControl() {
 	tm.t.Helper()
 	tm.expect("ready> ")
@@ -149,7 +148,7 @@ func (tm *terminal) jobControl() {
 	tm.expect("Running")
 	tm.enter("fg")
 	tm.expect("perl -e")
-	tm.enter("") // taken by the program in the foreground, not by the shell
+	tm.enter("") // read by the foreground program, not by the shell
 	tm.press(suspend)
 	tm.expect("Stopped")
 	tm.enter("fg")
@@ -160,8 +159,8 @@ func (tm *terminal) jobControl() {
 	tm.expect("code=130 jobs=0")
 }
 
-// keysAndSize says that one key press is one signal, for the foreground job
-// alone, and that a new size of the window arrives.
+// keysAndSize checks that a key press sends one signal to the foreground job only, and that a new
+// window size arrives.
 func (tm *terminal) keysAndSize() {
 	tm.t.Helper()
 	tm.enter(counter)
@@ -215,8 +214,8 @@ func TestTerminalInANamespace(t *testing.T) {
 	}
 }
 
-// By hand, from a shell: the settings and the foreground are the shell's again,
-// also when the command was killed in raw mode.
+// Run from a shell: afterwards the shell has its terminal settings and the foreground again, also
+// if the command was killed in raw mode.
 func TestTerminalFromAShell(t *testing.T) {
 	needsNamespaces(t)
 	tm := newTerminal(t, "bash", "--norc", "--noediting")
@@ -226,7 +225,7 @@ func TestTerminalFromAShell(t *testing.T) {
 	tm.enter(stoker(t) + " run --set api.socket=" + t.TempDir() + "/api.sock -- bash --norc --noediting")
 	tm.jobControl()
 	tm.keysAndSize()
-	tm.expect("ready> ") // of the shell that ends now, not of the one that follows
+	tm.expect("ready> ") // of the inner shell
 	tm.enter("stty raw -echo; kill -9 $$")
 	tm.expect("ready> ")
 	tm.enter("echo code=$?")
@@ -235,7 +234,7 @@ func TestTerminalFromAShell(t *testing.T) {
 	tm.expect("same settings")
 	tm.enter(counter)
 	tm.expect("go\r\n")
-	tm.press(interrupt) // reaches a job of this shell, which has the foreground
+	tm.press(interrupt) // reaches the foreground job of this shell
 	tm.expect("int 1\r\n")
 	tm.press(quit)
 	tm.expect("ready> ")

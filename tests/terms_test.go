@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// shutdownConfig has a service that is always about to be started again and one
-// that ignores TERM and is the main one, so that its death decides the code.
+// shutdownConfig has a service in permanent restart, and as main one that ignores TERM, so that its
+// KILL decides the exit code.
 const shutdownConfig = `
 main: stubborn
 stop: {timeout: 2s}
@@ -25,8 +25,8 @@ services:
 
 const shutdownBudget = 2 * time.Second
 
-// moments are n times after the start, from 0 to 700 ms: half of them in the
-// first 100 ms, where everything is still being set up.
+// moments returns n times from 0 to 700 ms after the start, half of them in the first 100 ms, during
+// the set-up.
 func moments(n int) []time.Duration {
 	out := make([]time.Duration, 0, n)
 	for k := range n {
@@ -39,8 +39,8 @@ func moments(n int) []time.Duration {
 	return out
 }
 
-// TERM at any moment ends the container within its budget, with the right code,
-// and nothing is started once the end has begun. STOKER_TERMS says how often.
+// TERM at any time ends the container within its budget and with the right exit code, and nothing
+// is started after it. STOKER_TERMS sets the number of trials.
 func TestTermAtAnyMoment(t *testing.T) {
 	for _, delay := range moments(number(t, "STOKER_TERMS", 150)) {
 		t.Run(delay.String(), func(t *testing.T) {
@@ -55,8 +55,7 @@ func termAfter(t *testing.T, delay time.Duration) {
 	b := newBox(t, boxOptions{dir: dir, config: strings.ReplaceAll(strings.ReplaceAll(shutdownConfig, ">>starts", ">>"+dir+"/starts"),
 		">trapped", ">"+dir+"/trapped")})
 	pass(delay)
-	// Before its first statement, which its supervisor proves, a Go program does
-	// with a signal what its runtime does: as PID 1, nothing, or end with 2.
+	// Before main the Go runtime decides what a signal does: as PID 1, nothing or exit 2.
 	early := delay < 100*time.Millisecond && b.supervisor() == 0
 	from := time.Now()
 	b.signal(syscall.SIGTERM)
@@ -82,7 +81,7 @@ func termAfter(t *testing.T, delay time.Duration) {
 	b.wantNoStartInTheEnd()
 }
 
-// wantNoStartInTheEnd holds the starts that were noted against the log.
+// wantNoStartInTheEnd compares the logged starts with the begin of the stop.
 func (b *box) wantNoStartInTheEnd() {
 	b.t.Helper()
 	began, ok := b.stopBegan()
@@ -95,7 +94,7 @@ func (b *box) wantNoStartInTheEnd() {
 		if !ok {
 			continue // killed while it wrote
 		}
-		if p.start > began+time.Millisecond { // the log counts in milliseconds; ticks are cut off
+		if p.start > began+time.Millisecond { // the log has milliseconds; ticks are rounded down
 			b.t.Errorf("a service was started %v after the end had begun", p.start-began)
 		}
 	}

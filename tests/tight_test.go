@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestCommandWithLittle: a command runs as under tini where descriptors are few, or
-// where there is no /proc; what is missing is said once.
+// TestCommandWithLittle: with few descriptors or without /proc a command runs as under tini, and one
+// message says what is missing.
 func TestCommandWithLittle(t *testing.T) {
 	needsNamespaces(t)
 	const without = "umount -l /proc; mount -t tmpfs none /proc; "

@@ -12,8 +12,7 @@ import (
 	"testing"
 )
 
-// tomcatBase is a real Tomcat's home on this machine with a CATALINA_BASE of
-// its own, for the tests that cannot use Docker.
+// tomcatBase is a real Tomcat of this machine with a new CATALINA_BASE, for tests without Docker.
 type tomcatBase struct {
 	home, base string
 	port       int
@@ -40,7 +39,7 @@ func newTomcatBase(t testing.TB, dir string) tomcatBase {
 
 func (tc tomcatBase) url() string { return fmt.Sprintf("http://127.0.0.1:%d/app/health", tc.port) }
 
-// config is the service's part of stoker.yaml, without indentation of its own.
+// config returns the service's section of stoker.yaml, not indented.
 func (tc tomcatBase) config() string {
 	return fmt.Sprintf(`
   tomcat:
@@ -51,7 +50,7 @@ func (tc tomcatBase) config() string {
 `, tc.home, tc.base, tc.url())
 }
 
-// freePort is a TCP port that nobody had a moment ago.
+// freePort returns a free TCP port.
 func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -62,7 +61,7 @@ func freePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// script puts a Perl program into dir.
+// script writes a Perl program to dir.
 func script(t testing.TB, dir, name, text string) string {
 	t.Helper()
 	if _, err := exec.LookPath("perl"); err != nil {
@@ -73,7 +72,7 @@ func script(t testing.TB, dir, name, text string) string {
 	return path
 }
 
-// javas counts the living JVMs among the children of a box's PID 1.
+// javas counts the live JVMs among the children of a box's PID 1.
 func (b *box) javas() []int {
 	var out []int
 	for _, p := range childrenOf(b.init) {

@@ -12,9 +12,10 @@ import (
 	"time"
 )
 
-// TestHostileTomcatFolders has the user of a Tomcat put anything into its folders. The
-// supervisor that reads there as root is neither held up nor taken by the OOM killer.
+// TestHostileTomcatFolders: the user of a Tomcat puts hostile files into its folders. The supervisor,
+// which reads them as root, neither blocks nor is OOM-killed.
 func TestHostileTomcatFolders(t *testing.T) {
+	t.Parallel()
 	needsImage(t, "stoker-demo")
 	c := newContainer(t, "-m", "700m", "--volume="+stoker(t)+":/usr/bin/stoker:ro", "-e", "CATALINA_HOME=/srv/home", withConfig(t, `
 services:
@@ -59,8 +60,8 @@ jvm: {flavor: {memory: 448MiB}}
 	c.awaitState("tomcat", "RUNNING", 2*time.Minute)
 }
 
-// TestStateFilesOfTheBinary damages every state file and starts another container with
-// them: it is told, and what was switched off stays off.
+// TestStateFilesOfTheBinary starts a container with damaged state files: a warning names them, and
+// disabled plugins stay disabled.
 func TestStateFilesOfTheBinary(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -112,7 +113,7 @@ services:
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for range 2 { // the second finds what the first left
+		for range 2 { // the second reads the files of the first
 			b := box()
 			out, err := b.run("status")
 			if err != nil || strings.Count(out, "it is not known whether it was switched off") != 2 || !strings.Contains(out, "plugins.json.bad") {

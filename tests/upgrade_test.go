@@ -15,11 +15,10 @@ import (
 	"time"
 )
 
-// slowWriter is writerScript at 1 MB/s: what is lost of it was not lost because
-// somebody was too slow.
+// slowWriter is writerScript at 1 MB/s, so that no line is lost for lack of speed.
 func slowWriter() string { return strings.ReplaceAll(writerScript, "10e6", "1e6") }
 
-// versions is what `stoker version -o json` says.
+// versions is the output of `stoker version -o json`.
 type versions struct {
 	Version string `json:"version"`
 	Running *struct {
@@ -36,7 +35,7 @@ type versions struct {
 	} `json:"running"`
 }
 
-// versions asks until a supervisor answers that knows.
+// versions retries until a supervisor answers.
 func (b *box) versions() versions {
 	b.t.Helper()
 	var v versions
@@ -48,7 +47,7 @@ func (b *box) versions() versions {
 	return v
 }
 
-// goProgram is the Go that built the program under test.
+// goProgram returns the go command that built the program under test.
 func goProgram(t testing.TB) string {
 	t.Helper()
 	out, err := exec.Command("../scripts/go.sh").Output()
@@ -58,7 +57,7 @@ func goProgram(t testing.TB) string {
 	return strings.TrimSpace(string(out))
 }
 
-// build builds a program; vars are set by the linker.
+// build builds a program with linker variables.
 func build(t testing.TB, dir, pkg string, env []string, vars string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "stoker")
@@ -70,13 +69,13 @@ func build(t testing.TB, dir, pkg string, env []string, vars string) string {
 	return out
 }
 
-// other builds the present source with another version.
+// other builds the current source with another version.
 func other(t testing.TB) string {
 	t.Helper()
 	return build(t, "..", "./cmd/stoker", nil, "-X main.version=other")
 }
 
-// brokenSource passes for stoker until it is the supervisor.
+// brokenSource behaves like stoker until it is the supervisor.
 const brokenSource = `package main
 
 import (
@@ -113,7 +112,7 @@ func broken(t testing.TB, mode string, env ...string) string {
 	return build(t, dir, ".", env, "-X main.mode="+mode)
 }
 
-// writing is a box with a service that writes numbered lines, which are read.
+// writing is a box with a service that writes numbered lines, which are checked.
 type writing struct {
 	*box
 	lines numbered
@@ -141,7 +140,7 @@ func (b *box) servicePid(name string) int {
 	return svc.Pid
 }
 
-// check wants the service's process untouched and every line there once.
+// check checks that the service has the same process and every line came once.
 func (w *writing) check() {
 	w.t.Helper()
 	if now := w.servicePid("writer"); now != w.pid {
@@ -170,8 +169,7 @@ func (w *writing) check() {
 	}
 }
 
-// The supervisor is swapped for one of another version, and comes back, while a service
-// writes.
+// Upgrade to another version and back while a service writes.
 func TestUpgradeToAnotherVersionAndBack(t *testing.T) {
 	next := other(t)
 	w := newWriting(t)
@@ -184,16 +182,16 @@ func TestUpgradeToAnotherVersionAndBack(t *testing.T) {
 		t.Errorf("upgrade: %v\n%s", err, out)
 	}
 	w.wantSupervisor("other")
-	pass(time.Second) // it works for a while
+	pass(time.Second) // the new supervisor works for a while
 	syscall.Kill(w.supervisor(), syscall.SIGKILL)
-	w.wantSupervisor("other") // dead once: it is used again
+	w.wantSupervisor("other") // still the new version after a kill
 	syscall.Kill(w.supervisor(), syscall.SIGKILL)
 	v := w.versions()
 	if v.Running.Supervisor.Version != here.Version || v.Running.Fallback == nil || v.Running.Fallback.Version != "other" ||
 		v.Running.Fallback.Reason != "ended 2 times within its first minute, the last time with killed by signal 9 (killed)" {
 		t.Errorf("after it died twice: %+v", v.Running)
 	}
-	// And once more, by an upgrade of the present one to itself.
+	// And an upgrade to the same version.
 	if out, err := w.run("upgrade", stoker(t)); err != nil {
 		t.Errorf("upgrade: %v\n%s", err, out)
 	}
@@ -222,7 +220,7 @@ func (b *box) wantSupervisor(version string) {
 	})
 }
 
-// A binary that does not work as a supervisor is undone, and the operator is told.
+// A binary that fails as supervisor is rolled back, and the operator gets an error.
 func TestUpgradeToABrokenOne(t *testing.T) {
 	w := newWriting(t)
 	for mode, want := range map[string]string{
@@ -237,7 +235,7 @@ func TestUpgradeToABrokenOne(t *testing.T) {
 		t.Logf("%s: known after %v", mode, time.Since(from))
 	}
 	missing, counted := uint64(0), uint64(0)
-	if !eventually(10*time.Second, 50*time.Millisecond, func() bool { // a gap shows with the next line that is read
+	if !eventually(10*time.Second, 50*time.Millisecond, func() bool { // a gap is seen with the next line
 		w.lines.mu.Lock()
 		missing = w.lines.missing
 		w.lines.mu.Unlock()
@@ -252,8 +250,7 @@ func TestUpgradeToABrokenOne(t *testing.T) {
 	}
 }
 
-// What is no stoker of this machine, or could be changed by others, is refused
-// before anything happens.
+// A file that is not a stoker of this machine, or that others could change, is refused.
 func TestUpgradeRefuses(t *testing.T) {
 	b := newBox(t, boxOptions{config: "services: {s: {command: [sleep, '1000']}}\n"})
 	b.awaitState("s", "RUNNING", 10*time.Second)
@@ -305,7 +302,7 @@ func TestUpgradeRefuses(t *testing.T) {
 		"upgrade").CombinedOutput(); err == nil {
 		t.Errorf("a stranger may upgrade:\n%s", out)
 	}
-	// Where no memory may be executed the file itself is.
+	// If memory may not be executed, the file itself is executed.
 	if err := exec.Command("nsenter", "-t", fmt.Sprint(b.init), "-p", "-m", "sh", "-c",
 		"echo 2 >/proc/sys/vm/memfd_noexec").Run(); err != nil {
 		t.Skipf("vm.memfd_noexec cannot be set here: %v", err)
@@ -319,9 +316,8 @@ func TestUpgradeRefuses(t *testing.T) {
 	}
 }
 
-// The default is the file that the running binary was started from, which has
-// been replaced meanwhile, as docker cp does it; what is written over it later
-// is of no concern.
+// The default is the file of the running binary, which was replaced meanwhile as docker cp does.
+// Later changes of the file have no effect.
 func TestUpgradeInPlace(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "stoker")

@@ -17,20 +17,19 @@ import (
 	"time"
 )
 
-// machine is a virtual machine with the distribution's kernel, cgroup v2 and
-// nothing else: no other machine has to have these. It is emulated, so what it
-// says about speed means little. A test's script runs in it with the functions
-// of vm/lib.sh; what the script tells by `tell NAME VALUE` comes back.
+// machine is a virtual machine with the distribution's kernel and cgroup v2. It is emulated, so its
+// speed means little. The script of a test runs in it with the functions of vm/lib.sh and reports
+// values by `tell NAME VALUE`.
 type machine struct {
 	t       testing.TB
 	console string
-	told    map[string][]string
+	values  map[string][]string
 }
 
-// machineLimit is for one boot and its script.
+// machineLimit is the time limit of a boot and its script.
 const machineLimit = 90 * time.Second
 
-// boot runs a script as root of a new machine until it ends.
+// boot runs a script as root in a new machine.
 func boot(t *testing.T, script string) *machine {
 	t.Helper()
 	kernel, busybox := needsMachine(t)
@@ -57,12 +56,12 @@ func boot(t *testing.T, script string) *machine {
 	a.add(t, "test.sh", 0o100644, []byte(script))
 	a.add(t, "TRAILER!!!", 0, nil)
 	write(t, initrd, a.String(), 0o600)
-	m := &machine{t: t, told: map[string][]string{}}
+	m := &machine{t: t, values: map[string][]string{}}
 	m.run(kernel, initrd)
 	return m
 }
 
-// needsMachine needs what scripts/vm.sh provides.
+// needsMachine requires the kernel of scripts/vm.sh and qemu.
 func needsMachine(t testing.TB) (kernel, busybox string) {
 	t.Helper()
 	cache, err := os.UserCacheDir()
@@ -90,8 +89,7 @@ func (m *machine) run(kernel, initrd string) {
 	ctx, cancel := context.WithTimeout(context.Background(), machineLimit)
 	defer cancel()
 	from := time.Now()
-	// A panic ends the machine too. KVM would be quicker, and where it is only
-	// pretended to be there the machine would hang.
+	// A panic ends the machine too. KVM would be faster, but with a broken KVM the machine hangs.
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg", "-m", "512", "-smp", "2", "-nodefaults", "-no-user-config",
 		"-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", kernel, "-initrd", initrd,
 		"-append", "console=ttyS0 quiet loglevel=1 panic=-1 random.trust_cpu=1 mitigations=off")
@@ -108,30 +106,29 @@ func (m *machine) run(kernel, initrd string) {
 	for _, line := range strings.Split(strings.ReplaceAll(m.console, "\r", ""), "\n") {
 		if rest, ok := strings.CutPrefix(line, "=="); ok {
 			name, value, _ := strings.Cut(rest, " ")
-			m.told[name] = append(m.told[name], strings.TrimSpace(value))
+			m.values[name] = append(m.values[name], strings.TrimSpace(value))
 		}
 	}
 	m.t.Logf("the machine ran for %v", time.Since(from).Round(100*time.Millisecond))
-	if code := m.told["code"]; len(code) != 1 || code[0] != "0" {
+	if code := m.values["code"]; len(code) != 1 || code[0] != "0" {
 		m.t.Fatalf("the script in the virtual machine ended with %q", code)
 	}
 }
 
-// want holds what was told under a name against a regular expression that must
-// match all of it.
+// want compares a reported value with a regular expression for the whole of it.
 func (m *machine) want(name, pattern string) {
 	m.t.Helper()
-	got := strings.Join(m.told[name], "\n")
+	got := strings.Join(m.values[name], "\n")
 	if !regexp.MustCompile(`^(?s:` + pattern + `)$`).MatchString(got) {
 		m.t.Errorf("%s is %q, want %s", name, got, pattern)
 	}
 }
 
-// seconds are what was told under a name in hundredths of a second.
+// seconds returns a value reported in hundredths of a second.
 func (m *machine) seconds(name string) []float64 {
 	m.t.Helper()
 	var out []float64
-	for _, line := range m.told[name] {
+	for _, line := range m.values[name] {
 		for _, f := range strings.Fields(line) {
 			n, err := strconv.Atoi(f)
 			if err != nil {
@@ -143,7 +140,7 @@ func (m *machine) seconds(name string) []float64 {
 	return out
 }
 
-// below holds a duration that was told against the most that it may be.
+// below checks a reported duration against its limit.
 func (m *machine) below(name string, most float64) {
 	m.t.Helper()
 	if s := m.seconds(name); len(s) != 1 || s[0] > most {

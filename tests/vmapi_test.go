@@ -4,7 +4,7 @@ package tests
 
 import "testing"
 
-// A service of root's is no admin where it has a cgroup of its own and the kernel has no
+// A service of root with its own cgroup does not get the grant admin on a kernel without
 // SO_PEERPIDFD (Linux 6.1).
 func TestMachineConfined(t *testing.T) {
 	t.Parallel()
@@ -42,7 +42,7 @@ tell exit "$?"
 	m.want("exit", "0")
 }
 
-// Services that need more descriptors than there are leave those for the operator.
+// Services that need more descriptors than the limit leave some for the operator.
 func TestMachineFewDescriptors(t *testing.T) {
 	t.Parallel()
 	m := boot(t, `

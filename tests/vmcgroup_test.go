@@ -14,7 +14,7 @@ func TestMachineCgroups(t *testing.T) {
 	t.Run("read-only", testMachineReadOnlyCgroup)
 }
 
-// A service's own cgroup, in a container that may write its cgroups.
+// Services get their own cgroups in a container that may write its cgroups.
 func testMachineOwnCgroup(t *testing.T) {
 	m := boot(t, `
 cgroup box memory.max=300M
@@ -65,7 +65,7 @@ wait "$box_pid"
 tell exit "$?"
 tell cgroups-left "$(find /sys/fs/cgroup/box -mindepth 1 -type d -exec cat '{}/cgroup.procs' ';' | grep -c .)"
 `)
-	paths := strings.Fields(strings.Join(m.told["paths"], " "))
+	paths := strings.Fields(strings.Join(m.values["paths"], " "))
 	if len(paths) != 3 || paths[0] == paths[1] || paths[0] == paths[2] || paths[1] == paths[2] || !strings.HasPrefix(paths[0], "/box/") {
 		t.Errorf("the cgroups are %q, want three different ones below /box", paths)
 	}
@@ -82,8 +82,7 @@ tell cgroups-left "$(find /sys/fs/cgroup/box -mindepth 1 -type d -exec cat '{}/c
 	m.want("cgroups-left", "0")
 }
 
-// Where the cgroups cannot be written the service runs without, and the status
-// says so.
+// If the cgroups are read-only, the service runs without one and the status says so.
 func testMachineReadOnlyCgroup(t *testing.T) {
 	m := boot(t, `
 cgroup box memory.max=300M

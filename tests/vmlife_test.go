@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// The machines run one after the other, beside other tests: each one has work
-// enough for this one.
+// The machines run one after the other, parallel to other tests.
 func TestMachine(t *testing.T) {
 	t.Parallel()
 	t.Run("limits", testMachineLimits)
@@ -17,7 +16,7 @@ func TestMachine(t *testing.T) {
 	t.Run("first process", testMachineFirstProcess)
 }
 
-// What cgroup v2 says of one's own group and of those above it.
+// The limits of a cgroup v2 and of those above it.
 func testMachineLimits(t *testing.T) {
 	m := boot(t, `
 limits() { stoker limits -o json | tr -d '\n '; }
@@ -38,15 +37,15 @@ tell above "$(limits)"
 			cpusBy + `.*` + memoryBy + `.*"warnings":\[\]\}`
 	}
 	m.want("own", has("1.5", "209715200", `"cpu_quota_cores":"/sys/fs/cgroup/cpu.max"`, `"memory_limit_bytes":"/sys/fs/cgroup/memory.max"`))
-	// The root of its namespace is above/below, so what is above cannot be seen.
+	// The root of its namespace is above/below, so the limits above are not visible.
 	m.want("hidden", has("1.2", "null", `"cpu_quota_cores":"/sys/fs/cgroup/cpu.max"`, ""))
 	m.want("none", has("null", "null", "", ""))
 	m.want("above", has("0.5", "104857600", `"cpu_quota_cores":"/sys/fs/cgroup/above/cpu.max"`,
 		`"memory_limit_bytes":"/sys/fs/cgroup/above/memory.max"`))
 }
 
-// PID 1 of a PID namespace, in a limited cgroup: services run and stop, live
-// through kill -9 of the supervisor, and come back when no process could be made.
+// As PID 1 of a PID namespace in a limited cgroup: services run, stop, survive kill -9 of the
+// supervisor, and recover after no process could be created.
 func testMachineLife(t *testing.T) {
 	m := boot(t, `
 cgroup box memory.max=300M 'cpu.max=150000 100000' pids.max=200
@@ -99,8 +98,8 @@ tell left "$(cat /sys/fs/cgroup/box/cgroup.procs | grep -c .)"
 	m.want("left", "0")
 }
 
-// The wall clock is set by an hour to and fro, once also under a supervisor that
-// is killed then: no wait gets longer or shorter.
+// The wall clock is set an hour back and forth, once also before a kill of the supervisor: no delay
+// becomes longer or shorter.
 func testMachineClock(t *testing.T) {
 	m := boot(t, `
 cgroup box
@@ -157,7 +156,7 @@ tell end "$(($(date_boot) - from))"
 	if len(gaps) < len(wants) {
 		t.Fatalf("only %d starts", len(starts))
 	}
-	for k, want := range wants { // emulated, and so slow; yet never too early, and no hour late
+	for k, want := range wants { // slow by emulation, but never too early and no hour late
 		if gaps[k] < want-0.03 || gaps[k] > want*1.5+3 {
 			t.Errorf("the gaps between starts are %.2f s, want %.2f", gaps, wants)
 			break
@@ -172,7 +171,7 @@ tell end "$(($(date_boot) - from))"
 	m.below("end", 6)
 }
 
-// PID 1 of the machine itself: its end is the kernel's, which tells its code.
+// As PID 1 of the machine: its end makes the kernel panic with its exit code.
 func testMachineFirstProcess(t *testing.T) {
 	m := boot(t, `
 cat >/tmp/stoker.yaml <<'EOF'

@@ -44,7 +44,7 @@ func countFlag(name, noun, usage string) cli.Flag {
 // showLogs prints the output of a service, or of all, each stream to the stream that it
 // came from, byte for byte.
 func showLogs(c *cli.Context, client *api.Client) (err error) {
-	q := api.LogQuery{Lines: c.Int("lines"), Follow: c.Bool("follow")}
+	q := api.LogQuery{Lines: c.Int("lines"), Following: api.Following{Follow: c.Bool("follow")}}
 	if since := c.String("since"); since != "" {
 		if q.Since, err = api.ParseSince(since, time.Now()); err != nil {
 			return exit.UsageError("", "cannot show the output: %w", err)
@@ -55,18 +55,18 @@ func showLogs(c *cli.Context, client *api.Client) (err error) {
 	}
 	out := newLogPrinter(os.Stdout, os.Stderr, c.Bool("timestamps"))
 	service := c.Args().First()
-	if service == config.AllServices {
+	switch service {
+	case config.AllServices:
 		all, err := services(c.Context, client)
 		if err != nil {
 			return err
 		}
-		names, err := selectServices(all, "show the output of", []string{service})
-		if err != nil {
-			return err
+		var names []string
+		for _, s := range all {
+			names = append(names, s.Name)
 		}
 		return showAllLogs(c.Context, client, names, q, out)
-	}
-	if service == "" {
+	case "":
 		if service, err = mainService(c.Context, client); err != nil {
 			return err
 		}
@@ -77,13 +77,7 @@ func showLogs(c *cli.Context, client *api.Client) (err error) {
 // readLog calls emit for each line of a service.
 func readLog(ctx context.Context, client *api.Client, service string, q api.LogQuery, emit func(api.LogLine) error) error {
 	q.Service = service
-	return readStream(ctx, q.Follow, "the output of "+service, func() error {
-		q.Started = func(offset int64) { q.After = offset }
-		return client.Logs(ctx, q, func(l api.LogLine) error {
-			q.After = l.Offset
-			return emit(l)
-		})
-	})
+	return readStream(ctx, &q.Following, "the output of "+service, func() error { return client.Logs(ctx, &q, emit) })
 }
 
 // showAllLogs prints the output of several services, each line behind the name of its

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,11 +10,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/supervisor"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,6 +43,21 @@ const (
 	retryPause = 5 * time.Millisecond
 )
 
+// retry calls f again while its error is a transient one.
+func retry[T any](ctx context.Context, transient func(error) bool, f func() (T, error)) (T, error) {
+	for begun := time.Now(); ; {
+		v, err := f()
+		if err == nil || !transient(err) || time.Since(begun) >= tryTime {
+			return v, err
+		}
+		select {
+		case <-ctx.Done():
+			return v, ctx.Err()
+		case <-time.After(retryPause):
+		}
+	}
+}
+
 // connect checks that a connection is possible.
 func (c *Client) connect() error {
 	ctx, cancel := context.WithTimeout(context.Background(), tryTime)
@@ -61,16 +75,8 @@ func (c *Client) connect() error {
 // dial connects, and checks the listening process (SO_PEERCRED, unix(7)) before anything
 // is sent.
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.socket)
-	for begun := time.Now(); errors.Is(err, unix.EAGAIN) && time.Since(begun) < tryTime; {
-		// The queue of the socket is full: others connect faster than they are accepted.
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(retryPause):
-		}
-		conn, err = new(net.Dialer).DialContext(ctx, "unix", c.socket)
-	}
+	queueFull := func(err error) bool { return errors.Is(err, unix.EAGAIN) }
+	conn, err := retry(ctx, queueFull, func() (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "unix", c.socket) })
 	if err != nil || !c.strict {
 		return conn, err
 	}
@@ -91,70 +97,20 @@ const (
 	maxAnswer       = 32 << 20
 )
 
-// decode reads an answer.
-func decode(body io.Reader, into any) error {
-	return json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(into)
-}
-
-// StatusError is the error of an answer.
-type StatusError struct {
-	Status  int
-	Code    string
-	Message string
-	Hint    string
-}
-
-func (e *StatusError) Error() string { return e.Message }
-
-// do sends a request without a body; the caller closes the answer.
-func (c *Client) do(ctx context.Context, method, path string, header http.Header) (io.ReadCloser, error) {
-	return c.request(ctx, method, path, header, nil)
-}
-
-// request is the same with a body.
-func (c *Client) request(ctx context.Context, method, path string, header http.Header, body io.Reader) (io.ReadCloser, error) {
-	resp, err := c.roundTrip(ctx, method, path, header, body)
-	if err != nil {
-		return nil, err
-	}
-	return resp.Body, nil
-}
-
-// roundTrip returns a successful answer.
-func (c *Client) roundTrip(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
-	resp, err := c.exchange(ctx, method, path, header, body)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode < 300 {
-		return resp, nil
-	}
-	defer resp.Body.Close()
-	return nil, readError(resp)
-}
-
-// exchange returns any answer.
-func (c *Client) exchange(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://stoker"+path, body)
-	if err != nil {
-		return nil, err
-	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
-	resp, err := c.http.Do(req)
-	for begun := time.Now(); body == nil && method == http.MethodGet && connectionRefused(err) && time.Since(begun) < tryTime; {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(retryPause):
+// exchange sends a request and returns any answer; the caller closes its body.
+func (c *Client) exchange(ctx context.Context, method, path string, header http.Header, body []byte) (*http.Response, error) {
+	transient := func(err error) bool { return method == http.MethodGet && connectionRefused(err) }
+	resp, err := retry(ctx, transient, func() (*http.Response, error) {
+		req, err := http.NewRequestWithContext(ctx, method, "http://stoker"+path, bytes.NewReader(body))
+		if err != nil {
+			return nil, err
 		}
-		resp, err = c.http.Do(req)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrNoSocket, c.socket, err)
-	}
-	return resp, nil
+		for k, v := range header {
+			req.Header[k] = v
+		}
+		return c.http.Do(req)
+	})
+	return resp, noSocket(c.socket, err)
 }
 
 // connectionRefused reports whether the server closed the connection before it answered: it had
@@ -162,7 +118,17 @@ func (c *Client) exchange(ctx context.Context, method, path string, header http.
 func connectionRefused(err error) bool {
 	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, io.EOF) ||
 		// net/http does not export this one: closed before the request was written.
-		err != nil && strings.Contains(err.Error(), "server closed idle connection")
+		strings.Contains(err.Error(), "server closed idle connection")
+}
+
+// send returns a successful answer; the caller closes its body.
+func (c *Client) send(ctx context.Context, method, path string, header http.Header, body []byte) (*http.Response, error) {
+	resp, err := c.exchange(ctx, method, path, header, body)
+	if err != nil || resp.StatusCode < 300 {
+		return resp, err
+	}
+	defer resp.Body.Close()
+	return nil, readError(resp)
 }
 
 // readError reads the error of an answer.
@@ -174,65 +140,39 @@ func readError(resp *http.Response) error {
 	return &StatusError{resp.StatusCode, e.Error.Code, e.Error.Message, e.Error.Hint}
 }
 
-func (c *Client) get(ctx context.Context, path string, into any) error {
-	body, err := c.do(ctx, http.MethodGet, path, nil)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	return decode(body, into)
-}
-
-// Status returns the state of everything.
-func (c *Client) Status(ctx context.Context) (st Status, err error) {
-	err = c.get(ctx, "/v1/services", &st)
-	return st, err
-}
-
-// Ready reports whether the container, or one service, is ready, and why not.
-func (c *Client) Ready(ctx context.Context, service string) (is Readiness, err error) {
-	path := "/v1/ready"
-	if service != "" {
-		path += "?" + url.Values{"service": {service}}.Encode()
-	}
-	resp, err := c.exchange(ctx, http.MethodGet, path, nil, nil)
-	if err != nil {
-		return is, err
-	}
+// decode reads an answer.
+func decode(resp *http.Response, into any) error {
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
-		return is, readError(resp)
-	}
-	err = decode(resp.Body, &is)
-	return is, err
+	return json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into)
 }
 
-// post sends a request without a body, and reads the answer.
-func (c *Client) post(ctx context.Context, path string, into any) error {
-	body, err := c.do(ctx, http.MethodPost, path, nil)
+// call sends a request, with a body unless it is nil, and reads the answer.
+func call[T any](ctx context.Context, c *Client, method, path string, body any) (answer T, err error) {
+	var data []byte
+	header := http.Header{}
+	if body != nil {
+		header.Set("Content-Type", "application/json")
+		if data, err = json.Marshal(body); err != nil {
+			return answer, err
+		}
+	}
+	resp, err := c.send(ctx, method, path, header, data)
 	if err != nil {
-		return err
+		return answer, err
 	}
-	defer body.Close()
-	return decode(body, into)
+	err = decode(resp, &answer)
+	return answer, err
 }
 
-// Command is "start", "stop" or "restart". Where a start of the service later than
-// number after has begun, start and restart do nothing.
-func (c *Client) Command(ctx context.Context, name, verb string, after uint64) (snap supervisor.Snapshot, err error) {
-	err = c.post(ctx, fmt.Sprintf("/v1/services/%s/%s?after=%d", url.PathEscape(name), verb, after), &snap)
-	return snap, err
+// withQuery appends a query to a path, with the names of the flags that are set.
+func withQuery(path string, q url.Values, flags map[string]bool) string {
+	for name, set := range flags {
+		if set {
+			q.Set(name, "")
+		}
+	}
+	return path + "?" + q.Encode()
 }
 
-// JVM explains the options of a service's JVM; empty: the main service. Text is laid out within
-// a width; 0: unbounded.
-func (c *Client) JVM(ctx context.Context, service, format string, width int) (string, error) {
-	q := url.Values{"service": {service}, "format": {format}, "width": {strconv.Itoa(width)}}
-	body, err := c.do(ctx, http.MethodGet, "/v1/jvm?"+q.Encode(), nil)
-	if err != nil {
-		return "", err
-	}
-	defer body.Close()
-	data, err := io.ReadAll(io.LimitReader(body, maxAnswer))
-	return string(data), err
-}
+// servicePath is the path of a service's routes.
+func servicePath(name string) string { return "/v1/services/" + url.PathEscape(name) }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -12,17 +11,17 @@ import (
 	"github.com/stoker-init/stoker/internal/suggest"
 )
 
-// readEventQuery reads n, service and kind. The error is for the client.
+// readEventQuery reads n, service and kind.
 func readEventQuery(values url.Values) (n int, want events.Filter, err error) {
 	n, want = defaultLines, events.Filter{Services: values["service"], Kinds: values["kind"]}
 	if v := values.Get("n"); v != "" {
 		if n, err = strconv.Atoi(v); err != nil || n < 0 {
-			return n, want, fmt.Errorf("n is %q, want a number from 0", v)
+			return n, want, badRequest("n is %q, want a number from 0", v)
 		}
 	}
 	for _, k := range want.Kinds {
 		if !slices.Contains(events.Kinds(), k) {
-			return n, want, fmt.Errorf("there is no kind of event %q; %s", k, suggest.Hint(k, events.Kinds()))
+			return n, want, badRequest("there is no kind of event %q; %s", k, suggest.Hint(k, events.Kinds()))
 		}
 	}
 	return n, want, nil
@@ -30,11 +29,10 @@ func readEventQuery(values url.Values) (n int, want events.Filter, err error) {
 
 // events answers with the last events as one JSON object a line, or with ?follow as server-sent
 // events with the ids of the events.
-func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+func (s *Server) events(w http.ResponseWriter, r *http.Request) (any, error) {
 	n, want, err := readEventQuery(r.URL.Query())
 	if err != nil {
-		badRequest(w, err)
-		return
+		return nil, err
 	}
 	journal := s.opts.Events
 	var begin []events.Event
@@ -66,29 +64,24 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, e := range begin {
 		if send(e) != nil {
-			return // the client is gone
+			return nil, nil // the client is gone
 		}
 	}
 	if follow {
 		_ = journal.Follow(r.Context(), uint64(from), want, send) // ends with the client
 	}
+	return nil, nil
 }
 
 // EventQuery selects events.
 type EventQuery struct {
+	Following
 	events.Filter
-	Last   int   // start with that many
-	Follow bool  // go on until the context is done
-	After  int64 // start after this event instead; 0: no
-	// Started is called with the id at which a followed stream starts; may be nil.
-	Started func(id int64)
+	Last int // start with that many
 }
 
 // Events calls f for each event.
-func (c *Client) Events(ctx context.Context, want EventQuery, f func(events.Event) error) error {
+func (c *Client) Events(ctx context.Context, want *EventQuery, f func(events.Event) error) error {
 	v := url.Values{"n": {strconv.Itoa(want.Last)}, "service": want.Services, "kind": want.Kinds}
-	if want.Follow {
-		v.Set("follow", "")
-	}
-	return stream(ctx, c, "/v1/events?"+v.Encode(), followed{want.Follow, want.After, want.Started}, f)
+	return stream(ctx, c, "/v1/events", v, &want.Following, f)
 }

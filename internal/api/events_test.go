@@ -97,8 +97,10 @@ func TestFollowedEvents(t *testing.T) {
 		t.Helper()
 		var ids []uint64
 		q.Follow = true
-		q.Started = func(id int64) { began = append(began, id) }
-		err := c.Events(ctx, q, func(e events.Event) error {
+		err := c.Events(ctx, &q, func(e events.Event) error {
+			if len(ids) == 0 {
+				began = append(began, q.After)
+			}
 			if each != nil {
 				each(e.ID)
 			}
@@ -121,13 +123,13 @@ func TestFollowedEvents(t *testing.T) {
 	if got := follow(EventQuery{Last: 2}, 4, more); got != "[4 5 6 7]" {
 		t.Errorf("the last two and what comes: %s", got)
 	}
-	if got := follow(EventQuery{Last: 100, After: 4}, 3, nil); got != "[5 6 7]" {
+	if got := follow(EventQuery{Last: 100, Following: Following{After: 4}}, 3, nil); got != "[5 6 7]" {
 		t.Errorf("behind 4: %s", got)
 	}
-	if got := follow(EventQuery{Filter: events.Filter{Services: []string{"app"}}, After: 1}, 3, nil); got != "[3 5 7]" {
+	if got := follow(EventQuery{Filter: events.Filter{Services: []string{"app"}}, Following: Following{After: 1}}, 3, nil); got != "[3 5 7]" {
 		t.Errorf("of app behind 1: %s", got)
 	}
-	if got := follow(EventQuery{After: 4711}, 7, nil); got != "[1 2 3 4 5 6 7]" {
+	if got := follow(EventQuery{Following: Following{After: 4711}}, 7, nil); got != "[1 2 3 4 5 6 7]" {
 		t.Errorf("behind another container's: %s", got)
 	}
 	if fmt.Sprint(began) != "[3 4 1 4711]" {

@@ -1,10 +1,11 @@
 package api
 
 import (
-	"errors"
+	"context"
 	"fmt"
+	"io"
 	"net/http"
-	"slices"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -33,8 +34,8 @@ type PluginLine struct {
 	Why   string       `json:"why,omitempty"`
 }
 
-func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+func (s *Server) health(http.ResponseWriter, *http.Request) (any, error) {
+	return map[string]string{"status": "ok"}, nil
 }
 
 // Readiness is the answer of GET /v1/ready, and of a ?service.
@@ -43,26 +44,23 @@ type Readiness struct {
 	Waiting []string `json:"waiting_for"` // why it is not, a line each
 }
 
-func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+func (s *Server) ready(_ http.ResponseWriter, r *http.Request) (any, error) {
 	var is Readiness
 	if name := r.URL.Query().Get("service"); name == "" {
 		is.Ready, is.Waiting = s.opts.Backend.Ready()
 	} else if _, ok := s.opts.Backend.Service(name); ok {
 		is.Ready, is.Waiting = s.opts.Backend.ReadyService(name)
 	} else { // open to every peer: it does not list the services
-		writeError(w, http.StatusNotFound, "no-such-service", fmt.Sprintf("there is no service %q", name), "stoker status lists them")
-		return
+		return nil, NoService(name, "stoker status lists them")
 	}
-	status := http.StatusOK
 	if !is.Ready {
-		status = http.StatusServiceUnavailable
+		return withStatus{http.StatusServiceUnavailable, is}, nil
 	}
-	writeJSON(w, status, is)
+	return is, nil
 }
 
-func (s *Server) services(w http.ResponseWriter, _ *http.Request) {
-	st := Status{Version: s.opts.Version, Services: s.opts.Backend.Services(),
-		Config: s.opts.Backend.ConfigProblem()}
+func (s *Server) services(http.ResponseWriter, *http.Request) (any, error) {
+	st := Status{Version: s.opts.Version, Services: s.opts.Backend.Services(), Config: s.opts.Backend.ConfigProblem()}
 	st.Ready, _ = s.opts.Backend.Ready()
 	for _, p := range s.opts.Backend.Plugins(false) {
 		if p.State != plugin.Inactive || p.Off == plugin.OffByOperator || p.Undecided {
@@ -72,63 +70,70 @@ func (s *Server) services(w http.ResponseWriter, _ *http.Request) {
 	if until, ok := s.opts.Backend.StopDeadline(); ok {
 		st.Stopping = &until
 	}
-	writeJSON(w, http.StatusOK, st)
+	return st, nil
 }
 
-func (s *Server) service(w http.ResponseWriter, r *http.Request) {
-	snap, ok := s.find(w, r)
-	if !ok {
-		return
-	}
-	limit, waits, err := readWait(r.URL.Query())
-	switch {
-	case err != nil:
-		badRequest(w, err)
-	case waits:
-		s.awaitService(w, r, snap, limit)
-	default:
-		writeJSON(w, http.StatusOK, snap)
-	}
+// NoService is the error for an unknown service.
+func NoService(name, hint string) error {
+	return Refuse(http.StatusNotFound, "no-such-service", hint, "there is no service %q", name)
 }
 
-// find returns the service of the path, or answers 404.
-func (s *Server) find(w http.ResponseWriter, r *http.Request) (supervisor.Snapshot, bool) {
-	name := r.PathValue("name")
+// find returns the service of a request.
+func (s *Server) find(name string) (supervisor.Snapshot, error) {
 	snap, ok := s.opts.Backend.Service(name)
-	if !ok {
-		s.noService(w, name)
+	if ok {
+		return snap, nil
 	}
-	return snap, ok
-}
-
-// noService answers that there is no such service.
-func (s *Server) noService(w http.ResponseWriter, name string) {
 	var have []string
 	for _, other := range s.opts.Backend.Services() {
 		have = append(have, other.Name)
 	}
-	writeError(w, http.StatusNotFound, "no-such-service", fmt.Sprintf("there is no service %q", name), suggest.Hint(name, have))
+	return snap, NoService(name, suggest.Hint(name, have))
+}
+
+// service answers with a service; with ?wait once a start is over: the numbered or the current one.
+func (s *Server) service(_ http.ResponseWriter, r *http.Request) (any, error) {
+	snap, err := s.find(r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	limit, waits, err := readWait(r.URL.Query())
+	if err != nil || !waits {
+		return snap, err
+	}
+	number, err := readStartNumber(r.URL.Query(), "start")
+	if err != nil {
+		return nil, err
+	}
+	if number == nil {
+		number = &snap.Start
+	}
+	return s.awaitStarts(r, limit, map[string]uint64{snap.Name: *number}, func() any {
+		now, _ := s.opts.Backend.Service(snap.Name)
+		return now
+	})
 }
 
 // command starts, stops or restarts a service. A stop answers when its processes are gone;
 // with ?wait the others answer when every start that they cause is over.
-func (s *Server) command(event supervisor.Event) func(http.ResponseWriter, *http.Request) {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if _, ok := s.find(w, r); !ok {
-			return
+func (s *Server) command(event supervisor.Event) func(http.ResponseWriter, *http.Request) (any, error) {
+	return func(_ http.ResponseWriter, r *http.Request) (any, error) {
+		name := r.PathValue("name")
+		if _, err := s.find(name); err != nil {
+			return nil, err
 		}
 		limit, waits, err := readWait(r.URL.Query())
-		after, badAfter := readStartNumber(r.URL.Query(), "after")
-		if err = errors.Join(err, badAfter); err != nil {
-			badRequest(w, err)
-			return
+		if err != nil {
+			return nil, err
 		}
-		name := r.PathValue("name")
+		after, err := readStartNumber(r.URL.Query(), "after")
+		if err != nil {
+			return nil, err
+		}
 		before := s.opts.Backend.Services()
 		start, err := s.opts.Backend.Ask(r.Context(), name, event, requester(r), after)
 		if err != nil {
-			writeFailure(w, err)
-			return
+			return nil, err
 		}
 		now := func() any {
 			snap, _ := s.opts.Backend.Service(name)
@@ -138,23 +143,22 @@ func (s *Server) command(event supervisor.Event) func(http.ResponseWriter, *http
 			return snap
 		}
 		if !waits || event == supervisor.EvStop {
-			writeJSON(w, http.StatusOK, now())
-			return
+			return now(), nil
 		}
 		starts := StartsBetween(before, s.opts.Backend.Services())
 		starts[name] = start
-		s.awaitStarts(w, r, limit, starts, now)
+		return s.awaitStarts(r, limit, starts, now)
 	}
 }
 
-func (s *Server) limits(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, s.opts.Backend.Limits())
+func (s *Server) limits(http.ResponseWriter, *http.Request) (any, error) {
+	return s.opts.Backend.Limits(), nil
 }
 
-// jvm explains the options of ?service=NAME, by default of the main service or
-// of the first that has a JVM; ?format=text is for people, within
-// &width=80.
-func (s *Server) jvm(w http.ResponseWriter, r *http.Request) {
+// jvm explains the options of ?service=NAME, by default of the main service or of the first
+// that has a JVM; ?format=text is for people, within &width=80.
+func (s *Server) jvm(w http.ResponseWriter, r *http.Request) (any, error) {
+	q := r.URL.Query()
 	var names []string
 	for _, snap := range s.opts.Backend.Services() {
 		if snap.Main {
@@ -163,27 +167,67 @@ func (s *Server) jvm(w http.ResponseWriter, r *http.Request) {
 			names = append(names, snap.Name)
 		}
 	}
-	if name := r.URL.Query().Get("service"); name != "" {
-		if !slices.Contains(names, name) {
-			s.noService(w, name)
-			return
+	if name := q.Get("service"); name != "" {
+		if _, err := s.find(name); err != nil {
+			return nil, err
 		}
 		names = []string{name}
 	}
 	for _, name := range names {
 		data, text, ok := s.opts.Backend.JVM(name)
-		if !ok {
-			continue
-		}
-		if r.URL.Query().Get("format") == "text" {
+		switch {
+		case !ok:
+		case q.Get("format") == "text":
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			width, _ := strconv.Atoi(r.URL.Query().Get("width")) // not a number: unbounded
-			fmt.Fprint(w, text(max(width, 0)))
-			return
+			width, _ := strconv.Atoi(q.Get("width")) // not a number: unbounded
+			_, _ = fmt.Fprint(w, text(max(width, 0)))
+			return nil, nil
+		default:
+			return data, nil
 		}
-		writeJSON(w, http.StatusOK, data)
-		return
 	}
-	writeError(w, http.StatusNotFound, "no-jvm", fmt.Sprintf("no JVM options were rendered for %s", strings.Join(names, ", ")),
-		"a service of kind java or tomcat has them from its first start on")
+	return nil, Refuse(http.StatusNotFound, "no-jvm", "a service of kind java or tomcat has them from its first start on",
+		"no JVM options were rendered for %s", strings.Join(names, ", "))
+}
+
+// Status returns the state of everything.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return call[Status](ctx, c, http.MethodGet, "/v1/services", nil)
+}
+
+// Ready reports whether the container, or one service, is ready, and why not.
+func (c *Client) Ready(ctx context.Context, service string) (is Readiness, err error) {
+	path := "/v1/ready"
+	if service != "" {
+		path += "?" + url.Values{"service": {service}}.Encode()
+	}
+	resp, err := c.exchange(ctx, http.MethodGet, path, nil, nil)
+	if err != nil {
+		return is, err
+	}
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
+		defer resp.Body.Close()
+		return is, readError(resp)
+	}
+	err = decode(resp, &is)
+	return is, err
+}
+
+// Command is "start", "stop" or "restart". Where a start of the service later than
+// number after has begun, start and restart do nothing.
+func (c *Client) Command(ctx context.Context, name, verb string, after uint64) (supervisor.Snapshot, error) {
+	return call[supervisor.Snapshot](ctx, c, http.MethodPost, fmt.Sprintf("%s/%s?after=%d", servicePath(name), verb, after), nil)
+}
+
+// JVM explains the options of a service's JVM; empty: the main service. Text is laid out within
+// a width; 0: unbounded.
+func (c *Client) JVM(ctx context.Context, service, format string, width int) (string, error) {
+	q := url.Values{"service": {service}, "format": {format}, "width": {strconv.Itoa(width)}}
+	resp, err := c.send(ctx, http.MethodGet, "/v1/jvm?"+q.Encode(), nil, nil)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return string(data), err
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 
@@ -23,44 +22,29 @@ type HookRun struct {
 }
 
 // hooks lists the hooks, without their output.
-func (s *Server) hooks(w http.ResponseWriter, _ *http.Request) {
-	list := HookList{s.opts.Backend.Hooks()}
-	if list.Hooks == nil {
-		list.Hooks = []hooks.Status{}
-	}
-	writeJSON(w, http.StatusOK, list)
+func (s *Server) hooks(http.ResponseWriter, *http.Request) (any, error) {
+	return HookList{append([]hooks.Status{}, s.opts.Backend.Statuses()...)}, nil
 }
 
 // runHooks runs those of ?service=NAME, or of the container, or ?name=NAME alone.
-func (s *Server) runHooks(w http.ResponseWriter, r *http.Request) {
+func (s *Server) runHooks(_ http.ResponseWriter, r *http.Request) (any, error) {
 	event, ok := lifecycle.Parse(r.PathValue("event"))
 	if !ok {
-		writeError(w, http.StatusNotFound, "no-such-event", fmt.Sprintf("there is no event %q", event),
-			suggest.Hint(string(event), lifecycle.Names()))
-		return
+		return nil, Refuse(http.StatusNotFound, "no-such-event", suggest.Hint(string(event), lifecycle.Names()), "there is no event %q", event)
 	}
-	done, err := s.opts.Backend.RunHooks(r.Context(), event, r.URL.Query().Get("name"), r.URL.Query().Get("service"), requester(r))
-	if err != nil {
-		writeFailure(w, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, HookRun{event, done})
+	q := r.URL.Query()
+	done, err := s.opts.Backend.RunHooks(r.Context(), event, q.Get("name"), q.Get("service"), requester(r))
+	return HookRun{event, done}, err
 }
 
 // Hooks returns all hooks.
-func (c *Client) Hooks(ctx context.Context) (list HookList, err error) {
-	err = c.get(ctx, "/v1/hooks", &list)
-	return list, err
+func (c *Client) Hooks(ctx context.Context) (HookList, error) {
+	return call[HookList](ctx, c, http.MethodGet, "/v1/hooks", nil)
 }
 
 // RunHooks runs the hooks of an event, or the one of a name, as if it happened to a
 // service; empty: to the only one, or to the container.
-func (c *Client) RunHooks(ctx context.Context, event, name, service string) (done HookRun, err error) {
-	body, err := c.do(ctx, http.MethodPost, "/v1/hooks/"+url.PathEscape(event)+"?"+url.Values{"name": {name}, "service": {service}}.Encode(),
-		nil)
-	if err != nil {
-		return done, err
-	}
-	defer body.Close()
-	return done, decode(body, &done)
+func (c *Client) RunHooks(ctx context.Context, event, name, service string) (HookRun, error) {
+	q := url.Values{"name": {name}, "service": {service}}
+	return call[HookRun](ctx, c, http.MethodPost, "/v1/hooks/"+url.PathEscape(event)+"?"+q.Encode(), nil)
 }

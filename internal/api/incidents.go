@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strconv"
 
@@ -15,36 +14,32 @@ type IncidentList struct {
 }
 
 // incidents lists the kept incidents.
-func (s *Server) incidents(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, IncidentList{s.opts.Backend.Incidents()})
+func (s *Server) incidents(http.ResponseWriter, *http.Request) (any, error) {
+	return IncidentList{s.opts.Backend.Incidents()}, nil
 }
 
 // incident answers with an incident and its evidence. It needs the grant admin: output and
 // error reports may hold secrets, from files that only the service's user may read.
-func (s *Server) incident(w http.ResponseWriter, r *http.Request) {
+func (s *Server) incident(_ http.ResponseWriter, r *http.Request) (any, error) {
 	text := r.PathValue("number")
 	number, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		writeError(w, http.StatusBadRequest, "bad-request", fmt.Sprintf("%q is not the number of an incident", text), "")
-		return
+		return nil, badRequest("%q is not the number of an incident", text)
 	}
 	i, ok := s.opts.Backend.Incident(number)
 	if !ok {
-		writeError(w, http.StatusNotFound, "no-such-incident", fmt.Sprintf("there is no incident %d", number),
-			"stoker incidents lists those that are kept, the last ten")
-		return
+		return nil, Refuse(http.StatusNotFound, "no-such-incident", "stoker incidents lists those that are kept, the last ten",
+			"there is no incident %d", number)
 	}
-	writeJSON(w, http.StatusOK, i)
+	return i, nil
 }
 
 // Incidents returns the kept incidents, the newest first.
-func (c *Client) Incidents(ctx context.Context) (list IncidentList, err error) {
-	err = c.get(ctx, "/v1/incidents", &list)
-	return list, err
+func (c *Client) Incidents(ctx context.Context) (IncidentList, error) {
+	return call[IncidentList](ctx, c, http.MethodGet, "/v1/incidents", nil)
 }
 
 // Incident returns an incident with its evidence.
-func (c *Client) Incident(ctx context.Context, number uint64) (i incident.Incident, err error) {
-	err = c.get(ctx, "/v1/incidents/"+strconv.FormatUint(number, 10), &i)
-	return i, err
+func (c *Client) Incident(ctx context.Context, number uint64) (incident.Incident, error) {
+	return call[incident.Incident](ctx, c, http.MethodGet, "/v1/incidents/"+strconv.FormatUint(number, 10), nil)
 }

@@ -24,14 +24,6 @@ const (
 	ToolHeapDump = "heapdump"
 )
 
-// Codes of errors that clients distinguish.
-const (
-	CodeNotNow     = "not-now"
-	CodeTimeout    = "timeout"
-	CodeNoRoom     = "no-room"
-	CodeFileExists = "file-exists"
-)
-
 // JVMTool is a request to a JVM.
 type JVMTool struct {
 	Tool    string
@@ -53,7 +45,7 @@ const (
 // does every other request to this JVM.
 const stallTime = 10 * time.Second
 
-// readTool reads the query of a tool. The error is for the client.
+// readTool reads the query of a tool.
 func readTool(tool string, q url.Values) (JVMTool, error) {
 	t := JVMTool{Tool: tool, All: q.Has("all"), File: q.Get("file"), GZ: q.Has("gz"), Force: q.Has("force"), Timeout: toolTime}
 	if tool == ToolHeapDump {
@@ -62,69 +54,47 @@ func readTool(tool string, q url.Values) (JVMTool, error) {
 	if v := q.Get("timeout"); v != "" {
 		d, err := time.ParseDuration(v)
 		if err != nil || d <= 0 || d > maxTime {
-			return t, fmt.Errorf("timeout is %q, want a duration up to %v such as 30s", v, maxTime)
+			return t, badRequest("timeout is %q, want a duration up to %v such as 30s", v, maxTime)
 		}
 		t.Timeout = d
 	}
 	if t.File != "" && (!strings.HasPrefix(t.File, "/") || strings.ContainsFunc(t.File, unicode.IsControl)) {
-		return t, fmt.Errorf("file is %q, want an absolute path without control characters", t.File)
+		return t, badRequest("file is %q, want an absolute path without control characters", t.File)
 	}
 	return t, nil
 }
 
-// values are the way back.
-func (t JVMTool) values() url.Values {
-	q := url.Values{}
-	for name, set := range map[string]bool{"all": t.All, "gz": t.GZ, "force": t.Force} {
-		if set {
-			q.Set(name, "")
+// runTool answers with the text of a tool. Those of GET change nothing; POST makes the JVM
+// write its heap.
+func (s *Server) runTool(w http.ResponseWriter, r *http.Request) (any, error) {
+	tool := ToolHeapDump
+	if r.Method != http.MethodPost {
+		readOnly := []string{ToolThreads, ToolHisto, ToolFlags, ToolNMT}
+		if tool = r.PathValue("tool"); !slices.Contains(readOnly, tool) {
+			return nil, Refuse(http.StatusNotFound, "not-found", suggest.Hint(tool, readOnly), "there is no tool %q to GET", tool)
 		}
 	}
-	if t.File != "" {
-		q.Set("file", t.File)
-	}
-	if t.Timeout > 0 {
-		q.Set("timeout", t.Timeout.String())
-	}
-	return q
-}
-
-// runReadOnlyTool answers with the text of a tool that changes nothing.
-func (s *Server) runReadOnlyTool(w http.ResponseWriter, r *http.Request) {
-	tool, looks := r.PathValue("tool"), []string{ToolThreads, ToolHisto, ToolFlags, ToolNMT}
-	if !slices.Contains(looks, tool) {
-		writeError(w, http.StatusNotFound, "not-found", fmt.Sprintf("there is no tool %q to GET", tool), suggest.Hint(tool, looks))
-		return
-	}
-	s.runTool(w, r, tool)
-}
-
-// heapDump makes the JVM write its heap.
-func (s *Server) heapDump(w http.ResponseWriter, r *http.Request) { s.runTool(w, r, ToolHeapDump) }
-
-// runTool answers with the text of a tool.
-func (s *Server) runTool(w http.ResponseWriter, r *http.Request, tool string) {
-	if _, ok := s.find(w, r); !ok {
-		return
+	snap, err := s.find(r.PathValue("name"))
+	if err != nil {
+		return nil, err
 	}
 	t, err := readTool(tool, r.URL.Query())
 	if err != nil {
-		badRequest(w, err)
-		return
+		return nil, err
 	}
-	control := http.NewResponseController(w)
-	text, err := s.opts.Backend.JVMTool(r.Context(), r.PathValue("name"), t, requester(r))
+	text, err := s.opts.Backend.JVMTool(r.Context(), snap.Name, t, requester(r))
 	if err != nil {
-		writeFailure(w, err)
-		return
+		return nil, err
 	}
 	defer text.Close()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	control := http.NewResponseController(w)
 	err = s.copyText(w, control, text)
 	_ = control.SetWriteDeadline(time.Time{})
 	if err != nil {
 		panic(http.ErrAbortHandler) // the client sees an incomplete answer
 	}
+	return nil, nil
 }
 
 // copyText streams a text. If it breaks off, its last line tells why.
@@ -152,5 +122,17 @@ func (c *Client) JVMTool(ctx context.Context, service string, t JVMTool) (io.Rea
 	if t.Tool == ToolHeapDump {
 		method = http.MethodPost
 	}
-	return c.do(ctx, method, "/v1/services/"+url.PathEscape(service)+"/jvm/"+t.Tool+"?"+t.values().Encode(), nil)
+	q := url.Values{}
+	if t.File != "" {
+		q.Set("file", t.File)
+	}
+	if t.Timeout > 0 {
+		q.Set("timeout", t.Timeout.String())
+	}
+	path := withQuery(servicePath(service)+"/jvm/"+t.Tool, q, map[string]bool{"all": t.All, "gz": t.GZ, "force": t.Force})
+	resp, err := c.send(ctx, method, path, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
 }

@@ -1,8 +1,10 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -32,8 +34,7 @@ type logQuery struct {
 // defaultLines is how many lines are given where nothing says how many.
 const defaultLines = 100
 
-// readLogQuery reads n, since, follow and Last-Event-ID. The error is for the
-// client.
+// readLogQuery reads n, since, follow and Last-Event-ID.
 func readLogQuery(r *http.Request, log *logs.Log) (logQuery, error) {
 	values := r.URL.Query()
 	q := logQuery{follow: values.Has("follow")}
@@ -41,14 +42,14 @@ func readLogQuery(r *http.Request, log *logs.Log) (logQuery, error) {
 	if v := values.Get("since"); v != "" {
 		var err error
 		if q.since, err = ParseSince(v, time.Now()); err != nil {
-			return q, err
+			return q, badRequest("%v", err)
 		}
 		limited = false
 	}
 	if v := values.Get("n"); v != "" {
 		var err error
 		if n, err = strconv.Atoi(v); err != nil || n < 0 {
-			return q, fmt.Errorf("n is %q, want a number from 0", v)
+			return q, badRequest("n is %q, want a number from 0", v)
 		}
 		limited = true
 	}
@@ -80,20 +81,18 @@ func ParseSince(s string, now time.Time) (time.Time, error) {
 
 // logs gives the last lines as one JSON object a line, or with ?follow as
 // server-sent events whose ids are offsets.
-func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
-	if _, ok := s.find(w, r); !ok {
-		return
+func (s *Server) logs(w http.ResponseWriter, r *http.Request) (any, error) {
+	snap, err := s.find(r.PathValue("name"))
+	if err != nil {
+		return nil, err
 	}
-	log := s.opts.Backend.Log(r.PathValue("name"))
+	log := s.opts.Backend.Log(snap.Name)
 	if log == nil {
-		writeError(w, http.StatusNotFound, "no-output", fmt.Sprintf("the output of %q is not captured", r.PathValue("name")),
-			"it goes to the container's terminal")
-		return
+		return nil, Refuse(http.StatusNotFound, "no-output", "it goes to the container's terminal", "the output of %q is not captured", snap.Name)
 	}
 	q, err := readLogQuery(r, log)
 	if err != nil {
-		badRequest(w, err)
-		return
+		return nil, err
 	}
 	out := newStream(w, q.follow, max(q.from, q.behind))
 	_ = log.Lines(r.Context(), q.from, q.follow, func(l logs.Line) error { // ends with the client
@@ -102,6 +101,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 		}
 		return out.send(l.Offset, logLine(l))
 	})
+	return nil, nil
 }
 
 func logLine(l logs.Line) LogLine {
@@ -115,4 +115,24 @@ func logLine(l logs.Line) LogLine {
 		out.Bytes = l.Text
 	}
 	return out
+}
+
+// LogQuery selects output.
+type LogQuery struct {
+	Following
+	Service string
+	Lines   int       // start that many lines before the end; negative: no limit
+	Since   time.Time // start with the first line at or after it; zero: no limit
+}
+
+// Logs calls f for each line of a service's output, or piece of a long one.
+func (c *Client) Logs(ctx context.Context, want *LogQuery, f func(LogLine) error) error {
+	v := url.Values{}
+	if want.Lines >= 0 {
+		v.Set("n", strconv.Itoa(want.Lines))
+	}
+	if !want.Since.IsZero() {
+		v.Set("since", want.Since.UTC().Format(time.RFC3339Nano))
+	}
+	return stream(ctx, c, servicePath(want.Service)+"/logs", v, &want.Following, f)
 }

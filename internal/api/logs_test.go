@@ -59,11 +59,11 @@ func TestLogsAsEvents(t *testing.T) {
 	c, more := stage(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	body, err := c.do(ctx, http.MethodGet, "/v1/services/talk/logs?n=1&follow", nil)
+	resp, err := c.send(ctx, http.MethodGet, "/v1/services/talk/logs?n=1&follow", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	events := bufio.NewReader(body)
+	events := bufio.NewReader(resp.Body)
 	event := func() string {
 		var text string
 		for {
@@ -87,13 +87,13 @@ func TestLogsAsEvents(t *testing.T) {
 	if got := event(); !strings.HasPrefix(got, "id: 21\ndata: {") || !strings.Contains(got, `"text":"four"`) {
 		t.Errorf("the next event is %q", got)
 	}
-	body.Close()
+	resp.Body.Close()
 	more("five")
 	more("six")
 
 	var texts []string
 	enough := errors.New("enough")
-	err = c.Logs(ctx, LogQuery{Service: "talk", Lines: 1, Follow: true, After: 21}, func(l LogLine) error {
+	err = c.Logs(ctx, &LogQuery{Service: "talk", Lines: 1, Following: Following{Follow: true, After: 21}}, func(l LogLine) error {
 		if texts = append(texts, l.Text); len(texts) == 2 {
 			return enough
 		}
@@ -103,7 +103,7 @@ func TestLogsAsEvents(t *testing.T) {
 		t.Errorf("resumed behind 21: %q, %v", texts, err)
 	}
 	texts = nil
-	err = c.Logs(ctx, LogQuery{Service: "talk", Lines: 100, Follow: true, After: 8}, func(l LogLine) error {
+	err = c.Logs(ctx, &LogQuery{Service: "talk", Lines: 100, Following: Following{Follow: true, After: 8}}, func(l LogLine) error {
 		if texts = append(texts, l.Text+string(l.Bytes)); len(texts) == 4 {
 			return enough
 		}

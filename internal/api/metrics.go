@@ -22,7 +22,7 @@ func countLabels(c hooks.Counter) []string {
 }
 
 // metrics answers in the text format of Prometheus, version 0.0.4.
-func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) (any, error) {
 	var x exposition
 	x.family("stoker_build_info", "gauge", "The version that runs; always 1.")
 	x.sample(1, "version", s.opts.Version, "go_version", runtime.Version())
@@ -42,7 +42,8 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	x.sample(float64(s.opts.Events.Last()))
 	s.hookMetrics(&x)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	io.WriteString(w, x.String()) // the client may be gone
+	_, _ = io.WriteString(w, x.String()) // the client may be gone
+	return nil, nil
 }
 
 func (s *Server) serviceMetrics(x *exposition, all []supervisor.Snapshot) {
@@ -96,7 +97,7 @@ func (s *Server) hookMetrics(x *exposition) {
 			x.sample(boolean(p.State == state), "plugin", p.Name, "state", string(state))
 		}
 	}
-	counts := s.opts.Backend.HookCounts()
+	counts := s.opts.Backend.Counters()
 	x.family("stoker_hook_runs_total", "counter", "Runs of a hook by result.")
 	for _, c := range counts {
 		x.sample(float64(c.Runs), countLabels(c)...)

@@ -1,11 +1,9 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -47,101 +45,67 @@ type ActionResult struct {
 // maxBody bounds the body of a request, in bytes.
 const maxBody = 1 << 20
 
-func (s *Server) plugins(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, PluginList{append([]plugin.Info{}, s.opts.Backend.Plugins(true)...)})
+func (s *Server) plugins(http.ResponseWriter, *http.Request) (any, error) {
+	return PluginList{append([]plugin.Info{}, s.opts.Backend.Plugins(true)...)}, nil
 }
 
-func (s *Server) plugin(w http.ResponseWriter, r *http.Request) {
+func (s *Server) plugin(_ http.ResponseWriter, r *http.Request) (any, error) {
 	s.opts.Backend.Plugins(true)
-	p, err := s.opts.Backend.Plugin(r.PathValue("name"))
-	if err != nil {
-		writeFailure(w, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, p)
+	return s.opts.Backend.Plugin(r.PathValue("name"))
 }
 
-func (s *Server) switchPlugin(w http.ResponseWriter, r *http.Request) {
+func (s *Server) switchPlugin(w http.ResponseWriter, r *http.Request) (any, error) {
 	var want plugin.SwitchRequest
-	if !body(w, r, &want) {
-		return
+	if err := readBody(w, r, &want); err != nil {
+		return nil, err
 	}
 	limit, waits, err := readWait(r.URL.Query())
 	if err != nil {
-		badRequest(w, err)
-		return
+		return nil, err
 	}
 	before := s.opts.Backend.Services()
 	done, err := s.opts.Backend.SwitchPlugin(r.Context(), r.PathValue("name"), want, requester(r))
-	if err != nil {
-		writeFailure(w, err)
-		return
+	if err != nil || !waits {
+		return done, err
 	}
-	if waits {
-		s.awaitStarts(w, r, limit, StartsBetween(before, s.opts.Backend.Services()), func() any { return done })
-		return
-	}
-	writeJSON(w, http.StatusOK, done)
+	return s.awaitStarts(r, limit, StartsBetween(before, s.opts.Backend.Services()), func() any { return done })
 }
 
-func (s *Server) runAction(w http.ResponseWriter, r *http.Request) {
+func (s *Server) runAction(w http.ResponseWriter, r *http.Request) (any, error) {
 	var call ActionCall
-	if !body(w, r, &call) {
-		return
+	if err := readBody(w, r, &call); err != nil {
+		return nil, err
 	}
-	done, err := s.opts.Backend.RunAction(r.Context(), r.PathValue("name"), r.PathValue("action"), call.Args, requester(r))
-	if err != nil {
-		writeFailure(w, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, done)
+	return s.opts.Backend.RunAction(r.Context(), r.PathValue("name"), r.PathValue("action"), call.Args, requester(r))
 }
 
-// body reads a request's body; an empty one is {}. It answers a malformed one itself.
-func body(w http.ResponseWriter, r *http.Request, into any) bool {
+// readBody reads a request's body; an empty one is {}.
+func readBody(w http.ResponseWriter, r *http.Request, into any) error {
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil && !errors.Is(err, io.EOF) {
-		writeError(w, http.StatusBadRequest, "bad-request", fmt.Sprintf("cannot read the request: %v", err), "docs/reference/api.md has its form")
-		return false
+		return Refuse(http.StatusBadRequest, "bad-request", "docs/reference/api.md has its form", "cannot read the request: %v", err)
 	}
-	return true
+	return nil
 }
 
 // Plugins returns all plugins by name.
-func (c *Client) Plugins(ctx context.Context) (list PluginList, err error) {
-	err = c.get(ctx, "/v1/plugins", &list)
-	return list, err
+func (c *Client) Plugins(ctx context.Context) (PluginList, error) {
+	return call[PluginList](ctx, c, http.MethodGet, "/v1/plugins", nil)
 }
 
 // Plugin returns one plugin.
-func (c *Client) Plugin(ctx context.Context, name string) (p plugin.Info, err error) {
-	err = c.get(ctx, "/v1/plugins/"+url.PathEscape(name), &p)
-	return p, err
+func (c *Client) Plugin(ctx context.Context, name string) (plugin.Info, error) {
+	return call[plugin.Info](ctx, c, http.MethodGet, "/v1/plugins/"+url.PathEscape(name), nil)
 }
 
 // SwitchPlugin switches a plugin or sets its parameters.
-func (c *Client) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest) (done SwitchResult, err error) {
-	err = c.send(ctx, http.MethodPut, "/v1/plugins/"+url.PathEscape(name), want, &done)
-	return done, err
+func (c *Client) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest) (SwitchResult, error) {
+	return call[SwitchResult](ctx, c, http.MethodPut, "/v1/plugins/"+url.PathEscape(name), want)
 }
 
 // RunAction runs an action of a plugin until it is over.
-func (c *Client) RunAction(ctx context.Context, plugin, action string, args []string) (done ActionResult, err error) {
-	err = c.send(ctx, http.MethodPost, "/v1/plugins/"+url.PathEscape(plugin)+"/actions/"+url.PathEscape(action), ActionCall{args}, &done)
-	return done, err
-}
-
-// send sends a body and reads the answer.
-func (c *Client) send(ctx context.Context, method, path string, body, into any) error {
-	data, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	answer, err := c.request(ctx, method, path, http.Header{"Content-Type": {"application/json"}}, bytes.NewReader(data))
-	if err != nil {
-		return err
-	}
-	defer answer.Close()
-	return decode(answer, into)
+func (c *Client) RunAction(ctx context.Context, plugin, action string, args []string) (ActionResult, error) {
+	path := "/v1/plugins/" + url.PathEscape(plugin) + "/actions/" + url.PathEscape(action)
+	return call[ActionResult](ctx, c, http.MethodPost, path, ActionCall{args})
 }

@@ -56,8 +56,7 @@ func (f *fakePlugins) RunAction(_ context.Context, plugin, action string, args [
 // tell sends a body as the client does.
 func tell(t *testing.T, path, method, target, text string) (string, error) {
 	t.Helper()
-	var got json.RawMessage
-	err := NewClient(path).send(context.Background(), method, target, json.RawMessage(text), &got)
+	got, err := call[json.RawMessage](context.Background(), NewClient(path), method, target, json.RawMessage(text))
 	return string(got), err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -17,36 +18,23 @@ type ReloadResult struct {
 }
 
 // reload reads the configuration again.
-func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+func (s *Server) reload(_ http.ResponseWriter, r *http.Request) (any, error) {
 	limit, waits, err := readWait(r.URL.Query())
 	if err != nil {
-		badRequest(w, err)
-		return
+		return nil, err
 	}
 	before := s.opts.Backend.Services()
 	done, err := s.opts.Backend.Reload(requester(r), r.URL.Query().Has("dry_run"))
 	switch {
-	case errors.Is(err, proc.ErrStopping):
-		writeFailure(w, err)
-	case err != nil:
-		writeError(w, http.StatusUnprocessableEntity, "refused", err.Error(), "nothing was changed; stoker config check tells the same")
-	case waits && !done.DryRun:
-		s.awaitStarts(w, r, limit, StartsBetween(before, s.opts.Backend.Services()), func() any { return done })
-	default:
-		writeJSON(w, http.StatusOK, done)
+	case err != nil && !errors.Is(err, proc.ErrStopping):
+		return nil, Refuse(http.StatusUnprocessableEntity, "refused", "nothing was changed; stoker config check tells the same", "%v", err)
+	case err != nil || !waits || done.DryRun:
+		return done, err
 	}
+	return s.awaitStarts(r, limit, StartsBetween(before, s.opts.Backend.Services()), func() any { return done })
 }
 
 // Reload makes the supervisor read the configuration again.
-func (c *Client) Reload(ctx context.Context, dryRun bool) (done ReloadResult, err error) {
-	path := "/v1/reload"
-	if dryRun {
-		path += "?dry_run"
-	}
-	body, err := c.do(ctx, http.MethodPost, path, nil)
-	if err != nil {
-		return done, err
-	}
-	defer body.Close()
-	return done, decode(body, &done)
+func (c *Client) Reload(ctx context.Context, dryRun bool) (ReloadResult, error) {
+	return call[ReloadResult](ctx, c, http.MethodPost, withQuery("/v1/reload", url.Values{}, map[string]bool{"dry_run": dryRun}), nil)
 }

@@ -44,7 +44,7 @@ func New(opts Options) *Server {
 		mux.HandleFunc(r.pattern, s.guard(r))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, http.StatusNotFound, "not-found", fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path), "")
+		writeError(w, Refuse(http.StatusNotFound, "not-found", "", "there is no %s %s", r.Method, r.URL.Path))
 	})
 	s.http = http.Server{Handler: mux, ConnContext: withPeer, ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
@@ -67,7 +67,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 type route struct {
 	pattern string
 	grant   grants // what the peer must have
-	handle  func(http.ResponseWriter, *http.Request)
+	// handle returns the answer, or nil if it has written one.
+	handle func(http.ResponseWriter, *http.Request) (answer any, err error)
+}
+
+// withStatus is an answer with another status than 200.
+type withStatus struct {
+	status int
+	body   any
 }
 
 // routes is the whole API.
@@ -82,8 +89,8 @@ func (s *Server) routes() []route {
 		{"POST /v1/services/{name}/restart", admin, s.command(supervisor.EvRestart)},
 		{"POST /v1/services/{name}/signal", admin, s.signal},
 		{"GET /v1/services/{name}/logs", view, s.logs},
-		{"GET /v1/services/{name}/jvm/{tool}", admin, s.runReadOnlyTool},
-		{"POST /v1/services/{name}/jvm/heapdump", admin, s.heapDump},
+		{"GET /v1/services/{name}/jvm/{tool}", admin, s.runTool},
+		{"POST /v1/services/{name}/jvm/heapdump", admin, s.runTool},
 		{"POST /v1/reload", admin, s.reload},
 		{"GET /v1/incidents", view, s.incidents},
 		{"GET /v1/incidents/{number}", admin, s.incident},
@@ -102,20 +109,33 @@ func (s *Server) routes() []route {
 	}
 }
 
+// requester names the peer of a request, for logs and reasons.
+func requester(r *http.Request) string {
+	p, _ := peerOf(r.Context())
+	return fmt.Sprintf("uid %d by the API", p.uid)
+}
+
 // guard requires the route's grant of the peer.
 func (s *Server) guard(r route) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		p, _ := peerOf(req.Context())
-		if have, who := s.grantsOf(p); !have.has(r.grant) {
-			s.opts.Log.Warn("request refused", "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path, "peer", who, "grant", r.grant)
+		if have, peerName := s.grantsOf(p); !have.has(r.grant) {
+			s.opts.Log.Warn("request refused", "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path, "peer", peerName, "grant", r.grant)
 			hint := "ask as root, or as the user that stoker runs as"
 			if p.confined != "" {
 				hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
 			}
-			writeError(w, http.StatusForbidden, "forbidden", fmt.Sprintf("%s may not do this: it needs the grant %s", who, r.grant), hint)
+			writeError(w, Refuse(http.StatusForbidden, "forbidden", hint, "%s may not do this: it needs the grant %s", peerName, r.grant))
 			return
 		}
-		r.handle(w, req)
+		answer, err := r.handle(w, req)
+		if err != nil {
+			writeError(w, err)
+		} else if other, ok := answer.(withStatus); ok {
+			writeJSON(w, other.status, other.body)
+		} else if answer != nil {
+			writeJSON(w, http.StatusOK, answer)
+		}
 	}
 }
 
@@ -128,10 +148,11 @@ type Error struct {
 	} `json:"error"`
 }
 
-func writeError(w http.ResponseWriter, status int, code, message, hint string) {
+func writeError(w http.ResponseWriter, err error) {
 	var e Error
-	e.Error.Code, e.Error.Message, e.Error.Hint = code, redact.Text(message), redact.Text(hint)
-	writeJSON(w, status, e)
+	why := refusal(err)
+	e.Error.Code, e.Error.Message, e.Error.Hint = why.Code, redact.Text(why.Message), redact.Text(why.Hint)
+	writeJSON(w, why.Status, e)
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 
@@ -19,35 +18,25 @@ type SignalResult struct {
 }
 
 // signal sends ?signal=HUP to a service's process; ?group to all its processes.
-func (s *Server) signal(w http.ResponseWriter, r *http.Request) {
-	snap, ok := s.find(w, r)
-	if !ok {
-		return
+func (s *Server) signal(_ http.ResponseWriter, r *http.Request) (any, error) {
+	snap, err := s.find(r.PathValue("name"))
+	if err != nil {
+		return nil, err
 	}
 	sig, err := proc.ParseSignal(r.URL.Query().Get("signal"))
 	if err != nil {
-		writeError(w, http.StatusUnprocessableEntity, "bad-parameter", err.Error(), "?signal=HUP: a name with or without SIG, or a number")
-		return
+		return nil, Refuse(http.StatusUnprocessableEntity, "bad-parameter", "?signal=HUP: a name with or without SIG, or a number", "%v", err)
 	}
 	group := r.URL.Query().Has("group")
 	err = s.opts.Backend.Signal(snap.Name, sig, group, requester(r))
-	switch {
-	case errors.Is(err, proc.ErrGone):
-		writeError(w, http.StatusConflict, "not-now", fmt.Sprintf("service %q has no process: it is %s", snap.Name, snap.State),
-			"stoker start "+snap.Name)
-	case err != nil:
-		writeFailure(w, err)
-	default:
-		writeJSON(w, http.StatusOK, SignalResult{snap.Name, proc.SignalName(sig), group, snap.Pid})
+	if errors.Is(err, proc.ErrGone) {
+		err = Refuse(http.StatusConflict, CodeNotNow, "stoker start "+snap.Name, "service %q has no process: it is %s", snap.Name, snap.State)
 	}
+	return SignalResult{snap.Name, proc.SignalName(sig), group, snap.Pid}, err
 }
 
 // Signal sends a signal to a service.
-func (c *Client) Signal(ctx context.Context, service, sig string, group bool) (done SignalResult, err error) {
-	q := url.Values{"signal": {sig}}
-	if group {
-		q.Set("group", "")
-	}
-	err = c.post(ctx, "/v1/services/"+url.PathEscape(service)+"/signal?"+q.Encode(), &done)
-	return done, err
+func (c *Client) Signal(ctx context.Context, service, sig string, group bool) (SignalResult, error) {
+	path := withQuery(servicePath(service)+"/signal", url.Values{"signal": {sig}}, map[string]bool{"group": group})
+	return call[SignalResult](ctx, c, http.MethodPost, path, nil)
 }

@@ -118,7 +118,7 @@ func stage(t *testing.T) (c *Client, more func(string)) {
 
 // read gives the last lines of a log.
 func read(c *Client, service string, n int) (lines []LogLine, err error) {
-	err = c.Logs(context.Background(), LogQuery{Service: service, Lines: n, Follow: false, After: 0}, func(l LogLine) error {
+	err = c.Logs(context.Background(), &LogQuery{Service: service, Lines: n}, func(l LogLine) error {
 		lines = append(lines, l)
 		return nil
 	})
@@ -263,20 +263,20 @@ func (f *fake) ReadyService(name string) (bool, []string) {
 }
 func (f *fake) Log(name string) *logs.Log       { return f.logs[name] }
 func (f *fake) StopDeadline() (time.Time, bool) { return f.until, !f.until.IsZero() }
-func (f *fake) Hooks() []hooks.Status           { return f.hooks }
+func (f *fake) Statuses() []hooks.Status        { return f.hooks }
 func (f *fake) ConfigProblem() string           { return f.problem }
 func (f *fake) Reload(by string, dryRun bool) (ReloadResult, error) {
 	f.reloads = append(f.reloads, fmt.Sprint(by, " ", dryRun))
 	return ReloadResult{DryRun: dryRun, Changes: []string{"restart web"}}, f.refuse
 }
-func (f *fake) Orphans() uint64             { return 17 }
-func (f *fake) HookCounts() []hooks.Counter { return f.counts }
+func (f *fake) Orphans() uint64           { return 17 }
+func (f *fake) Counters() []hooks.Counter { return f.counts }
 
 func (f *fake) RunHooks(_ context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
 	f.asked = append(f.asked, fmt.Sprintf("hooks of %s %q for %q, %s", event, name, service, by))
 	switch {
 	case service == "none":
-		return nil, &ServiceNotFoundError{"there is no service \"none\""}
+		return nil, NoService("none", "")
 	case name == "none":
 		return nil, fmt.Errorf("%w as x", hooks.ErrNoHook)
 	}
@@ -295,22 +295,21 @@ func (f *fake) JVM(name string) (any, func(int) string, bool) {
 	}, ok
 }
 
-// serve serves a backend on a socket that everybody can reach.
 // daemon is an implementation of all parts of a Backend.
 type daemon interface {
-	ServiceReader
-	Commander
+	Supervisor
+	ServiceManager
 	Reloader
-	IncidentReader
-	HookRunner
+	Evidence
+	Hooks
 	PluginManager
 	JVMTools
 	Upgrader
-	OutputReader
 }
 
-func parts(d daemon) Backend { return Backend{d, d, d, d, d, d, d, d, d} }
+func parts(d daemon) Backend { return Backend{d, d, d, d, d, d, d, d} }
 
+// serve serves a backend on a socket that every user can reach.
 func serve(t *testing.T, b daemon, viewers ...int) string {
 	t.Helper()
 	return serveWith(t, b, newJournal(t), viewers...)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -55,27 +56,26 @@ func lastEventID(r *http.Request) (int64, bool) {
 	return id, err == nil
 }
 
-// followed says how a stream is read.
-type followed struct {
-	follow  bool
-	after   int64          // go on behind this id; 0: begin
-	started func(id int64) // called with the start of a followed stream; may be nil
+// Following makes a stream go on, and is the position to resume it at.
+type Following struct {
+	Follow bool  // go on until the context is done
+	After  int64 // start after this position; 0: none. A followed stream moves it on.
 }
 
 // stream calls f for each value of an answer. io.EOF of the server, as at the end
 // of one that is not followed, is no error.
-func stream[T any](ctx context.Context, c *Client, path string, how followed, f func(T) error) error {
+func stream[T any](ctx context.Context, c *Client, path string, q url.Values, at *Following, f func(T) error) error {
 	header := http.Header{}
-	if how.after > 0 {
-		header.Set("Last-Event-Id", strconv.FormatInt(how.after, 10))
+	if at.After > 0 {
+		header.Set("Last-Event-Id", strconv.FormatInt(at.After, 10))
 	}
-	body, err := c.do(ctx, http.MethodGet, path, header)
+	resp, err := c.send(ctx, http.MethodGet, withQuery(path, q, map[string]bool{"follow": at.Follow}), header, nil)
 	if err != nil {
 		return err
 	}
-	defer body.Close()
-	lines := bufio.NewReaderSize(body, 64<<10)
-	for {
+	defer resp.Body.Close()
+	var id int64
+	for lines := bufio.NewReaderSize(resp.Body, 64<<10); ; {
 		raw, err := lines.ReadString('\n')
 		if err == io.EOF {
 			return nil
@@ -83,25 +83,29 @@ func stream[T any](ctx context.Context, c *Client, path string, how followed, f 
 		if err != nil {
 			return err
 		}
-		if how.follow {
-			data, ok := strings.CutPrefix(raw, "data: ")
-			if id, isID := strings.CutPrefix(raw, "id: "); isID && how.started != nil {
-				if from, err := strconv.ParseInt(strings.TrimSpace(id), 10, 64); err == nil {
-					how.started(from)
-					how.started = nil
-				}
+		if at.Follow {
+			name, value, _ := strings.Cut(strings.TrimSuffix(raw, "\n"), ": ")
+			switch name {
+			case "id":
+				id, err = strconv.ParseInt(value, 10, 64)
+			case "":
+				at.After = id
 			}
-			if !ok {
+			if name != "data" && err == nil {
 				continue
 			}
-			raw = data
+			raw = value
 		}
 		var v T
-		if err := json.Unmarshal([]byte(raw), &v); err != nil {
+		if err == nil {
+			err = json.Unmarshal([]byte(raw), &v)
+		}
+		if err != nil {
 			return fmt.Errorf("cannot read the answer of %s: %w", c.socket, err)
 		}
 		if err := f(v); err != nil {
 			return err
 		}
+		at.After = max(at.After, id)
 	}
 }

@@ -29,46 +29,33 @@ type Rollback struct {
 	Reason  string `json:"reason"`
 }
 
-func (s *Server) versions(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, s.opts.Backend.Versions())
+func (s *Server) versions(http.ResponseWriter, *http.Request) (any, error) {
+	return s.opts.Backend.Versions(), nil
 }
 
 // upgrade answers before the supervisor exits; a client that misses the answer sees the
 // result by GET.
-func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) (any, error) {
 	q := r.URL.Query()
 	v, err := s.opts.Backend.Upgrade(r.Context(), q.Get("path"), q.Has("check"), requester(r))
-	if err != nil {
-		writeFailure(w, err)
-		return
-	}
-	if q.Has("check") {
-		writeJSON(w, http.StatusOK, v)
-		return
+	if err != nil || q.Has("check") {
+		return v, err
 	}
 	w.Header().Set("Connection", "close")
 	writeJSON(w, http.StatusAccepted, v)
 	_ = http.NewResponseController(w).Flush() // the client may be gone
 	s.opts.Backend.Leave()
+	return nil, nil
 }
 
 // Versions returns what runs.
-func (c *Client) Versions(ctx context.Context) (v Versions, err error) {
-	err = c.get(ctx, "/v1/upgrade", &v)
-	return v, err
+func (c *Client) Versions(ctx context.Context) (Versions, error) {
+	return call[Versions](ctx, c, http.MethodGet, "/v1/upgrade", nil)
 }
 
 // Upgrade swaps the supervisor's binary for the one at path, or with check only validates it.
 // It returns before the new one works.
-func (c *Client) Upgrade(ctx context.Context, path string, check bool) (v Versions, err error) {
-	q := url.Values{"path": {path}}
-	if check {
-		q.Set("check", "")
-	}
-	body, err := c.do(ctx, http.MethodPost, "/v1/upgrade?"+q.Encode(), nil)
-	if err != nil {
-		return v, err
-	}
-	defer body.Close()
-	return v, decode(body, &v)
+func (c *Client) Upgrade(ctx context.Context, path string, check bool) (Versions, error) {
+	route := withQuery("/v1/upgrade", url.Values{"path": {path}}, map[string]bool{"check": check})
+	return call[Versions](ctx, c, http.MethodPost, route, nil)
 }

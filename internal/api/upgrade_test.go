@@ -60,8 +60,8 @@ func TestUpgradeRefused(t *testing.T) {
 		status int
 		code   string
 	}{
-		{&BinaryError{errors.New("no"), "try"}, 400, "bad-binary"},
-		{ErrUpgrading, 409, "upgrading"},
+		{Refuse(400, "bad-binary", "try", "no"), 400, "bad-binary"},
+		{Refuse(409, "upgrading", "", "no"), 409, "upgrading"},
 		{fmt.Errorf("no: %w", proc.ErrStopping), 503, "stopping"},
 		{errors.New("no"), 500, "failed"},
 	} {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -18,14 +17,14 @@ import (
 // request beyond it is answered as if its time was over.
 const maxWaits = maxOfAll / 4
 
-// readWait reads ?wait and ?wait=30s; false: do not wait. The error is for the client.
+// readWait reads ?wait and ?wait=30s; false: do not wait.
 func readWait(q url.Values) (limit time.Duration, waits bool, err error) {
 	if !q.Has("wait") {
 		return 0, false, nil
 	}
 	if v := q.Get("wait"); v != "" {
 		if limit, err = time.ParseDuration(v); err != nil || limit < 0 || limit > maxTime {
-			return 0, false, fmt.Errorf("wait is %q, want a duration up to %v such as 30s", v, maxTime)
+			return 0, false, badRequest("wait is %q, want a duration up to %v such as 30s", v, maxTime)
 		}
 		return limit, true, nil
 	}
@@ -39,7 +38,7 @@ func readStartNumber(q url.Values, key string) (*uint64, error) {
 	}
 	n, err := strconv.ParseUint(q.Get(key), 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("%s is %q, want the number of a start", key, q.Get(key))
+		return nil, badRequest("%s is %q, want the number of a start", key, q.Get(key))
 	}
 	return &n, nil
 }
@@ -72,9 +71,9 @@ func StartsBetween(before, after []supervisor.Snapshot) map[string]uint64 {
 	return out
 }
 
-// awaitStarts waits until starts are over and answers: 200 and body if all are RUNNING, 202 and
-// body if the time is over first, else the failures.
-func (s *Server) awaitStarts(w http.ResponseWriter, r *http.Request, limit time.Duration, starts map[string]uint64, body func() any) {
+// awaitStarts waits until starts are over and returns the answer: 200 and body if all are
+// RUNNING, 202 and body if the time is over first, else the failures.
+func (s *Server) awaitStarts(r *http.Request, limit time.Duration, starts map[string]uint64, body func() any) (any, error) {
 	select {
 	case s.waits <- struct{}{}:
 		defer func() { <-s.waits }()
@@ -102,41 +101,21 @@ func (s *Server) awaitStarts(w http.ResponseWriter, r *http.Request, limit time.
 	}
 	switch {
 	case len(failed) > 0:
-		writeError(w, http.StatusInternalServerError, "start-failed", strings.Join(failed, "; "), hint)
+		return nil, Refuse(http.StatusInternalServerError, "start-failed", hint, "%s", strings.Join(failed, "; "))
 	case !done:
-		writeJSON(w, http.StatusAccepted, body())
-	default:
-		writeJSON(w, http.StatusOK, body())
+		return withStatus{http.StatusAccepted, body()}, nil
 	}
-}
-
-// awaitService answers GET of a service once a start is over: the numbered or the current one.
-func (s *Server) awaitService(w http.ResponseWriter, r *http.Request, snap supervisor.Snapshot, limit time.Duration) {
-	number, err := readStartNumber(r.URL.Query(), "start")
-	if err != nil {
-		badRequest(w, err)
-		return
-	}
-	if number == nil {
-		number = &snap.Start
-	}
-	s.awaitStarts(w, r, limit, map[string]uint64{snap.Name: *number}, func() any {
-		now, _ := s.opts.Backend.Service(snap.Name)
-		return now
-	})
+	return body(), nil
 }
 
 // AwaitStart waits until a start of a service is over, at most for limit. False: it is not.
 func (c *Client) AwaitStart(ctx context.Context, name string, number uint64, limit time.Duration) (
 	snap supervisor.Snapshot, done bool, err error) {
 	q := url.Values{"start": {strconv.FormatUint(number, 10)}, "wait": {limit.String()}}
-	resp, err := c.roundTrip(ctx, http.MethodGet, "/v1/services/"+url.PathEscape(name)+"?"+q.Encode(), nil, nil)
+	resp, err := c.send(ctx, http.MethodGet, servicePath(name)+"?"+q.Encode(), nil, nil)
 	if err != nil {
 		return snap, false, err
 	}
-	defer resp.Body.Close()
-	if err := decode(resp.Body, &snap); err != nil {
-		return snap, false, fmt.Errorf("%w: %s: %w", ErrNoSocket, c.socket, err) // the connection broke during the answer
-	}
-	return snap, resp.StatusCode != http.StatusAccepted, nil
+	err = noSocket(c.socket, decode(resp, &snap)) // the connection broke during the answer
+	return snap, resp.StatusCode != http.StatusAccepted, err
 }

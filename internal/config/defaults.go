@@ -99,7 +99,7 @@ func serviceDefaults(s Service, budget time.Duration) Service {
 }
 
 func probeDefaults(p *probe.Config) {
-	if p.HTTP.IsSet() {
+	if p.HTTP.URL != "" {
 		p.HTTP.Method = cmp.Or(p.HTTP.Method, http.MethodGet)
 	}
 }

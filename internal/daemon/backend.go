@@ -2,13 +2,12 @@ package daemon
 
 import (
 	"context"
-	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"syscall"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
@@ -20,121 +19,89 @@ import (
 
 // apiBackend returns the implementation of the API.
 func apiBackend(d *daemon) api.Backend {
-	return api.Backend{ServiceReader: services{d.sup, d}, Commander: commander{d.sup, d.log}, Reloader: d, IncidentReader: d.sup,
-		HookRunner: hookManager{d.hooks.Runner, d}, PluginManager: &d.plugins,
-		JVMTools: jvms{tools.New(d.sup, d.currentPlan().jvms.Attacher, d.log, stateFolder(os.Geteuid(), os.Getenv)), d},
-		Upgrader: newUpgrades(d.m, d.program.Version, d.log), OutputReader: d.sup}
+	return api.Backend{Supervisor: d.sup, ServiceManager: d, Reloader: d, Evidence: d.sup, Hooks: d.hooks.Runner, PluginManager: d,
+		JVMTools: tools.New(d.sup, d.shared.Attacher, d.log, stateFolder(os.Geteuid(), os.Getenv)),
+		Upgrader: &upgrades{m: d.m, version: d.program.Version, log: d.log}}
 }
 
 // Limits returns the current cgroup limits.
 func (d *daemon) Limits() any { return cgroup.Read("/") }
 
-// jvms implements api.JVMTools.
-type jvms struct {
-	*tools.Tools
-	daemon *daemon
-}
-
 // JVM returns the options report of the latest start of a service.
-func (j jvms) JVM(name string) (data any, text func(width int) string, ok bool) {
-	latest := j.daemon.currentPlan().jvms.Report(name)
+func (d *daemon) JVM(name string) (data any, text func(width int) string, ok bool) {
+	latest := d.shared.Report(name)
 	if latest == nil {
 		return nil, nil, false
 	}
-	facts := *latest
-	if s, ok := j.daemon.sup.Service(name); ok {
-		facts.Pending = j.daemon.jvms.Pending(name, s.Pid)
+	report := *latest
+	if s, ok := d.sup.Service(name); ok {
+		report.Pending = d.jvms.Pending(name, s.Pid)
 	}
-	return &facts, facts.Text, true
-}
-
-// services implements api.ServiceReader.
-type services struct {
-	*supervisor.Supervisor
-	daemon *daemon
+	return &report, report.Text, true
 }
 
 // Services returns the snapshots of all services with their pending restarts.
-func (s services) Services() []supervisor.Snapshot {
-	all := s.Supervisor.Services()
+func (d *daemon) Services() []supervisor.Snapshot {
+	all := d.sup.Services()
 	for k := range all {
-		all[k] = s.withPending(all[k])
+		all[k] = d.withPending(all[k])
 	}
 	return all
 }
 
 // Service returns the snapshot of one service.
-func (s services) Service(name string) (supervisor.Snapshot, bool) {
-	snap, ok := s.Supervisor.Service(name)
-	return s.withPending(snap), ok
+func (d *daemon) Service(name string) (supervisor.Snapshot, bool) {
+	snap, ok := d.sup.Service(name)
+	return d.withPending(snap), ok
 }
 
-// withPending adds the pending restart.
-func (s services) withPending(snap supervisor.Snapshot) supervisor.Snapshot {
-	snap = s.daemon.jvms.AddTo(snap)
-	snap.Notes = slices.Concat(snap.Notes, s.daemon.hooks.Failures(snap.Name))
+// withPending adds the pending restart and the failures of hooks.
+func (d *daemon) withPending(snap supervisor.Snapshot) supervisor.Snapshot {
+	snap = d.jvms.AddTo(snap)
+	snap.Notes = slices.Concat(snap.Notes, d.hooks.Failures(snap.Name))
 	return snap
 }
 
-// commander implements api.Commander.
-type commander struct {
-	*supervisor.Supervisor
-	log hclog.Logger
-}
-
 // Signal sends a signal to a service's process, or to all its processes.
-func (c commander) Signal(service string, sig syscall.Signal, group bool, by string) error {
-	p, ok := c.Process(service)
+func (d *daemon) Signal(service string, sig syscall.Signal, group bool, by string) error {
+	p, ok := d.sup.Process(service)
 	if !ok {
 		return proc.ErrGone
 	}
-	c.log.Info("signal sent", "name", service, "signal", proc.SignalName(sig),
-		"pid", p.Pid(), "group", group, "asked_by", by)
+	d.log.Info("signal sent", "name", service, "signal", proc.SignalName(sig), "pid", p.Pid(), "group", group, "asked_by", by)
 	if group {
 		return p.SignalGroup(sig)
 	}
 	return p.Signal(sig)
 }
 
-// hookManager implements api.HookRunner.
-type hookManager struct {
-	*hooks.Runner
-	daemon *daemon
-}
-
-// Hooks returns all hooks.
-func (h hookManager) Hooks() []hooks.Status { return h.Statuses() }
-
-// HookCounts returns the results of hook runs.
-func (h hookManager) HookCounts() []hooks.Counter { return h.Counters() }
-
 // RunHooks runs hooks on request.
-func (h hookManager) RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
+func (d *daemon) RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
 	o := lifecycle.Occurrence{Event: event, Service: service, Attempt: 1, Reason: "run by hand by " + by, At: time.Now()}
 	if event.OfService() {
 		if o.Service == "" {
-			all := h.daemon.sup.Services()
+			all := d.sup.Services()
 			if len(all) != 1 {
-				return nil, &api.ServiceNotFoundError{Message: fmt.Sprintf("%s is an event of a service, and there are %d: name one with --service",
-					event, len(all))}
+				return nil, api.Refuse(http.StatusNotFound, "no-such-service", "stoker status lists them",
+					"%s is an event of a service, and there are %d: name one with --service", event, len(all))
 			}
 			o.Service = all[0].Name
 		}
-		s, ok := h.daemon.sup.Service(o.Service)
+		s, ok := d.sup.Service(o.Service)
 		if !ok {
-			return nil, &api.ServiceNotFoundError{Message: fmt.Sprintf("there is no service %q", o.Service)}
+			return nil, api.NoService(o.Service, "stoker status lists them")
 		}
-		o.Pid, o.Port = s.Pid, h.Port(o.Service)
+		o.Pid, o.Port = s.Pid, d.hooks.Port(o.Service)
 	}
-	h.daemon.log.Info("hooks run on request", "event", event, "hook", name, "name", o.Service, "asked_by", by)
-	return h.RunManually(ctx, o, name)
+	d.log.Info("hooks run on request", "event", event, "hook", name, "name", o.Service, "asked_by", by)
+	return d.hooks.RunManually(ctx, o, name)
 }
 
-// confinedService returns the service that a process belongs to unless api.admins lists it; empty: none. The command of run is
-// unconfined, since it is the whole container.
+// confinedService returns the service that a process belongs to unless api.admins lists it; empty:
+// none. The command of run is unconfined, since it is the whole container.
 func (d *daemon) confinedService(pid int) (string, error) {
 	opts, plan := d.opts, d.currentPlan()
-	if len(opts.Command) > 0 && !opts.WithServices {
+	if opts.Alone() {
 		return "", nil
 	}
 	id, err := d.m.Origin(pid)
@@ -142,7 +109,7 @@ func (d *daemon) confinedService(pid int) (string, error) {
 		return "", err
 	}
 	name, ok := supervisor.ServiceOf(id)
-	if !ok || len(opts.Command) > 0 && name == commandName(opts.Command) || slices.Contains(plan.config.API.Admins, name) {
+	if !ok || len(opts.Command) > 0 && name == commandName(opts.Command) || slices.Contains(plan.Config.API.Admins, name) {
 		return "", nil
 	}
 	return name, nil

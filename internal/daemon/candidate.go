@@ -7,10 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
-	"unicode"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/api"
@@ -30,16 +31,12 @@ const (
 	candidateSize = 256 << 20
 )
 
-// upgrades replaces the supervisor's binary, one upgrade at a time.
+// upgrades replaces the supervisor's binary.
 type upgrades struct {
 	m       *proc.Manager
 	version string
 	log     hclog.Logger
-	busy    chan struct{} // holds a token during an upgrade
-}
-
-func newUpgrades(m *proc.Manager, version string, log hclog.Logger) *upgrades {
-	return &upgrades{m: m, version: version, log: log, busy: make(chan struct{}, 1)}
+	busy    sync.Mutex // one upgrade at a time; held until this process ends
 }
 
 // Versions returns the running versions.
@@ -53,19 +50,19 @@ func (u *upgrades) Versions() api.Versions {
 	return v
 }
 
-// Upgrade checks a binary and passes it to the init.
-func (u *upgrades) Upgrade(ctx context.Context, path string, check bool, by string) (api.Versions, error) {
-	select {
-	case u.busy <- struct{}{}:
-	default:
-		return api.Versions{}, api.ErrUpgrading
+// Upgrade checks a binary and passes it to the init, which logs what follows: this process may end
+// before it could.
+func (u *upgrades) Upgrade(ctx context.Context, path string, check bool, by string) (v api.Versions, err error) {
+	if !u.busy.TryLock() {
+		return v, api.Refuse(http.StatusConflict, "upgrading", "", "another upgrade is under way")
 	}
-	done := func() { <-u.busy }
-	v := u.Versions()
+	defer func() {
+		if err != nil || check {
+			u.busy.Unlock()
+		}
+	}()
 	if path == "" {
-		var err error
 		if path, err = u.runningPath(); err != nil {
-			done()
 			return v, err
 		}
 	}
@@ -78,15 +75,12 @@ func (u *upgrades) Upgrade(ctx context.Context, path string, check bool, by stri
 		err = u.m.Upgrade(int(c.file.Fd()), c.program.Version, path, by)
 	}
 	if err != nil {
-		done()
 		u.log.Warn("upgrade refused", "path", path, "by", by, "error", err)
 		return v, err
 	}
+	v = u.Versions()
 	v.Candidate = &c.program
-	if check {
-		done()
-	}
-	return v, nil // the init logs what follows: this process may end before it could
+	return v, nil
 }
 
 // Leave exits without cleanup, as after a kill.
@@ -99,10 +93,14 @@ func (u *upgrades) runningPath() (string, error) {
 	}
 	path, err := procfs.Exe(u.m.InitPid())
 	if err != nil {
-		return "", &api.BinaryError{Err: fmt.Errorf("cannot find out where the running binary is: %w", err),
-			Hint: "name the new one: stoker upgrade PATH"}
+		return "", badBinary("name the new one: stoker upgrade PATH", "cannot find out where the running binary is: %v", err)
 	}
 	return strings.TrimSuffix(path, " (deleted)"), nil
+}
+
+// badBinary returns the error for a binary that cannot be the next supervisor.
+func badBinary(hint, format string, args ...any) error {
+	return api.Refuse(http.StatusBadRequest, "bad-binary", hint, format, args...)
 }
 
 // candidate is a binary that may become the supervisor.
@@ -120,17 +118,13 @@ func (c *candidate) close() {
 // openCandidate checks the file without running it and copies it into a memfd, so that later writes to the file and noexec mounts have
 // no effect.
 func openCandidate(path string) (*candidate, error) {
-	bad := func(hint string, format string, args ...any) error {
-		return &api.BinaryError{Err: fmt.Errorf("cannot upgrade to %s: "+format, append([]any{path}, args...)...), Hint: hint}
-	}
 	f, err := untrusted.Open(path)
 	if err != nil {
-		return nil, bad("", "%w", err)
+		return nil, badBinary("", "cannot upgrade to %s: %v", path, err)
 	}
-	hint, err := checkFile(f)
-	if err != nil {
+	if hint, err := checkFile(f); err != nil {
 		f.Close()
-		return nil, bad(hint, "%w", err)
+		return nil, badBinary(hint, "cannot upgrade to %s: %v", path, err)
 	}
 	c := &candidate{file: f, origin: f, program: api.Program{Path: path}}
 	if copied, err := sealedCopy(f); err == nil {
@@ -227,10 +221,9 @@ func (c *candidate) askVersion(ctx context.Context, m *proc.Manager) error {
 		err = fmt.Errorf("its version command printed %.200q", out)
 	}
 	if err != nil {
-		return &api.BinaryError{Err: fmt.Errorf("cannot upgrade to %s: %w", c.program.Path, err),
-			Hint: "is it stoker, of this architecture? `PATH version -o json` must answer"}
+		return badBinary("is it stoker, of this architecture? `PATH version -o json` must answer", "cannot upgrade to %s: %v", c.program.Path, err)
 	}
-	c.program.Version, c.program.Protocol = versionText(said.Version), max(said.Protocol, 1) // the first versions did not print it
+	c.program.Version, c.program.Protocol = versionText(said.Version), said.Protocol
 	return nil
 }
 
@@ -242,11 +235,6 @@ func (c *candidate) runVersion(ctx context.Context, m *proc.Manager) (int, strin
 
 // versionText returns a version that is safe in a log line.
 func versionText(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) || !unicode.IsGraphic(r) {
-			return '?'
-		}
-		return r
-	}, s)
+	s = strings.Join(strings.Fields(printable.Line(s)), "?")
 	return s[:min(len(s), 128)]
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// Attacher attaches to JVMs, one attachment per JVM at a time: a second request for the attach socket makes a JVM print a thread dump
-// to its output.
+// Attacher attaches to JVMs, one attachment per JVM at a time: a second request for the attach socket makes a JVM print a thread dump to
+// its output.
 type Attacher struct {
 	mu   sync.Mutex // guards Busy
 	Busy map[int]*attachSlot

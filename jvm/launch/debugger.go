@@ -12,8 +12,8 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// findDebugger implements supervisor.Launch.Debugger for every kind of service: the process or a child of a script may be a JVM with a
-// jdwp agent.
+// findDebugger implements supervisor.Launch.Debugger for every kind of service: the process or a child of a script may be a JVM with a jdwp
+// agent.
 func findDebugger(p supervisor.Process, before supervisor.Debugging) (now supervisor.Debugging, possible bool) {
 	as := AsUserOf(p)
 	children, _ := procfs.Children(p.Pid())
@@ -32,8 +32,8 @@ func findDebugger(p supervisor.Process, before supervisor.Debugging) (now superv
 	return before, before.Text != ""
 }
 
-// debuggerState derives the state from the sockets of a JVM. The agent closes its listening socket while a debugger is attached and
-// opens a new one afterwards, so a JVM that still has its first socket is waiting for a debugger.
+// debuggerState derives the state from the sockets of a JVM. The agent closes its listening socket while a debugger is attached and opens a
+// new one afterwards, so a JVM that still has its first socket is waiting for a debugger.
 func debuggerState(d hotspot.Debugger, sockets []procfs.Socket, before supervisor.Debugging) supervisor.Debugging {
 	now := before
 	now.Text = ""
@@ -68,8 +68,8 @@ func debuggerState(d hotspot.Debugger, sockets []procfs.Socket, before superviso
 	return now
 }
 
-// environOf returns a lookup in the environment of a process. The environment is read at the first lookup, with the rights of as; if
-// it is unreadable, every variable is empty.
+// environOf returns a lookup in the environment of a process. The environment is read at the first lookup, with the rights of as; if it is
+// unreadable, every variable is empty.
 func environOf(pid int, as func(look func() error) error) func(name string) string {
 	vars := sync.OnceValue(func() (vars map[string]string) {
 		_ = as(func() error {

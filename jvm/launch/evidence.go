@@ -17,8 +17,7 @@ import (
 
 // evidence finds the artifacts that the processes of one service leave behind. The zero value is ready to use.
 type evidence struct {
-	// searchMu is held while files are read. A read on a file system that hangs cannot be cancelled, so no second one starts beside
-	// it.
+	// searchMu is held while files are read. A read on a file system that hangs cannot be cancelled, so no second one starts beside it.
 	searchMu sync.Mutex
 }
 
@@ -38,8 +37,8 @@ func (e *evidence) find(ctx context.Context, end incident.End) incident.Findings
 	return f
 }
 
-// outputReader returns the ReadOutput of a start with these JVM options, or nil without options. If the JVM rejects an option, the
-// reason names its source.
+// outputReader returns the ReadOutput of a start with these JVM options, or nil without options. If the JVM rejects an option, the reason
+// names its source.
 func outputReader(options []jvm.Option) func(incident.End) incident.Findings {
 	return func(end incident.End) incident.Findings {
 		a := hotspot.CrashFromOutput(hotspotExit(end))
@@ -101,8 +100,8 @@ func OOMCount(dirs []string) incident.OOMCount {
 // stokerMemory is an upper bound of the memory of init and supervisor, in bytes.
 const stokerMemory = 64 << 20
 
-// OOMRaise returns by how much the OOM score adjustment of services exceeds stoker's own. The adjustment is in thousandths of the
-// machine's memory; the result ranks even the smallest service process above stoker.
+// OOMRaise returns by how much the OOM score adjustment of services exceeds stoker's own. The adjustment is in thousandths of the machine's
+// memory; the result ranks even the smallest service process above stoker.
 func OOMRaise() int {
 	memory := cgroup.Read("/").EffectiveMemory
 	if memory == nil || *memory <= 0 {

@@ -3,6 +3,7 @@ package launch
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -12,9 +13,8 @@ import (
 // maxOptionFiles bounds the entries of an option folder.
 const maxOptionFiles = 10_000
 
-// optionFiles returns a reader of the files that options name (@file and the like). Files named in the user layer are read with the
-// rights of the service's user: their content shows up as options, and stoker may read more than that user. A nil user is stoker's
-// own.
+// optionFiles returns a reader of the files that options name (@file and the like). Files named in the user layer are read with the rights
+// of the service's user: their content shows up as options, and stoker may read more than that user. A nil user is stoker's own.
 func optionFiles(user *asuser.User) func(jvm.Layer, string) ([]byte, error) {
 	return func(layer jvm.Layer, path string) (data []byte, err error) {
 		if data, err = readOptionFile(user, layer, path); err != nil {
@@ -34,4 +34,16 @@ func readOptionFile(user *asuser.User, layer jvm.Layer, path string) (data []byt
 		return data, err
 	}
 	return untrusted.ReadFile(path, jvm.MaxOptionFile)
+}
+
+// absolutePath resolves a relative path in the current directory.
+func absolutePath(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	return dir + "/" + path // not cleaned: the component before .. may be a link
 }

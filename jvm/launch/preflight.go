@@ -24,36 +24,21 @@ import (
 // preflightEnabled reports whether the JVM checks the options before a start.
 func preflightEnabled(c jvm.Config) bool { return c.Check == nil || *c.Check }
 
-// jvmRunner runs the JVM of a service as its user and in its environment.
-type jvmRunner struct {
-	who string
-	run hotspot.Runner
-}
-
-func (l *Launcher) runner(env map[string]string, add []jvm.EnvVar, dir string) jvmRunner {
-	who := os.Geteuid()
-	if l.User != nil {
-		who = int(l.User.UID)
-	}
-	return jvmRunner{strconv.Itoa(who), func(ctx context.Context, argv []string) (int, string, error) {
+// runner returns a function that runs the JVM of a service as its user and in its environment.
+func (l *Launcher) runner(env map[string]string, add []jvm.EnvVar, dir string) hotspot.Runner {
+	return func(ctx context.Context, argv []string) (int, string, error) {
 		ctx, cancel := l.WithinStart(ctx)
 		defer cancel()
 		return l.Run(ctx, "jvm", argv, service.EnvironList(jvmEnviron(env, add)), dir)
-	}}
+	}
 }
 
-// flagsReader returns a function that reads the flags of a JVM, or nil if the preflight check is off.
-func (l *Launcher) flagsReader(a jvmRunner) func(context.Context, string) map[string]jvm.FlagInfo {
-	if !preflightEnabled(l.JVM) {
-		return nil
+// uid returns the user that runner uses.
+func (l *Launcher) uid() string {
+	if l.User != nil {
+		return strconv.Itoa(int(l.User.UID))
 	}
-	return func(ctx context.Context, java string) map[string]jvm.FlagInfo {
-		flags, err := l.shared.checker.Build(ctx, java, a.who, a.run)
-		if err != nil {
-			return nil // preflight reports the error
-		}
-		return ownFlags(flags)
-	}
+	return strconv.Itoa(os.Geteuid())
 }
 
 // ownFlags converts the flags for package jvm.
@@ -65,14 +50,14 @@ func ownFlags(flags hotspot.Flags) map[string]jvm.FlagInfo {
 	return out
 }
 
-// preflight checks the options of a plan with the JVM, as the service's user and in its environment, and records the result in the
-// plan. The error is a rejection. If the JVM cannot be run, that is a warning and the service still starts.
+// preflight checks the options of a plan with the JVM, as the service's user and in its environment, and records the result in the plan.
+// The error is a rejection. If the JVM cannot be run, that is a warning and the service still starts.
 func (l *Launcher) preflight(ctx context.Context, p *plan) error {
 	if !preflightEnabled(l.JVM) {
 		return nil
 	}
-	a := l.runner(p.env.Vars, p.report.Result.Env, p.dir)
-	flags, err := l.shared.checker.Check(ctx, p.report.JVM.Java, a.who, p.report.Result.Argv(), a.run)
+	flags, err := l.shared.checker.Check(ctx, p.report.JVM.Java, l.uid(), p.report.Result.Argv(),
+		l.runner(p.env.Vars, p.report.Result.Env, p.dir))
 	var refused *hotspot.StartError
 	switch {
 	case errors.As(err, &refused):
@@ -128,8 +113,8 @@ func rejectedOptions(made jvm.Result, r hotspot.StartupError) error {
 		"hint: `stoker jvm explain` shows where each option comes from", what, r.Message, known)}
 }
 
-// rejectedBy returns the options that a rejection refers to: the quoted option, else those whose flag or value it mentions, else those
-// of its topic.
+// rejectedBy returns the options that a rejection refers to: the quoted option, else those whose flag or value it mentions, else those of
+// its topic.
 func rejectedBy(options []jvm.Option, r hotspot.StartupError) []jvm.Option {
 	mentioned := strings.FieldsFunc(r.Message, func(c rune) bool { return strings.ContainsRune(" ()'\",;", c) })
 	for _, fits := range []func(jvm.Option) bool{
@@ -171,8 +156,8 @@ func optionValue(o jvm.Option) string {
 	return last[strings.LastIndexByte(last, '=')+1:]
 }
 
-// matchesTopic reports whether an option belongs to the topic of a message that names no option, such as "Initial heap size set to a
-// larger value than the maximum heap size".
+// matchesTopic reports whether an option belongs to the topic of a message that names no option, such as "Initial heap size set to a larger
+// value than the maximum heap size".
 func matchesTopic(message, option string) bool {
 	heap := []string{"-Xmx", "-Xms", "-Xmn", "-XX:MaxHeapSize", "-XX:InitialHeapSize", "-XX:MinHeapSize", "-XX:MaxRAM"}
 	for _, topic := range []struct {
@@ -321,8 +306,8 @@ func watchTomcatLogs(base string) func(context.Context, func(*supervisor.HealthI
 	}
 }
 
-// watchOutput reads the output of a running JVM for direct memory and code cache exhaustion, which degrade the service. Other kinds
-// usually end the JVM; a JVM that lives on may only print an exception of another one.
+// watchOutput reads the output of a running JVM for direct memory and code cache exhaustion, which degrade the service. Other kinds usually
+// end the JVM; a JVM that lives on may only print an exception of another one.
 func watchOutput() func(line []byte) *supervisor.HealthIssue {
 	r := new(hotspot.HealthReader)
 	return func(line []byte) *supervisor.HealthIssue {

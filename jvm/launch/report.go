@@ -91,8 +91,8 @@ func ReadLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
 	return out, l.Warnings
 }
 
-// jvmEnviron returns env without the variables that the JVM itself reads, and with those of the sizing. The removed options are part
-// of the user layer: _JAVA_OPTIONS would override everything, and child JVMs would inherit all of them.
+// jvmEnviron returns env without the variables that the JVM itself reads, and with those of the sizing. The removed options are part of the
+// user layer: _JAVA_OPTIONS would override everything, and child JVMs would inherit all of them.
 func jvmEnviron(env map[string]string, add []jvm.EnvVar) map[string]string {
 	out := make(map[string]string, len(env)+len(add))
 	maps.Copy(out, env)

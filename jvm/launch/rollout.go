@@ -18,8 +18,8 @@ const (
 	restartDelay = 2 * time.Second
 	// recheckDelay is the delay before an undecided service is checked again: it is still starting, or a source is unreadable.
 	recheckDelay = 10 * time.Second
-	// minRetryDelay and maxRetryDelay bound the time between two restarts of a service whose sources keep changing, such as replicas
-	// that disagree.
+	// minRetryDelay and maxRetryDelay bound the time between two restarts of a service whose sources keep changing, such as replicas that
+	// disagree.
 	minRetryDelay = time.Minute
 	maxRetryDelay = time.Hour
 )
@@ -77,8 +77,8 @@ func (p *PendingRestart) String() string {
 	return "restart to apply changed JVM options: " + text
 }
 
-// rollout compares running JVMs with their sources when those may have changed. The run goroutine does all checks; others only read
-// the result.
+// rollout compares running JVMs with their sources when those may have changed. The run goroutine does all checks; others only read the
+// result.
 type rollout struct {
 	services services
 	log      hclog.Logger
@@ -164,8 +164,7 @@ func (w *rollout) run(ctx context.Context, changed <-chan struct{}) {
 	}
 }
 
-// check compares every JVM. again is the delay until the next check, 0 if none is needed. due means that a restart is needed and
-// allowed.
+// check compares every JVM. again is the delay until the next check, 0 if none is needed. due means that a restart is needed and allowed.
 func (w *rollout) check(ctx context.Context) (again time.Duration, due bool) {
 	within := func(d time.Duration) {
 		if again == 0 || d < again {
@@ -234,8 +233,8 @@ func (w *rollout) retry(ctx context.Context, name string) {
 	}
 }
 
-// finishRestart clears restarting when that service is RUNNING again. Until then no other is restarted, since the same change could
-// break all of them. failed is the service if its first start attempt failed.
+// finishRestart clears restarting when that service is RUNNING again. Until then no other is restarted, since the same change could break
+// all of them. failed is the service if its first start attempt failed.
 func (w *rollout) finishRestart(jvms []JVM) (failed string) {
 	k := slices.IndexFunc(jvms, func(j JVM) bool { return j.Name == w.restarting })
 	if k < 0 { // none, or it is no longer configured
@@ -267,8 +266,8 @@ func (p *PendingRestart) blockedBy(name string) *PendingRestart {
 	return &held
 }
 
-// wait returns the time until a service may be restarted again. An attempt is forgotten once the process has matched its sources for
-// that long.
+// wait returns the time until a service may be restarted again. An attempt is forgotten once the process has matched its sources for that
+// long.
 func (w *rollout) wait(j JVM, p *PendingRestart) time.Duration {
 	t := w.attempts[j.Name]
 	if t == nil {

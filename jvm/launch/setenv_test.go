@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -28,7 +29,7 @@ func TestOptionsOfSetenvHaveItsName(t *testing.T) {
 			env.From["CATALINA_OPTS"] = "bin/setenv.sh"
 		}
 		l := &sources{shared: &Shared{Labels: noLabels}, serviceEnv: old, env: env,
-			variables: []variableOptions{{"CATALINA_OPTS", strings.Fields(now), strings.Fields(old.Vars["CATALINA_OPTS"])}}}
+			kind: kindVariables{names: []string{"CATALINA_OPTS"}}}
 		in, err := l.input(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -58,7 +59,7 @@ func TestSetenvErrorShowsItsOutput(t *testing.T) {
 		"": "cannot import /b/bin/setenv.sh: it ended the shell; it wrote nothing\nhint: ",
 		"one\n\x1b[2Jtwo\nthree\nsetenv.sh: 7: Syntax error\n": "it ended the shell; its output ends: ?[2Jtwo | three | setenv.sh: 7: Syntax error\nhint: ",
 	} {
-		err := setenvError(&tomcat.SetenvError{File: "/b/bin/setenv.sh", Why: "it ended the shell", Output: output})
+		err := setenvError(&tomcat.SetenvError{Err: errors.New("cannot import /b/bin/setenv.sh: it ended the shell"), Output: output})
 		if !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "cannot import /b/bin/setenv.sh") {
 			t.Errorf("%q: %q", output, err)
 		}

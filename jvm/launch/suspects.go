@@ -12,15 +12,15 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// killedFromOutside reports whether a signal from outside ended a process. A JVM that catches one exits with the code that a shell
-// would give.
+// killedFromOutside reports whether a signal from outside ended a process. A JVM that catches one exits with the code that a shell would
+// give.
 func killedFromOutside(e *incident.Exit) bool {
 	return slices.Contains([]int{128 + int(syscall.SIGKILL), 128 + int(syscall.SIGTERM), 128 + int(syscall.SIGINT),
 		128 + int(syscall.SIGHUP)}, e.Status())
 }
 
-// suspects returns the plugins that the output of a dead JVM refers to. If the output is about a kind of option without naming it,
-// such as a failed agent, the plugins that give such options are suspects.
+// suspects returns the plugins that the output of a dead JVM refers to. If the output is about a kind of option without naming it, such as
+// a failed agent, the plugins that give such options are suspects.
 func suspects(output string, carried []plugin.JVMOptions) []string {
 	topics := topicsOf(output)
 	meant := slices.DeleteFunc(slices.Clone(carried), func(c plugin.JVMOptions) bool { return !givesOption(c, topics) })

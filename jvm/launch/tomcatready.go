@@ -18,8 +18,8 @@ import (
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
-// readyProof is how Tomcat proves its readiness where no path is configured. It depends on the command line and the files of its
-// start, so it is saved with the service.
+// readyProof is how Tomcat proves its readiness where no path is configured. It depends on the command line and the files of its start, so
+// it is saved with the service.
 type readyProof struct {
 	Since time.Time `json:"since"` // time of the start
 	// URL is the root of an HTTP connector, and AJP the address of an AJP one. If both are empty, readiness is the startup message.
@@ -116,8 +116,8 @@ func parseProof(learned string) (p readyProof, err error) {
 	return p, err
 }
 
-// launchWithProof returns a launch with three readiness checks: Tomcat itself listens, it answers as expected, and every needed
-// application is deployed.
+// launchWithProof returns a launch with three readiness checks: Tomcat itself listens, it answers as expected, and every needed application
+// is deployed.
 func (l *tomcatKind) launchWithProof(s *tomcatStart) (*supervisor.Launch, error) {
 	out, err := l.base()
 	if err != nil {
@@ -155,8 +155,8 @@ func (l *tomcatKind) configuredProof(p readyProof) readyProof {
 	return p
 }
 
-// provingStatuses are the accepted statuses where no path is configured: the root of a Tomcat without a ROOT application answers 404,
-// which is proof enough.
+// provingStatuses are the accepted statuses where no path is configured: the root of a Tomcat without a ROOT application answers 404, which
+// is proof enough.
 func provingStatuses() []int {
 	var out []int
 	for code := 200; code < 500; code++ {
@@ -170,7 +170,7 @@ func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcat
 	ready := l.Config.Ready
 	root := probe.Config{HTTP: probe.HTTP{URL: proof.URL, Socket: proof.Socket, Status: provingStatuses(),
 		CertFile: ready.HTTP.CertFile, KeyFile: ready.HTTP.KeyFile}}.New(nil)
-	return probe.Func(func(ctx context.Context, p probe.Process) error {
+	return probe.Checker(func(ctx context.Context, p probe.Process) error {
 		own, ok := p.(*proc.Process)
 		switch {
 		case !ok:
@@ -186,9 +186,9 @@ func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcat
 		}
 		switch {
 		case configured != nil:
-			return configured.Check(ctx, p)
+			return configured(ctx, p)
 		case root != nil:
-			return root.Check(ctx, p)
+			return root(ctx, p)
 		case proof.AJP != "":
 			return tomcat.PingAJP(ctx, proof.AJP)
 		case !w.started():

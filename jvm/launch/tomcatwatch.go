@@ -77,8 +77,8 @@ func (w *tomcatWatch) notStarted(p readyProof) string {
 	return text
 }
 
-// needs reports whether the failure of an application fails the service: it is wanted, or ready.http is in it, or none are wanted and
-// no other is known to work. An application with an unknown name may be any of these.
+// needs reports whether the failure of an application fails the service: it is wanted, or ready.http is in it, or none are wanted and no
+// other is known to work. An application with an unknown name may be any of these.
 func (w *tomcatWatch) needs(context string) bool {
 	if context == "" {
 		return true
@@ -111,8 +111,8 @@ func (w *tomcatWatch) serving(path, context string) string {
 	return best
 }
 
-// watchRunning reports the applications that failed during the start of a running Tomcat. Later deployments are ignored. before reads
-// the lines first.
+// watchRunning reports the applications that failed during the start of a running Tomcat. Later deployments are ignored. before reads the
+// lines first.
 func (w *tomcatWatch) watchRunning(before func() func([]byte) *supervisor.HealthIssue) func() func([]byte) *supervisor.HealthIssue {
 	return func() func([]byte) *supervisor.HealthIssue {
 		hear := before()
@@ -143,8 +143,7 @@ func (w *tomcatWatch) writtenOption(refused string) string {
 	return refused
 }
 
-// explain describes the failed start: what failed, why, and in which file and line. An application that is not needed is not the
-// reason.
+// explain describes the failed start: what failed, why, and in which file and line. An application that is not needed is not the reason.
 func (w *tomcatWatch) explain(ctx context.Context) string {
 	w.mu.Lock()
 	findings := w.watch.Findings()

@@ -9,9 +9,8 @@ import (
 	"time"
 )
 
-// PingAJP asks an AJP connector whether it serves (CPing of AJP/1.3). It needs no
-// secret, and is answered when the connector has been started, which is after all
-// applications.
+// PingAJP asks an AJP connector whether it serves (CPing of AJP/1.3). It needs no secret, and is answered when the connector has been
+// started, which is after all applications.
 func PingAJP(ctx context.Context, address string) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {

@@ -15,13 +15,13 @@ import (
 // maxNames bounds the entries that are read of a folder.
 const maxNames = 10_000
 
-// Applications returns the context paths that Tomcat deploys at its start, by its
-// configuration and its folders. all is false if there may be others.
+// Applications returns the context paths that Tomcat deploys at its start, by its configuration and its folders. all is false if there may
+// be others.
 func (in Install) Applications(x ServerXML) (paths []string, all bool) {
 	found := map[string]bool{}
 	all = len(x.Notes) == 0
 	for _, c := range x.Contexts {
-		found[ContextOf(c.Path)] = true
+		found[ContextOf(c)] = true
 	}
 	for _, h := range x.Hosts {
 		ignored, badPattern := regexp.Compile("^(?:" + h.DeployIgnore + ")$")

@@ -11,22 +11,19 @@ import (
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// Bounds in bytes: how much of the end of a log file is searched, and up to which size its
-// lines are numbered.
+// Bounds in bytes: how much of the end of a log file is searched, and up to which size its lines are numbered.
 const (
 	logTail    = 512 << 10
 	maxCounted = 16 << 20
 )
 
-// causeWindow is the longest time between a cause and the failure: listeners run one after
-// another, so a slow one may follow the one that threw.
+// causeWindow is the longest time between a cause and the failure: listeners run one after another, so a slow one may follow the one that
+// threw.
 const causeWindow = 10 * time.Minute
 
-// FindCause looks for the exception behind a failed application in
-// logs/localhost.DATE.log of the base, where Tomcat's own logging puts it, and
-// returns the finding with Cause, Root, Where and Log. ok is false if there is none (yet:
-// Tomcat writes the file in the background, so ask again a second later). Entries before
-// since, the start of this Tomcat, are ignored.
+// FindCause looks for the exception behind a failed application in logs/localhost.DATE.log of the base, where Tomcat's own logging puts it,
+// and returns the finding with Cause, Root, Where and Log. ok is false if there is none (yet: Tomcat writes the file in the background, so
+// ask again a second later). Entries before since, the start of this Tomcat, are ignored.
 func (p *Patterns) FindCause(base string, f Finding, since time.Time) (found Finding, ok bool, err error) {
 	if f.Kind != ContextFailed || f.Where != "" || f.Log != "" || f.Line > 0 {
 		return f, false, nil
@@ -54,8 +51,7 @@ func (p *Patterns) FindCause(base string, f Finding, since time.Time) (found Fin
 	return f, true, nil
 }
 
-// causes lists the causes of failed contexts at the end of a log file, if it was written
-// after since.
+// causes lists the causes of failed contexts at the end of a log file, if it was written after since.
 func (p *Patterns) causes(file string, since time.Time) ([]Finding, error) {
 	f, err := untrusted.Open(file)
 	if err != nil {

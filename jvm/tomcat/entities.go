@@ -2,6 +2,7 @@ package tomcat
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -32,12 +33,11 @@ type entity struct {
 	system string
 }
 
-// The decoder replaces an entity by text. Here that is its name between two characters of
-// the private use area, so that markup inside the entity can be parsed.
-const (
-	entityBegin = "\ue000"
-	entityEnd   = "\ue001"
-)
+// The decoder replaces an entity by text. Here that is its name between two characters of the private use area, so that markup inside the
+// entity can be parsed.
+const entityBegin, entityEnd = "\ue000", "\ue001"
+
+const entityMark = entityBegin + "([^" + entityEnd + "]*)" + entityEnd
 
 // declare records the entities of a DOCTYPE. The first declaration of a name wins.
 func (p *xmlParser) declare(file, directive string) {
@@ -68,17 +68,15 @@ func characters(literal string) string {
 
 // content parses the entities between elements.
 func (p *xmlParser) content(text string) error {
-	for {
-		_, after, found := strings.Cut(text, entityBegin)
-		if !found {
-			return nil
-		}
-		name, rest, _ := strings.Cut(after, entityEnd)
-		if err := p.readEntity(name); err != nil {
+	if !strings.Contains(text, entityBegin) {
+		return nil
+	}
+	for _, m := range regexp.MustCompile(entityMark).FindAllStringSubmatch(text, -1) {
+		if err := p.readEntity(m[1]); err != nil {
 			return err
 		}
-		text = rest
 	}
+	return nil
 }
 
 // readEntity parses an entity as markup.
@@ -126,21 +124,12 @@ func (p *xmlParser) attribute(value string) (string, error) {
 	if !strings.Contains(value, entityBegin) {
 		return value, nil
 	}
-	var b strings.Builder
-	for {
-		before, after, found := strings.Cut(value, entityBegin)
-		b.WriteString(before)
-		if !found {
-			return b.String(), nil
-		}
-		var name string
-		name, value, _ = strings.Cut(after, entityEnd)
-		text, err := p.text(name)
-		if err != nil {
-			return "", err
-		}
-		b.WriteString(text)
-	}
+	var failed error
+	return regexp.MustCompile(entityMark).ReplaceAllStringFunc(value, func(mark string) string {
+		text, err := p.text(strings.Trim(mark, entityBegin+entityEnd))
+		failed = cmp.Or(failed, err)
+		return text
+	}), failed
 }
 
 // text expands an entity inside an attribute.
@@ -153,31 +142,22 @@ func (p *xmlParser) text(name string) (string, error) {
 		return "", err
 	}
 	defer func() { p.open = p.open[:len(p.open)-1] }()
-	dec := xml.NewDecoder(strings.NewReader(e.value))
-	dec.Entity = p.names
-	var b strings.Builder
-	for {
-		tok, err := dec.Token()
-		switch {
-		case errors.Is(err, io.EOF):
-			return b.String(), nil
-		case err != nil:
-			return "", err
-		}
-		chars, ok := tok.(xml.CharData)
-		if !ok {
-			return "", errors.New("there is markup in an attribute")
-		}
-		text, err := p.attribute(string(chars))
-		if err != nil {
-			return "", err
-		}
-		b.WriteString(text)
+	var content struct {
+		Text   string     `xml:",chardata"`
+		Markup []struct{} `xml:",any"`
 	}
+	dec := xml.NewDecoder(strings.NewReader("<a>" + e.value + "</a>"))
+	dec.Entity = p.names
+	if err := dec.Decode(&content); err != nil {
+		return "", err
+	}
+	if len(content.Markup) > 0 {
+		return "", errors.New("there is markup in an attribute")
+	}
+	return p.attribute(content.Text)
 }
 
-// localFile returns the path that a URI names, relative to the file from; false: the URI is
-// remote.
+// localFile returns the path that a URI names, relative to the file from; false: the URI is remote.
 func localFile(from, uri string) (string, bool) {
 	if scheme, _, ok := strings.Cut(uri, ":"); ok && !strings.Contains(scheme, "/") {
 		if scheme != "file" {
@@ -191,8 +171,7 @@ func localFile(from, uri string) (string, bool) {
 	return uri, true
 }
 
-// toUTF8 converts UTF-16, whose XML declaration cannot be read before, and returns the
-// decoder's reader for the other encodings.
+// toUTF8 converts UTF-16, whose XML declaration cannot be read before, and returns the decoder's reader for the other encodings.
 func toUTF8(data []byte) ([]byte, func(name string, r io.Reader) (io.Reader, error)) {
 	big, little := bytes.HasPrefix(data, []byte("\x00<\x00?")), bytes.HasPrefix(data, []byte("<\x00?\x00"))
 	if !big && !little && !bytes.HasPrefix(data, []byte("\xfe\xff")) && !bytes.HasPrefix(data, []byte("\xff\xfe")) {

@@ -55,9 +55,8 @@ func TestFind(t *testing.T) {
 }
 
 func TestRealVersion(t *testing.T) {
-	v := readVersion(realHome(t) + "/lib/catalina.jar")
-	if v.Major < 8 || !strings.Contains(v.Info, "Tomcat") {
-		t.Errorf("version %v, %q", v, v.Info)
+	if v := readVersion(realHome(t) + "/lib/catalina.jar"); v.Major < 8 {
+		t.Errorf("version %v", v)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,8 +31,7 @@ const (
 	parsePosition Kind = "parse-position" // line and column; the file follows
 )
 
-// Finding is one statement of Tomcat or its JVM about a start. Fields that do not apply are
-// empty or 0.
+// Finding is one statement of Tomcat or its JVM about a start. Fields that do not apply are empty or 0.
 type Finding struct {
 	Kind    Kind
 	Message string // the line without time, level and logger
@@ -49,16 +50,13 @@ type Finding struct {
 	Where string // first frame outside Java and Tomcat, "Boom.java:3"
 	Log   string // "file:line" if the cause was found in a log file
 
-	Time time.Time     // of the line; zero if it has none
-	Took time.Duration // Started
+	Time time.Time // of the line; zero if it has none
 }
 
 // String is one line for an operator.
 func (f Finding) String() string {
 	var what string
 	switch f.Kind {
-	case Started:
-		return fmt.Sprintf("Tomcat started in %s", f.Took)
 	case ContextFailed:
 		what = fmt.Sprintf("application %s failed to start", f.Context)
 	case DeployFailed:
@@ -123,14 +121,11 @@ func (f Finding) position() string {
 	return fmt.Sprintf("%s:%d:%d", f.File, f.Line, f.Column)
 }
 
-// Worst returns the most important finding: what stopped the JVM, then Tomcat, then an
-// application. ok is false if nothing failed.
+// Worst returns the most important finding: what stopped the JVM, then Tomcat, then an application. ok is false if nothing failed.
 func Worst(findings []Finding) (Finding, bool) {
 	for _, kind := range []Kind{JVMOption, JVMFailed, ConfigError, ConnectorFailed, ContextFailed, DeployFailed, ServerFailed, ServletFailed} {
-		for _, f := range findings {
-			if f.Kind == kind {
-				return f, true
-			}
+		if k := slices.IndexFunc(findings, func(f Finding) bool { return f.Kind == kind }); k >= 0 {
+			return findings[k], true
 		}
 	}
 	return Finding{}, false
@@ -142,17 +137,14 @@ func (p *Patterns) Match(line string) (Finding, bool) {
 	if !ok {
 		return Finding{}, false
 	}
-	f := Finding{Kind: c.kind}
+	f := Finding{Kind: c.kind, Message: strings.TrimSpace(line[max(strings.LastIndex(line, c.literals[0]), 0):])}
 	f.Time, _ = lineTime(line)
-	f.Message = message(line, c.template)
 	switch {
-	case c.kind == Started:
-		f.Took = milliseconds(args[0])
 	case c.kind == ContextFailed, c.kind == ServletFailed:
 		f.Context = contextPath(args[0])
 	case c.key == "standardServer.awaitSocket.fail":
 		f.Component, f.Address = "shutdown port", args[0]
-		f.Port, _ = strconv.Atoi(digits(args[1]))
+		f.Port = number(args[1])
 	case c.kind == ServerFailed:
 		f.component(args[0])
 	case c.kind == DeployFailed:
@@ -161,8 +153,7 @@ func (p *Patterns) Match(line string) (Finding, bool) {
 	case c.key == "catalina.configFail":
 		f.File = args[0]
 	case c.kind == parsePosition:
-		f.Line, _ = strconv.Atoi(digits(args[0]))
-		f.Column, _ = strconv.Atoi(digits(args[1]))
+		f.Line, f.Column = number(args[0]), number(args[1])
 	}
 	return f, true
 }
@@ -175,9 +166,18 @@ func (f *Finding) component(name string) {
 		f.Kind = ConnectorFailed
 		f.Address, f.Port = connectorPort(name)
 	case strings.Contains(name, "StandardContext["):
-		f.Kind = ContextFailed
-		f.Context = contextIn(name)
+		f.Kind, f.Context = ContextFailed, contextIn(name)
 	}
+}
+
+// connectorPort reads Connector["http-nio-127.0.0.1-8080"] and the older Connector[HTTP/1.1-8080]: the address, which follows nio, nio2,
+// apr or bio, and the port. port is 0 for a connector without one, or with a negative one.
+func connectorPort(name string) (address string, port int) {
+	m := regexp.MustCompile(`^Connector\["?(?:.*?-(?:nio2?|apr|bio)-(.*[^-])-|.*[^-]-)(\d+)"?\]?$`).FindStringSubmatch(name)
+	if m == nil {
+		return "", 0
+	}
+	return m[1], number(m[2])
 }
 
 // contextIn finds "StandardContext[/app]" in a component's name or a message; empty: it has none.
@@ -193,44 +193,15 @@ func contextIn(text string) string {
 // contextPath makes "/" of the empty name of ROOT.
 func contextPath(name string) string { return cmp.Or(name, "/") }
 
-// connectorPort reads Connector["http-nio-127.0.0.1-8080"] and the older
-// Connector[HTTP/1.1-8080]. port is 0 if there is none (a connector without
-// one, or a negative number).
-func connectorPort(name string) (address string, port int) {
-	name = strings.Trim(strings.TrimPrefix(name, "Connector["), `]"`)
-	i := strings.LastIndexByte(name, '-')
-	if i < 0 || strings.HasSuffix(name[:i], "-") {
-		return "", 0
-	}
-	port, err := strconv.Atoi(name[i+1:])
-	if err != nil {
-		return "", 0
-	}
-	// scheme-(implementation-)kind-ADDRESS: the address follows nio, nio2, apr or bio.
-	for _, kind := range []string{"-nio-", "-nio2-", "-apr-", "-bio-"} {
-		if _, a, ok := strings.Cut(name[:i], kind); ok {
-			return a, port
+// number reads "8080" and "8,080": Tomcat formats numbers by locale.
+func number(text string) int {
+	n, _ := strconv.Atoi(strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
 		}
-	}
-	return "", port
-}
-
-func digits(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' {
-			return r
-		}
-		return -1
-	}, s)
-}
-
-// milliseconds reads "1,234", "1.234" or "1 234": Tomcat writes it by locale.
-func milliseconds(s string) time.Duration {
-	n, err := strconv.ParseInt(digits(s), 10, 40)
-	if err != nil {
-		return 0
-	}
-	return time.Duration(n) * time.Millisecond
+		return r
+	}, text)) // none: 0
+	return n
 }
 
 // lineTime is the time in Tomcat's own layouts, in the local zone.
@@ -243,42 +214,15 @@ func lineTime(line string) (time.Time, bool) {
 	return t, err == nil
 }
 
-// message cuts the line where the template's text begins.
-func message(line string, t template) string {
-	if i := strings.LastIndex(line, t.literals[0]); i >= 0 {
-		return strings.TrimSpace(line[i:])
-	}
-	return strings.TrimSpace(line)
-}
-
-// parseSAX reads Xerces' "SAXParseException; systemId: file:/x; lineNumber: 3;
-// columnNumber: 4; what", which is the same in every language up to "what".
+// parseSAX reads the text of a SAXParseException of Xerces, which is the same in every language up to the message.
 func parseSAX(line string) (f Finding, ok bool) {
-	_, rest, ok := strings.Cut(line, "SAXParseException; ")
-	if !ok {
+	if !strings.Contains(line, "SAXParseException; ") {
 		return f, false
 	}
-	f.Kind = ConfigError
-	for {
-		field, after, more := strings.Cut(rest, "; ")
-		name, value, _ := strings.Cut(field, ": ")
-		switch name {
-		case "publicId":
-		case "systemId":
-			f.File = filePath(value)
-		case "lineNumber":
-			f.Line, _ = strconv.Atoi(value)
-		case "columnNumber":
-			f.Column, _ = strconv.Atoi(value)
-		default:
-			f.Message = strings.TrimSpace(rest)
-			return f, f.Line > 0 || f.File != ""
-		}
-		if !more {
-			return f, f.Line > 0 || f.File != ""
-		}
-		rest = after
-	}
+	m := regexp.MustCompile(`SAXParseException; (?:publicId: .*?; )?(?:systemId: (.*?); )?(?:lineNumber: (\d+); )?` +
+		`(?:columnNumber: (\d+); )?(.*)`).FindStringSubmatch(line)
+	f = Finding{Kind: ConfigError, File: filePath(m[1]), Line: number(m[2]), Column: number(m[3]), Message: strings.TrimSpace(m[4])}
+	return f, f.Line > 0 || f.File != ""
 }
 
 // filePath makes a path of a file: URL.

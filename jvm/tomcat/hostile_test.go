@@ -54,7 +54,7 @@ func jar(t *testing.T, name, text string) string {
 
 // readAll reads everything of a Tomcat that is ever read, and gives the errors.
 func readAll(base string) string {
-	in, err := Open(base, base)
+	in, err := open(base, base)
 	if err != nil {
 		return err.Error()
 	}
@@ -194,8 +194,8 @@ func TestHostileJar(t *testing.T) {
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
-		if p.count > maxMessages {
-			t.Errorf("%s: %d messages", name, p.count)
+		if p.count() > maxMessages {
+			t.Errorf("%s: %d messages", name, p.count())
 		}
 	}
 }

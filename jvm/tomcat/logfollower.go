@@ -21,9 +21,8 @@ const (
 	maxLogLine  = 64 << 10
 )
 
-// FollowLogs calls f for each new line of logs/localhost.DATE.log of the base, until ctx is
-// done. Tomcat logs the exceptions of servlets there and not to the console. Files that
-// cannot be read are skipped.
+// FollowLogs calls f for each new line of logs/localhost.DATE.log of the base, until ctx is done. Tomcat logs the exceptions of servlets
+// there and not to the console. Files that cannot be read are skipped.
 func FollowLogs(ctx context.Context, base string, f func(line []byte)) {
 	l := newLogFollower(base)
 	for {
@@ -57,8 +56,7 @@ func newLogFollower(base string) *logFollower {
 // maxLogFiles bounds how many of the log files are read; Tomcat keeps 90 days.
 const maxLogFiles = 32
 
-// logFiles are the latest logs/localhost.DATE.log of a base, by name. A folder that
-// cannot be read, or has too many files, has none.
+// logFiles are the latest logs/localhost.DATE.log of a base, by name. A folder that cannot be read, or has too many files, has none.
 func logFiles(base string) (files []string) {
 	dir := filepath.Join(base, "logs")
 	entries, _ := names(dir) // nil then
@@ -89,8 +87,8 @@ func (l *logFollower) poll(f func(line []byte)) {
 	l.read, l.rest = read, rest
 }
 
-// readFrom returns the content from an offset, at most the last maxFollowed bytes, and the
-// new offset. A file that became shorter is read from its start.
+// readFrom returns the content from an offset, at most the last maxFollowed bytes, and the new offset. A file that became shorter is read
+// from its start.
 func readFrom(file string, from int64) (data []byte, size int64, err error) {
 	fd, err := untrusted.Open(file)
 	if err != nil {

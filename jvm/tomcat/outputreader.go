@@ -11,9 +11,8 @@ import (
 // maxFindings bounds the findings of a Tomcat that redeploys for months.
 const maxFindings = 64
 
-// OutputReader reads the output of one start of Tomcat line by line and joins related lines:
-// a failure and the exception after it, a position and its file. Each start needs a new one.
-// It is not safe for concurrent use.
+// OutputReader reads the output of one start of Tomcat line by line and joins related lines: a failure and the exception after it, a
+// position and its file. Each start needs a new one. It is not safe for concurrent use.
 type OutputReader struct {
 	p        *Patterns
 	findings []Finding
@@ -36,8 +35,7 @@ func (w *OutputReader) Findings() []Finding { return slices.Clone(w.findings) }
 // Started reports whether Tomcat has logged the end of its start.
 func (w *OutputReader) Started() bool { return w.started }
 
-// Line takes the next line of stdout or stderr. ok is true if the line itself
-// is a finding; its cause may follow, see Findings.
+// Line takes the next line of stdout or stderr. ok is true if the line itself is a finding; its cause may follow, see Findings.
 func (w *OutputReader) Line(line string) (f Finding, ok bool) {
 	line = strings.TrimRight(line, "\r\n")
 	if w.stackFrame(line) {
@@ -80,8 +78,7 @@ func (w *OutputReader) Line(line string) (f Finding, ok bool) {
 	return w.add(f), true
 }
 
-// jvmLine recognises what the JVM says when it cannot start. Once Tomcat is up that
-// means nothing: an application may run a JVM of its own.
+// jvmLine recognises what the JVM says when it cannot start. Once Tomcat is up that means nothing: an application may run a JVM of its own.
 func (w *OutputReader) jvmLine(line string) (Finding, bool) {
 	if w.started {
 		return Finding{}, false
@@ -114,8 +111,7 @@ func (w *OutputReader) stackFrame(line string) bool {
 var libraries = []string{"java.", "javax.", "jdk.", "sun.", "com.sun.", "jakarta.", "org.apache.catalina.", "org.apache.tomcat.",
 	"org.apache.coyote.", "org.apache.jasper."}
 
-// frame returns "Boom.java:3" of "at Boom.run(Boom.java:3)" unless the class belongs to Java
-// or Tomcat.
+// frame returns "Boom.java:3" of "at Boom.run(Boom.java:3)" unless the class belongs to Java or Tomcat.
 func frame(t string) (string, bool) {
 	t = strings.TrimPrefix(t, "at ")
 	open := strings.IndexByte(t, '(')
@@ -147,8 +143,7 @@ type exception struct {
 	caused bool
 }
 
-// parseException recognises "a.b.CException: message" with or without
-// "Caused by: " in front.
+// parseException recognises "a.b.CException: message" with or without "Caused by: " in front.
 func parseException(line string) (exception, bool) {
 	t := strings.TrimSpace(line)
 	t, caused := strings.CutPrefix(t, "Caused by: ")
@@ -174,8 +169,7 @@ func (w *OutputReader) exception(e exception) {
 	}
 }
 
-// position merges a SAX message into the position printed before it. Tomcat prints the same
-// error twice; the second is ignored.
+// position merges a SAX message into the position printed before it. Tomcat prints the same error twice; the second is ignored.
 func (w *OutputReader) position(f Finding) (Finding, bool) {
 	for i, old := range w.findings {
 		if old.Kind != ConfigError || old.Line != f.Line || old.Column != f.Column {

@@ -1,9 +1,9 @@
 package tomcat
 
 import (
+	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 const stamp = "23-Nov-2026 07:01:10.113 SEVERE [main] org.apache.catalina.core.StandardContext.startInternal "
@@ -49,11 +49,8 @@ func TestTemplatesOfEveryLanguage(t *testing.T) {
 		t.Fatal(err)
 	}
 	langs := map[string]int{}
-	var all []compiled
-	for _, list := range p.byLast {
-		all = append(all, list...)
-	}
-	for _, c := range append(all, p.open...) {
+	all := slices.Concat(p.closed, p.open)
+	for _, c := range all {
 		var b strings.Builder
 		b.WriteString("23-Nov-2026 07:01:10.113 X [main] a" + c.required + "m ")
 		for i, l := range c.literals {
@@ -80,7 +77,7 @@ func TestTemplatesOfEveryLanguage(t *testing.T) {
 			t.Errorf("no message in language %q", lang)
 		}
 	}
-	t.Logf("%d templates, by language %v", len(all)+len(p.open), langs)
+	t.Logf("%d templates, by language %v", len(all), langs)
 }
 
 func one(t *testing.T, text string) Finding {
@@ -143,7 +140,7 @@ func TestDiagnose(t *testing.T) {
 func TestWatchStarted(t *testing.T) {
 	w := NewOutputReader(BuiltinPatterns())
 	f, ok := w.Line("23-Nov-2026 07:01:11.104 INFO [main] org.apache.catalina.startup.Catalina.start Server startup in [2,254] milliseconds")
-	if !ok || f.Kind != Started || f.Took != 2254*time.Millisecond {
+	if !ok || f.Kind != Started {
 		t.Errorf("%+v, %v", f, ok)
 	}
 	// What a JVM that the application runs says is not about this start.

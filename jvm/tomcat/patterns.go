@@ -14,17 +14,15 @@ import (
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// builtinMessages are the few messages of Tomcat 10.1 (and of 8.5, where it differs) that must be
-// known even if no jar can be read: key, language ("-" is English) and text. A language without a
-// key falls back to English, as in Tomcat. Those of the Tomcat at hand are read from its jars and
-// added to them.
+// builtinMessages are the few messages of Tomcat 10.1 (and of 8.5, where it differs) that must be known even if no jar can be read: key,
+// language ("-" is English) and text. A language without a key falls back to English, as in Tomcat. Those of the Tomcat at hand are read
+// from its jars and added to them.
 //
 //go:embed builtin.txt
 var builtinMessages string
 
-// messageKeys says which messages matter: package of the LocalStrings file, key,
-// and what a line with it means. The keys are the same in Tomcat 8.5 to 11,
-// except where noted.
+// messageKeys says which messages matter: package of the LocalStrings file, key, and what a line with it means. The keys are the same in
+// Tomcat 8.5 to 11, except where noted.
 var messageKeys = map[string]map[string]Kind{
 	"org/apache/catalina/core": {
 		"standardContext.startFailed":                 ContextFailed,
@@ -52,15 +50,10 @@ var messageKeys = map[string]map[string]Kind{
 	},
 }
 
-// Patterns recognises Tomcat's own lines in every language that it knows. It
-// does not change after it was made and may be shared.
+// Patterns recognises Tomcat's own lines in every language that it knows. It does not change after it was made and may be shared.
 type Patterns struct {
-	// byLast has the templates by the last byte of their text, so that a line
-	// is compared with few of them.
-	byLast map[byte][]compiled
-	// open are templates that end in an argument.
-	open  []compiled
-	count int // of both
+	closed []compiled // end in text
+	open   []compiled // end in an argument, and are tried last
 }
 
 type compiled struct {
@@ -70,7 +63,7 @@ type compiled struct {
 
 // BuiltinPatterns knows the messages of Tomcat 10.1 in the languages it ships.
 func BuiltinPatterns() *Patterns {
-	p := &Patterns{byLast: map[byte][]compiled{}}
+	p := new(Patterns)
 	kinds := map[string]Kind{}
 	for _, keys := range messageKeys {
 		maps.Copy(kinds, keys)
@@ -82,9 +75,8 @@ func BuiltinPatterns() *Patterns {
 	return p
 }
 
-// LoadPatterns is BuiltinPatterns and the messages of the Tomcat at hand, taken
-// from the jars in home/lib. The patterns are usable even with an error, which
-// then names the jars that could not be read.
+// LoadPatterns is BuiltinPatterns and the messages of the Tomcat at hand, taken from the jars in home/lib. The patterns are usable even
+// with an error, which then names the jars that could not be read.
 func LoadPatterns(home string) (*Patterns, error) {
 	p := BuiltinPatterns()
 	lib := filepath.Join(home, "lib")
@@ -106,8 +98,8 @@ func LoadPatterns(home string) (*Patterns, error) {
 	return p, errors.Join(errs...)
 }
 
-// maxMessages bounds the messages of a Tomcat that are known: one of the release has
-// about 20 in each of 10 languages. maxMessage bounds the text of one, in bytes.
+// maxMessages bounds the messages of a Tomcat that are known: one of the release has about 20 in each of 10 languages. maxMessage bounds
+// the text of one, in bytes.
 const (
 	maxMessages = 2000
 	maxMessage  = 1000
@@ -141,29 +133,26 @@ func (p *Patterns) addJar(jar string) error {
 
 func (p *Patterns) add(key, lang, text string, kind Kind) {
 	t, ok := newTemplate(key, lang, strings.TrimSpace(text))
-	if !ok || len(text) > maxMessage || p.count >= maxMessages {
+	if !ok || len(text) > maxMessage {
 		return
 	}
-	p.insert(compiled{t, kind})
-	if l, changed := t.asASCII(); changed {
-		p.insert(compiled{l, kind})
+	list := &p.closed
+	if t.literals[len(t.literals)-1] == "" {
+		list = &p.open
+	}
+	variants := []template{t}
+	if ascii, changed := t.asASCII(); changed {
+		variants = append(variants, ascii)
+	}
+	for _, v := range variants {
+		same := func(o compiled) bool { return o.key == key && slices.Equal(o.literals, v.literals) }
+		if p.count() < maxMessages && !slices.ContainsFunc(*list, same) {
+			*list = append(*list, compiled{v, kind})
+		}
 	}
 }
 
-func (p *Patterns) insert(c compiled) {
-	last := c.literals[len(c.literals)-1]
-	if last == "" {
-		p.open = append(p.open, c)
-		p.count++
-		return
-	}
-	list := p.byLast[last[len(last)-1]]
-	same := func(o compiled) bool { return o.key == c.key && slices.Equal(o.literals, c.literals) }
-	if !slices.ContainsFunc(list, same) {
-		p.byLast[last[len(last)-1]] = append(list, c)
-		p.count++
-	}
-}
+func (p *Patterns) count() int { return len(p.closed) + len(p.open) }
 
 // find returns the message that line ends with.
 func (p *Patterns) find(line string) (c compiled, args [10]string, ok bool) {
@@ -173,8 +162,11 @@ func (p *Patterns) find(line string) (c compiled, args [10]string, ok bool) {
 		if !has || text == "" {
 			continue
 		}
-		for _, list := range [][]compiled{p.byLast[text[len(text)-1]], p.open} {
+		for _, list := range [][]compiled{p.closed, p.open} {
 			for _, c := range list {
+				if !strings.HasSuffix(text, c.literals[len(c.literals)-1]) { // by far the most
+					continue
+				}
 				if args, ok := c.match(text); ok {
 					return c, args, true
 				}

@@ -9,123 +9,89 @@ import (
 	"golang.org/x/text/encoding/charmap"
 )
 
-// Properties reads Java's .properties format: comments, continuation lines,
-// the three separators and \uXXXX. Tomcat ships ASCII with escapes and raw
-// UTF-8 both; bytes that are not UTF-8 are taken as ISO 8859-1, which is what
-// java.util.Properties did before Java 9. Like Java it refuses nothing but a
-// broken escape, and here that is kept unchanged.
+const propertyBlanks = " \t\f"
+
+// Properties reads Java's .properties format: comments, continuation lines, the three separators and \uXXXX. Tomcat ships ASCII with
+// escapes and raw UTF-8 both; bytes that are not UTF-8 are ISO 8859-1, as for java.util.Properties before Java 9. Like Java it rejects
+// nothing but a broken escape, which is kept unchanged here.
 func Properties(data []byte) map[string]string {
 	if !utf8.Valid(data) {
 		data, _ = charmap.ISO8859_1.NewDecoder().Bytes(data) // which has every byte
 	}
 	out := map[string]string{}
-	for _, line := range logicalLines(string(data)) {
-		key, value := splitProperty(line)
-		if key != "" {
+	var logical strings.Builder
+	for line := range strings.SplitSeq(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(data))+"\n", "\n") {
+		line = strings.TrimLeft(line, propertyBlanks)
+		if logical.Len() == 0 && (strings.HasPrefix(line, "#") || strings.HasPrefix(line, "!")) {
+			continue
+		}
+		text := strings.TrimRight(line, `\`)
+		if (len(line)-len(text))%2 == 1 { // it continues
+			logical.WriteString(line[:len(line)-1])
+			continue
+		}
+		logical.WriteString(line)
+		if key, value := splitProperty(logical.String()); key != "" {
 			out[unescapeProperty(key)] = unescapeProperty(value)
 		}
-	}
-	return out
-}
-
-// logicalLines drops comments and joins the lines that end in an odd number of
-// backslashes with their successor.
-func logicalLines(text string) []string {
-	var out []string
-	var open bool
-	var b strings.Builder
-	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
-	for line := range strings.SplitSeq(text, "\n") {
-		line = strings.TrimLeft(line, " \t\f")
-		if !open && (line == "" || line[0] == '#' || line[0] == '!') {
-			continue
-		}
-		slashes := len(line) - len(strings.TrimRight(line, `\`))
-		open = slashes%2 == 1
-		if open {
-			b.WriteString(line[:len(line)-1])
-			continue
-		}
-		b.WriteString(line)
-		out = append(out, b.String())
-		b.Reset()
-	}
-	if b.Len() > 0 {
-		out = append(out, b.String())
+		logical.Reset()
 	}
 	return out
 }
 
 // splitProperty cuts at the first "=", ":" or blank that is not escaped.
 func splitProperty(line string) (key, value string) {
-	end := len(line)
-	for i := 0; i < len(line); i++ {
-		if line[i] == '\\' {
-			i++
-			continue
+	end := 0
+	for end < len(line) && !strings.ContainsRune("=:"+propertyBlanks, rune(line[end])) {
+		if line[end] == '\\' {
+			end++
 		}
-		if strings.IndexByte("=: \t\f", line[i]) >= 0 {
-			end = i
-			break
-		}
+		end++
 	}
-	key = line[:end]
-	rest := strings.TrimLeft(line[end:], " \t\f")
-	if rest != "" && (rest[0] == '=' || rest[0] == ':') {
-		rest = strings.TrimLeft(rest[1:], " \t\f")
+	end = min(end, len(line))
+	value = strings.TrimLeft(line[end:], propertyBlanks)
+	if strings.HasPrefix(value, "=") || strings.HasPrefix(value, ":") {
+		value = strings.TrimLeft(value[1:], propertyBlanks)
 	}
-	return key, rest
+	return line[:end], value
 }
 
 func unescapeProperty(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
 	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			b.WriteByte(s[i])
-			continue
+	for {
+		text, escape, found := strings.Cut(s, `\`)
+		b.WriteString(text)
+		switch {
+		case !found:
+			return b.String()
+		case escape == "":
+			return b.String() + `\`
 		}
-		i++
-		switch s[i] {
+		s = escape[1:]
+		switch c := escape[0]; c {
 		case 't', 'n', 'r', 'f':
-			b.WriteByte("\t\n\r\f"[strings.IndexByte("tnrf", s[i])])
+			b.WriteByte("\t\n\r\f"[strings.IndexByte("tnrf", c)])
 		case 'u':
-			r, n := unicodeEscape(s[i+1:])
-			if n == 0 {
+			high, ok := hex4(s)
+			if !ok {
 				b.WriteString(`\u`)
 				continue
 			}
-			b.WriteRune(r)
-			i += n
+			s = s[4:]
+			if second, escaped := strings.CutPrefix(s, `\u`); escaped {
+				low, _ := hex4(second)
+				if pair := utf16.DecodeRune(high, low); pair != utf8.RuneError {
+					high, s = pair, second[4:]
+				}
+			}
+			b.WriteRune(high)
 		default:
-			b.WriteByte(s[i])
+			b.WriteByte(c)
 		}
 	}
-	return b.String()
-}
-
-// unicodeEscape reads the digits after \u and, for the first half of a
-// surrogate pair, the second escape too. n is what it used of s.
-func unicodeEscape(s string) (r rune, n int) {
-	hi, ok := hex4(s)
-	if !ok {
-		return 0, 0
-	}
-	if second, escaped := strings.CutPrefix(s[4:], `\u`); escaped {
-		lo, _ := hex4(second)
-		if pair := utf16.DecodeRune(hi, lo); pair != utf8.RuneError {
-			return pair, 10
-		}
-	}
-	return hi, 4
 }
 
 func hex4(s string) (rune, bool) {
-	if len(s) < 4 {
-		return 0, false
-	}
-	v, err := strconv.ParseUint(s[:4], 16, 32)
-	return rune(v), err == nil
+	v, err := strconv.ParseUint(s[:min(4, len(s))], 16, 32)
+	return rune(v), err == nil && len(s) >= 4
 }

@@ -22,7 +22,7 @@ func realRun(t *testing.T, base string, env map[string]string, until func(Findin
 	if err != nil {
 		skip(t, "no java")
 	}
-	in, err := Open(homeCopy(t), base)
+	in, err := open(homeCopy(t), base)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func realRun(t *testing.T, base string, env map[string]string, until func(Findin
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, l.Path, l.Argv[1:]...)
+	cmd := exec.CommandContext(ctx, l.Argv[0], l.Argv[1:]...)
 	cmd.Env, cmd.Cancel, cmd.WaitDelay = l.Env, func() error { return cmd.Process.Signal(syscall.SIGTERM) }, 10*time.Second
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -19,16 +20,14 @@ type Inputs struct {
 type References struct {
 	// sources are asked in order; the first that knows a name wins.
 	sources []func(name string) (value string, ok bool)
-	// Unknown is why a name may have a value that is not known here; empty: every source
-	// that Tomcat asks is known.
+	// Unknown is why a name may have a value that is not known here; empty: every source that Tomcat asks is known.
 	Unknown string
 }
 
 // maxResolve is how often Tomcat resolves the result again.
 const maxResolve = 20
 
-// resolve replaces ${name} and ${name:-default} as Tomcat does, repeatedly. A reference
-// without a value stays.
+// resolve replaces ${name} and ${name:-default} as Tomcat does, repeatedly. A reference without a value stays.
 func (r References) resolve(text string) string {
 	for range maxResolve {
 		if !strings.Contains(text, "${") || r.Unknown != "" {
@@ -43,36 +42,33 @@ func (r References) resolve(text string) string {
 	return text
 }
 
-// once resolves the references of a text from left to right; a name ends at the
-// first brace.
+// maxResolved bounds a resolved attribute, in bytes.
+const maxResolved = 64 << 10
+
+// once resolves the references of a text from left to right; a name ends at the first brace.
 func (r References) once(text string) string {
-	var b strings.Builder
-	for rest := text; ; {
-		before, after, found := strings.Cut(rest, "${")
-		ref, tail, closed := strings.Cut(after, "}")
-		if !found || !closed {
-			b.WriteString(rest)
-			return b.String()
-		}
-		value, ok := r.lookUp(ref)
-		if name, fallback, has := strings.Cut(ref, ":-"); !ok && has {
+	size := 0
+	out := regexp.MustCompile(`\$\{[^}]*\}`).ReplaceAllStringFunc(text, func(ref string) string {
+		name := ref[2 : len(ref)-1]
+		value, ok := r.lookUp(name)
+		if name, fallback, has := strings.Cut(name, ":-"); !ok && has {
 			if value, ok = r.lookUp(name); !ok {
 				value, ok = fallback, true
 			}
 		}
+		if size += len(value); size > maxResolved {
+			return ""
+		}
 		if !ok {
-			value = "${" + ref + "}"
+			return ref
 		}
-		b.WriteString(before + value)
-		if b.Len() > maxResolved {
-			return text
-		}
-		rest = tail
+		return value
+	})
+	if size > maxResolved {
+		return text
 	}
+	return out
 }
-
-// maxResolved bounds a resolved attribute, in bytes.
-const maxResolved = 64 << 10
 
 func (r References) lookUp(name string) (value string, ok bool) {
 	for _, source := range r.sources {
@@ -83,12 +79,11 @@ func (r References) lookUp(name string) (value string, ok bool) {
 	return "", false
 }
 
-// propertySources names, by commas, the classes that are asked before the system
-// properties.
+// propertySources names, by commas, the classes that are asked before the system properties.
 const propertySources = "org.apache.tomcat.util.digester.PROPERTY_SOURCE"
 
-// references are the system properties, where those of catalina.properties replace
-// those of the command line, and the other sources that Tomcat is configured to ask.
+// references are the system properties, where those of catalina.properties replace those of the command line, and the other sources that
+// Tomcat is configured to ask.
 func (in Install) references(s Inputs) References {
 	var r References
 	props := map[string]string{"catalina.home": in.Home, "catalina.base": in.Base}
@@ -133,8 +128,7 @@ func (in Install) references(s Inputs) References {
 	return r
 }
 
-// binding returns the content of the file name/key below SERVICE_BINDING_ROOT for "name.key";
-// "chomp:" removes one line break at the end.
+// binding returns the content of the file name/key below SERVICE_BINDING_ROOT for "name.key"; "chomp:" removes one line break at the end.
 func (s Inputs) binding(name string) (string, bool) {
 	root, ok := s.Env["SERVICE_BINDING_ROOT"]
 	name, chomp := strings.CutPrefix(name, "chomp:")

@@ -1,8 +1,6 @@
 package tomcat
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"io/fs"
 	"strings"
@@ -13,46 +11,35 @@ import (
 // maxScript bounds what is read of a catalina.sh, in bytes; real ones have 25 KiB.
 const maxScript = 1 << 20
 
-// script holds the differences among the catalina.sh of Tomcat's versions that reach the JVM.
-// It is read from the script in CATALINA_HOME, never run; scriptByVersion is for homes
-// without one.
+// script holds the differences among the catalina.sh of Tomcat's versions that reach the JVM. It is read from the script in CATALINA_HOME,
+// never run; scriptByVersion is for homes without one.
 type script struct {
 	opens          []string // "java.base/java.lang=ALL-UNNAMED"
-	opensInEnv     bool     // by JDK_JAVA_OPTIONS (8.5, 9.0, early 10.1) instead of JAVA_OPTS
 	canonCaches    bool     // -Dsun.io.useCanonCaches=false (CVE-2024-56337)
 	loggingOld     bool     // LOGGING_CONFIG is honoured if it begins with -D
 	loggingOldOnly bool     // only LOGGING_CONFIG exists, whatever it begins with
 	endorsed       bool     // -D$ENDORSED_PROP=$JAVA_ENDORSED_DIRS (8.5, 9.0, 10.0)
-	from           string
-	unread         error // why an existing script could not be read
+	unread         error    // why an existing script could not be read
 }
 
 func readScript(path string, v Version) script {
 	data, err := untrusted.ReadFile(path, maxScript)
-	if err != nil {
-		s := scriptByVersion(v)
-		if !errors.Is(err, fs.ErrNotExist) {
-			s.unread = err
-		}
-		return s
+	s := parseScript(string(data))
+	if err != nil || len(s.opens) == 0 && !strings.Contains(string(data), "startup.Bootstrap") { // missing, or a custom wrapper
+		s = scriptByVersion(v)
 	}
-	s := parseScript(data)
-	if len(s.opens) == 0 && !bytes.Contains(data, []byte("startup.Bootstrap")) {
-		// A custom wrapper has none of it.
-		return scriptByVersion(v)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.unread = err
 	}
-	s.from = path
 	return s
 }
 
-// parseScript finds the assignments that matter. Each is on one line in every catalina.sh
-// since 8.5.
-func parseScript(data []byte) script {
+// parseScript finds the assignments that matter. Each is on one line in every catalina.sh since 8.5.
+func parseScript(text string) script {
 	var s script
 	newLogging := false
-	sc := bufio.NewScanner(bytes.NewReader(data))
-	for sc.Scan() {
-		line := strings.TrimSpace(sc.Text())
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
@@ -60,7 +47,6 @@ func parseScript(data []byte) script {
 		case strings.Contains(line, "_OPTS --add-opens=") || strings.Contains(line, "_OPTIONS --add-opens="):
 			_, open, _ := strings.Cut(line, "--add-opens=")
 			s.opens = append(s.opens, strings.TrimRight(open, `"'`))
-			s.opensInEnv = strings.HasPrefix(line, "JDK_JAVA_OPTIONS=")
 		case strings.Contains(line, "-Dsun.io.useCanonCaches=false"):
 			s.canonCaches = true
 		case strings.HasPrefix(line, "ENDORSED_PROP="):
@@ -75,27 +61,17 @@ func parseScript(data []byte) script {
 	return s
 }
 
-// scriptByVersion is the script of a home without one. 10.1.60 was measured; the others
-// follow the published scripts and were not run: a superfluous --add-opens does no harm, so
-// each list is the longest that its branch has had.
+// scriptByVersion is the script of a home without one. 10.1.60 was measured; the others follow the published scripts and were not run: a
+// superfluous --add-opens does no harm, so each list is the longest that its branch has had.
 func scriptByVersion(v Version) script {
 	s := script{
-		opens: []string{
-			"java.base/java.lang=ALL-UNNAMED",
-			"java.base/java.lang.reflect=ALL-UNNAMED",
-			"java.base/java.io=ALL-UNNAMED",
-			"java.base/java.util=ALL-UNNAMED",
-			"java.base/java.util.concurrent=ALL-UNNAMED",
-			"java.rmi/sun.rmi.transport=ALL-UNNAMED",
-		},
+		opens: []string{"java.base/java.lang=ALL-UNNAMED", "java.base/java.lang.reflect=ALL-UNNAMED", "java.base/java.io=ALL-UNNAMED",
+			"java.base/java.util=ALL-UNNAMED", "java.base/java.util.concurrent=ALL-UNNAMED", "java.rmi/sun.rmi.transport=ALL-UNNAMED"},
 		canonCaches: true,
-		from:        "the table for Tomcat " + v.String(),
 	}
 	if v.Known() && (v.Major < 10 || v.Major == 10 && v.Minor < 1) {
 		s.opens = append([]string{s.opens[0], "java.base/java.lang.invoke=ALL-UNNAMED"}, s.opens[1:]...)
-		s.opensInEnv = true
-		s.loggingOld = true
-		s.endorsed = true
+		s.loggingOld, s.endorsed = true, true
 	}
 	return s
 }

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// ServerXML reads conf/server.xml of the base as Tomcat does. What is unknown of
-// ${...} stays unchanged. A file that is not XML is an *XMLError.
+// ServerXML reads conf/server.xml of the base as Tomcat does. What is unknown of ${...} stays unchanged. A file that is not XML is an
+// *XMLError.
 func (in Install) ServerXML(s Inputs) (ServerXML, error) {
 	file := filepath.Join(in.Base, "conf/server.xml")
 	data, err := s.Read(file)
@@ -29,8 +29,8 @@ func (in Install) ServerXML(s Inputs) (ServerXML, error) {
 	return x, err
 }
 
-// ParseServerXML reads the content of a server.xml. file is for errors, and external
-// entities are relative to it; read reads them, nil: none is read.
+// ParseServerXML reads the content of a server.xml. file is for errors, and external entities are relative to it; read reads them, nil:
+// none is read.
 func ParseServerXML(file string, data []byte, refs References, read func(path string) ([]byte, error)) (ServerXML, error) {
 	p := &xmlParser{out: ServerXML{File: file}, refs: refs, read: read, budget: maxEntities,
 		entities: map[string]entity{}, names: map[string]string{}}
@@ -49,7 +49,6 @@ type xmlParser struct {
 	stack     []string
 	executors map[string]*Executor // of this <Service>, so far: Tomcat knows no later one
 	engine    string
-	host      string
 	offset    Port
 	root      bool
 	entities  map[string]entity
@@ -119,39 +118,35 @@ func (p *xmlParser) start(t xml.StartElement, line int) error {
 	}
 	switch {
 	case t.Name.Local == "Server" && parent == "":
-		p.root = true
-		p.offset = number(attr("portOffset"))
-		p.out.Shutdown = p.port(attr("port"))
-		p.out.ShutdownAddress = attr("address")
+		p.root, p.offset = true, parsePort(attr("portOffset"))
 	case t.Name.Local == "Service":
 		p.executors = map[string]*Executor{}
 	case t.Name.Local == "Executor" && parent == "Service":
 		// Of two with one name Tomcat gives the first.
 		if name := attr("name"); p.executors[name] == nil {
-			p.executors[name] = &Executor{Line: line, Name: name, MaxThreads: number(attr("maxThreads"))}
+			p.executors[name] = &Executor{parsePort(attr("maxThreads"))}
 		}
 	case t.Name.Local == "Connector" && parent == "Service":
 		p.out.Connectors = append(p.out.Connectors, Connector{
 			Line: line, Port: p.port(attr("port")), Address: attr("address"), Socket: attr("unixDomainSocketPath"),
-			Protocol: cmp.Or(attr("protocol"), "HTTP/1.1"), Scheme: cmp.Or(attr("scheme"), "http"),
-			TLS: strings.EqualFold(attr("SSLEnabled"), "true"), MaxThreads: number(attr("maxThreads")), Executor: p.executors[attr("executor")],
+			Protocol: cmp.Or(attr("protocol"), "HTTP/1.1"), TLS: strings.EqualFold(attr("SSLEnabled"), "true"),
+			MaxThreads: parsePort(attr("maxThreads")), Executor: p.executors[attr("executor")],
 		})
 	case t.Name.Local == "Engine":
 		p.engine = attr("name")
 	case t.Name.Local == "Host":
-		p.host = attr("name")
-		p.out.Hosts = append(p.out.Hosts, Host{Line: line, Name: p.host, AppBase: cmp.Or(attr("appBase"), "webapps"),
-			XMLBase: cmp.Or(attr("xmlBase"), path.Join("conf", p.engine, p.host)),
-			Deploys: cmp.Or(attr("deployOnStartup"), "true") == "true", DeployIgnore: attr("deployIgnore")})
+		p.out.Hosts = append(p.out.Hosts, Host{AppBase: cmp.Or(attr("appBase"), "webapps"), DeployIgnore: attr("deployIgnore"),
+			XMLBase: cmp.Or(attr("xmlBase"), path.Join("conf", p.engine, attr("name"))),
+			Deploys: cmp.Or(attr("deployOnStartup"), "true") == "true"})
 	case t.Name.Local == "Context" && parent == "Host":
-		p.out.Contexts = append(p.out.Contexts, Context{Line: line, Host: p.host, Path: contextPath(attr("path")), DocBase: attr("docBase")})
+		p.out.Contexts = append(p.out.Contexts, contextPath(attr("path")))
 	}
 	return nil
 }
 
 // port adds the server's portOffset, which Tomcat applies to positive ports.
 func (p *xmlParser) port(text string) Port {
-	n := number(text)
+	n := parsePort(text)
 	if n.Set && n.Number > 0 {
 		n.Number += p.offset.Number
 		n.Set = p.offset.Set || p.offset.Text == ""
@@ -159,11 +154,11 @@ func (p *xmlParser) port(text string) Port {
 	return n
 }
 
-// number reads an int as Integer.valueOf does: blanks are none.
-func number(text string) Port {
+// parsePort reads an int as Integer.valueOf does: blanks are an error.
+func parsePort(text string) Port {
 	n, err := strconv.ParseInt(text, 10, 32)
 	if err != nil {
-		n = 0
+		return Port{Text: text}
 	}
-	return Port{Number: int(n), Set: err == nil, Text: text}
+	return Port{int(n), true, text}
 }

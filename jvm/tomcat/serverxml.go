@@ -16,23 +16,18 @@ func (e *XMLError) Error() string {
 	return fmt.Sprintf("cannot parse %s:%d:%d: %s", e.File, e.Line, e.Column, e.Msg)
 }
 
-// ServerXML is the part of conf/server.xml that matters outside Tomcat. A listener may
-// change all of it at run time.
+// ServerXML is the part of conf/server.xml that matters outside Tomcat. A listener may change all of it at run time.
 type ServerXML struct {
-	File            string
-	Shutdown        Port // -1: none
-	ShutdownAddress string
-	Connectors      []Connector
-	Hosts           []Host
-	Contexts        []Context
-	// Notes name what was not read, such as an entity behind a URL: there may be more
-	// connectors, hosts and contexts.
+	File       string
+	Connectors []Connector
+	Hosts      []Host
+	Contexts   []string // paths of the <Context> elements; "/" is ROOT
+	// Notes name what was not read, such as an entity behind a URL: there may be more connectors, hosts and contexts.
 	Notes []string
 }
 
-// Port is an attribute that should be a number. Set is false if the attribute
-// is absent or is not a number after ${...} was resolved, or if the portOffset that
-// is to be added is not known; Text is what stands there.
+// Port is an attribute that should be a number. Set is false if the attribute is absent or not a number after ${...} was resolved, or if
+// the portOffset to be added is not known; Text is the value as written.
 type Port struct {
 	Number int
 	Set    bool
@@ -46,47 +41,33 @@ type Connector struct {
 	Address    string // empty: every address
 	Socket     string // unixDomainSocketPath, in place of Address and Port; empty: none
 	Protocol   string // "HTTP/1.1" if absent
-	Scheme     string // "http" if absent
 	TLS        bool   // SSLEnabled
 	MaxThreads Port
 	Executor   *Executor // its threads; nil: threads of its own, up to MaxThreads
 }
 
 // Executor is one <Executor>: threads that connectors of its <Service> may share.
-type Executor struct {
-	Line       int
-	Name       string
-	MaxThreads Port
-}
+type Executor struct{ MaxThreads Port }
 
 // HTTP reports whether the connector speaks HTTP and not AJP.
 func (c Connector) HTTP() bool { return !strings.Contains(strings.ToUpper(c.Protocol), "AJP") }
 
 // Host is one <Host>.
 type Host struct {
-	Line          int
-	Name, AppBase string
-	// XMLBase is the folder of its context descriptors.
-	XMLBase string
-	// Deploys says that it deploys what is in its folders when it starts, except what
-	// DeployIgnore, a regular expression, matches.
+	AppBase string
+	XMLBase string // folder of the context descriptors
+	// Deploys says that the host deploys the content of its folders when it starts, except what DeployIgnore, a regular expression,
+	// matches.
 	Deploys      bool
 	DeployIgnore string
 }
 
-// Context is one <Context> inside a <Host>.
-type Context struct {
-	Line                int
-	Host, Path, DocBase string // Path "/" is ROOT
-}
-
-// defaultThreads is maxThreads where nothing is set, of a connector as of an executor.
+// defaultThreads is maxThreads of a connector or executor where none is set.
 const defaultThreads = 200
 
-// Threads is how many threads may serve requests at once, over all connectors;
-// 0: no connector is known. A connector with an executor ignores a maxThreads of
-// its own, and an executor counts once. One with port -1 is off: Tomcat does not
-// start it. Virtual threads count like others: what is there may be less.
+// Threads returns how many threads may serve requests at once, over all connectors; 0: no connector is known. A connector with an executor
+// ignores a maxThreads of its own, and an executor is counted once. One with port -1 is off: Tomcat does not start it. Virtual threads
+// count like others: that is an upper bound.
 func (s ServerXML) Threads() int {
 	sum, counted := 0, map[*Executor]bool{}
 	for _, c := range s.Connectors {
@@ -102,8 +83,7 @@ func (s ServerXML) Threads() int {
 	return sum
 }
 
-// poolSize is the default for what is no int of Java, which Tomcat leaves aside,
-// and for 0 and less, with which no pool starts.
+// poolSize returns the default for a value that is no int of Java, which Tomcat ignores, and for 0 and less, with which no pool starts.
 func poolSize(maxThreads Port) int {
 	if n := maxThreads.Number; maxThreads.Set && n > 0 {
 		return n

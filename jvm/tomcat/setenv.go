@@ -2,7 +2,6 @@ package tomcat
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -15,15 +14,14 @@ import (
 	"time"
 )
 
-// Runner runs a program to its end and returns its stdout followed by its stderr. The error
-// of a failed program tells how it ended.
+// Runner runs a program to its end and returns its stdout followed by its stderr. The error of a failed program says how it ended.
 type Runner func(ctx context.Context, argv, env []string, dir string) (output []byte, err error)
 
 // setenvLimit bounds a setenv.sh that hangs, if ctx has no earlier deadline.
 const setenvLimit = 30 * time.Second
 
-// scriptVars are the variables that catalina.sh and setclasspath.sh read after setenv.sh.
-// The script sources setenv.sh, so they apply exported or not.
+// scriptVars are the variables that catalina.sh and setclasspath.sh read after setenv.sh. The script sources setenv.sh, so they apply
+// exported or not.
 var scriptVars = []string{
 	"CATALINA_HOME", "CATALINA_BASE", "CATALINA_OUT", "CATALINA_OUT_CMD", "CATALINA_OPTS", "CATALINA_TMPDIR",
 	"CATALINA_PID", "CATALINA_LOGGING_CONFIG", "LOGGING_CONFIG", "LOGGING_MANAGER", "CLASSPATH", "JAVA_HOME",
@@ -31,31 +29,23 @@ var scriptVars = []string{
 	"JPDA_ADDRESS", "JPDA_SUSPEND", "JPDA_OPTS", "JDK_JAVA_OPTIONS",
 }
 
-// Change is one variable that setenv.sh changed; nil means unset.
-type Change struct {
-	Name     string
-	Old, New *string
-	Exported bool
-}
-
 // SetenvResult is the effect of bin/setenv.sh.
 type SetenvResult struct {
 	// File is the script; empty if there is none or it is ignored.
 	File string
-	// Install is the one given, or another if setenv.sh moved CATALINA_HOME or
-	// CATALINA_BASE.
+	// Install is the one given, or another if setenv.sh set CATALINA_HOME or CATALINA_BASE.
 	Install Install
-	// Env is the resulting exported environment, Vars the shell variables that
-	// only catalina.sh would see; both go into Options and UserOptions.
+	// Env is the resulting exported environment, Vars the shell variables that only catalina.sh would see; both go into Options and
+	// UserOptions.
 	Env, Vars map[string]string
-	Changes   []Change
+	// Set and Unset are the variables that the script changed, sorted.
+	Set, Unset []string
 	// Dir is the working directory after the script, if it changed: the JVM starts there.
 	Dir   string
 	Notes []string
 }
 
-// SetenvFile is the setenv.sh that catalina.sh would source: the base's, else
-// the home's. ok is false if neither can be read.
+// SetenvFile returns the setenv.sh that catalina.sh would source: the base's, else the home's. ok is false if neither can be read.
 func (in Install) SetenvFile() (path string, ok bool) {
 	for _, dir := range []string{in.Base, in.Home} {
 		if path = filepath.Join(dir, "bin/setenv.sh"); readable(path) {
@@ -65,10 +55,9 @@ func (in Install) SetenvFile() (path string, ok bool) {
 	return "", false
 }
 
-// ImportSetenv applies the policy (SetenvImport, SetenvIgnore, SetenvRefuse; ""
-// is import) to bin/setenv.sh. import runs it once in sh, with the variables it
-// would have seen, and takes what it changed. It fails if the script ends the
-// shell, because catalina.sh would have ended there too.
+// ImportSetenv applies the policy (SetenvImport, SetenvIgnore, SetenvRefuse; "" is import) to bin/setenv.sh. import runs it once in sh,
+// with the variables it would have seen, and returns what it changed. It fails if the script ends the shell, because catalina.sh would have
+// ended there too.
 func (in Install) ImportSetenv(ctx context.Context, policy string, env map[string]string, dir string, run Runner) (SetenvResult, error) {
 	imp := SetenvResult{Install: in, Env: maps.Clone(env), Vars: map[string]string{}}
 	file, ok := in.SetenvFile()
@@ -101,57 +90,48 @@ func (in Install) ImportSetenv(ctx context.Context, policy string, env map[strin
 		}
 		return parts, nil
 	}
-	held, err := sh(envProgram(mark), 3)
+	was, err := sh(strings.ReplaceAll(envProgram, "@MARK@", mark), 3)
 	if err != nil {
 		return SetenvResult{}, err
 	}
-	parts, err := sh(in.setenvProgram(file, mark), 5)
+	is, err := sh(in.setenvProgram(file, mark), 5)
 	if err != nil {
 		return SetenvResult{}, err
 	}
-	return imp.apply(env, nulPairs(held[1]), parts[1:4])
+	return imp.apply(env, nulPairs(was[1]), nulPairs(is[1]), nulPairs(is[2]), nulPairs(is[3]))
 }
 
 // SetenvError is returned when bin/setenv.sh did not run to its end.
 type SetenvError struct {
-	File string
-	Why  string
-	// Output is what it printed, unbounded and not redacted.
-	Output string
-	err    error
+	Err    error
+	Output string // what it printed, unbounded and not redacted
 }
 
-func (e *SetenvError) Error() string { return fmt.Sprintf("cannot import %s: %s", e.File, e.Why) }
-func (e *SetenvError) Unwrap() error { return e.err }
+func (e *SetenvError) Error() string { return e.Err.Error() }
+func (e *SetenvError) Unwrap() error { return e.Err }
 
-// setenvFailed is the error for a script that exited the shell or was killed.
+// setenvFailed returns the error for a script that exited the shell or was killed.
 func setenvFailed(ctx context.Context, file, output string, took time.Duration, err error) error {
-	e := &SetenvError{File: file, err: err, Output: output}
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		e.Why = fmt.Sprintf("it did not end within %v and was killed", took.Round(time.Second))
+		err = fmt.Errorf("it did not end within %v and was killed", took.Round(time.Second))
 	case ctx.Err() != nil:
-		e.Why, e.err = "the start was cancelled", ctx.Err()
+		err = fmt.Errorf("the start was cancelled: %w", ctx.Err())
 	case err != nil:
-		e.Why = fmt.Sprintf("it ended the shell: %v", err)
+		err = fmt.Errorf("it ended the shell: %w", err)
 	default:
-		e.Why = "it ended the shell (exit 0)"
+		err = errors.New("it ended the shell (exit 0)")
 	}
-	return e
+	return &SetenvError{fmt.Errorf("cannot import %s: %w", file, err), output}
 }
 
-// envProgram prints, between marks, the environment that the shell exports: without names
-// that it cannot hold, and with its own variables. It is not part of setenvProgram, of whose
-// output only the end is kept.
-func envProgram(mark string) string {
-	return fmt.Sprintf("stoker_env=`command -v env` || exit 127\nprintf %%s %[1]s\n\"$stoker_env\" -0 || exit 126\nprintf %%s %[1]s\n", mark)
-}
+// envProgram prints, between marks, the environment that the shell exports: without names that it cannot hold, and with its own variables.
+// It is not part of setenvProgram, of whose output only the end is kept.
+const envProgram = "stoker_env=`command -v env` || exit 127\nprintf %s @MARK@\n\"$stoker_env\" -0 || exit 126\nprintf %s @MARK@\n"
 
-// setenvProgram sources file as catalina.sh would and then writes four parts,
-// each after the mark: the exported environment, the script's variables, and
-// directory and limits. Whatever setenv.sh prints comes before; the mark, which it
-// cannot know, guards against the rest. Plain POSIX: dash, bash and busybox sh
-// were tried.
+// setenvProgram sources file as catalina.sh would and then writes three parts, each after the mark: the exported environment, the script's
+// variables, and directory and limits. What setenv.sh prints comes before; it cannot know the mark. It is plain POSIX, tested with dash,
+// bash and busybox sh.
 func (in Install) setenvProgram(file, mark string) string {
 	var variables []string
 	for _, name := range scriptVars {
@@ -176,13 +156,9 @@ func environOf(env map[string]string) []string {
 	return out
 }
 
-// apply takes over what setenv.sh changed of the shell's environment, from the output of
-// setenvProgram. Names that a shell cannot hold, and its own variables, stay as they were.
-func (imp SetenvResult) apply(before, was map[string]string, parts [][]byte) (SetenvResult, error) {
-	is, vars, other := nulPairs(parts[0]), nulPairs(parts[1]), nulPairs(parts[2])
-	if imp.Env == nil {
-		imp.Env = map[string]string{}
-	}
+// apply applies what setenv.sh changed of the shell's environment, from the output of setenvProgram. Names that a shell cannot hold, and
+// its own variables, stay as they were.
+func (imp SetenvResult) apply(before, was, is, vars, other map[string]string) (SetenvResult, error) {
 	for name := range was {
 		if _, has := is[name]; !has && !shellOwned(name) {
 			delete(imp.Env, name)
@@ -198,8 +174,8 @@ func (imp SetenvResult) apply(before, was map[string]string, parts [][]byte) (Se
 			imp.Vars[name] = value
 		}
 	}
-	imp.Changes = imp.diff(before)
-	imp.Notes = append(imp.Notes, imp.File+" was run once and "+changesText(imp.Changes))
+	imp.compare(before)
+	imp.Notes = append(imp.Notes, imp.File+" was run once and "+imp.changes())
 	for _, flag := range []string{"n", "c", "s"} {
 		if was, is := other["before-"+flag], other["after-"+flag]; was != is {
 			imp.Notes = append(imp.Notes, fmt.Sprintf("%s changed ulimit -%s from %s to %s; limits are not imported", imp.File, flag, was, is))
@@ -208,7 +184,21 @@ func (imp SetenvResult) apply(before, was map[string]string, parts [][]byte) (Se
 	if other["before-dir"] != other["after-dir"] {
 		imp.Dir = other["after-dir"]
 	}
-	return imp.followMove(vars)
+	home, base, old := vars["CATALINA_HOME"], vars["CATALINA_BASE"], imp.Install
+	if home == old.Home && base == old.Base {
+		return imp, nil
+	}
+	var err error
+	if imp.Install, err = open(home, base); err != nil {
+		return SetenvResult{}, fmt.Errorf("cannot follow %s: %w", imp.File, err)
+	}
+	if imp.Install.HomeFrom = imp.File; imp.Install.Home == old.Home {
+		imp.Install.HomeFrom = old.HomeFrom
+	}
+	if imp.Install.BaseFrom = imp.File; imp.Install.Base == old.Base {
+		imp.Install.BaseFrom = old.BaseFrom
+	}
+	return imp, nil
 }
 
 // shellOwned reports whether a variable belongs to the shell or marks its process.
@@ -216,76 +206,38 @@ func shellOwned(name string) bool {
 	return slices.Contains([]string{"_", "PWD", "OLDPWD", "SHLVL", "STOKER_PROCESS"}, name)
 }
 
-// changesText is "set A, B and unset C".
-func changesText(changes []Change) string {
-	var set, unset []string
-	for _, c := range changes {
-		if c.New != nil {
-			set = append(set, c.Name)
-		} else {
-			unset = append(unset, c.Name)
-		}
-	}
-	var out []string
-	if len(set) > 0 || len(unset) == 0 {
-		out = append(out, "set "+cmp.Or(strings.Join(set, ", "), "nothing"))
-	}
-	if len(unset) > 0 {
-		out = append(out, "unset "+strings.Join(unset, ", "))
-	}
-	return strings.Join(out, " and ")
-}
-
-// followMove applies a CATALINA_HOME or CATALINA_BASE that setenv.sh set.
-func (imp SetenvResult) followMove(vars map[string]string) (SetenvResult, error) {
-	home, base := vars["CATALINA_HOME"], vars["CATALINA_BASE"]
-	old := imp.Install
-	if home == old.Home && base == old.Base {
-		return imp, nil
-	}
-	in, err := Open(home, base)
-	if err != nil {
-		return SetenvResult{}, fmt.Errorf("cannot follow %s: %w", imp.File, err)
-	}
-	in.HomeFrom, in.BaseFrom = old.HomeFrom, old.BaseFrom
-	if in.Home != old.Home {
-		in.HomeFrom = imp.File
-	}
-	if in.Base != old.Base {
-		in.BaseFrom = imp.File
-	}
-	imp.Install = in
-	return imp, nil
-}
-
-// diff lists what differs from before, by name. The variables that catalina.sh
-// itself sets ahead of setenv.sh are compared with these values.
-func (imp SetenvResult) diff(before map[string]string) []Change {
-	was := map[string]string{}
+// compare lists what differs from before. Variables that catalina.sh sets before setenv.sh are compared with these values.
+func (imp *SetenvResult) compare(before map[string]string) {
+	was, is := map[string]string{}, maps.Clone(imp.Env)
 	maps.Copy(was, before)
-	was["CATALINA_HOME"], was["CATALINA_BASE"], was["CLASSPATH"] = imp.Install.Home, imp.Install.Base, ""
-	is := maps.Clone(imp.Env)
 	maps.Copy(is, imp.Vars)
-	names := maps.Clone(was)
-	maps.Copy(names, is)
-	var out []Change
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		old, hadOld := was[name]
-		now, hasNow := is[name]
-		if hadOld == hasNow && old == now {
-			continue
+	was["CATALINA_HOME"], was["CATALINA_BASE"], was["CLASSPATH"] = imp.Install.Home, imp.Install.Base, ""
+	for name, now := range is {
+		if old, had := was[name]; !had || old != now {
+			imp.Set = append(imp.Set, name)
 		}
-		c := Change{Name: name}
-		if hadOld {
-			c.Old = &old
-		}
-		if hasNow {
-			c.New = &now
-		}
-		_, c.Exported = imp.Env[name]
-		out = append(out, c)
 	}
-	return out
+	for name := range was {
+		if _, has := is[name]; !has {
+			imp.Unset = append(imp.Unset, name)
+		}
+	}
+	slices.Sort(imp.Set)
+	slices.Sort(imp.Unset)
+}
+
+// changes returns "set A, B and unset C".
+func (imp *SetenvResult) changes() string {
+	set, unset := "set "+strings.Join(imp.Set, ", "), "unset "+strings.Join(imp.Unset, ", ")
+	switch {
+	case len(imp.Set)+len(imp.Unset) == 0:
+		return "set nothing"
+	case len(imp.Unset) == 0:
+		return set
+	case len(imp.Set) == 0:
+		return unset
+	}
+	return set + " and " + unset
 }
 
 // nulPairs reads NAME=VALUE, each ended by a NUL.

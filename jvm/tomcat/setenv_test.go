@@ -71,12 +71,8 @@ set -x
 			if imp.Dir != "/" {
 				t.Errorf("dir %q", imp.Dir)
 			}
-			var names []string
-			for _, c := range imp.Changes {
-				names = append(names, c.Name)
-			}
-			if got := strings.Join(names, " "); got != "CATALINA_OPTS JAVA_OPTS KEEP NEW OLD PATH" {
-				t.Errorf("changes %s", got)
+			if got := imp.changes(); got != "set CATALINA_OPTS, JAVA_OPTS, NEW, OLD, PATH and unset KEEP" {
+				t.Error(got)
 			}
 		})
 	}

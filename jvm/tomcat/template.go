@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// template is a message of Tomcat's LocalStrings, split into the literal texts between its
-// arguments. It matches a line from its end, which is cheap enough for every line.
+// template is a message of Tomcat's LocalStrings, split into the literal texts between its arguments. It matches a line from its end, which
+// is cheap enough for every line.
 type template struct {
 	key      string
 	lang     string
@@ -16,10 +16,9 @@ type template struct {
 	required string   // must be in the line too
 }
 
-// newTemplate reads java.text.MessageFormat's syntax. Tomcat formats a message
-// only if it passes arguments, so in one without {N} a quote is a quote. ok is
-// false for a message that begins with an argument (nothing marks where it
-// starts in a line) or has no text worth matching.
+// newTemplate reads java.text.MessageFormat's syntax. Tomcat formats a message only if it passes arguments, so in one without {N} a quote
+// is a quote. ok is false for a message that begins with an argument (nothing marks where it starts in a line) or has no text worth
+// matching.
 func newTemplate(key, lang, text string) (t template, ok bool) {
 	t = template{key: key, lang: lang}
 	if !strings.Contains(text, "{") {
@@ -71,9 +70,8 @@ func (t template) usable() bool {
 	return total > 3
 }
 
-// asASCII is the template as a JVM with the charset ASCII prints it (a container without
-// LANG): each other character is a "?". Different Chinese messages look the same then, so the
-// class that logged the line must be in it, as in Tomcat's layout.
+// asASCII is the template as a JVM with the charset ASCII prints it (a container without LANG): each other character is a "?". Different
+// Chinese messages look the same then, so the class that logged the line must be in it, as in Tomcat's layout.
 func (t template) asASCII() (template, bool) {
 	out := template{key: t.key, lang: t.lang, args: t.args}
 	ascii := func(r rune) rune {
@@ -90,8 +88,7 @@ func (t template) asASCII() (template, bool) {
 	return out, !slices.Equal(out.literals, t.literals)
 }
 
-// match finds the message at the end of line (a closing quote of a JSON layout
-// may follow) and returns its arguments by number.
+// match finds the message at the end of line (a closing quote of a JSON layout may follow) and returns its arguments by number.
 func (t template) match(line string) (args [10]string, ok bool) {
 	rest := line
 	for i := len(t.literals) - 1; i >= 0; i-- {

@@ -47,8 +47,8 @@ func heapDumpFolder(state string) string {
 // maxDumpTime bounds how long an abandoned dump blocks further dumps of its JVM.
 const maxDumpTime = time.Hour
 
-// heapDump makes the JVM write its heap to a new file. A dump cannot be cancelled: it continues after a timeout, and blocks another
-// one until it is done.
+// heapDump makes the JVM write its heap to a new file. A dump cannot be cancelled: it continues after a timeout, and blocks another one
+// until it is done.
 func (j *Tools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, error) {
 	if d.want.GZ {
 		if err := d.compresses(ctx); err != nil {
@@ -171,8 +171,8 @@ func (j *Tools) openFolder(d *heapDump) error {
 	return err
 }
 
-// makeDumpFolder creates the folder with the sticky bit, so that every service's user can add files and remove only his own, and makes
-// its parents searchable. It changes nothing where other users could redirect the path.
+// makeDumpFolder creates the folder with the sticky bit, so that every service's user can add files and remove only his own, and makes its
+// parents searchable. It changes nothing where other users could redirect the path.
 func makeDumpFolder(dir string) error {
 	if os.Geteuid() != 0 {
 		return os.MkdirAll(dir, 0o700)
@@ -320,8 +320,8 @@ func (d *heapDump) write(ctx context.Context) (size int64, err error) {
 		d.service, why, left)
 }
 
-// stat returns the size of the dump and calls then with the rights of the JVM. A file of another user is rejected: the JVM may have
-// put that there by a link.
+// stat returns the size of the dump and calls then with the rights of the JVM. A file of another user is rejected: the JVM may have put
+// that there by a link.
 func (d *heapDump) stat(then func() error) (size int64, err error) {
 	as := d.at.As()
 	err = as.Do(func() error {

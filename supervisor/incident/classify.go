@@ -40,7 +40,6 @@ type Failure struct {
 	Signaled bool          `json:"signaled"` // we had sent the stop signal, or the stop command had ended
 	From     int64         `json:"from"`     // where its output begins
 	To       int64         `json:"to"`       // and where it ended
-	DumpAt   int64         `json:"dump_at"`  // where a thread dump begins; 0: there is none
 	Before   OOMCount      `json:"before"`   // of its cgroup at the start
 	After    OOMCount      `json:"after"`    // and at the end
 	Left     string        `json:"left"`     // the processes that it left behind; empty: none

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -79,10 +80,11 @@ func coreFile(root string, end End) (file File, note string) {
 		return file, "a core was dumped, as " + pattern
 	}
 	folder = strings.NewReplacer("%%", "%", "%p", strconv.Itoa(end.Pid)).Replace(folder)
-	glob := coreGlob(name, end.Pid)
+	expr := coreName(name, end.Pid)
 	if !strings.Contains(pattern, "%p") && read("core_uses_pid") != "0" {
-		glob += "*" // ".PID"
+		expr += ".*" // ".PID"
 	}
+	matching := regexp.MustCompile("^" + expr + "$")
 	if !filepath.IsAbs(folder) {
 		if end.Dir == "" {
 			return file, "a core was dumped in the working directory of the process, as " + pattern
@@ -95,7 +97,7 @@ func coreFile(root string, end End) (file File, note string) {
 		return file, fmt.Sprintf("a core was dumped, as %s; cannot read %s: %v", pattern, dir, err)
 	}
 	for _, e := range names {
-		if ok, err := filepath.Match(glob, e.Name()); err != nil || !ok {
+		if !matching.MatchString(e.Name()) {
 			continue
 		}
 		if f, ok := statFile(FileCore, filepath.Join(dir, e.Name()), end.Started); ok && f.ModTime.After(file.ModTime) {
@@ -111,31 +113,17 @@ func coreFile(root string, end End) (file File, note string) {
 // maxCoreNames bounds the entries of the folder that a core is looked for in.
 const maxCoreNames = 10_000
 
-// coreGlob turns the name in a core_pattern into a pattern for filepath.Match.
-func coreGlob(pattern string, pid int) string {
-	var out strings.Builder
-	for k := 0; k < len(pattern); k++ {
-		switch c := pattern[k]; {
-		case c == '%' && k+1 < len(pattern):
-			k++
-			switch pattern[k] {
-			case '%':
-				out.WriteByte('%')
-			case 'p':
-				out.WriteString(strconv.Itoa(pid))
-			default:
-				out.WriteByte('*')
-			}
-		default:
-			out.WriteString(escapeGlob(pattern[k : k+1]))
+// coreName turns the name in a core_pattern into an expression; %p is pid.
+func coreName(pattern string, pid int) string {
+	return regexp.MustCompile(`%(.|$)`).ReplaceAllStringFunc(regexp.QuoteMeta(pattern), func(field string) string {
+		switch field {
+		case "%%", "%":
+			return "%"
+		case "%p":
+			return strconv.Itoa(pid)
 		}
-	}
-	return out.String()
-}
-
-// escapeGlob makes text match itself only.
-func escapeGlob(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(text)
+		return ".*"
+	})
 }
 
 // statFile describes a regular file that was written since a time. An older one is of

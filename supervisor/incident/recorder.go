@@ -30,13 +30,6 @@ type Recorder struct {
 	queue    chan func()
 	begin    sync.Once
 	pending  atomic.Int32 // queued and not done
-	dumps    sync.Map     // service -> threadDump, the latest
-}
-
-// threadDump is one that was handed over by AddThreadDump.
-type threadDump struct {
-	start uint64
-	text  []byte
 }
 
 // maxQueued is how many failures wait to be recorded.
@@ -147,11 +140,6 @@ func (r *Recorder) record(f *Failure) {
 	}
 	i := Incident{Service: f.Service, Kind: r.services.Kind(f.Service), At: f.At, Cause: known.Cause, Reason: known.Reason, Exit: f.Exit,
 		StopRequestedBy: f.Asked, Start: f.Start, Pid: f.Pid, Ran: f.Ran, Notes: known.Notes, Output: output, Options: redact.Args(f.Argv)}
-	if d, ok := r.dumps.Load(f.Service); ok && d.(threadDump).start == f.Start {
-		i.ThreadDump = d.(threadDump).text
-	} else if f.DumpAt > 0 {
-		i.ThreadDump = r.services.OutputOf(f.Service, f.DumpAt, 0, MaxThreadDump)
-	}
 	number := r.store.Add(i)
 	find := f.Evidence
 	if find == nil {
@@ -204,30 +192,18 @@ func (r *Recorder) AddReason(service string, start uint64, reason string) {
 	})
 }
 
-// AddThreadDump adds a thread dump to the incidents of a start, also to the one that
-// follows when the service has ended.
+// AddThreadDump adds a thread dump to the incidents of a start that have none.
 func (r *Recorder) AddThreadDump(service string, start uint64, text []byte) {
-	text = text[:min(len(text), MaxThreadDump)]
-	r.dumps.Store(service, threadDump{start, text})
-	r.do(func() { r.addDump(service, start, text) })
-}
-
-// AddThreadDumpAt adds the thread dump that lies between two offsets of the output to
-// the incidents of a start.
-func (r *Recorder) AddThreadDumpAt(service string, start uint64, from, to int64) {
-	r.do(func() { r.addDump(service, start, r.services.OutputOf(service, from, to, MaxThreadDump)) })
-}
-
-// addDump adds a thread dump to the incidents of a start that have none.
-func (r *Recorder) addDump(service string, start uint64, text []byte) {
-	for _, i := range r.store.List() {
-		if len(text) == 0 || i.Service != service || i.Start != start {
-			continue
-		}
-		r.store.Amend(i.Number, func(i *Incident) {
-			if len(i.ThreadDump) == 0 {
-				i.ThreadDump = text
+	r.do(func() {
+		for _, i := range r.store.List() {
+			if len(text) == 0 || i.Service != service || i.Start != start {
+				continue
 			}
-		})
-	}
+			r.store.Amend(i.Number, func(i *Incident) {
+				if len(i.ThreadDump) == 0 {
+					i.ThreadDump = text
+				}
+			})
+		}
+	})
 }

@@ -10,20 +10,8 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// File is a path that must have been written since the process started; empty: not
-// checked. The file is never opened: it may be a FIFO.
-type File string
-
-// Key is the key in the configuration.
-func (File) Key() string { return "file" }
-
-// IsSet reports whether a path is set.
-func (f File) IsSet() bool { return f != "" }
-
-// New returns the probe.
-func (f File) New(Runner) Checker { return newFileProbe(string(f)) }
-
-// fileProbe is the probe of one File.
+// fileProbe checks that a path has been written since the process started. The file is
+// never opened: it may be a FIFO.
 type fileProbe struct {
 	path string
 	// busy holds a token during a check: a check of a file system that does not
@@ -35,8 +23,8 @@ func newFileProbe(path string) *fileProbe {
 	return &fileProbe{path: path, busy: make(chan struct{}, 1)}
 }
 
-// Check compares the file's time with the process's start.
-func (f *fileProbe) Check(ctx context.Context, p Process) error {
+// check compares the file's time with the process's start.
+func (f *fileProbe) check(ctx context.Context, p Process) error {
 	select {
 	case f.busy <- struct{}{}:
 	default:

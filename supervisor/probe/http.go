@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -45,25 +44,18 @@ type HTTP struct {
 	Body string `yaml:"body" check:"regexp"`
 }
 
-// maxBody bounds how much of an answer's body is read, and maxAnswer how much of the
-// whole answer, in bytes.
+// Limits of what is read of an answer, in bytes.
 const (
 	maxBody   = 64 << 10
-	maxAnswer = 2*maxBody + 64<<10 // a body in chunks, and the header
+	maxHeader = 64 << 10
 )
 
 // drainTime is how long the rest of an answer that does not matter is read: a server
 // whose answer is cut off may log that at each check.
 const drainTime = 100 * time.Millisecond
 
-// Key is the key in the configuration.
-func (HTTP) Key() string { return "http" }
-
-// IsSet reports whether a URL is set.
-func (h HTTP) IsSet() bool { return h.URL != "" }
-
-// Port returns the port of the URL; 0: the request goes to a unix socket.
-func (h HTTP) Port() int {
+// port returns the port of the URL; 0: the request goes to a unix socket.
+func (h HTTP) port() int {
 	u, err := url.Parse(h.URL)
 	if err != nil || h.Socket != "" {
 		return 0
@@ -79,8 +71,8 @@ func PortOf(u *url.URL) int {
 	return map[string]int{"http": 80, "https": 443}[u.Scheme]
 }
 
-// Validate checks what belongs together.
-func (h HTTP) Validate(r Report) {
+// validate checks what belongs together.
+func (h HTTP) validate(r Report) {
 	if h.URL == "" && !r.Refused("http") {
 		h.reportUnused(r)
 	}
@@ -117,8 +109,7 @@ func (h HTTP) validateCertificate(r Report) {
 	}
 }
 
-// New returns the probe.
-func (h HTTP) New(Runner) Checker {
+func newHTTPProbe(h HTTP) *httpProbe {
 	h.Method = cmp.Or(h.Method, http.MethodGet)
 	p := &httpProbe{HTTP: h, name: h.Method + " " + h.URL}
 	if u, err := url.Parse(h.URL); err == nil {
@@ -135,8 +126,7 @@ func (h HTTP) New(Runner) Checker {
 
 // httpProbe asks a server. It follows no redirection, takes no proxy from the
 // environment and does not verify certificates: it talks to the service itself. Each
-// check has one connection and no goroutine: the dials of an http.Transport go on
-// after the request was cancelled.
+// check has its own connection.
 type httpProbe struct {
 	HTTP
 	pattern *regexp.Regexp // nil: any
@@ -144,25 +134,24 @@ type httpProbe struct {
 	name    string         // of the request, for errors: without a password
 }
 
-// Check asks once.
-func (p *httpProbe) Check(ctx context.Context, _ Process) error {
+// check asks once.
+func (p *httpProbe) check(ctx context.Context, _ Process) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	req, err := p.request(ctx)
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
 	}
 	demanded := false
-	conn, err := p.connect(ctx, req.URL, &demanded)
-	if err != nil {
-		return p.failed(err, demanded)
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	resp, err := exchange(conn, req)
+	connect := func(context.Context, string, string) (net.Conn, error) { return p.connect(ctx, req.URL, &demanded) }
+	transport := &http.Transport{DialContext: connect, DialTLSContext: connect, DisableKeepAlives: true, DisableCompression: true,
+		MaxResponseHeaderBytes: maxHeader}
+	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return p.failed(err, demanded)
 	}
 	defer resp.Body.Close()
-	return p.verify(conn, resp)
+	return p.verify(resp, cancel)
 }
 
 // failed returns the error of a probe that got no answer. A TLS alert of a server that
@@ -232,34 +221,12 @@ func clientPair(certFile, keyFile string) (pair tls.Certificate, err error) {
 	return pair, nil
 }
 
-// exchange sends the request and reads the answer up to its body.
-func exchange(conn net.Conn, req *http.Request) (*http.Response, error) {
-	if err := req.Write(conn); err != nil {
-		return nil, err
-	}
-	limited := &io.LimitedReader{R: conn, N: maxAnswer}
-	in := bufio.NewReader(limited)
-	for {
-		resp, err := http.ReadResponse(in, req)
-		switch {
-		case err != nil && limited.N <= 0:
-			return nil, errors.New("the answer's header does not end")
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return nil, errors.New("the connection was closed without an answer")
-		case err != nil:
-			return nil, err
-		case resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols:
-			return resp, nil
-		} // else the real answer is still to come
-	}
-}
-
-// verify returns what is wrong with an answer.
-func (p *httpProbe) verify(conn net.Conn, resp *http.Response) error {
+// verify returns what is wrong with an answer. cancel ends the reading of its body.
+func (p *httpProbe) verify(resp *http.Response, cancel func()) error {
 	answered := fmt.Sprintf("%s: answered %s", p.name, printable.OneLine(resp.Status))
 	wrong := !p.accepts(resp.StatusCode)
 	if wrong || p.pattern == nil { // the status has decided
-		_ = conn.SetReadDeadline(time.Now().Add(drainTime))
+		defer time.AfterFunc(drainTime, cancel).Stop()
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	switch {
@@ -289,7 +256,6 @@ func (p *httpProbe) request(ctx context.Context) (*http.Request, error) {
 	case req.URL.Scheme != "http" && req.URL.Scheme != "https":
 		return nil, errors.New("not an http or https URL")
 	}
-	req.Close = true
 	req.Header.Set("User-Agent", "stoker")
 	if user := req.URL.User; user != nil {
 		password, _ := user.Password()

@@ -117,7 +117,7 @@ func TestFileProbe(t *testing.T) {
 	dir := t.TempDir()
 	file, fifo := filepath.Join(dir, "ready"), filepath.Join(dir, "fifo")
 	probe := func(path string, ticks uint64) error {
-		return Config{File: File(path), Timeout: time.Second}.New(nil).Check(context.Background(), startedAt{ticks: ticks})
+		return Check(context.Background(), Config{File: path}.New(nil), startedAt{ticks: ticks}, time.Second)
 	}
 	now := uint64(initproto.BootNow()) / uint64(10*time.Millisecond) // of a process that starts at this moment
 	wantError(t, probe(file, now), "file "+file+": no such file or directory")
@@ -142,9 +142,9 @@ func TestFileProbe(t *testing.T) {
 func TestFileProbeDoesNotPileUp(t *testing.T) {
 	f := newFileProbe("/")
 	f.busy <- struct{}{} // an earlier check hangs
-	wantError(t, f.Check(context.Background(), startedAt{ticks: 1}), "has not answered since an earlier check")
+	wantError(t, f.check(context.Background(), startedAt{ticks: 1}), "has not answered since an earlier check")
 	<-f.busy
-	wantError(t, f.Check(context.Background(), startedAt{ticks: 1}), "")
+	wantError(t, f.check(context.Background(), startedAt{ticks: 1}), "")
 }
 
 // full is an address that accepts nothing: its queue is full.
@@ -232,7 +232,7 @@ func TestProbesLeaveNothing(t *testing.T) {
 	const head = "HTTP/1.1 200 OK\r\n\r\n"
 	silent := rude(t, wait)
 	configs := []Config{
-		{TCP: TCP(full(t))},
+		{TCP: full(t)},
 		{HTTP: HTTP{URL: "http://" + silent + "/"}},
 		{HTTP: HTTP{URL: "https://" + silent + "/"}},
 		{HTTP: HTTP{URL: "http://" + full(t) + "/"}},
@@ -243,20 +243,20 @@ func TestProbesLeaveNothing(t *testing.T) {
 		{HTTP: HTTP{URL: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, head+"begun"); wait(c) }) + "/", Body: "begun"}},
 		{HTTP: HTTP{URL: "http://" + rude(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 500 no\r\n\r\nbegun"); wait(c) }) + "/",
 			Body: "begun"}},
-		{File: File(fifo)},
+		{File: fifo},
 	}
+	const limit = 3 * time.Millisecond
 	var probes []Checker
 	for _, l := range configs {
-		l.Timeout = 3 * time.Millisecond
 		probes = append(probes, l.New(nil))
 	}
 	for _, p := range probes { // what is made once is made now
-		_ = p.Check(context.Background(), startedAt{ticks: 1e9})
+		_ = Check(context.Background(), p, startedAt{ticks: 1e9}, limit)
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which closes what is forgotten
 	goroutines, files := runtime.NumGoroutine(), openFiles()
 	for k := range 1000 {
-		if err := probes[k%len(probes)].Check(context.Background(), startedAt{ticks: 1e9}); err == nil {
+		if err := Check(context.Background(), probes[k%len(probes)], startedAt{ticks: 1e9}, limit); err == nil {
 			t.Errorf("the probe %+v succeeded", configs[k%len(probes)])
 		}
 	}
@@ -277,11 +277,11 @@ func TestProbesLeaveNothing(t *testing.T) {
 func TestEndlessAnswerIsAnAnswer(t *testing.T) {
 	address := rude(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\nbegun"); wait(c) })
 	from := time.Now()
-	err := Config{HTTP: HTTP{URL: "http://" + address + "/"}, Timeout: 10 * time.Second}.New(nil).Check(context.Background(), nil)
+	err := Check(context.Background(), Config{HTTP: HTTP{URL: "http://" + address + "/"}}.New(nil), nil, 10*time.Second)
 	if took := time.Since(from); err != nil || took > 5*time.Second {
 		t.Errorf("%v after %v", err, took)
 	}
-	err = Config{HTTP: HTTP{URL: "http://" + address + "/", Body: "gun"}, Timeout: 2 * time.Second}.New(nil).Check(context.Background(), nil)
+	err = Check(context.Background(), Config{HTTP: HTTP{URL: "http://" + address + "/", Body: "gun"}}.New(nil), nil, 2*time.Second)
 	wantError(t, err, "answered 200 OK, but its body does not end: no answer in time after 5 bytes")
 }
 

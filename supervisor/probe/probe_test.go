@@ -15,7 +15,7 @@ import (
 func check(c Checker) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	return c.Check(ctx, nil)
+	return c(ctx, nil)
 }
 
 func wantError(t *testing.T, err error, want string) {
@@ -84,7 +84,7 @@ func TestHTTPProbe(t *testing.T) {
 		{strings.Replace(plain.URL, "://", "://me:secret@", 1) + "/404", nil, "GET http://me:***@127.0.0.1"},
 	}
 	for _, c := range cases {
-		wantError(t, check(HTTP{URL: c.url, Status: c.status}.New(nil)), c.want)
+		wantError(t, check(Config{HTTP: HTTP{URL: c.url, Status: c.status}}.New(nil)), c.want)
 	}
 	if asked["/500"] != 1 {
 		t.Errorf("/500 was asked %d times: a redirection was followed", asked["/500"])
@@ -99,7 +99,7 @@ func TestHTTPProbeTimeout(t *testing.T) {
 	defer l.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	wantError(t, HTTP{URL: "http://" + l.Addr().String() + "/"}.New(nil).Check(ctx, nil), "no answer in time")
+	wantError(t, Config{HTTP: HTTP{URL: "http://" + l.Addr().String() + "/"}}.New(nil)(ctx, nil), "no answer in time")
 }
 
 func TestTCPProbe(t *testing.T) {
@@ -108,8 +108,8 @@ func TestTCPProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	wantError(t, check(Config{TCP: TCP(l.Addr().String())}.New(nil)), "")
-	wantError(t, check(Config{TCP: TCP(closedPort(t))}.New(nil)), "connection refused")
+	wantError(t, check(Config{TCP: l.Addr().String()}.New(nil)), "")
+	wantError(t, check(Config{TCP: closedPort(t)}.New(nil)), "connection refused")
 	wantError(t, check(Config{TCP: "127.0.0.1"}.New(nil)), "missing port")
 }
 
@@ -135,7 +135,7 @@ func TestExecProbe(t *testing.T) {
 		{1, strings.Repeat("x", 10000), nil, "exit code 1: " + strings.Repeat("x", 200) + "..."},
 	}
 	for _, c := range cases {
-		probe := Config{Exec: Exec{"/check", "-a"}}.New(func(_ context.Context, argv []string) (int, string, error) {
+		probe := Config{Exec: []string{"/check", "-a"}}.New(func(_ context.Context, argv []string) (int, string, error) {
 			if strings.Join(argv, " ") != "/check -a" {
 				t.Errorf("argv %q", argv)
 			}
@@ -159,27 +159,12 @@ func TestProbesTogether(t *testing.T) {
 	code := 1
 	start := func(context.Context, []string) (int, string, error) { return code, "", nil }
 	address := strings.TrimPrefix(server.URL, "http://")
-	r := Config{HTTP: HTTP{URL: server.URL, Status: []int{404}}, TCP: TCP(address), Exec: Exec{"/check"}}
+	r := Config{HTTP: HTTP{URL: server.URL, Status: []int{404}}, TCP: address, Exec: []string{"/check"}}
 	wantError(t, check(r.New(start)), "exec /check: exit code 1")
 	code = 0
 	wantError(t, check(r.New(start)), "")
 	r.HTTP.Status = nil
 	wantError(t, check(r.New(start)), "answered 404")
-	r.TCP = TCP(closedPort(t))
-	wantError(t, check(r.New(start)), "tcp "+string(r.TCP))
-}
-
-func TestLogMatcher(t *testing.T) {
-	matches, err := Log(`^started in \d+ ms$`).Matcher()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line, want := range map[string]bool{"started in 12 ms": true, "not started in 12 ms": false, "": false} {
-		if got := matches([]byte(line)); got != want {
-			t.Errorf("%q: %v", line, got)
-		}
-	}
-	if _, err := Log("(").Matcher(); err == nil {
-		t.Error("no error for a bad expression")
-	}
+	r.TCP = closedPort(t)
+	wantError(t, check(r.New(start)), "tcp "+r.TCP)
 }

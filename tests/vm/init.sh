@@ -1,7 +1,6 @@
 #!/bin/sh
-# The virtual machine's first process: what a host is to a container. It is the
-# test's script, too, and ends the machine with that; the script may become
-# stoker by exec.
+# The first process of the virtual machine, which plays the host of a container. It runs the script
+# of the test and then ends the machine. The script may execute stoker.
 /bin/busybox mkdir -p /proc /sys /dev /tmp /run /root /usr/bin /usr/sbin /sbin
 /bin/busybox --install -s
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root

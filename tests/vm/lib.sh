@@ -1,14 +1,14 @@
 # shellcheck shell=sh
 # Sourced by the tests' scripts in the virtual machine.
 
-# tell NAME VALUE... is what the test looks at.
+# tell NAME VALUE... reports a value to the test.
 tell() {
 	name=$1
 	shift
 	echo "==$name $*"
 }
 
-# give_up ends the script, with what stoker said.
+# give_up ends the script and prints the output of stoker.
 give_up() {
 	echo "cannot go on: $*"
 	stoker status
@@ -16,7 +16,7 @@ give_up() {
 	exit 1
 }
 
-# within SECONDS COMMAND... looks until the command succeeds.
+# within SECONDS COMMAND... repeats the command until it succeeds.
 within() {
 	seconds=$1
 	shift
@@ -27,8 +27,7 @@ within() {
 	done
 }
 
-# date_boot is the time since boot in hundredths of a second: no clock that
-# anybody can set.
+# date_boot prints the time since boot in hundredths of a second, a clock that cannot be set.
 date_boot() { sed 's/ .*//; s/[.]//' /proc/uptime; }
 
 # took COMMAND... prints how long it took, in hundredths of a second.
@@ -38,7 +37,7 @@ took() {
 	echo $(($(date_boot) - from))
 }
 
-# cgroup PATH NAME=VALUE... makes a cgroup and writes its limits.
+# cgroup PATH NAME=VALUE... creates a cgroup and sets its limits.
 cgroup() {
 	group=/sys/fs/cgroup/$1
 	shift
@@ -52,15 +51,15 @@ cgroup() {
 	done
 }
 
-# in_cgroup PATH COMMAND... runs it there, as a container does.
+# in_cgroup PATH COMMAND... runs a command in the cgroup, as in a container.
 in_cgroup() (
 	echo 0 >"/sys/fs/cgroup/$1/cgroup.procs" || exit 125
 	shift
 	exec enter "$@"
 )
 
-# box PATH starts stoker with /tmp/stoker.yaml, which is read from stdin, in the
-# cgroup PATH, and waits until it answers.
+# box PATH writes stdin to /tmp/stoker.yaml, starts stoker with it in the cgroup PATH, and waits
+# until it answers.
 box() {
 	cat >/tmp/stoker.yaml
 	export STOKER_SOCKET=/tmp/api.sock
@@ -73,16 +72,16 @@ box() {
 	within 20 stoker status
 }
 
-# value SERVICE KEY is a value of the service's status, as JSON has it.
+# value SERVICE KEY prints a value of the status as JSON.
 value() { stoker status -o json "$1" | sed -n "s/^ *\"$2\": *\"\{0,1\}\([^\",]*\).*/\1/p" | head -n 1; }
 
 is() { [ "$(value "$1" state)" = "$2" ]; }
 
-# pid_of SERVICE is its pid seen from outside.
+# pid_of SERVICE prints its pid outside of the box.
 pid_of() { seen_outside "$(value "$1" pid)"; }
 
-# seen_outside PID is the outer pid of the box's process with this inner one.
+# seen_outside PID prints the pid outside of the process with this pid in the box.
 seen_outside() { sed -n "/^NSpid:.*[[:space:]]$1\$/{s/^NSpid:[[:space:]]*\([0-9]*\).*/\1/p;}" /proc/[0-9]*/status 2>/dev/null | head -n 1; }
 
-# supervisor is the pid of the present one.
+# supervisor prints the pid of the supervisor.
 supervisor() { grep -l '^stoker.supervise' /proc/[0-9]*/cmdline 2>/dev/null | sed -n 's|/proc/\([0-9]*\)/.*|\1|p;q'; }

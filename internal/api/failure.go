@@ -1,0 +1,73 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// Codes of errors that clients distinguish.
+const (
+	CodeNotNow     = "not-now"
+	CodeTimeout    = "timeout"
+	CodeNoRoom     = "no-room"
+	CodeFileExists = "file-exists"
+)
+
+// StatusError is the error of an answer.
+type StatusError struct {
+	Status  int
+	Code    string
+	Message string
+	Hint    string
+}
+
+func (e *StatusError) Error() string { return e.Message }
+
+// Refuse returns the error of an answer.
+func Refuse(status int, code, hint, format string, args ...any) error {
+	return &StatusError{status, code, fmt.Sprintf(format, args...), hint}
+}
+
+// badRequest is the error for a request that cannot be read.
+func badRequest(format string, args ...any) error {
+	return Refuse(http.StatusBadRequest, "bad-request", "", format, args...)
+}
+
+// ErrNotNow is returned for what cannot be done at present.
+var ErrNotNow = errors.New("it cannot be done now")
+
+// refusal returns the error of an answer for an error of a handler or a Backend.
+func refusal(err error) *StatusError {
+	var status *StatusError
+	var noPlugin *plugin.NotFoundError
+	var param *plugin.ParamError
+	switch {
+	case errors.As(err, &status):
+		return status
+	case errors.As(err, &noPlugin):
+		return &StatusError{http.StatusNotFound, "no-such-plugin", err.Error(), noPlugin.Hint}
+	case errors.As(err, &param):
+		return &StatusError{http.StatusUnprocessableEntity, "bad-parameter", err.Error(), param.Hint}
+	}
+	for _, known := range []struct {
+		err    error
+		status int
+		code   string
+		hint   string
+	}{
+		{hooks.ErrNoHook, http.StatusNotFound, "no-such-hook", "stoker hook list lists them"},
+		{hooks.ErrTooMany, http.StatusTooManyRequests, "too-many", "stoker hook list shows what runs"},
+		{ErrNotNow, http.StatusConflict, CodeNotNow, "stoker plugin list and stoker status tell more"},
+		{proc.ErrStopping, http.StatusServiceUnavailable, "stopping", ""},
+	} {
+		if errors.Is(err, known.err) {
+			return &StatusError{known.status, known.code, err.Error(), known.hint}
+		}
+	}
+	return &StatusError{http.StatusInternalServerError, "failed", err.Error(), ""}
+}
