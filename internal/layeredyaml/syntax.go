@@ -246,13 +246,13 @@ func spaces(n int) string {
 // maxShown bounds a line that is shown, in bytes.
 const maxShown = 120
 
-var words = lazyregexp.New(`[A-Za-z0-9_.-]+`)
+var nameLike = lazyregexp.New(`[A-Za-z0-9_.-]+`)
 
 // sourceLine is a line as it is shown; empty if it may hold a secret, or is too long.
 func sourceLine(line string) string {
 	line = strings.TrimRight(strings.ReplaceAll(line, "\t", " "), " \r")
 	if len(line) > maxShown || !utf8.ValidString(line) || redact.Line(line) != line ||
-		slices.ContainsFunc(words().FindAllString(line, -1), redact.Name) {
+		slices.ContainsFunc(nameLike().FindAllString(line, -1), redact.Name) {
 		return ""
 	}
 	return line
