@@ -609,10 +609,9 @@ const maxPackage = 3200
 // longPackages are longer, with the reason.
 func longPackages() map[string]string {
 	return map[string]string{
-		"jvm":           "pure sizing, merge and checks of options; a third is tables of what each version knows",
-		"internal/logs": "the ring, the sinks and the files share one lock and one kept position",
-		"jvm/launch":    "option sources, preflight and drift of both kinds of JVM",
-		"supervisor":    "one state machine: its table refers to every transition",
+		"jvm":        "pure sizing, merge and checks of options; a third is tables of what each version knows",
+		"jvm/launch": "option sources, preflight and drift of both kinds of JVM",
+		"supervisor": "one state machine: its table refers to every transition",
 	}
 }
 
