@@ -610,9 +610,8 @@ const maxPackage = 3200
 // longPackages are longer, with the reason.
 func longPackages() map[string]string {
 	return map[string]string{
-		"jvm":           "pure sizing, merge and checks of options; a third is tables of what each version knows",
-		"internal/logs": "the ring, the sinks and the files share one lock and one kept position",
-		"supervisor":    "one state machine: its table refers to every transition",
+		"jvm":        "pure sizing, merge and checks of options; a third is tables of what each version knows",
+		"supervisor": "one state machine: its table refers to every transition",
 	}
 }
 

@@ -175,7 +175,7 @@ func (f *fileWriter) render(hold time.Duration) error {
 	}
 	f.buf = getBuffer()
 	out := f.skipDropped((*f.buf)[:0])
-	if f.torn && f.file.midLine() {
+	if f.torn && f.file.size > 0 {
 		out = append(out, '\n')
 	}
 	f.torn = false

@@ -1,10 +1,11 @@
 package logs
 
 import (
+	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 )
 
@@ -54,38 +55,21 @@ type FileOptions struct {
 	Total int64         `json:"total,omitempty"` // bytes of all files; 0: what Size and Files allow
 }
 
-// withDefaults fills in what is absent.
+// withDefaults fills in what is absent. A format of a later version becomes FormatRaw.
 func (o Options) withDefaults() Options {
-	if o.Keep <= 0 {
-		o.Keep = DefaultKeep
-	}
-	if o.Format == "" {
+	o.Keep = cmp.Or(o.Keep, DefaultKeep)
+	if !slices.Contains([]Format{FormatPrefix, FormatJSON, FormatNone}, o.Format) {
 		o.Format = FormatRaw
 	}
 	if o.File != nil {
 		f := *o.File
-		if f.Size <= 0 {
-			f.Size = DefaultSize
-		}
-		if f.Files <= 0 {
-			f.Files = DefaultFiles
-		}
+		f.Size, f.Files = cmp.Or(f.Size, DefaultSize), cmp.Or(f.Files, DefaultFiles)
 		if f.Total > 0 {
-			f.Size = min(f.Size, (f.Total+1)/2) // a full file and the next have room
+			f.Size = min(f.Size, (f.Total+1)/2) // so that a full file and the next have room
 		}
 		o.File = &f
 	}
 	return o
-}
-
-func (o Options) check() error {
-	switch {
-	case o.Format != FormatRaw && o.Format != FormatPrefix && o.Format != FormatJSON && o.Format != FormatNone:
-		return fmt.Errorf("there is no format %q", o.Format)
-	case o.File != nil && o.File.Path == "":
-		return errors.New("its file has no path")
-	}
-	return nil
 }
 
 // Items of a log in the store.
@@ -100,9 +84,6 @@ func (l *Log) Configure(o Options) error {
 	l.changes.Lock() // the output flows on meanwhile
 	defer l.changes.Unlock()
 	o = o.withDefaults()
-	if err := o.check(); err != nil {
-		return fmt.Errorf("cannot configure the output of %q: %w", l.name, err)
-	}
 	if reflect.DeepEqual(o, l.opts) {
 		return nil
 	}

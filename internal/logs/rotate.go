@@ -170,21 +170,6 @@ func (r *rotated) prune() {
 	}
 }
 
-// midLine reports whether the file ends within a line.
-func (r *rotated) midLine() bool {
-	if r.size == 0 {
-		return false
-	}
-	fd, _, err := r.folder.open(r.Path, unix.O_RDONLY)
-	if err != nil {
-		return true // unknown
-	}
-	defer unix.Close(fd)
-	var last [1]byte
-	n, err := unix.Pread(fd, last[:], r.size-1)
-	return err != nil || n == 1 && last[0] != '\n'
-}
-
 func (r *rotated) closeFile() {
 	if r.fd >= 0 {
 		unix.Close(r.fd)
