@@ -72,13 +72,14 @@ func (a adviser) lookUp(t reflect.Type) (layeredyaml.Advice, bool) {
 }
 
 var (
+	containerOutput = lazyregexp.New(`^/(dev|proc)/`)
 	logMode         = lazyregexp.New(`^(file|append|truncate):`)
 	keyWithoutBlank = lazyregexp.New(`^([A-Za-z_][\w-]*):(\S+)$`)
 )
 
 // isLogFile reports whether a path does not lead to the container's output.
 func isLogFile(path string) bool {
-	return strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "/dev/") && !strings.HasPrefix(path, "/proc/")
+	return strings.HasPrefix(path, "/") && !containerOutput().MatchString(path)
 }
 
 // adviseSection is how a value in the place of a section of type t is written as one;
