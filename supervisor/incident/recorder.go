@@ -138,9 +138,10 @@ func (r *Recorder) record(f *Failure) {
 	if !known.Incident {
 		return
 	}
-	i := Incident{Service: f.Service, Kind: r.services.Kind(f.Service), At: f.At, Cause: known.Cause, Reason: known.Reason, Exit: f.Exit,
-		StopRequestedBy: f.Asked, Start: f.Start, Pid: f.Pid, Ran: f.Ran, Notes: known.Notes, Output: output, Options: redact.Args(f.Argv)}
-	number := r.store.Add(i)
+	number := r.store.Add(Incident{
+		Summary: Summary{Service: f.Service, Kind: r.services.Kind(f.Service), At: f.At, Cause: known.Cause, Reason: known.Reason,
+			Start: f.Start, Pid: f.Pid, Ran: f.Ran},
+		Exit: f.Exit, StopRequestedBy: f.Asked, Notes: known.Notes, Output: output, Options: redact.Args(f.Argv)})
 	find := f.Evidence
 	if find == nil {
 		find = ProcessEvidence

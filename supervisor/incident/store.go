@@ -88,7 +88,7 @@ func (s *Store) restore(number uint64, name string, items fdstore.Items) error {
 		f.Close()
 		return err
 	}
-	s.kept[number] = &keptIncident{i.Summary(), f}
+	s.kept[number] = &keptIncident{i.Summary, f}
 	return nil
 }
 
@@ -136,7 +136,7 @@ func (s *Store) store(i *Incident) {
 	}
 	s.mu.Lock()
 	old := s.kept[i.Number]
-	s.kept[i.Number] = &keptIncident{i.Summary(), f}
+	s.kept[i.Number] = &keptIncident{i.Summary, f}
 	s.mu.Unlock()
 	if old != nil {
 		old.file.Close()
