@@ -42,14 +42,14 @@ func (c *HealthIssue) detailed(ctx context.Context) *HealthIssue {
 	return &out
 }
 
-// verifyTime bounds Checks.Verify.
+// verifyTime bounds Launch.Verify.
 const verifyTime = 5 * time.Second
 
 // liveOnTime is how long a service must live on after an issue in its output: otherwise
 // that belongs to its end.
 const liveOnTime = time.Second
 
-// verify runs Checks.Verify, once for each start.
+// verify runs Launch.Verify, once for each start.
 func (s *Service) verify() {
 	if s.launch.Verify == nil {
 		return

@@ -1,12 +1,33 @@
 package supervisor
 
 import (
+	"context"
 	"slices"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 )
+
+// Listener gets the lifecycle events of the container and of its services. The
+// occurrences of one service come in their order, and so does what follows from them.
+type Listener interface {
+	// Wants reports whether an event of a service has any hooks. It is called often and
+	// does not wait.
+	Wants(event lifecycle.Event, service string) bool
+	// Tell publishes an occurrence and does not wait for its hooks. When it returns the
+	// occurrence is kept, also for a later supervisor; one that is known has no effect.
+	Tell(o lifecycle.Occurrence)
+	// Await is Tell, and waits for the hooks, also for those of an occurrence that is
+	// known. When ctx is done, which it may be at once, they are ended. The error says why
+	// what follows the event must not.
+	Await(ctx context.Context, o lifecycle.Occurrence) error
+	// Settle waits for all hooks, and ends those that run when ctx is done.
+	Settle(ctx context.Context)
+	// Reserve is the part of a stop's budget that is needed when the services have stopped.
+	Reserve(budget time.Duration) time.Duration
+}
 
 // Events of a start are saved together with the state that they led to, and published
 // after that: if the supervisor dies in between, the next one publishes them.
@@ -34,8 +55,12 @@ func (s *Service) occur(event lifecycle.Event, reason string) bool {
 		Reason: redact.Clip(reason, maxOccurrenceReason), At: time.Now()}
 	switch event {
 	case lifecycle.StartFailed, lifecycle.Exited, lifecycle.Fatal, lifecycle.Stopped:
-		setExit(&o, k.Exit)
 		o.OOM = k.OOMKilled
+		if x := k.Exit; x != nil && x.Signal != 0 {
+			o.Signal = proc.SignalName(x.Signal)
+		} else if x != nil {
+			o.ExitCode = &x.Code
+		}
 	}
 	if event == lifecycle.Exited || event == lifecycle.Stopped {
 		well := k.Exit != nil && k.Exit.Success && !s.cfg.Restart.wanted(true)

@@ -73,6 +73,7 @@ type request struct {
 	sig           syscall.Signal // stop: instead of the configured signal; 0: none
 	def           *Definition    // changed: what it is now
 	removed       bool           // stop: it is not configured any more
+	accepted      bool           // stop: answered when it is accepted, not when the service is STOPPED
 	secondRequest bool           // stop: its hooks have been waited for long enough
 	pid           int            // restart: only while it is RUNNING with this process; 0: in any state
 	after         *uint64        // start, restart: only while no start later than this one has begun; nil: in any case
@@ -243,7 +244,7 @@ func (s *Service) request(r request) {
 	if r.start != nil {
 		*r.start = s.saved.comingStart()
 	}
-	if r.event != EvStop || s.saved.State == Stopped {
+	if r.event != EvStop || r.accepted || s.saved.State == Stopped {
 		r.reply <- nil
 		return
 	}

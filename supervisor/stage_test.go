@@ -157,6 +157,6 @@ func (st *stage) wantReason(reason string) {
 // readyWhen is a Launch whose probe asks f.
 func readyWhen(f func() error) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{Checks: Checks{Ready: probe.Checker(func(context.Context, probe.Process) error { return f() })}}, nil
+		return &Launch{Ready: probe.Checker(func(context.Context, probe.Process) error { return f() })}, nil
 	}
 }

@@ -1,3 +1,7 @@
+// Package supervisor keeps services running: one goroutine and one state
+// machine for each service, and a Supervisor that owns the set, its order and
+// its end. It starts nothing itself (internal/proc does) and knows neither
+// Tomcat nor hooks: it calls the small interfaces that it defines.
 package supervisor
 
 import (
@@ -63,7 +67,6 @@ type Supervisor struct {
 	applyMu      sync.Mutex // one change of the set at a time
 	endedForGood chan struct{}
 	wake         chan struct{}
-	pending      sync.Map // name -> true: reconcile has asked it for something
 
 	stopsMu sync.RWMutex   // also read while a start is asked for on behalf of another
 	stops   map[string]int // stops under way, by name: what it requires is not started for it

@@ -107,7 +107,7 @@ const maxText = 4 << 10
 
 func clip(text string) string { return redact.Clip(text, maxText) }
 
-// explainTime bounds OutputReaders.Explain.
+// explainTime bounds Launch.Explain.
 const explainTime = 3 * time.Second
 
 // explain asks for the cause of a failure in the background.

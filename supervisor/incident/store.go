@@ -166,18 +166,17 @@ func (s *Store) excess() (number uint64, over bool) {
 	if len(s.kept) <= maxIncidents {
 		return 0, false
 	}
-	counts, oldest := map[string]int{}, map[string]uint64{}
-	for n, k := range s.kept {
-		name := k.summary.Service
-		counts[name]++
-		if old, ok := oldest[name]; !ok || n < old {
-			oldest[name] = n
+	counts := map[string]int{}
+	for _, k := range s.kept {
+		counts[k.summary.Service]++
+	}
+	most := slices.Max(slices.Collect(maps.Values(counts)))
+	for _, n := range slices.Sorted(maps.Keys(s.kept)) {
+		if counts[s.kept[n].summary.Service] == most {
+			return n, true
 		}
 	}
-	most := slices.MaxFunc(slices.Collect(maps.Keys(counts)), func(a, b string) int {
-		return cmp.Or(cmp.Compare(counts[a], counts[b]), cmp.Compare(oldest[b], oldest[a]))
-	})
-	return oldest[most], true
+	return 0, false
 }
 
 // List returns the summaries, the newest first; never nil.
