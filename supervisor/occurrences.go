@@ -32,10 +32,6 @@ type Listener interface {
 // Events of a start are saved together with the state that they led to, and published
 // after that: if the supervisor dies in between, the next one publishes them.
 
-// maxOccurrenceReason bounds the reason of an occurrence: a start has several of them.
-const maxOccurrenceReason = 512
-
-// occurred reports whether an event has occurred in the present start.
 func (s *Service) occurred(event lifecycle.Event) bool {
 	return slices.Contains(s.saved.Reached, event)
 }
@@ -91,7 +87,6 @@ func (s *Service) occurBlocking(event lifecycle.Event, reason string, limit time
 	return true
 }
 
-// publishOccurrences publishes what occurred, after it was saved.
 func (s *Service) publishOccurrences() {
 	c := s.env.listener
 	if c == nil {
@@ -125,7 +120,6 @@ func (s *Service) hooksDone(h event) bool {
 	return true
 }
 
-// endHooks ends the phase of hooks.
 func (s *Service) endHooks() {
 	if s.saved.Awaited = nil; s.saved.Phase == PhaseHooks {
 		s.saved.Phase = PhaseBegin
@@ -166,7 +160,6 @@ func (s *Service) preStart() time.Duration {
 	return s.cfg.Ready.Within
 }
 
-// proceed goes on with a start: with its hooks, or with what is to be started.
 func (s *Service) proceed() {
 	if s.saved.Phase == PhaseHooks {
 		s.awaitHooks()
@@ -175,7 +168,6 @@ func (s *Service) proceed() {
 	s.prepare()
 }
 
-// startHooksDone goes on with a start after its hooks.
 func (s *Service) startHooksDone(h event) {
 	switch {
 	case !s.hooksDone(h):
@@ -201,7 +193,6 @@ func (s *Service) preStop() time.Duration {
 	return limit
 }
 
-// proceedStop goes on with a stop: with its hooks, or with the drain.
 func (s *Service) proceedStop() {
 	if s.saved.Phase == PhaseHooks {
 		s.awaitHooks()
@@ -210,7 +201,6 @@ func (s *Service) proceedStop() {
 	s.drain()
 }
 
-// stopHooksDone goes on with a stop after its hooks.
 func (s *Service) stopHooksDone(h event) {
 	if !s.hooksDone(h) {
 		return
@@ -222,7 +212,6 @@ func (s *Service) stopHooksDone(h event) {
 	s.drain()
 }
 
-// cutHooks goes on with a stop without waiting for its hooks.
 func (s *Service) cutHooks(why string) {
 	s.log.Warn("the stop goes on without its hooks", "why", why)
 	s.endHooks()

@@ -51,22 +51,17 @@ func (s *Supervisor) beginOpening(ctx context.Context, rec *proc.Recovered, stop
 	return through, cancel
 }
 
-// endOpening lets the services start.
 func (s *Supervisor) endOpening() {
 	s.opening.Store(false)
 	s.m.FDStore().Delete(openItem)
 	s.wakeWaiters()
 }
 
-// shutdownUnopened ends the container whose first hooks have failed.
 func (s *Supervisor) shutdownUnopened(ctx context.Context, err error) int {
 	s.log.Error("the container ends: " + err.Error())
 	s.saveStop(stopState{Until: initproto.BootNow() + int64(s.set.Load().StopTimeout), Code: 1, Why: err.Error()})
 	return s.shutdown(ctx, 0, 0)
 }
-
-// leastLast is what the exit hooks get when the budget is used up.
-const leastLast = 100 * time.Millisecond
 
 // ownShare is what the end of the container keeps of the budget for itself: at most half
 // of what there is to share.

@@ -2,7 +2,6 @@ package supervisor
 
 import "slices"
 
-// graph is the order of the services, by name.
 type graph struct {
 	order      []string            // every service behind those that it needs
 	requires   map[string][]string // directly
@@ -63,7 +62,6 @@ func newGraph(defs []Definition) *graph {
 	return g
 }
 
-// ranks is the highest rank.
 func (g *graph) ranks() int {
 	most := 0
 	for _, r := range g.rank {

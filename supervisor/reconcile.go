@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -42,7 +41,6 @@ func (s *Supervisor) reconcile(ctx context.Context) {
 	}
 }
 
-// letStart starts what a service requires, and unblocks it when that is up.
 func (s *Supervisor) letStart(ctx context.Context, set *activeSet, name string, snap *Snapshot) {
 	for _, r := range set.requires[name] {
 		if set.services[r].snap.Load().State == Stopped && !s.Stopping() {
@@ -54,7 +52,6 @@ func (s *Supervisor) letStart(ctx context.Context, set *activeSet, name string, 
 	}
 }
 
-// letStop stops those first that require a service.
 func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, snap *Snapshot) {
 	kind := EvStop
 	if snap.then == Starting {
@@ -78,9 +75,6 @@ func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, s
 		set.services[name].report(ctx, event{kind: EvUnblocked, gen: snap.Starts})
 	}
 }
-
-// demandTime bounds how long a service may take to accept a demand.
-const demandTime = time.Second
 
 // demand sends a request of the reconciliation; the state tells what came of it.
 func (s *Service) demand(ctx context.Context, r request) {
@@ -124,7 +118,6 @@ func (s *Supervisor) mayStart(name string) string {
 	return strings.Join(why, "; ")
 }
 
-// mayStop returns what must be gone before a service is asked to end.
 func (s *Supervisor) mayStop(name string) string {
 	set := s.set.Load()
 	var why []string
@@ -192,7 +185,6 @@ func (s *Supervisor) RestartProcess(ctx context.Context, name string, pid int, b
 	return svc.ask(ctx, request{event: EvRestart, by: by, pid: pid})
 }
 
-// stopWith stops a service and those that require it, the latter first.
 func (s *Supervisor) stopWith(ctx context.Context, set *activeSet, name, by string) error {
 	all := append(set.closure(set.requiredBy, name), name)
 	s.countStops(all, 1)
@@ -218,7 +210,6 @@ func (s *Supervisor) stopWith(ctx context.Context, set *activeSet, name, by stri
 	return err
 }
 
-// countStops counts the stops that are under way.
 func (s *Supervisor) countStops(names []string, by int) {
 	s.stopsMu.Lock()
 	defer s.stopsMu.Unlock()

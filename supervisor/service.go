@@ -133,7 +133,18 @@ type Service struct {
 	reconfigured bool          // it was leaving, and is configured again
 }
 
-// newService makes a service that rests in STOPPED.
+// Times of a start and a run.
+const (
+	firstPause    = 20 * time.Millisecond // between the first two readiness checks; it doubles up to ready.every
+	attachTime    = 5 * time.Second       // limit of Launcher.Attach
+	verifyTime    = 5 * time.Second       // limit of Launch.Verify
+	explainTime   = 3 * time.Second       // limit of Launch.Explain and HealthIssue.Detail
+	reachTime     = time.Second           // limit of watcher.reach: an unfinished line at the end is not read
+	liveOnTime    = time.Second           // an issue in the output belongs to the end of a service that ends within it
+	earlyExitTime = 10 * time.Second      // within it the end of a process may be due to what it was started with
+	provenAfter   = time.Second           // in RUNNING without a readiness probe: a program that ends at once is RUNNING too
+)
+
 func newService(d Definition, env environment, log hclog.Logger) *Service {
 	s := &Service{name: d.Name, cfg: d.Config, configHash: d.ConfigHash, launcher: d.Launcher, env: env, log: log.With("name", d.Name),
 		random: rand.Float64, requests: make(chan request), events: make(chan event, 16),
@@ -207,7 +218,6 @@ func (s *Service) handleExit() {
 	}
 }
 
-// dispatch lets the state machine decide.
 func (s *Service) dispatch(h event) {
 	if h.kind == EvPrepared && h.err != nil {
 		h.kind = EvSpawnFailed
@@ -251,7 +261,6 @@ func (s *Service) request(r request) {
 	s.stopWaiters = append(s.stopWaiters, r.reply)
 }
 
-// start obeys a wish to be up.
 func (s *Service) start(h event) {
 	s.log.Info("service starts", "asked_by", h.req.by)
 	s.resetCounters()
@@ -287,7 +296,6 @@ func (s *Service) enter(st State, limit time.Duration) {
 	}
 }
 
-// answer replies to those who wait for STOPPED.
 func (s *Service) answer() {
 	var err error
 	if s.saved.State != Stopped {

@@ -9,7 +9,6 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// requestStop handles a requested stop.
 func (s *Service) requestStop(h event) {
 	s.saved.StopRequestedBy, s.saved.Budget = h.req.by, max(s.saved.Budget, int64(h.req.budget))
 	if h.req.sig != 0 && s.saved.State != Stopping { // there another one was sent already
@@ -21,7 +20,6 @@ func (s *Service) requestStop(h event) {
 	}
 }
 
-// requestRestart handles a requested restart.
 func (s *Service) requestRestart(h event) {
 	s.saved.StopRequestedBy = h.req.by
 	s.stop(Starting, h.req.limit)
@@ -50,7 +48,6 @@ func (s *Service) stop(then State, limit time.Duration) {
 	s.enterStopping(then, limit)
 }
 
-// stopSignal is the signal of the request, or the configured one.
 func (s *Service) stopSignal() syscall.Signal {
 	if s.saved.StopSig != 0 {
 		return s.saved.StopSig
@@ -69,9 +66,12 @@ const (
 	heldTime  = time.Second            // a zombie for so long whose end is not reported
 	dumpTime  = time.Second            // for a thread dump before KILL
 	dumpLeast = 100 * time.Millisecond // with less a thread dump is not worth the wait
+	// commandErrorTime is left of a stop command's time when it is killed, so that the error
+	// has its output.
+	commandErrorTime = 100 * time.Millisecond
+	signalShare      = 4 // of the stop timeout, one part is the signal's after a stop command
 )
 
-// enterStopping begins to stop the process and all others of the service.
 func (s *Service) enterStopping(then State, limit time.Duration) {
 	k := &s.saved
 	k.Then, k.Phase, k.Dumped, k.KillBy = then, PhaseBegin, false, 0
@@ -101,7 +101,6 @@ func (s *Service) killLimit() time.Duration {
 	return max(time.Duration(s.saved.KillBy-s.env.now()), 0)
 }
 
-// unblockStop goes on with a stop that waited for others.
 func (s *Service) unblockStop() {
 	if s.waiting = s.env.mayStop(s.name); s.waiting != "" {
 		s.publish()
@@ -110,7 +109,6 @@ func (s *Service) unblockStop() {
 	s.beginStop()
 }
 
-// beginStop begins a stop that others came before.
 func (s *Service) beginStop() {
 	s.saved.Phase = PhaseBegin
 	s.setDeadline(s.preStop())
@@ -118,7 +116,6 @@ func (s *Service) beginStop() {
 	s.proceedStop()
 }
 
-// drain waits until clients see that the service is not ready any more.
 func (s *Service) drain() {
 	if !s.leaderEnded() {
 		s.log.Info("service stops", "pid", s.proc.Pid(), "signal", proc.SignalName(s.stopSignal()), "why", s.stopReason())
@@ -172,7 +169,6 @@ func (s *Service) terminate() {
 	}()
 }
 
-// stopCommandDone handles the end of the stop command.
 func (s *Service) stopCommandDone(h event) {
 	if h.err != nil && !s.leaderEnded() {
 		s.signalAfterCommand(h.err.Error())
@@ -184,13 +180,6 @@ func (s *Service) stopCommandDone(h event) {
 		s.awaitGroup()
 	}
 }
-
-// commandErrorTime is what is left of a stop command's time when it is killed, so that the
-// error has its output.
-const commandErrorTime = 100 * time.Millisecond
-
-// signalShare is the signal's part of the time after a stop command.
-const signalShare = 4
 
 // signalAfterCommand sends the signal if the command did not stop the service. It gets
 // what is left of the command's time too.
@@ -247,10 +236,8 @@ func (s *Service) shortenStop(limit time.Duration) {
 // leaderEnded reports whether the end of the process itself was handled.
 func (s *Service) leaderEnded() bool { return s.saved.UpSince == 0 }
 
-// hooksTimedOut goes on with a stop whose hooks take too long.
 func (s *Service) hooksTimedOut() { s.cutHooks("they take too long") }
 
-// stopCommandTimedOut sends the signal to a service that its stop command has not ended.
 func (s *Service) stopCommandTimedOut() {
 	if s.saved.Phase == PhaseCommandDone {
 		s.signalAfterCommand("it had no effect in time")
@@ -292,7 +279,6 @@ func (s *Service) killDeadline() {
 	s.publish() // the processes that are left
 }
 
-// stopLeft is what is left until the deadline.
 func (s *Service) stopLeft() time.Duration {
 	return time.Duration(s.saved.Deadline - s.env.now())
 }
@@ -303,7 +289,6 @@ func (s *Service) nextPoll(left time.Duration) {
 	s.poll = min(2*s.poll, lastPoll)
 }
 
-// canDump reports whether a thread dump is wanted and possible.
 func (s *Service) canDump() bool {
 	return s.cfg.Stop.ThreadDump != nil && *s.cfg.Stop.ThreadDump && s.launch != nil && s.launch.DumpSignal != 0
 }
@@ -327,7 +312,6 @@ func (s *Service) requestDump() (time.Duration, bool) {
 	return wait, s.signalDump(s.saved.Gen, s.proc, s.launch.DumpSignal) == nil
 }
 
-// awaitGroup waits for the other processes of the service.
 func (s *Service) awaitGroup() {
 	if len(s.proc.Members()) == 0 {
 		s.groupEmpty()
@@ -342,7 +326,6 @@ func (s *Service) awaitGroup() {
 	s.publish()
 }
 
-// groupEmpty ends STOPPING.
 func (s *Service) groupEmpty() {
 	p := s.proc
 	s.quit()
@@ -352,7 +335,6 @@ func (s *Service) groupEmpty() {
 	s.env.updateStopPlan()
 }
 
-// afterStop enters the state that follows the stop.
 func (s *Service) afterStop() {
 	switch s.saved.Then {
 	case Starting:

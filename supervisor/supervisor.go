@@ -83,6 +83,17 @@ type Supervisor struct {
 	plan        string     // as last put
 }
 
+// Times of the set.
+const (
+	awaitPoll  = 20 * time.Millisecond  // between two checks of AwaitStart
+	demandTime = time.Second            // limit of a service to accept a demand of the reconciliation
+	planDelay  = 2 * time.Millisecond   // gathers changes of the stop plan: many services may start together
+	outputTime = 200 * time.Millisecond // limit of the wait of our log for a service's output
+	reserve    = 700 * time.Millisecond // of a stop's budget, for the remaining output and the init's end
+	leastShare = time.Second            // of a stop's budget, for each rank of services that stop later
+	leastLast  = 100 * time.Millisecond // for the exit hooks when the budget is used up
+)
+
 // Names of items in the fd store.
 const (
 	servicePrefix = "service/"
@@ -145,7 +156,6 @@ func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *S
 	return s
 }
 
-// restore reads what an earlier supervisor saved.
 func (s *Supervisor) restore(items fdstore.Items, name string, value any) {
 	if _, err := items.TakeJSON(name, value); err != nil {
 		s.log.Error("cannot restore a saved value", "error", err)
@@ -224,7 +234,6 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 	}
 }
 
-// signal handles a signal that is no stop request.
 func (s *Supervisor) signal(sig syscall.Signal) {
 	if s.opts.Command {
 		s.forward(sig)

@@ -7,7 +7,6 @@ type rule struct {
 	leads string
 }
 
-// plain is a transition that needs nothing of its event.
 func plain(f func(*Service)) func(*Service, event) {
 	return func(s *Service, _ event) { f(s) }
 }
@@ -77,7 +76,6 @@ var stateRules = map[State]map[Event]rule{
 	},
 }
 
-// retriedRules are the transitions of BACKOFF and FATAL.
 var retriedRules = map[Event]rule{
 	EvStart:        {(*Service).start, "STARTING, counters 0"},
 	EvStop:         {(*Service).enterStopped, "STOPPED"},
@@ -116,7 +114,6 @@ var phaseRules = []phaseRule{
 	{PhaseKill, EvDeadline, rule{plain((*Service).killDeadline), "STOPPING (killed), again"}},
 }
 
-// ruleOf is the state machine.
 func ruleOf(st State, phase Phase, ev Event) rule {
 	if st == Stopping {
 		for _, r := range phaseRules {

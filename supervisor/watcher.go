@@ -17,7 +17,6 @@ type output interface {
 	Lines(ctx context.Context, offset int64, follow bool, f func(logs.Line) error) error
 }
 
-// watcher reads the output of one start line by line.
 type watcher struct {
 	seen    atomic.Int64       // how far; an offset in the log
 	matched chan struct{}      // closed at the line that readiness waits for
@@ -56,9 +55,6 @@ func (s *Service) watch(l *Launch) *watcher {
 	}()
 	return w
 }
-
-// reachTime bounds reach: an unfinished line at the end is not read.
-const reachTime = time.Second
 
 // reach waits until the output up to end has been watched.
 func (w *watcher) reach(ctx context.Context, end int64) {
@@ -102,15 +98,8 @@ func (s *Service) setReason(why string) {
 	}
 }
 
-// maxText bounds a text of the saved state, in bytes: the whole must fit into one item.
-const maxText = 4 << 10
-
 func clip(text string) string { return redact.Clip(text, maxText) }
 
-// explainTime bounds Launch.Explain.
-const explainTime = 3 * time.Second
-
-// explain asks for the cause of a failure in the background.
 func (s *Service) explain() {
 	if s.launch == nil || s.launch.Explain == nil {
 		return

@@ -111,7 +111,6 @@ const backgroundHint = "\nhint: does the program put itself into the background?
 	"instead of" +
 	" `catalina.sh start`, `nginx -g 'daemon off;'`, no & at the end"
 
-// howEnded describes the exit, and says if it came before readiness.
 func (f Failure) howEnded() string {
 	if f.Starting {
 		return f.Exit.String() + " before it was ready"
@@ -131,7 +130,6 @@ func (v *Verdict) addFound(found Findings) {
 	}
 }
 
-// stopped reports whether it ended well by our signal.
 func stopped(f Failure) bool { return f.Signaled && f.Exit.Signal == 0 && f.Exit.Success }
 
 func plainCause(x *Exit) Cause {

@@ -161,7 +161,6 @@ func (r *Recorder) record(f *Failure) {
 	}
 }
 
-// add adds what was found.
 func (i *Incident) add(v Verdict, f Findings) {
 	i.Cause, i.Reason, i.Notes, i.Files = v.Cause, v.Reason, v.Notes, f.Files
 	if f.Options != nil {

@@ -20,7 +20,6 @@ import (
 	"github.com/stoker-init/stoker/internal/headroom"
 )
 
-// maxIncidents is how many incidents are kept.
 const maxIncidents = 10
 
 // maxKept bounds one incident, unpacked, in bytes: what cut lets through, with
@@ -49,7 +48,6 @@ type Store struct {
 	kept    map[uint64]*keptIncident
 }
 
-// keptIncident is one of them.
 type keptIncident struct {
 	summary Summary
 	file    *os.File // the memfd
@@ -74,7 +72,6 @@ func Restore(fds FDStore, items fdstore.Items, warn func(string)) *Store {
 	return s
 }
 
-// restore takes one back.
 func (s *Store) restore(number uint64, name string, items fdstore.Items) error {
 	f, _, err := items.TakeFile(name)
 	if err != nil {
@@ -143,7 +140,6 @@ func (s *Store) store(i *Incident) {
 	}
 }
 
-// makeRoom drops what is beyond the limit.
 func (s *Store) makeRoom() {
 	for {
 		number, over := s.excess()
@@ -159,7 +155,6 @@ func (s *Store) makeRoom() {
 	}
 }
 
-// excess picks the incident to drop, if there are too many.
 func (s *Store) excess() (number uint64, over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,7 +207,6 @@ func (s *Store) Get(number uint64) (Incident, bool) {
 	}
 }
 
-// writeIncident packs an incident into a memfd.
 func writeIncident(name string, i *Incident) (*os.File, error) {
 	var packed bytes.Buffer
 	z, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
