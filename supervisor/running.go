@@ -73,19 +73,17 @@ func (s *Service) liveFailed(h event) {
 }
 
 func (s *Service) applyLiveThen(then string, cause incident.Cause, why string) {
+	if then != LiveReport {
+		s.setReason(why)
+	}
+	s.saved.EndsContainer = s.saved.EndsContainer || then == LiveStopContainer
+	s.record(s.failure(cause, clip(why), 0))
+	s.save()
 	switch then {
 	case LiveReport:
-		s.record(s.failure(cause, why, 0))
-		s.save()
 	case LiveStopContainer:
-		s.setReason(why)
-		s.saved.EndsContainer = true
-		s.save()
-		s.record(s.failure(cause, s.saved.Reason, 0))
 		s.env.checkEnd()
 	default:
-		s.setReason(why)
-		s.record(s.failure(cause, s.saved.Reason, 0))
 		s.stop(Backoff, 0)
 	}
 }

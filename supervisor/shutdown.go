@@ -138,7 +138,10 @@ func (s *Supervisor) Grace() time.Duration {
 func (s *Supervisor) stopAll(ctx context.Context, limit time.Duration, sig syscall.Signal, done chan<- struct{}) {
 	var stops sync.WaitGroup
 	set := s.set.Load()
-	ranks := set.ranks()
+	ranks := 0
+	for _, r := range set.rank {
+		ranks = max(ranks, r)
+	}
 	share := min(leastShare, limit/time.Duration(ranks+1))
 	for _, svc := range slices.Backward(set.inOrder) {
 		r := request{event: EvStop, by: "the end of the container", limit: limit - time.Duration(ranks-set.rank[svc.name])*share,

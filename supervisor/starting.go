@@ -94,9 +94,7 @@ func (s *Service) spawned(h event) {
 		return
 	}
 	if s.waiting = s.env.mayStart(s.name); s.waiting != "" { // it went while we found out what to start
-		s.saved.Phase = PhaseWaiting
-		s.setDeadline(-1)
-		s.save()
+		s.enterPhase(PhaseWaiting, -1)
 		return
 	}
 	s.spawn(h.launch)

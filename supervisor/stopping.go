@@ -128,22 +128,21 @@ func (s *Service) drain() {
 		s.dumpIfHung()
 		return
 	}
-	s.saved.Phase = PhaseDrain
-	s.setDeadline(wait)
+	s.enterPhase(PhaseDrain, wait)
+}
+
+func (s *Service) enterPhase(p Phase, limit time.Duration) {
+	s.saved.Phase = p
+	s.setDeadline(limit)
 	s.save()
 }
 
 // dumpIfHung requests a thread dump of a service that hangs before anything changes.
 func (s *Service) dumpIfHung() {
-	if s.saved.StopRequestedBy == "" && s.cfg.Live.Failures > 0 && s.saved.LiveFailures >= s.cfg.Live.Failures {
-		if wait, ok := s.requestDump(); ok {
-			s.saved.Phase, s.saved.Dumped = PhaseHangDump, true
-			s.setDeadline(wait)
-			s.save()
-			return
-		}
+	hangs := s.saved.StopRequestedBy == "" && s.cfg.Live.Failures > 0 && s.saved.LiveFailures >= s.cfg.Live.Failures
+	if !hangs || !s.requestDump(PhaseHangDump) {
+		s.terminate()
 	}
-	s.terminate()
 }
 
 // terminate runs the stop command or sends the signal. A command and its effect have
@@ -151,14 +150,11 @@ func (s *Service) dumpIfHung() {
 func (s *Service) terminate() {
 	wait := s.stopTimeout()
 	if s.launch == nil || s.launch.StopCommand == nil || s.leaderEnded() || s.saved.StopSig != 0 {
-		s.setDeadline(wait)
-		s.sendStopSignal()
+		s.sendStopSignal(wait)
 		return
 	}
 	limit := wait - wait/signalShare
-	s.setDeadline(limit)
-	s.saved.Phase = PhaseCommand
-	s.save()
+	s.enterPhase(PhaseCommand, limit)
 	ctx, cancel := context.WithTimeout(s.life, max(limit-min(commandErrorTime, limit/4), time.Millisecond))
 	s.cancel = cancel
 	gen, l, p := s.saved.Gen, s.launch, s.proc
@@ -185,17 +181,15 @@ func (s *Service) stopCommandDone(h event) {
 // what is left of the command's time too.
 func (s *Service) signalAfterCommand(why string) {
 	s.log.Warn("the stop command did not end it, sending the signal", "error", why)
-	s.setDeadline(min(s.stopTimeout(), max(s.stopLeft(), 0)+s.cfg.Stop.Timeout/signalShare))
-	s.sendStopSignal()
+	s.sendStopSignal(min(s.stopTimeout(), max(s.stopLeft(), 0)+s.cfg.Stop.Timeout/signalShare))
 }
 
 // sendStopSignal sends the stop signal to the group, once: many programs take a second
 // one as impatience.
-func (s *Service) sendStopSignal() {
+func (s *Service) sendStopSignal(limit time.Duration) {
 	s.proc.SignalGroup(s.stopSignal())
 	s.proc.SignalGroup(syscall.SIGCONT) // a stopped process cannot obey
-	s.saved.Phase = PhaseSignal
-	s.save()
+	s.enterPhase(PhaseSignal, limit)
 }
 
 // stopTimeout is how long the stop signal or command may take. A limit includes the time
@@ -236,8 +230,6 @@ func (s *Service) shortenStop(limit time.Duration) {
 // leaderEnded reports whether the end of the process itself was handled.
 func (s *Service) leaderEnded() bool { return s.saved.UpSince == 0 }
 
-func (s *Service) hooksTimedOut() { s.cutHooks("they take too long") }
-
 func (s *Service) stopCommandTimedOut() {
 	if s.saved.Phase == PhaseCommandDone {
 		s.signalAfterCommand("it had no effect in time")
@@ -253,10 +245,7 @@ func (s *Service) killDeadline() {
 		s.nextPoll(left)
 		return
 	}
-	if wait, ok := s.requestDump(); ok {
-		s.saved.Phase, s.saved.Dumped = PhaseDump, true
-		s.setDeadline(wait)
-		s.save()
+	if s.requestDump(PhaseDump) {
 		return
 	}
 	if s.saved.Phase != PhaseKill {
@@ -293,23 +282,26 @@ func (s *Service) canDump() bool {
 	return s.cfg.Stop.ThreadDump != nil && *s.cfg.Stop.ThreadDump && s.launch != nil && s.launch.DumpSignal != 0
 }
 
-// requestDump requests a thread dump, and returns how long it may take; false: none will
-// come.
-func (s *Service) requestDump() (time.Duration, bool) {
+// requestDump requests a thread dump and enters the phase that waits for it; false: none
+// will come.
+func (s *Service) requestDump(p Phase) bool {
 	wait := dumpTime
 	if s.saved.KillBy != 0 {
 		wait = min(wait, time.Duration(s.saved.KillBy-s.env.now()))
 	}
 	late := s.leaderEnded() || s.saved.Dumped || s.saved.Phase == PhaseKill || wait < dumpLeast
 	if late || !s.canDump() || !s.proc.Catches(s.launch.DumpSignal) {
-		return 0, false
+		return false
 	}
 	s.log.Warn("asking for a thread dump", "pid", s.proc.Pid())
 	if s.launch.ThreadDump != nil {
 		s.requestDumpDirectly(wait)
-		return wait, true
+	} else if s.signalDump(s.saved.Gen, s.proc, s.launch.DumpSignal) != nil {
+		return false
 	}
-	return wait, s.signalDump(s.saved.Gen, s.proc, s.launch.DumpSignal) == nil
+	s.saved.Dumped = true
+	s.enterPhase(p, wait)
+	return true
 }
 
 func (s *Service) awaitGroup() {
@@ -319,8 +311,7 @@ func (s *Service) awaitGroup() {
 	}
 	if s.saved.Phase < PhaseSignal { // the leader ended before it was asked to
 		s.cancel()
-		s.setDeadline(s.stopTimeout())
-		s.sendStopSignal()
+		s.sendStopSignal(s.stopTimeout())
 	}
 	s.nextPoll(max(s.stopLeft(), firstPoll))
 	s.publish()

@@ -101,7 +101,7 @@ var phaseRules = []phaseRule{
 	{PhaseWaiting, EvUnblocked, rule{plain((*Service).unblockStop), "STOPPING (pre-stop hooks)"}},
 	{PhaseWaiting, EvDeadline, rule{plain((*Service).beginStop), "STOPPING (pre-stop hooks)"}},
 	{PhaseHooks, EvHooksDone, rule{(*Service).stopHooksDone, "STOPPING (drains)"}},
-	{PhaseHooks, EvDeadline, rule{plain((*Service).hooksTimedOut), "STOPPING (drains)"}},
+	{PhaseHooks, EvDeadline, rule{plain(func(s *Service) { s.cutHooks("they take too long") }), "STOPPING (drains)"}},
 	{PhaseDrain, EvDeadline, rule{plain((*Service).dumpIfHung),
 		"STOPPING (thread dump of a hang), else (stop command) or (signal sent)"}},
 	{PhaseHangDump, EvDeadline, rule{plain((*Service).terminate), terminates}},
