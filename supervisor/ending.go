@@ -96,10 +96,10 @@ func (s *Service) failed(f *incident.Failure) {
 	if s.saved.State == Starting {
 		s.occur(lifecycle.StartFailed, f.Reason)
 	}
-	s.record(f)
 	if f.Found.Reason == "" && f.Left == "" {
-		s.explain()
+		f.Explain = s.explanation()
 	}
+	s.record(f)
 }
 
 // Limits of describe: processes, and characters of a command line, half from each end.

@@ -35,7 +35,7 @@ func (c *HealthIssue) detailed(ctx context.Context) *HealthIssue {
 	if c.Detail == nil {
 		return c
 	}
-	ctx, cancel := context.WithTimeout(ctx, explainTime)
+	ctx, cancel := context.WithTimeout(ctx, detailTime)
 	defer cancel()
 	out := *c
 	out.Text, out.Detail = cmp.Or(c.Detail(ctx), c.Text), nil

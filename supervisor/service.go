@@ -60,7 +60,6 @@ type stateStore interface {
 // failureRecorder records failures; *incident.Recorder is one.
 type failureRecorder interface {
 	Record(f *incident.Failure)
-	AddReason(service string, start uint64, reason string)
 	AddThreadDump(service string, start uint64, text []byte)
 }
 
@@ -138,7 +137,7 @@ const (
 	firstPause    = 20 * time.Millisecond // between the first two readiness checks; it doubles up to ready.every
 	attachTime    = 5 * time.Second       // limit of Launcher.Attach
 	verifyTime    = 5 * time.Second       // limit of Launch.Verify
-	explainTime   = 3 * time.Second       // limit of Launch.Explain and HealthIssue.Detail
+	detailTime    = 3 * time.Second       // limit of HealthIssue.Detail
 	reachTime     = time.Second           // limit of watcher.reach: an unfinished line at the end is not read
 	liveOnTime    = time.Second           // an issue in the output belongs to the end of a service that ends within it
 	earlyExitTime = 10 * time.Second      // within it the end of a process may be due to what it was started with

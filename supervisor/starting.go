@@ -284,7 +284,8 @@ func (s *Service) fail(what incident.Cause, why string) {
 	s.setReason(why)
 	s.occur(lifecycle.StartFailed, s.saved.Reason)
 	s.log.Error("service failed to start", "reason", why)
-	s.record(s.failure(what, s.saved.Reason, 0))
-	s.explain()
+	f := s.failure(what, s.saved.Reason, 0)
+	f.Explain = s.explanation()
+	s.record(f)
 	s.stop(Backoff, 0)
 }

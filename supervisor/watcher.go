@@ -100,30 +100,23 @@ func (s *Service) setReason(why string) {
 
 func clip(text string) string { return redact.Clip(text, maxText) }
 
-func (s *Service) explain() {
+// explanation returns the Explain of a failure of the present start; nil: there is none.
+func (s *Service) explanation() func(context.Context) string {
 	if s.launch == nil || s.launch.Explain == nil {
-		return
+		return nil
 	}
-	gen, l, w := s.saved.Gen, s.launch, s.watcher
+	l, w := s.launch, s.watcher
+	if w == nil {
+		return l.Explain
+	}
 	s.watcher = nil // the watching goes on until it has seen the end
-	end := int64(0)
-	if w != nil {
-		end = s.output().End()
+	end := s.output().End()
+	return func(ctx context.Context) string {
+		w.reach(ctx, end)
+		w.stop()
+		<-w.ended // OnStartupLine and Explain are never called at the same time
+		return l.Explain(ctx)
 	}
-	go func() { // ends with Explain, which obeys its ctx, or with the service
-		ctx, cancel := context.WithTimeout(s.life, explainTime)
-		defer cancel()
-		if w != nil {
-			w.reach(ctx, end)
-			w.stop()
-			<-w.ended // Watch and Explain are never called at the same time
-		}
-		text := l.Explain(ctx)
-		if text == "" {
-			return
-		}
-		s.report(s.life, event{kind: EvFailureFound, gen: gen, text: text, late: true})
-	}()
 }
 
 // explained shows the cause, unless the status shows another start by now.
@@ -134,6 +127,5 @@ func (s *Service) explained(h event) {
 	}
 	s.saved.Reason = text
 	s.log.Error("cause of the failure", "reason", text)
-	s.env.AddReason(s.name, h.gen, text)
 	s.save()
 }

@@ -2,6 +2,7 @@ package incident
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"syscall"
@@ -47,6 +48,8 @@ type Failure struct {
 	Argv     []string      `json:"-"`
 	Dir      string        `json:"-"`
 	Evidence Evidence      `json:"-"` // nil: ProcessEvidence
+	// Explain finds a better reason; empty: it finds none. A proven cause keeps its own. nil: nothing does.
+	Explain func(context.Context) string `json:"-"`
 }
 
 // Verdict is the result of Classify.

@@ -124,8 +124,10 @@ func (r *Recorder) Resume(failures []*Failure) {
 	}
 }
 
-// evidenceTime bounds the search for what an end has left.
-const evidenceTime = 5 * time.Second
+const (
+	evidenceTime = 5 * time.Second // limit of Failure.Evidence
+	explainTime  = 3 * time.Second // limit of Failure.Explain
+)
 
 // record makes the incident of a failure: at once what is known, then what is found.
 func (r *Recorder) record(f *Failure) {
@@ -155,6 +157,13 @@ func (r *Recorder) record(f *Failure) {
 	complete := *f
 	complete.Found = found
 	v := Classify(complete)
+	if f.Explain != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), explainTime)
+		defer cancel()
+		if text := f.Explain(ctx); text != "" && !v.Cause.proven() {
+			v.Reason = text
+		}
+	}
 	r.store.Amend(number, func(i *Incident) { i.add(v, found) })
 	if v.Reason != known.Reason {
 		r.services.ReasonFound(f.Service, f.Start, v.Reason)
@@ -172,24 +181,6 @@ func (i *Incident) add(v Verdict, f Findings) {
 	if len(i.ThreadDump) == 0 {
 		i.ThreadDump = f.ThreadDump
 	}
-}
-
-// AddReason gives the incident of a start a reason that was found later. If that
-// incident has a proven cause, it is the service that gets its reason.
-func (r *Recorder) AddReason(service string, start uint64, reason string) {
-	r.do(func() {
-		for _, i := range r.store.List() {
-			if i.Service != service || i.Start != start {
-				continue
-			}
-			if i.Cause.proven() {
-				r.services.ReasonFound(service, start, i.Reason)
-			} else {
-				r.store.Amend(i.Number, func(i *Incident) { i.Reason = reason })
-			}
-			return
-		}
-	})
 }
 
 // AddThreadDump adds a thread dump to the incidents of a start that have none.
