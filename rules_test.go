@@ -39,7 +39,8 @@ func edges() map[string][]string {
 		"internal/asuser": {"internal/procfs"},
 		"internal/cgroup": {"internal/mounts"},
 		"internal/service": {"hooks", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit",
-			"internal/initproto", "internal/layeredyaml", "internal/proc", "internal/redact", "internal/reference", "internal/untrusted", "jvm",
+			"internal/initproto", "internal/layeredyaml", "internal/lazyregexp", "internal/proc", "internal/redact", "internal/reference",
+			"internal/untrusted", "jvm",
 			"jvm/tomcat", "supervisor", "supervisor/probe"},
 		"jvm/tools": {"internal/api", "internal/trust", "internal/untrusted", "jvm/hotspot", "jvm/launch", "supervisor"},
 		"jvm/launch": {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit",
@@ -115,9 +116,9 @@ func edges() map[string][]string {
 			"internal/proc", "internal/procfs", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
 		"supervisor/incident": {"internal/headroom", "internal/fdstore", "internal/proc", "internal/redact", "internal/untrusted"},
 		"supervisor/probe":    {"internal/printable", "internal/proc", "internal/redact", "internal/untrusted"},
-		"internal/trust":      {"internal/mounts"},
+		"internal/trust":      {"internal/mounts", "internal/untrusted"},
 		"internal/untrusted":  {},
-		"internal/reference":  {},
+		"internal/reference":  {"internal/lazyregexp"},
 
 		"internal/cmdline": {"internal/display", "internal/exit", "internal/layout", "internal/suggest"},
 		"internal/display": {"internal/layout", "internal/printable"},
@@ -389,7 +390,7 @@ func readers() map[string]string {
 		"internal/procfs":                 kernel + ", or what is read of them is bounded",
 		"internal/proc/stdio.go":          "/dev/null",
 		"internal/program/program.go":     "the beginning of a program that was judged before",
-		"internal/logs/ring.go":           "a memfd of our own",
+		"internal/logs/log.go":            "a memfd of our own",
 		"internal/logs/folder.go":         "the folder of a log and its files: not followed, compared with what is there",
 		"jvm/hotspot/attach.go":           kernel + "; .attach_pidN is created",
 		"jvm/hotspot/identify.go":         kernel + ", and bounded",
@@ -609,10 +610,8 @@ const maxPackage = 3200
 // longPackages are longer, with the reason.
 func longPackages() map[string]string {
 	return map[string]string{
-		"jvm":           "pure sizing, merge and checks of options; a third is tables of what each version knows",
-		"internal/logs": "the ring, the sinks and the files share one lock and one kept position",
-		"jvm/launch":    "option sources, preflight and drift of both kinds of JVM",
-		"supervisor":    "one state machine: its table refers to every transition",
+		"jvm":        "pure sizing, merge and checks of options; a third is tables of what each version knows",
+		"supervisor": "one state machine: its table refers to every transition",
 	}
 }
 

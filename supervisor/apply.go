@@ -104,7 +104,7 @@ func (s *Supervisor) remove(name string) {
 	delete(services, name)
 	s.set.Store(newActiveSet(old.ServiceSet, services))
 	if l := s.m.Logs.Get(name); l != nil { // before its state: a supervisor after us finds that and does this again
-		s.m.Logs.Retire(l)
+		l.Retire()
 	}
 	if len(s.startCounts) >= maxStartCounts {
 		clear(s.startCounts)

@@ -139,7 +139,7 @@ func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *S
 	s.set.Store(newActiveSet(want, services))
 	for _, name := range m.Logs.Names() {
 		if services[name] == nil && !strings.Contains(name, "/") { // with a slash it is a hook's
-			m.Logs.Retire(m.Logs.Get(name))
+			m.Logs.Get(name).Retire()
 		}
 		s.configureLog(name)
 	}

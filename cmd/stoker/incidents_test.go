@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/supervisor/incident"
-
+	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/printable"
+	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
 // shown are incidents of each shape.
@@ -58,8 +58,8 @@ func TestIncidentsForPeople(t *testing.T) {
 	}
 	list = append(list, incident.Summary{Number: 10, Service: "a\tb", Cause: "x", At: now(),
 		Reason: "two\nlines \x1b[m" + strings.Repeat("é", 200)})
-	golden(t, "incidents/list.golden", []byte(incidentsText(list, 0)))
-	if text := incidentsText(nil, 0); text != "No service has failed or died.\n" {
+	golden(t, "incidents/list.golden", []byte(incidentsText(api.IncidentList{Incidents: list}, 0)))
+	if text := incidentsText(api.IncidentList{}, 0); text != "No service has failed or died.\n" {
 		t.Errorf("%q", text)
 	}
 }

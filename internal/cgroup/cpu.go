@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"strconv"
 	"strings"
@@ -10,70 +11,43 @@ import (
 // maxCPU bounds CPU numbers in lists; NR_CPUS of Linux is at most 8192.
 const maxCPU = 1 << 16
 
-// readQuota reads the smallest CPU quota of the chain.
+// readQuota reads the smallest CPU quota of the chain: "150000 100000" or "max 100000" in cpu.max of v2, and on v1 two files, of
+// which the quota -1 means none.
 func (r *reader) readQuota(c chain) {
+	name, none := "cpu.cfs_quota_us", "-1"
+	if c.version == 2 {
+		name, none = "cpu.max", "max"
+	}
 	for _, dir := range c.dirs {
-		quota, file, ok := r.quotaV1(dir)
-		if c.version == 2 {
-			quota, file, ok = r.quotaV2(dir)
+		file := path.Join(dir, name)
+		text, ok := r.readOr(CPUUnreadable, file)
+		quota, period, _ := strings.Cut(text, " ")
+		if !ok || quota == none && (period != "" || c.version == 1) {
+			continue
 		}
-		if ok && (r.limits.CPUQuota == nil || quota < *r.limits.CPUQuota) {
-			r.limits.CPUQuota, r.limits.Sources.CPUQuota = &quota, file
+		if c.version == 1 {
+			var err error
+			if period, err = r.read(path.Join(dir, "cpu.cfs_period_us")); err != nil {
+				r.warn(CPUUnreadable, "cannot read the period of %s: %v", file, cause(err))
+				continue
+			}
+			text += " " + period
 		}
-	}
-}
-
-// quotaV2 reads "max 100000" or "150000 100000" from cpu.max.
-func (r *reader) quotaV2(dir string) (cores float64, file string, ok bool) {
-	file = path.Join(dir, "cpu.max")
-	text, ok := r.readOr(CPUUnreadable, file)
-	if !ok {
-		return 0, "", false
-	}
-	f := strings.Fields(text)
-	if len(f) == 2 && f[0] == "max" {
-		return 0, "", false
-	}
-	if len(f) == 2 {
-		if cores, err := ratio(f[0], f[1]); err == nil {
-			return cores, file, true
+		cores, err := ratio(quota, period)
+		switch {
+		case err != nil:
+			r.warn(CPUMalformed, "%s holds %s, not a quota and a period", file, shorten(text))
+		case r.limits.CPUQuota == nil || cores < *r.limits.CPUQuota:
+			r.limits.CPUQuota, r.limits.Sources.CPUQuota = &cores, file
 		}
 	}
-	r.warn(CPUMalformed, "%s holds %s, not a quota and a period", file, shorten(text))
-	return 0, "", false
-}
-
-// quotaV1 reads cpu.cfs_quota_us (-1: none) and cpu.cfs_period_us.
-func (r *reader) quotaV1(dir string) (cores float64, file string, ok bool) {
-	file = path.Join(dir, "cpu.cfs_quota_us")
-	quota, ok := r.readOr(CPUUnreadable, file)
-	if !ok || quota == "-1" {
-		return 0, "", false
-	}
-	period, err := r.read(path.Join(dir, "cpu.cfs_period_us"))
-	if err != nil {
-		r.warn(CPUUnreadable, "cannot read the period of %s: %v", file, cause(err))
-		return 0, "", false
-	}
-	cores, err = ratio(quota, period)
-	if err != nil {
-		r.warn(CPUMalformed, "%s holds %s with a period of %s", file, shorten(quota), shorten(period))
-		return 0, "", false
-	}
-	return cores, file, true
 }
 
 func ratio(quota, period string) (float64, error) {
-	q, err := strconv.ParseInt(quota, 10, 64)
-	if err != nil {
-		return 0, err
-	}
-	p, err := strconv.ParseInt(period, 10, 64)
-	if err != nil {
-		return 0, err
-	}
-	if q <= 0 || p <= 0 {
-		return 0, fmt.Errorf("quota %d and period %d must be above 0", q, p)
+	q, errQ := strconv.ParseInt(quota, 10, 64)
+	p, errP := strconv.ParseInt(period, 10, 64)
+	if errQ != nil || errP != nil || q <= 0 || p <= 0 {
+		return 0, fmt.Errorf("quota %q and period %q must be numbers above 0", quota, period)
 	}
 	return float64(q) / float64(p), nil
 }
@@ -104,21 +78,17 @@ func (r *reader) cpusetOf(c chain) (set map[int]bool, source string) {
 // affinity returns the CPUs of Cpus_allowed_list in proc/self/status.
 func (r *reader) affinity() (map[int]bool, string) {
 	file := "/" + r.proc + "/status"
-	text, ok := r.readOr(CPUUnreadable, file)
+	text, _ := r.readOr(CPUUnreadable, file)
+	list, ok := field(text, "Cpus_allowed_list:")
 	if !ok {
 		return nil, ""
 	}
-	for line := range strings.Lines(text) {
-		if list, found := strings.CutPrefix(line, "Cpus_allowed_list:"); found {
-			set, err := parseCPUList(strings.TrimSpace(list))
-			if err != nil || len(set) == 0 {
-				r.warn(CPUMalformed, "Cpus_allowed_list of %s holds %s", file, shorten(list))
-				return nil, ""
-			}
-			return set, file
-		}
+	set, err := parseCPUList(list)
+	if err != nil {
+		r.warn(CPUMalformed, "Cpus_allowed_list of %s holds %s", file, shorten(list))
+		return nil, ""
 	}
-	return nil, ""
+	return set, file
 }
 
 // online returns the online CPUs, or only their number from proc/cpuinfo.
@@ -147,7 +117,7 @@ func (r *reader) cpuList(file string) (map[int]bool, bool) {
 		return nil, false
 	}
 	set, err := parseCPUList(text)
-	if err != nil || len(set) == 0 {
+	if err != nil {
 		r.warn(CPUMalformed, "%s holds %s, not a list of CPUs", file, shorten(text))
 		return nil, false
 	}
@@ -159,17 +129,12 @@ func parseCPUList(text string) (map[int]bool, error) {
 	set := map[int]bool{}
 	for part := range strings.SplitSeq(text, ",") {
 		first, last, isRange := strings.Cut(part, "-")
-		a, err := strconv.Atoi(first)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read CPU list %q", text)
+		if !isRange {
+			last = first
 		}
-		b := a
-		if isRange {
-			if b, err = strconv.Atoi(last); err != nil {
-				return nil, fmt.Errorf("cannot read CPU list %q", text)
-			}
-		}
-		if a < 0 || b < a || b >= maxCPU {
+		a, errA := strconv.Atoi(first)
+		b, errB := strconv.Atoi(last)
+		if errA != nil || errB != nil || a < 0 || b < a || b >= maxCPU {
 			return nil, fmt.Errorf("cannot read CPU list %q", text)
 		}
 		for ; a <= b; a++ {
@@ -187,12 +152,8 @@ func intersect(a, b map[int]bool) map[int]bool {
 	if b == nil {
 		return a
 	}
-	both := map[int]bool{}
-	for k := range a {
-		if b[k] {
-			both[k] = true
-		}
-	}
+	both := maps.Clone(a)
+	maps.DeleteFunc(both, func(cpu int, _ bool) bool { return !b[cpu] })
 	return both
 }
 

@@ -29,13 +29,10 @@ func FuzzParseCgroupFile(f *testing.F) {
 	f.Add("4:cpu,cpuacct:/docker/x\n0::/\n")
 	f.Add("0::/../../x:y\nrubbish\n1:name=systemd:/")
 	f.Fuzz(func(t *testing.T, text string) {
-		legacy, unified, _ := parseCgroupFile(text)
-		if unified != "" && unified[0] != '/' {
-			t.Errorf("unified path %q", unified)
-		}
-		for k, v := range legacy {
-			if k == "" || v == "" || v[0] != '/' {
-				t.Errorf("controller %q at %q", k, v)
+		own, _ := parseCgroupFile(text)
+		for controller, dir := range own {
+			if dir == "" || dir[0] != '/' {
+				t.Errorf("controller %q at %q", controller, dir)
 			}
 		}
 	})

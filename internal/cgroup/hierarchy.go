@@ -1,21 +1,17 @@
 package cgroup
 
 import (
+	"cmp"
+	"errors"
 	"path"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/containerd/cgroups/v3"
 )
 
-// hierarchies holds the mounts of the controllers and the cgroups of this process.
-type hierarchies struct {
-	mounts    []mount           // cgroup and cgroup2 only
-	legacy    map[string]string // v1 controller -> own cgroup
-	unified   string            // own cgroup of v2
-	lxcfsCPUs bool              // sys/devices/system/cpu is lxcfs's
-}
+// unified stands for a controller: it is the hierarchy of v2.
+const unified = ""
 
 // chain lists the folders of one controller: own cgroup first, then every visible ancestor. version is 1 or 2, or 0 without the
 // controller.
@@ -25,8 +21,7 @@ type chain struct {
 }
 
 // findHierarchies reads proc/self/mountinfo and proc/self/cgroup.
-func (r *reader) findHierarchies() hierarchies {
-	h := hierarchies{legacy: map[string]string{}}
+func (r *reader) findHierarchies() {
 	text, err := r.read(r.proc + "/mountinfo")
 	mounts, bad := parseMountinfo(text)
 	switch {
@@ -38,71 +33,60 @@ func (r *reader) findHierarchies() hierarchies {
 	for _, m := range mounts {
 		switch {
 		case m.fstype == "cgroup" || m.fstype == "cgroup2":
-			h.mounts = append(h.mounts, m)
+			r.mounts = append(r.mounts, m)
 		case m.fstype == "fuse.lxcfs" && strings.HasPrefix(m.point, "/sys/devices/system/cpu"):
-			h.lxcfsCPUs = true
+			r.lxcfsCPUs = true
 		}
 	}
 	if err != nil || len(mounts) == 0 || bad > 0 {
-		h.addUsualMounts(r)
+		r.addUsualMounts()
 	}
 	text, err = r.read(r.proc + "/cgroup")
-	if err != nil || text == "" {
-		if len(h.mounts) > 0 {
-			r.warn(CgroupNotVisible, "cannot read the own cgroup from /%s/cgroup: %s; mount points are read", r.proc, orEmpty(err))
-		}
-		return h
+	if err == nil && text == "" {
+		err = errors.New("the file is empty")
 	}
-	legacy, unified, bad := parseCgroupFile(text)
-	if bad > 0 {
+	r.own, bad = parseCgroupFile(text)
+	switch {
+	case err != nil && len(r.mounts) > 0:
+		r.warn(CgroupNotVisible, "cannot read the own cgroup from /%s/cgroup: %v; mount points are read", r.proc, cause(err))
+	case bad > 0:
 		r.warn(CgroupNotVisible, "cannot read %d lines of /%s/cgroup", bad, r.proc)
 	}
-	h.legacy, h.unified = legacy, unified
-	return h
 }
 
-func orEmpty(err error) string {
-	if err == nil {
-		return "the file is empty"
-	}
-	return cause(err).Error()
-}
-
-// parseCgroupFile returns the own cgroup of every v1 controller and of v2. The parser of containerd/cgroups stops at the first bad
-// line, so it is called for each line.
-func parseCgroupFile(text string) (legacy map[string]string, unified string, bad int) {
-	legacy = map[string]string{}
+// parseCgroupFile returns the own cgroup of every v1 controller and of unified. The parser of containerd/cgroups stops at the first
+// bad line, so it is called for each line.
+func parseCgroupFile(text string) (own map[string]string, bad int) {
+	own = map[string]string{}
 	for line := range strings.Lines(text) {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		l, u, err := cgroups.ParseCgroupFromReaderUnified(strings.NewReader(strings.TrimRight(line, "\r\n")))
-		if err != nil || (u != "" && !strings.HasPrefix(u, "/")) {
+		found, v2, err := cgroups.ParseCgroupFromReaderUnified(strings.NewReader(strings.TrimRight(line, "\r\n")))
+		if err != nil {
 			bad++
 			continue
 		}
-		for k, v := range l {
-			if !strings.HasPrefix(v, "/") {
-				bad++
-				continue
-			}
-			legacy[k] = v
+		if v2 != "" {
+			found[unified] = v2
 		}
-		if u != "" {
-			unified = u
+		for controller, dir := range found {
+			if strings.HasPrefix(dir, "/") {
+				own[controller] = dir
+			} else {
+				bad++
+			}
 		}
 	}
-	return legacy, unified, bad
+	return own, bad
 }
 
 // addUsualMounts adds controllers that mountinfo lacks from the usual mount points.
-func (h *hierarchies) addUsualMounts(r *reader) {
-	found := slices.Clone(h.mounts)
+func (r *reader) addUsualMounts() {
+	found := slices.Clone(r.mounts)
 	for _, u := range r.usualMounts() {
-		if !slices.ContainsFunc(found, func(m mount) bool {
-			return m.point == u.point || slices.ContainsFunc(u.options, m.has)
-		}) {
-			h.mounts = append(h.mounts, u)
+		if !slices.ContainsFunc(found, func(m mount) bool { return m.point == u.point || slices.ContainsFunc(u.options, m.has) }) {
+			r.mounts = append(r.mounts, u)
 		}
 	}
 }
@@ -126,47 +110,23 @@ func (r *reader) usualMounts() []mount {
 }
 
 // version returns the version of the hierarchy of the cpu controller, else of memory.
-func (h hierarchies) version(cpu, memory chain) int {
-	for _, c := range []chain{cpu, memory} {
-		if c.version != 0 {
-			return c.version
-		}
-	}
-	legacy := false
-	for _, m := range h.mounts {
-		legacy = legacy || m.fstype == "cgroup"
-	}
-	if len(h.mounts) > 0 && !legacy {
+func (r *reader) version(cpu, memory chain) int {
+	version := cmp.Or(cpu.version, memory.version)
+	if version == 0 && len(r.mounts) > 0 && !slices.ContainsFunc(r.mounts, func(m mount) bool { return m.fstype == "cgroup" }) {
 		return 2
 	}
-	return 0
+	return version
 }
 
-// of returns the folders of a controller. A controller is in one hierarchy only: one mounted by v1 is not in v2.
-func (h hierarchies) of(r *reader, controller string) chain {
-	var mounts []mount
-	for _, m := range h.mounts {
-		if m.has(controller) {
-			mounts = append(mounts, m)
-		}
+// chain returns the folders of a controller. A controller is in one hierarchy only: one mounted by v1 is not in v2.
+func (r *reader) chain(controller string) chain {
+	if dirs := r.dirs(controller); dirs != nil {
+		return chain{1, dirs}
 	}
-	if len(mounts) > 0 {
-		own, known := h.legacy[controller]
-		return chain{version: 1, dirs: r.resolve(mounts, own, known)}
+	if dirs := r.dirs(unified); r.carries(dirs, controller) {
+		return chain{2, dirs}
 	}
-	for _, m := range h.mounts {
-		if m.fstype == "cgroup2" {
-			mounts = append(mounts, m)
-		}
-	}
-	if len(mounts) == 0 {
-		return chain{}
-	}
-	dirs := r.resolve(mounts, h.unified, h.unified != "")
-	if !r.carries(dirs, controller) {
-		return chain{}
-	}
-	return chain{version: 2, dirs: dirs}
+	return chain{}
 }
 
 // carries reports whether a v2 hierarchy has the controller at any level; on hybrid systems it has none.
@@ -184,43 +144,38 @@ func (r *reader) carries(dirs []string, controller string) bool {
 	return false
 }
 
-func containsWord(text, word string) bool {
-	for _, f := range strings.Fields(text) {
-		if f == word {
-			return true
-		}
-	}
-	return false
-}
+func containsWord(text, word string) bool { return slices.Contains(strings.Fields(text), word) }
 
-// resolve returns the folders of the own cgroup, leaf first. Every mount that shows a part of the chain is used. Otherwise the mount
-// point is the best guess, since in a container it is the own cgroup.
-func (r *reader) resolve(mounts []mount, own string, known bool) []string {
-	var dirs []string
-	seen := map[string]bool{}
-	if known {
-		for _, m := range mounts {
-			for _, d := range r.chainIn(m, own) {
-				if !seen[d] {
-					seen[d] = true
-					dirs = append(dirs, d)
-				}
+// dirs returns the folders of the own cgroup, leaf first; nil if the controller is not mounted. Every mount that shows a part of the
+// chain is used. Otherwise the mount point is the best guess, since in a container it is the own cgroup.
+func (r *reader) dirs(controller string) (dirs []string) {
+	mounts := slices.DeleteFunc(slices.Clone(r.mounts), func(m mount) bool { return !m.has(controller) })
+	if len(mounts) == 0 {
+		return nil
+	}
+	own, known := r.own[controller]
+	for _, m := range mounts {
+		if !known {
+			break
+		}
+		for _, d := range r.chainIn(m, own) {
+			if !slices.Contains(dirs, d) {
+				dirs = append(dirs, d)
 			}
 		}
 	}
 	if len(dirs) > 0 {
 		return dirs
 	}
-	sort.SliceStable(mounts, func(i, j int) bool { return isUsualMount(mounts[i]) && !isUsualMount(mounts[j]) })
-	point := mounts[0].point
+	m := mounts[max(slices.IndexFunc(mounts, isUsualMount), 0)]
 	switch {
 	case !known:
-	case strings.HasPrefix(own, "/..") || strings.HasPrefix(mounts[0].root, "/.."):
-		r.warn(PathOutsideNamespace, "own cgroup %s is outside the cgroup namespace; %s is read", own, point)
+	case strings.HasPrefix(own, "/..") || strings.HasPrefix(m.root, "/.."):
+		r.warn(PathOutsideNamespace, "own cgroup %s is outside the cgroup namespace; %s is read", own, m.point)
 	default:
-		r.warn(CgroupNotVisible, "own cgroup %s cannot be seen below %s; %s is read", own, point, point)
+		r.warn(CgroupNotVisible, "own cgroup %s cannot be seen below %s; %s is read", own, m.point, m.point)
 	}
-	return []string{point}
+	return []string{m.point}
 }
 
 func isUsualMount(m mount) bool { return strings.HasPrefix(m.point, "/sys/fs/cgroup") }

@@ -7,7 +7,7 @@ package cgroup
 import (
 	"fmt"
 	"math"
-	"os"
+	"slices"
 )
 
 // Codes of the warnings in Limits.
@@ -61,30 +61,23 @@ type Warning struct {
 // Read returns the limits below root; "/" is the live system. It reads nothing outside root. Missing, unreadable or malformed files
 // become warnings.
 func Read(root string) Limits {
-	r := &reader{limits: Limits{EffectiveCPUs: 1, Warnings: []Warning{}}}
-	dir, err := os.OpenRoot(root)
+	r, err := open(root)
 	if err != nil {
+		r = &reader{limits: Limits{EffectiveCPUs: 1, Warnings: []Warning{}}}
 		r.warn(CgroupNotVisible, "cannot open root folder: %v; 1 CPU is assumed", err)
 		return r.limits
 	}
-	defer func() { _ = dir.Close() }()
-	r.root = dir
-	r.readAll()
+	defer func() { _ = r.root.Close() }()
+	cpu, memory := r.chain("cpu"), r.chain("memory")
+	r.limits.Version = r.version(cpu, memory)
+	r.readQuota(cpu)
+	r.readCPUs(r.chain("cpuset"))
+	r.readMemory(memory)
 	return r.limits
 }
 
-func (r *reader) readAll() {
-	r.findProc()
-	h := r.findHierarchies()
-	cpu, memory := h.of(r, "cpu"), h.of(r, "memory")
-	r.limits.Version = h.version(cpu, memory)
-	r.readQuota(cpu)
-	r.readCPUs(h.of(r, "cpuset"), h.lxcfsCPUs)
-	r.readMemory(memory)
-}
-
 // readCPUs combines cpuset, affinity, online CPUs and the quota, which must have been read.
-func (r *reader) readCPUs(cpuset chain, lxcfs bool) {
+func (r *reader) readCPUs(cpuset chain) {
 	l := &r.limits
 	count, from := 0, ""
 	take := func(n int, source string) {
@@ -106,7 +99,7 @@ func (r *reader) readCPUs(cpuset chain, lxcfs bool) {
 	// Cpus_allowed_list also contains possible CPUs that are offline, and two lists of the same size need not overlap. lxcfs renumbers
 	// the online CPUs, so only the counts are comparable there.
 	all := intersect(set, affinity)
-	if !lxcfs {
+	if !r.lxcfsCPUs {
 		all = intersect(all, online)
 	}
 	if n := len(all); n > 0 && n < count {
@@ -124,10 +117,7 @@ func (r *reader) readCPUs(cpuset chain, lxcfs bool) {
 
 func (r *reader) warn(code, format string, args ...any) {
 	w := Warning{Code: code, Message: fmt.Sprintf(format, args...)}
-	for _, old := range r.limits.Warnings {
-		if old == w {
-			return
-		}
+	if !slices.Contains(r.limits.Warnings, w) {
+		r.limits.Warnings = append(r.limits.Warnings, w)
 	}
-	r.limits.Warnings = append(r.limits.Warnings, w)
 }

@@ -99,44 +99,31 @@ func parseLimit(text string) (n int64, ok bool, err error) {
 // malformed, and limited is false if it means no limit.
 func (r *reader) hierarchicalLimit(dir string) (n int64, limited bool, file string, ok bool) {
 	file = path.Join(dir, "memory.stat")
-	text, ok := r.readOr(MemoryUnreadable, file)
+	text, _ := r.readOr(MemoryUnreadable, file)
+	value, ok := field(text, "hierarchical_memory_limit ")
 	if !ok {
 		return 0, false, "", false
 	}
-	for line := range strings.Lines(text) {
-		value, found := strings.CutPrefix(line, "hierarchical_memory_limit ")
-		if !found {
-			continue
-		}
-		n, limited, err := parseLimit(strings.TrimSpace(value))
-		if err != nil {
-			r.warn(MemoryMalformed, "hierarchical_memory_limit of %s is %s", file, shorten(strings.TrimSpace(value)))
-		}
-		return n, limited, file, err == nil
+	n, limited, err := parseLimit(value)
+	if err != nil {
+		r.warn(MemoryMalformed, "hierarchical_memory_limit of %s is %s", file, shorten(value))
 	}
-	return 0, false, "", false
+	return n, limited, file, err == nil
 }
 
 // memTotal reads the machine's memory in bytes.
 func (r *reader) memTotal() (int64, bool) {
 	const file = "/proc/meminfo"
-	text, ok := r.readOr(MemoryUnreadable, file)
+	text, _ := r.readOr(MemoryUnreadable, file)
+	value, ok := field(text, "MemTotal:")
 	if !ok {
 		return 0, false
 	}
-	for line := range strings.Lines(text) {
-		value, found := strings.CutPrefix(line, "MemTotal:")
-		if !found {
-			continue
+	if f := strings.Fields(value); len(f) == 2 && f[1] == "kB" {
+		if kb, err := strconv.ParseInt(f[0], 10, 64); err == nil && kb > 0 && kb < noLimit>>10 {
+			return kb << 10, true
 		}
-		f := strings.Fields(value)
-		if len(f) == 2 && f[1] == "kB" {
-			if kb, err := strconv.ParseInt(f[0], 10, 64); err == nil && kb > 0 && kb < noLimit>>10 {
-				return kb << 10, true
-			}
-		}
-		r.warn(MemoryMalformed, "MemTotal of %s is %s", file, shorten(strings.TrimSpace(value)))
-		return 0, false
 	}
+	r.warn(MemoryMalformed, "MemTotal of %s is %s", file, shorten(value))
 	return 0, false
 }

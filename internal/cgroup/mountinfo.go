@@ -39,7 +39,10 @@ func parseMountinfo(text string) (visible []mount, bad int) {
 	return visible, bad
 }
 
-// has reports whether the superblock carries a v1 controller.
+// has reports whether it is a mount of a v1 controller, or of unified.
 func (m mount) has(controller string) bool {
+	if controller == unified {
+		return m.fstype == "cgroup2"
+	}
 	return m.fstype == "cgroup" && slices.Contains(m.options, controller)
 }

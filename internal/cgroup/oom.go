@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -14,31 +13,30 @@ import (
 // source names the files. ok is false if one is unreadable: v1 counts since Linux 4.13. Two counts are comparable if their sources are
 // equal.
 func OOMKills(root string, dirs ...string) (count uint64, source string, ok bool) {
-	dir, err := os.OpenRoot(root)
+	r, err := open(root)
 	if err != nil {
 		return 0, "", false
 	}
-	defer func() { _ = dir.Close() }()
-	r := &reader{limits: Limits{Warnings: []Warning{}}, root: dir}
+	defer func() { _ = r.root.Close() }()
 	if len(dirs) == 0 {
-		r.findProc()
-		h := r.findHierarchies()
-		own := h.of(r, "memory")
-		if len(own.dirs) == 0 {
+		own := r.chain("memory").dirs
+		if len(own) == 0 {
 			return 0, "", false
 		}
-		dirs = own.dirs[:1]
+		dirs = own[:1]
 	}
 	var files []string
 	for _, d := range dirs {
 		n, file, found := r.oomKills(d)
-		if !found {
+		switch {
+		case found:
+			count += n
+			files = append(files, file)
+		case !r.isDir(d) || r.exists(path.Join(d, "memory.oom_control")):
 			return 0, "", false
-		}
-		count += n
-		files = append(files, file)
+		} // else it is of another controller of v1
 	}
-	return count, strings.Join(files, ", "), true
+	return count, strings.Join(files, ", "), len(files) > 0
 }
 
 // oomKills reads the counter of one cgroup: memory.events of v2, memory.oom_control of v1. memory.events.local is used where
@@ -50,20 +48,10 @@ func (r *reader) oomKills(dir string) (count uint64, file string, ok bool) {
 		if err != nil {
 			continue
 		}
-		if n, ok := oomKillLine(text); ok {
+		value, _ := field(text, "oom_kill ") // other lines begin with oom_kill too
+		if n, err := strconv.ParseUint(value, 10, 64); err == nil {
 			return n, file, true
 		}
 	}
 	return 0, "", false
-}
-
-// oomKillLine parses "oom_kill N"; other lines have the same prefix.
-func oomKillLine(text string) (uint64, bool) {
-	for line := range strings.Lines(text) {
-		if value, found := strings.CutPrefix(line, "oom_kill "); found {
-			n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 64)
-			return n, err == nil
-		}
-	}
-	return 0, false
 }

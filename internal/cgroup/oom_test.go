@@ -22,7 +22,8 @@ func TestOOMKills(t *testing.T) {
 		"sys/fs/cgroup/app/hidden/memory.events.local": "oom_kill 1\n", "sys/fs/cgroup/app/odd/memory.events": "oom_kill many\n"}
 	v1 := map[string]string{"proc/self/mountinfo": v1mount, "proc/self/cgroup": "4:memory:/docker/abc\n",
 		"sys/fs/cgroup/memory/memory.oom_control":     "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
-		"sys/fs/cgroup/memory/svc/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"}
+		"sys/fs/cgroup/memory/svc/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
+		"sys/fs/cgroup/cpu/svc/cpu.cfs_quota_us":      "-1\n"}
 	old := map[string]string{"proc/self/mountinfo": v1mount, "proc/self/cgroup": "4:memory:/docker/abc\n",
 		"sys/fs/cgroup/memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\n"}
 	for _, c := range []struct {
@@ -40,6 +41,9 @@ func TestOOMKills(t *testing.T) {
 		{"v1, own", v1, nil, 3, "/sys/fs/cgroup/memory/memory.oom_control", true},
 		{"v1, both", v1, []string{"/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory/svc"}, 4,
 			"/sys/fs/cgroup/memory/memory.oom_control, /sys/fs/cgroup/memory/svc/memory.oom_control", true},
+		{"v1, a service's", v1, []string{"/sys/fs/cgroup/memory/svc", "/sys/fs/cgroup/cpu/svc"}, 1,
+			"/sys/fs/cgroup/memory/svc/memory.oom_control", true},
+		{"v1, no memory", v1, []string{"/sys/fs/cgroup/cpu/svc"}, 0, "", false},
 		{"one is gone", v1, []string{"/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory/gone"}, 0, "", false},
 		{"v1 before 4.13", old, nil, 0, "", false},
 		{"no cgroup", map[string]string{"proc/self/mountinfo": "", "proc/self/cgroup": "0::/\n"}, nil, 0, "", false},

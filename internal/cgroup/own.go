@@ -3,7 +3,6 @@ package cgroup
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -51,8 +50,7 @@ func NewTree(root string) *Tree { return &Tree{files: disk{root}, root: root} }
 
 // place is a cgroup in which cgroups can be made: the container's own, per controller on v1.
 type place struct {
-	version    int
-	controller string // v1 only
+	controller string // of v1, or unified
 	dir        string
 }
 
@@ -74,7 +72,7 @@ func (t *Tree) Make(name string, w OwnLimits) (*Own, error) {
 	if w.CPUs > 0 && (o.CPUs == nil || w.CPUs < *o.CPUs) {
 		o.CPUs = &w.CPUs
 	}
-	if places[0].version == 2 {
+	if places[0].controller == unified {
 		if err := t.makeRoom(places[0].dir, w, limits); err != nil {
 			return nil, err
 		}
@@ -90,7 +88,7 @@ func (t *Tree) Make(name string, w OwnLimits) (*Own, error) {
 			return nil, fmt.Errorf("cannot make %s: %w", dir, cause(err))
 		}
 		o.dirs = append(o.dirs, dir)
-		if err := t.limit(p, dir, o.Memory, o.CPUs); err != nil {
+		if err := t.limit(p.controller, dir, o.Memory, o.CPUs); err != nil {
 			o.Remove()
 			return nil, err
 		}
@@ -117,57 +115,23 @@ func (o *Own) Remove() {
 	}
 }
 
-// OpenOwn returns an existing cgroup by its directories.
-func OpenOwn(dirs []string) *Own {
-	return &Own{tree: NewTree("/"), dirs: dirs}
-}
-
-// OOMKills returns the number of OOM kills in the cgroup, by its own limit or the container's; false: unreadable.
-func (o *Own) OOMKills() (uint64, bool) {
-	for _, dir := range o.dirs {
-		for _, file := range []string{"memory.events", "memory.oom_control"} {
-			text, err := o.tree.files.read(path.Join(dir, file))
-			if err != nil {
-				continue
-			}
-			for line := range strings.Lines(text) {
-				if n, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
-					kills, err := strconv.ParseUint(n, 10, 64)
-					return kills, err == nil
-				}
-			}
-		}
-	}
-	return 0, false
-}
-
 // places finds the container's own cgroup.
 func (t *Tree) places(w OwnLimits) ([]place, error) {
-	dir, err := os.OpenRoot(t.root)
+	r, err := open(t.root)
 	if err != nil {
 		return nil, fmt.Errorf("cannot see the cgroups: %w", err)
 	}
-	defer func() { _ = dir.Close() }()
-	r := &reader{root: dir}
-	r.findProc()
-	h := r.findHierarchies()
+	defer func() { _ = r.root.Close() }()
 	var out []place
-	legacy := false
 	for _, controller := range []string{"memory", "cpu"} {
-		mounts := h.mountsOf(controller)
-		legacy = legacy || len(mounts) > 0
-		if len(mounts) == 0 {
-			continue
+		if dirs := r.dirs(controller); dirs != nil {
+			out = append(out, place{controller, dirs[0]})
 		}
-		own, known := h.legacy[controller]
-		out = append(out, place{1, controller, r.resolve(mounts, own, known)[0]})
 	}
-	if unified := h.mountsOf(""); !legacy && len(unified) > 0 {
-		base := r.resolve(unified, h.unified, h.unified != "")[0]
-		if path.Base(base) == InitLeaf {
-			base = path.Dir(base)
+	if len(out) == 0 {
+		if dirs := r.dirs(unified); dirs != nil {
+			out = []place{{unified, strings.TrimSuffix(dirs[0], "/"+InitLeaf)}}
 		}
-		out = append(out, place{version: 2, dir: base})
 	}
 	if len(out) == 0 {
 		return nil, errors.New("no cgroup file system is mounted")
@@ -176,17 +140,6 @@ func (t *Tree) places(w OwnLimits) ([]place, error) {
 		return nil, errors.New(warning.Message)
 	}
 	return out, t.check(out, w)
-}
-
-// mountsOf returns the mounts of a v1 controller, or those of v2 for "".
-func (h hierarchies) mountsOf(controller string) []mount {
-	var out []mount
-	for _, m := range h.mounts {
-		if controller != "" && m.has(controller) || controller == "" && m.fstype == "cgroup2" {
-			out = append(out, m)
-		}
-	}
-	return out
 }
 
 // check verifies that the places are the own cgroup and that the limits are possible there.
@@ -205,7 +158,7 @@ func (t *Tree) check(places []place, w OwnLimits) error {
 		}
 	}
 	switch {
-	case places[0].version == 2:
+	case places[0].controller == unified:
 	case w.Memory > 0 && !have["memory"]:
 		return errors.New("the controller memory is not mounted")
 	case w.CPUs > 0 && !have["cpu"]:
@@ -248,33 +201,27 @@ func (t *Tree) existing(places []place, name string) (former []string, free stri
 const period = 100_000
 
 // limit writes limits to a new cgroup.
-func (t *Tree) limit(p place, dir string, memory *int64, cpus *float64) error {
-	var quota int64
-	if cpus != nil {
-		quota = max(int64(*cpus*period+1e-6), 1000) // the kernel's minimum is 1 ms
-	}
-	switch {
-	case p.version == 2:
-		return t.limitV2(dir, memory, quota)
-	case p.controller == "memory" && memory != nil:
-		return t.write(dir, "memory.limit_in_bytes", strconv.FormatInt(*memory, 10))
-	case p.controller == "cpu" && cpus != nil:
-		if err := t.write(dir, "cpu.cfs_period_us", strconv.Itoa(period)); err != nil {
-			return err
+func (t *Tree) limit(controller, dir string, memory *int64, cpus *float64) error {
+	var files [][2]string // names and contents
+	if memory != nil && controller != "cpu" {
+		name := "memory.limit_in_bytes"
+		if controller == unified {
+			name = "memory.max"
 		}
-		return t.write(dir, "cpu.cfs_quota_us", strconv.FormatInt(quota, 10))
+		files = append(files, [2]string{name, strconv.FormatInt(*memory, 10)})
 	}
-	return nil
-}
-
-func (t *Tree) limitV2(dir string, memory *int64, quota int64) error {
-	if memory != nil {
-		if err := t.write(dir, "memory.max", strconv.FormatInt(*memory, 10)); err != nil {
-			return err
+	if cpus != nil && controller != "memory" {
+		quota := strconv.FormatInt(max(int64(*cpus*period+1e-6), 1000), 10) // the kernel's minimum is 1 ms
+		if controller == unified {
+			files = append(files, [2]string{"cpu.max", quota + " " + strconv.Itoa(period)})
+		} else {
+			files = append(files, [2]string{"cpu.cfs_period_us", strconv.Itoa(period)}, [2]string{"cpu.cfs_quota_us", quota})
 		}
 	}
-	if quota > 0 {
-		return t.write(dir, "cpu.max", fmt.Sprintf("%d %d", quota, period))
+	for _, f := range files {
+		if err := t.write(dir, f[0], f[1]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -326,6 +273,3 @@ func (d disk) list(dir string) ([]string, error) {
 	}
 	return out, err
 }
-
-// exists reports whether err means that a file already exists.
-func exists(err error) bool { return errors.Is(err, fs.ErrExist) }

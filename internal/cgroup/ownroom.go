@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -34,12 +35,12 @@ func (t *Tree) makeRoom(base string, w OwnLimits, limits Limits) error {
 	}
 	leaf := path.Join(base, InitLeaf)
 	mkErr := t.files.mkdir(leaf)
-	if mkErr != nil && !exists(mkErr) {
+	if mkErr != nil && !errors.Is(mkErr, fs.ErrExist) {
 		return fmt.Errorf("cannot make %s: %w", leaf, cause(mkErr))
 	}
 	if err = t.moveAll(base, leaf); err == nil {
 		if err = t.write(base, "cgroup.subtree_control", order); err == nil {
-			err = t.limitLeaf(leaf, limits)
+			err = t.limit(unified, leaf, limits.MemoryLimit, limits.CPUQuota)
 		}
 	}
 	if err == nil {
@@ -105,9 +106,4 @@ func (t *Tree) moveAll(from, to string) error {
 		}
 	}
 	return fmt.Errorf("cannot empty %s: its processes fork too fast", from)
-}
-
-// limitLeaf copies the container's limits to the leaf.
-func (t *Tree) limitLeaf(leaf string, limits Limits) error {
-	return t.limit(place{version: 2}, leaf, limits.MemoryLimit, limits.CPUQuota)
 }

@@ -20,17 +20,25 @@ type reader struct {
 	root   *os.Root
 	proc   string // "proc/self", or "proc/1" if that does not resolve
 	limits Limits
+
+	mounts    []mount           // cgroup and cgroup2 only
+	own       map[string]string // own cgroup by v1 controller, and of unified
+	lxcfsCPUs bool              // sys/devices/system/cpu is lxcfs's
 }
 
-// findProc selects the process whose cgroup is read. proc/self of another PID namespace does not resolve; its PID 1 is used then.
-func (r *reader) findProc() {
-	for _, p := range []string{"proc/self", "proc/1"} {
-		if _, err := r.root.Stat(p); err == nil {
-			r.proc = p
-			return
-		}
+// open returns a reader that knows the hierarchies. proc/self of another PID namespace does not resolve; its PID 1 is used then.
+func open(root string) (*reader, error) {
+	dir, err := os.OpenRoot(root)
+	if err != nil {
+		return nil, err
 	}
-	r.proc = "proc/self"
+	r := &reader{root: dir, proc: "proc/self", limits: Limits{EffectiveCPUs: 1, Warnings: []Warning{}}}
+	_, selfErr := dir.Stat("proc/self")
+	if _, err := dir.Stat("proc/1"); err == nil && selfErr != nil {
+		r.proc = "proc/1"
+	}
+	r.findHierarchies()
+	return r, nil
 }
 
 // read returns the trimmed text of a file. Only regular files are read, and opened without blocking: a FIFO must not hang the reader.
@@ -62,6 +70,16 @@ func (r *reader) readOr(code, name string) (text string, ok bool) {
 		return "", false
 	}
 	return text, true
+}
+
+// field returns what follows a prefix in the first line that has it.
+func field(text, prefix string) (value string, found bool) {
+	for line := range strings.Lines(text) {
+		if value, found = strings.CutPrefix(line, prefix); found {
+			return strings.TrimSpace(value), true
+		}
+	}
+	return "", false
 }
 
 // cause removes the path, which the warning already names.

@@ -37,7 +37,7 @@ func BenchmarkOutput(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			c, writers, err := reg.NewCapture(Source{ID: "web", Log: l}, 1)
+			c, writers, err := NewCapture(l, 1)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -51,7 +51,7 @@ func BenchmarkOutput(b *testing.B) {
 			}
 			writers[0].Close()
 			done := make(chan struct{})
-			c.WhenEnded(func() { close(done) })
+			c.OnEnd(func() { close(done) })
 			<-done
 			reg.Flush(10 * time.Second)
 			w.Close()

@@ -1,136 +1,132 @@
 package logs
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// fileWriter writes a log to files, in a goroutine of its own: a disk that is slow, full
-// or gone holds up nothing else. What is no longer kept in memory by the time it can be
-// written is counted, and marked in the file.
+// fileWriter writes a log to files in its own goroutine: a disk that is slow, full or gone
+// delays nothing else. What is no longer kept in memory when it can be written is counted,
+// and marked in the file.
 type fileWriter struct {
-	l     *Log
-	page  *sharedPage
-	saved *filePosition // in page
-	wake  chan struct{}
-	done  chan struct{} // closed when the goroutine has ended
+	l    *Log
+	wake chan struct{}
+	done chan struct{} // closed when the goroutine has ended
 
 	// Guarded by l.mu:
-	reached int64 // nothing before it is needed any more
+	saved   *filePosition // in l.page
+	reached int64         // nothing before it is needed any more
 	taken   progress
-	retired bool  // no file is wanted any more
-	until   int64 // if retired: nothing from here on is written
-	options FileOptions
-	err     string // why it cannot be written now
+	retired bool   // the log has no file any more
+	until   int64  // if retired: nothing from here on is written
+	err     string // of the last write; empty: it succeeded
 
-	// Of the goroutine alone:
+	// Of the goroutine:
 	lines    *lineAssembler
 	file     rotated
 	rest     []byte        // of the batch, not written yet
-	buf      *[]byte       // rest begins in it
+	buf      *[]byte       // the buffer of rest
 	marking  amount        // what the marks in the file report with the batch
 	torn     bool          // an earlier supervisor may have written a part of a line
 	retryAt  time.Time     // after a failure
-	tried    string        // the path of the last step
-	pause    time.Duration // before the next try; 0: the last one worked
-	why      string        // the latest failure, for a mark
+	pause    time.Duration // before the next try; 0: the last one succeeded
+	why      string        // the latest failure, for the next mark
 	warned   string        // the latest failure that was warned about
 	warnedAt time.Time
 	wroteAt  time.Time
 }
 
-// Pauses after a failure, and for how long failures of one kind are warned about once.
+// Pauses after a failure, and how long the same failure is not warned about again.
 const (
 	firstPause = time.Second
 	maxPause   = 30 * time.Second
 	warnAgain  = time.Hour
 )
 
-// gatherTime is how long lines are gathered after a write, so that each of many does not
-// cost a write.
+// gatherTime is how long lines are gathered after a write, to save writes.
 const gatherTime = 10 * time.Millisecond
 
-func newFileWriter(l *Log, page *sharedPage) *fileWriter {
-	return &fileWriter{l: l, page: page, saved: &page.file, wake: make(chan struct{}, 1), done: make(chan struct{}), file: rotated{fd: -1}}
+func newFileWriter(l *Log) *fileWriter {
+	return &fileWriter{l: l, saved: &l.page.file, wake: make(chan struct{}, 1), done: make(chan struct{}), file: rotated{fd: -1}}
 }
 
-// begin writes the log to the file from its end on. It has l.mu, or the log alone.
+// begin starts at the end of the log. l.mu is held, or the log is not shared yet.
 func (f *fileWriter) begin() {
 	at := f.l.end
 	*f.saved = filePosition{position: position{done: [2]int64{at, at}}, lines: f.l.ix.lines}
 	f.resume()
 }
 
-// resume goes on where an earlier supervisor was. It has l.mu, or the log alone.
+// resume continues where an earlier supervisor stopped. l.mu is held, or the log is not
+// shared yet.
 func (f *fileWriter) resume() {
 	f.lines = assembleFrom(f.saved.position)
 	f.torn = f.saved.writing != 0
-	lines := f.saved.lines
-	if f.lines.pos >= f.l.ix.start() {
-		lines = f.l.linesBefore(f.lines.pos)
+	f.taken = progress{f.lines.pos, f.saved.lines}
+	if f.lines.pos >= f.l.ix.start().pos {
+		f.taken.lines = f.l.linesBefore(f.lines.pos)
 	}
-	f.reached, f.taken = f.lines.pos, progress{f.lines.pos, lines}
+	f.reached = f.lines.pos
 }
 
-// stats has l.mu.
+// retire lets the goroutine write what there is, and end. The next file may use the page.
+// l.mu is held.
+func (f *fileWriter) retire() {
+	saved := *f.saved
+	f.saved, f.retired, f.until = &saved, true, f.l.end
+	notify(f.wake)
+}
+
+// stats are the counters. l.mu is held.
 func (f *fileWriter) stats() *FileStats {
-	gone := f.l.missed(f.taken)
-	return &FileStats{Path: f.options.Path, Bytes: atomic.LoadUint64(&f.saved.written), Error: f.err,
-		DroppedBytes: f.saved.dropped.bytes + gone.bytes, DroppedLines: f.saved.dropped.lines + gone.lines}
+	dropped := f.saved.dropped.plus(f.l.missed(f.taken))
+	return &FileStats{Path: f.l.opts.File.Path, Bytes: f.saved.written, Error: f.err,
+		DroppedBytes: dropped.bytes, DroppedLines: dropped.lines}
 }
 
-// run writes until it is retired or the container ends.
+// run writes until the writer is retired or the container ends.
 func (f *fileWriter) run() {
 	defer close(f.done)
-	defer f.close()
+	defer f.file.close()
 	for {
-		o, last := f.wanted()
-		did, wait := f.step(o, last)
+		last := f.configure()
+		did, wait := f.step(last)
 		switch {
 		case did:
 			continue
 		case last:
 			return
 		}
-		var due <-chan time.Time
-		if wait > 0 {
-			due = time.After(wait)
-		}
-		select {
-		case <-f.wake:
-			if _, last := f.wanted(); !last {
-				<-time.After(gatherTime - min(time.Since(f.wroteAt), gatherTime))
-			}
-		case <-due:
+		await(f.wake, wait)
+		if !f.configure() {
+			<-time.After(gatherTime - min(time.Since(f.wroteAt), gatherTime))
 		}
 	}
 }
 
-// close gives up what only the goroutine uses. A log at its end keeps its page.
-func (f *fileWriter) close() {
-	f.file.close()
+// configure takes over the options. last: nothing is written after the next steps.
+func (f *fileWriter) configure() (last bool) {
 	f.l.mu.Lock()
-	defer f.l.mu.Unlock()
-	if f.retired {
-		f.page.close()
+	o := f.file.FileOptions
+	if !f.retired {
+		o = *f.l.opts.File
 	}
-}
-
-// wanted is how to write now. last says that this is the last chance.
-func (f *fileWriter) wanted() (o FileOptions, last bool) {
-	f.l.mu.Lock()
-	defer f.l.mu.Unlock()
-	return f.options, f.l.quit || f.retired
+	last = f.l.stopping || f.retired
+	f.l.mu.Unlock()
+	if o.Path != f.file.Path { // the last failure was of another file
+		f.file.close()
+		f.pause, f.retryAt = 0, time.Time{}
+	}
+	f.file.FileOptions = o
+	return last
 }
 
 // step writes the next batch. wait is how long it takes until something is due; 0: when
 // there is more.
-func (f *fileWriter) step(o FileOptions, last bool) (did bool, wait time.Duration) {
+func (f *fileWriter) step(last bool) (did bool, wait time.Duration) {
 	hold := holdLong
 	if last {
 		hold = 0
@@ -140,13 +136,10 @@ func (f *fileWriter) step(o FileOptions, last bool) (did bool, wait time.Duratio
 			return false, wait
 		}
 	}
-	if o.Path != f.tried { // what was wrong with another file says nothing of this one
-		f.tried, f.pause, f.retryAt = o.Path, 0, time.Time{}
-	}
 	if left := time.Until(f.retryAt); left > 0 && !last {
 		return false, left
 	}
-	err := f.file.open(o, f.saved)
+	err := f.file.open()
 	if err == nil && len(f.rest) == 0 {
 		err = f.render(hold)
 	}
@@ -165,23 +158,24 @@ func (f *fileWriter) step(o FileOptions, last bool) (did bool, wait time.Duratio
 func (f *fileWriter) left() int64 {
 	f.l.mu.Lock()
 	defer f.l.mu.Unlock()
+	end := f.l.end
 	if f.retired {
-		return max(f.until-f.lines.pos, 0)
+		end = f.until
 	}
-	return max(f.l.end-f.lines.pos, 0)
+	return max(end-f.lines.pos, 0)
 }
 
-// render puts the next lines of both streams into rest, at most a chunk and a line. Where
-// the file is full another is begun first.
+// render puts the next lines of both streams into rest, at most a chunk and a line. If the
+// file is full it begins another first.
 func (f *fileWriter) render(hold time.Duration) error {
-	if f.file.tooOld(f.saved) {
-		if err := f.file.rotate(f.saved); err != nil {
+	if f.file.tooOld() {
+		if err := f.file.rotate(); err != nil {
 			return err
 		}
 	}
-	f.buf = f.l.buffer()
+	f.buf = getBuffer()
 	out := f.skipDropped((*f.buf)[:0])
-	if f.torn && f.file.midLine() {
+	if f.torn && f.file.size > 0 {
 		out = append(out, '\n')
 	}
 	f.torn = false
@@ -192,8 +186,8 @@ func (f *fileWriter) render(hold time.Duration) error {
 			full = len(out) == marks
 			return false
 		}
-		if other := 2 - l.Stream; f.lines.rest[other] { // its line is cut rather than mixed with this one
-			out, f.lines.rest[other] = append(out, '\n'), false
+		if other := 2 - l.Stream; f.lines.open[other] { // its line is cut rather than mixed with this one
+			out, f.lines.open[other] = append(out, '\n'), false
 		}
 		out = append(out, l.Text...)
 		if !l.Open {
@@ -203,7 +197,7 @@ func (f *fileWriter) render(hold time.Duration) error {
 	}
 	f.take(hold, &out, add)
 	if full {
-		if err := f.file.rotate(f.saved); err != nil {
+		if err := f.file.rotate(); err != nil {
 			return err
 		}
 		f.take(hold, &out, add)
@@ -215,12 +209,13 @@ func (f *fileWriter) render(hold time.Duration) error {
 
 // take emits lines to add until it refuses one or there are no more.
 func (f *fileWriter) take(hold time.Duration, out *[]byte, add func(Line) bool) {
-	in := f.l.buffer()
-	defer f.l.pool.Put(in)
+	in := getBuffer()
+	defer buffers.Put(in)
 	for len(*out) < chunkSize {
-		n, seg, at := f.l.takeNext(&f.taken, (*in)[:min(chunkSize, f.left())], f.lines.pos)
-		if n > 0 && at != f.lines.pos {
-			break // dropped in this moment: for the next batch to count
+		before := f.lines.pos
+		n, seg, at := f.l.read((*in)[:min(chunkSize, f.left())], before, &f.taken)
+		if n > 0 && at != before {
+			break // dropped in this moment: the next batch counts it
 		}
 		if n == 0 {
 			if k, _, due := f.lines.due(hold); due {
@@ -228,55 +223,52 @@ func (f *fileWriter) take(hold time.Duration, out *[]byte, add func(Line) bool) 
 			}
 			break
 		}
-		before := f.lines.pos
-		took := f.lines.take((*in)[:n], seg, add)
-		f.l.mu.Lock()
-		f.taken = progress{before + int64(took), f.taken.lines - uint64(bytes.Count((*in)[took:n], []byte{'\n'}))}
-		f.l.mu.Unlock()
-		if took < n {
+		if took := f.lines.take((*in)[:n], seg, add); took < n {
+			f.l.mu.Lock()
+			f.taken = progress{before + int64(took), f.taken.lines - newlines((*in)[took:n])}
+			f.l.mu.Unlock()
 			break
 		}
 	}
 }
 
-// skipDropped jumps over what is no longer kept, counts it and adds a mark that says so.
+// skipDropped skips and counts what is no longer kept, and appends a mark about it.
 func (f *fileWriter) skipDropped(out []byte) []byte {
 	l := f.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := f.saved
-	begun := f.lines.rest
-	if f.lines.pos < l.ix.start() {
+	open := f.lines.open
+	if at := f.lines.pos; at < l.ix.start().pos {
 		next := l.firstLine()
-		p.dropped.bytes += uint64(next.pos - f.lines.pos)
-		p.dropped.lines += next.lines - min(f.taken.lines, next.lines)
+		p.dropped = p.dropped.plus(next.since(progress{at, f.taken.lines}))
 		p.dropped.bytes += uint64(f.lines.moveTo(next.pos))
 		f.taken = next
 		f.lines.save(&p.position)
 	}
-	if f.marking = p.dropped; p.dropped == p.marked {
+	if f.marking = p.dropped; p.dropped == p.reported {
 		return out
 	}
-	if begun[0] || begun[1] {
-		out, f.lines.rest = append(out, '\n'), [2]bool{}
+	if open[0] || open[1] {
+		out, f.lines.open = append(out, '\n'), [2]bool{}
 	}
 	reason := cmp.Or(f.why, "the file could not be written in time")
-	gone := amount{p.dropped.bytes - p.marked.bytes, p.dropped.lines - p.marked.lines}
-	return appendMark(out, FormatRaw, l.name, dropMark(gone, l.name, reason), time.Now())
+	return appendMark(out, FormatRaw, l.name, dropMark(p.dropped.minus(p.reported), l.name, reason), time.Now())
 }
 
 // write writes the batch, from where the last try ended, and saves the position.
 func (f *fileWriter) write() error {
-	if f.file.size == 0 && len(f.rest) > 0 {
-		f.saved.begun, f.saved.begunIno = time.Now().UnixNano(), f.file.ino
-	}
+	f.l.mu.Lock()
 	f.saved.writing = 1
+	f.l.mu.Unlock()
 	for len(f.rest) > 0 {
 		n, err := unix.Write(f.file.fd, f.rest)
 		if n > 0 {
 			f.rest = f.rest[n:]
-			f.file.size += int64(n)
-			atomic.AddUint64(&f.saved.written, uint64(n))
+			f.file.wrote(n)
+			f.l.mu.Lock()
+			f.saved.written += uint64(n)
+			f.l.mu.Unlock()
 			continue
 		}
 		if err != nil && err != unix.EINTR {
@@ -284,19 +276,19 @@ func (f *fileWriter) write() error {
 		}
 	}
 	if f.buf != nil {
-		f.l.pool.Put(f.buf)
+		buffers.Put(f.buf)
 	}
 	f.rest, f.buf, f.wroteAt = nil, nil, time.Now()
 	f.l.mu.Lock()
 	defer f.l.mu.Unlock()
-	f.saved.lines, f.saved.marked = f.taken.lines, f.marking
+	f.saved.lines, f.saved.reported = f.taken.lines, f.marking
 	f.lines.save(&f.saved.position)
 	f.reached, f.err = f.lines.pos, ""
 	f.l.trim()
 	return nil
 }
 
-// failed notes why nothing can be written, and warns once of each kind.
+// failed notes why nothing can be written, and warns once about each failure.
 func (f *fileWriter) failed(err error) {
 	f.pause = min(max(2*f.pause, firstPause), maxPause)
 	f.retryAt = time.Now().Add(f.pause)

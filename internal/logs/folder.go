@@ -13,21 +13,20 @@ import (
 )
 
 // logFolder is the open folder of a log's file. Files are opened, renamed and removed
-// in it by their names, so that it does not matter what becomes of its own.
+// relative to it, so later changes of its path have no effect.
 type logFolder struct {
 	dir    *os.File // O_PATH
 	info   unix.Stat_t
-	shared bool // others than root can put names into it
+	shared bool // users other than root can add names
 }
 
-// openLogFolder opens the folder of the file at a path. What others can change on the
-// way there may lead to another folder than the operator meant, and must not lead to one
-// that they could not write to themselves: then it has to be theirs, or a mount, whose
-// name they cannot change.
+// openLogFolder opens the folder of the file at a path. If another user can change the path,
+// it must not lead to a folder that this user cannot write to: the folder has to be the
+// user's, or a mount point, whose name the user cannot change.
 func openLogFolder(path string) (*logFolder, error) {
 	dir, err := untrusted.OpenDir(filepath.Dir(path))
 	if err != nil {
-		return nil, fmt.Errorf("cannot open %s: cannot open its folder: %w", path, openCause(err))
+		return nil, fmt.Errorf("cannot open %s: cannot open its folder: %w", path, untrusted.Cause(err))
 	}
 	f := &logFolder{dir: dir}
 	if err = unix.Fstat(f.fd(), &f.info); err == nil {
@@ -40,7 +39,7 @@ func openLogFolder(path string) (*logFolder, error) {
 	return f, nil
 }
 
-// check refuses a folder that another user may have put here.
+// check rejects a folder that another user may have put here.
 func (f *logFolder) check() error {
 	us := os.Geteuid()
 	f.shared = trust.File(f.dir, us) != nil
@@ -50,7 +49,7 @@ func (f *logFolder) check() error {
 	}
 	ours := func(uid uint32) bool { return uid == 0 || int(uid) == us }
 	var changeable unix.Stat_t
-	if unix.Stat(e.Path, &changeable) == nil && f.is(changeable) || f.mounted() {
+	if unix.Stat(e.Path, &changeable) == nil && f.is(changeable) || f.isMountPoint() {
 		return nil
 	}
 	if ours(f.info.Uid) || f.info.Uid != e.UID && !ours(e.UID) {
@@ -59,8 +58,7 @@ func (f *logFolder) check() error {
 	return nil
 }
 
-// mounted says whether something is mounted there.
-func (f *logFolder) mounted() bool {
+func (f *logFolder) isMountPoint() bool {
 	var x unix.Statx_t
 	err := unix.Statx(f.fd(), "", unix.AT_EMPTY_PATH, 0, &x)
 	return err == nil && x.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
@@ -72,13 +70,13 @@ func (f *logFolder) is(info unix.Stat_t) bool {
 	return f.info.Dev == info.Dev && f.info.Ino == info.Ino
 }
 
-// stat looks at a name in the folder; a link is not followed.
+// stat does not follow a link.
 func (f *logFolder) stat(name string, st *unix.Stat_t) error {
 	return unix.Fstatat(f.fd(), name, st, unix.AT_SYMLINK_NOFOLLOW)
 }
 
-// open opens an ordinary file. A link is not followed and a FIFO's reader not waited
-// for. In a folder of others the file must have no other name: that may be root's.
+// open opens a regular file. It does not follow a link, nor wait for the reader of a FIFO.
+// In a shared folder the file must have no other name, which could be root's.
 func (f *logFolder) open(path string, flags int) (fd int, st unix.Stat_t, err error) {
 	fd, err = unix.Openat(f.fd(), filepath.Base(path), flags|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o640)
 	if err != nil {
@@ -103,13 +101,4 @@ func (f *logFolder) close() {
 	if f != nil {
 		_ = f.dir.Close()
 	}
-}
-
-// openCause is an error without the path that the message names already.
-func openCause(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }

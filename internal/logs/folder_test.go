@@ -109,22 +109,22 @@ func TestSwappedLogFolder(t *testing.T) {
 			}
 
 			stop := exchange(logs, other)
-			r, notes := rotated{fd: -1}, &filePosition{}
 			o := FileOptions{Path: logs + "/web.log", Size: 100, Files: 3}
+			r := rotated{fd: -1, FileOptions: o}
 			wrote := 0
 			for k := range 3000 {
 				if k%300 == 0 { // as another supervisor
 					r.close()
-					r = rotated{fd: -1}
+					r = rotated{fd: -1, FileOptions: o}
 				}
-				if r.open(o, notes) != nil {
+				if r.open() != nil {
 					continue
 				}
 				if n, err := unix.Write(r.fd, []byte("the service's text\n")); err == nil && n > 0 {
 					wrote++
 				}
 				if k%3 == 0 {
-					_ = r.rotate(notes)
+					_ = r.rotate()
 				}
 			}
 			stop()
@@ -206,8 +206,8 @@ func TestLogPlaces(t *testing.T) {
 		app + "/logs/hard.log":    "2 names",
 		app + "/none/web.log":     "no such file or directory",
 	} {
-		r, notes := rotated{fd: -1}, &filePosition{}
-		err := r.open(FileOptions{Path: path, Size: 100, Files: 3}, notes)
+		r := rotated{fd: -1, FileOptions: FileOptions{Path: path, Size: 100, Files: 3}}
+		err := r.open()
 		r.close()
 		switch {
 		case want == "" && err != nil:
@@ -226,12 +226,11 @@ func TestLogPlaces(t *testing.T) {
 func TestReplacedLogFolder(t *testing.T) {
 	dir := t.TempDir()
 	logs := place(t, dir+"/logs", os.Geteuid())
-	r, notes := rotated{fd: -1}, &filePosition{}
-	defer func() { r.close() }()
-	o := FileOptions{Path: logs + "/web.log", Size: 100, Files: 3}
+	r := rotated{fd: -1, FileOptions: FileOptions{Path: logs + "/web.log", Size: 100, Files: 3}}
+	defer r.close()
 	write := func(text string) {
 		t.Helper()
-		if err := r.open(o, notes); err != nil {
+		if err := r.open(); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := unix.Write(r.fd, []byte(text)); err != nil {
@@ -244,7 +243,7 @@ func TestReplacedLogFolder(t *testing.T) {
 	}
 	place(t, logs, os.Geteuid())
 	write("two\n")
-	if err := r.rotate(notes); err != nil {
+	if err := r.rotate(); err != nil {
 		t.Fatal(err)
 	}
 	write("three\n")

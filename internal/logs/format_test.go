@@ -17,7 +17,7 @@ import (
 func TestAppendLine(t *testing.T) {
 	at := time.Date(2026, 1, 31, 12, 0, 0, 5000, time.FixedZone("", 3600))
 	p := func(text string, begins, ends bool) Line {
-		return Line{Stream: Stderr, Time: at, Text: []byte(text), rest: !begins, Open: !ends}
+		return Line{Stream: Stderr, Time: at, Text: []byte(text), continued: !begins, Open: !ends}
 	}
 	const head = `{"time":"2026-01-31T11:00:00.000005Z","service":"web","stream":"stderr",`
 	for _, c := range []struct {
@@ -33,7 +33,7 @@ func TestAppendLine(t *testing.T) {
 		{FormatJSON, p("a", true, true), head + `"text":"a"}` + "\n"},
 		{FormatJSON, p("", false, true), head + `"text":""}` + "\n"},
 		{FormatJSON, p("a", true, false), head + `"text":"a","partial":true}` + "\n"},
-		{FormatJSON, p("\"\\\t\r\x01\x1f\x7fé☃😀<&>\u2028", true, true), head + `"text":"\"\\\t\r\u0001\u001f` + "\x7fé☃😀<&>\u2028" + `"}` + "\n"},
+		{FormatJSON, p("\"\\\t\r\x01\x1f\x7fé☃😀<&>\u2028", true, true), head + `"text":"\"\\\t\r\u0001\u001f` + "\x7fé☃😀<&>" + `\u2028"}` + "\n"},
 		{FormatJSON, p("\xff", true, true), head + `"bytes":"/w=="}` + "\n"},
 	} {
 		if got := string(appendLine([]byte("x"), c.f, "web", c.p)); got != "x"+c.want {
@@ -86,12 +86,12 @@ func FuzzLineAssembler(f *testing.F) {
 			want[k%2] = append(want[k%2], text[:n]...)
 			text = text[n:]
 		}
-		a := assembleFrom(position{})
+		a := assembleAt(0)
 		buf := make([]byte, 4<<10)
 		add := func(p Line) bool {
 			k := p.Stream - 1
-			if whole := len(got[k]) == 0 || got[k][len(got[k])-1] == '\n'; whole == p.rest {
-				t.Fatalf("a line says %v to going on behind %.20q", p.rest, got[k][max(0, len(got[k])-20):])
+			if whole := len(got[k]) == 0 || got[k][len(got[k])-1] == '\n'; whole == p.continued {
+				t.Fatalf("a line says %v to going on behind %.20q", p.continued, got[k][max(0, len(got[k])-20):])
 			}
 			if len(p.Text) > MaxLine || bytes.IndexByte(p.Text, '\n') >= 0 {
 				t.Fatalf("a line of %d bytes", len(p.Text))
@@ -103,7 +103,7 @@ func FuzzLineAssembler(f *testing.F) {
 		}
 		refuse := func(Line) bool { return false }
 		for {
-			n, seg, _ := l.read(buf, a.pos)
+			n, seg, _ := l.read(buf, a.pos, nil)
 			if n == 0 {
 				break
 			}
@@ -116,7 +116,7 @@ func FuzzLineAssembler(f *testing.F) {
 			a.save(&p)
 			was := a
 			for a = assembleFrom(p); a.pos < was.pos; { // nothing but what was held comes again
-				n, seg, _ := l.read(buf, a.pos)
+				n, seg, _ := l.read(buf, a.pos, nil)
 				if n = min(n, int(was.pos-a.pos)); a.take(buf[:n], seg, refuse) < n {
 					t.Fatal("a line comes again")
 				}
@@ -149,7 +149,7 @@ func TestRotateAfterKill(t *testing.T) {
 			os.WriteFile(filepath.Join(dir, name), []byte("="+name), 0o600)
 		}
 		r := rotated{fd: -1, FileOptions: FileOptions{Path: dir + "/f", Files: 3, Size: 100}}
-		if err := r.rotate(new(filePosition)); err != nil {
+		if err := r.rotate(); err != nil {
 			t.Errorf("%v: %v", c.have, err)
 		}
 		r.close()

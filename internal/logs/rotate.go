@@ -17,27 +17,23 @@ type rotated struct {
 	folder   *logFolder // nil: not open
 	fd       int        // -1: not open
 	dev, ino uint64
-	size     int64 // at the last stat, and what was written since
+	size     int64     // at the last stat, and what was written since
+	begun    time.Time // when its first line was written
 }
 
-// open makes sure that the file of that name is the one that is open: it may have been
-// moved or removed, or its folder removed. After a failure the folder is looked up
-// again by its path.
-func (r *rotated) open(o FileOptions, saved *filePosition) error {
-	if o.Path != r.Path {
-		r.close()
-	}
-	r.FileOptions = o
+// open makes sure that the file of that name is the open one: it may have been moved or
+// removed, or its folder removed. After a failure the path of the folder is resolved again.
+func (r *rotated) open() error {
 	held := r.folder != nil
-	err := r.openHere(saved)
+	err := r.openHere()
 	if held && errors.Is(err, unix.ENOENT) {
-		return r.openHere(saved)
+		return r.openHere()
 	}
 	return err
 }
 
 // openHere opens the file in the folder, and closes both after a failure.
-func (r *rotated) openHere(saved *filePosition) (err error) {
+func (r *rotated) openHere() (err error) {
 	defer func() {
 		if err != nil {
 			r.close()
@@ -63,12 +59,17 @@ func (r *rotated) openHere(saved *filePosition) (err error) {
 	if err != nil {
 		return err
 	}
-	r.fd, r.dev, r.ino, r.size = fd, st.Dev, st.Ino, st.Size
-	if r.size > 0 && saved.begunIno != r.ino {
-		saved.begun, saved.begunIno = madeAt(fd, &st), r.ino
-	}
+	r.fd, r.dev, r.ino, r.size, r.begun = fd, st.Dev, st.Ino, st.Size, createdAt(fd, &st)
 	r.prune()
 	return nil
+}
+
+// wrote notes that n bytes were written.
+func (r *rotated) wrote(n int) {
+	if r.size == 0 {
+		r.begun = time.Now()
+	}
+	r.size += int64(n)
 }
 
 // NotAFile says what is at a path that can never be a log's file, such as "a FIFO";
@@ -76,49 +77,44 @@ func (r *rotated) openHere(saved *filePosition) (err error) {
 func NotAFile(path string) string {
 	var st unix.Stat_t
 	if unix.Lstat(path, &st) == nil {
-		return kindOf(st.Mode)
+		return kinds[st.Mode&unix.S_IFMT]
 	}
 	for _, stream := range []string{"/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/"} {
-		if strings.HasPrefix(path, stream) { // it may be missing just here
+		if strings.HasPrefix(path, stream) { // it may be missing only in this process
 			return "a stream of a process"
 		}
 	}
 	return ""
 }
 
-// kindOf names what is not an ordinary file; empty: it is one.
-func kindOf(mode uint32) string { return kinds[mode&unix.S_IFMT] }
-
+// kinds names what is not a regular file.
 var kinds = map[uint32]string{unix.S_IFLNK: "a symbolic link", unix.S_IFDIR: "a directory", unix.S_IFCHR: "a device",
 	unix.S_IFBLK: "a device", unix.S_IFIFO: "a FIFO", unix.S_IFSOCK: "a socket"}
 
-// mustBeFile refuses what is not an ordinary file.
+// mustBeFile rejects what is not a regular file.
 func mustBeFile(path string, mode uint32) error {
-	what := kindOf(mode)
-	if what == "" {
-		return nil
+	if what := kinds[mode&unix.S_IFMT]; what != "" {
+		return fmt.Errorf("cannot open %s: it is %s, and only an ordinary file is written to", path, what)
 	}
-	return fmt.Errorf("cannot open %s: it is %s, and only an ordinary file is written to", path, what)
+	return nil
 }
 
-// madeAt is when a file of another was made, or else last written; Unix, ns.
-func madeAt(fd int, st *unix.Stat_t) int64 {
+// createdAt is when a file was created; if the file system does not know, when it was last
+// written.
+func createdAt(fd int, st *unix.Stat_t) time.Time {
 	var x unix.Statx_t
 	if unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &x) == nil && x.Mask&unix.STATX_BTIME != 0 {
-		return x.Btime.Sec*1e9 + int64(x.Btime.Nsec)
+		return time.Unix(x.Btime.Sec, int64(x.Btime.Nsec))
 	}
-	return st.Mtim.Nano()
+	return time.Unix(st.Mtim.Unix())
 }
 
-// tooOld says whether the file is full by its age.
-func (r *rotated) tooOld(saved *filePosition) bool {
-	return r.Every > 0 && r.size > 0 && saved.begunIno == r.ino && time.Since(time.Unix(0, saved.begun)) >= r.Every
-}
+// tooOld reports whether the file is full by its age.
+func (r *rotated) tooOld() bool { return r.Every > 0 && r.size > 0 && time.Since(r.begun) >= r.Every }
 
-// rotate begins a new file, in the folder that is at the path now. After a kill
-// between two steps the numbers have a gap, and only those before the first gap are
-// moved up.
-func (r *rotated) rotate(saved *filePosition) error {
+// rotate begins a new file, in the folder that is at the path now. After a kill between two
+// renames the numbers have a gap, and only the files before it are renamed.
+func (r *rotated) rotate() error {
 	now, err := openLogFolder(r.Path)
 	if err != nil {
 		r.close()
@@ -128,15 +124,12 @@ func (r *rotated) rotate(saved *filePosition) error {
 	r.folder.close()
 	if r.folder = now; !same {
 		r.closeFile()
-		return r.open(r.FileOptions, saved)
+		return r.open()
 	}
 	var st unix.Stat_t
 	gap := 1
-	for gap <= r.Files && r.folder.stat(r.named(gap), &st) == nil {
+	for gap < r.Files && r.folder.stat(r.named(gap), &st) == nil { // the last one is replaced
 		gap++
-	}
-	if gap > r.Files {
-		gap = r.Files // which is replaced
 	}
 	for k := gap; k > 0; k-- {
 		from, to := r.named(k-1), r.named(k)
@@ -144,10 +137,10 @@ func (r *rotated) rotate(saved *filePosition) error {
 			return fmt.Errorf("cannot rename %s, which is full, to %s: %w", filepath.Join(filepath.Dir(r.Path), from), to, err)
 		}
 	}
-	return r.open(r.FileOptions, saved)
+	return r.open()
 }
 
-// named is the name of a full file in the folder, 0 that of the one that is written.
+// named is the name of a full file in the folder; of 0 that of the file that is written.
 func (r *rotated) named(k int) string {
 	name := filepath.Base(r.Path)
 	if k > 0 {
@@ -156,8 +149,8 @@ func (r *rotated) named(k int) string {
 	return name
 }
 
-// prune removes the oldest files beyond the number and the total that are kept,
-// the file that is written now counted as full.
+// prune removes the oldest files beyond Files and Total. The total includes the file that is
+// written now as if it were full.
 func (r *rotated) prune() {
 	total, over := r.Size, false
 	for k := 1; ; k++ {
@@ -170,25 +163,11 @@ func (r *rotated) prune() {
 			continue
 		}
 		total += st.Size
-		if over = over || k > r.Files || r.Total > 0 && total > r.Total; over && st.Mode&unix.S_IFMT == unix.S_IFREG {
+		over = over || k > r.Files || r.Total > 0 && total > r.Total
+		if over && st.Mode&unix.S_IFMT == unix.S_IFREG {
 			_ = unix.Unlinkat(r.folder.fd(), r.named(k), 0) // tried again with the next file
 		}
 	}
-}
-
-// midLine says whether the file ends within a line.
-func (r *rotated) midLine() bool {
-	if r.size == 0 {
-		return false
-	}
-	fd, _, err := r.folder.open(r.Path, unix.O_RDONLY)
-	if err != nil {
-		return true // cannot be seen
-	}
-	defer unix.Close(fd)
-	var last [1]byte
-	n, err := unix.Pread(fd, last[:], r.size-1)
-	return err != nil || n == 1 && last[0] != '\n'
 }
 
 func (r *rotated) closeFile() {
@@ -198,7 +177,7 @@ func (r *rotated) closeFile() {
 	r.fd = -1
 }
 
-// close gives the file and its folder up.
+// close closes the file and its folder.
 func (r *rotated) close() {
 	r.closeFile()
 	r.folder.close()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,18 +87,10 @@ func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 		m.warn(fmt.Sprintf("cannot read what was kept of %s: %v; it runs on unsupervised", it.Name, err))
 		return nil, false
 	}
-	if l := m.Logs.Get(p.rec.Log); (l != nil || p.rec.Late != nil) && len(it.Fds) > 0 {
-		capture, err := m.Logs.OpenCapture(logs.Source{ID: p.rec.ID, Log: l, Late: p.rec.Late}, it.Fds)
-		if err == nil {
-			p.capture = capture
-			if p.rec.Done {
-				capture.GiveUp()
-			}
-		}
-	}
+	m.adoptCapture(p, it.Fds)
 	m.procs[p.rec.ID] = p
 	switch {
-	case p.rec.Done && p.capture.AtEnd():
+	case p.rec.Done && p.capture.Ended():
 		m.remove(p)
 		return nil, false
 	case p.rec.Done || p.rec.Pid == 0:
@@ -105,17 +98,32 @@ func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 		p.rec.Exit.Seq = 0
 		close(p.exited)
 	default:
-		// The check comes after the open: a pidfd keeps the pid from being given out again.
-		if p.pidfd = m.features.open(p.rec.Pid); p.pidfd >= 0 && !hasStart(p.rec.Pid, p.rec.Start) {
-			unix.Close(p.pidfd)
-			p.pidfd = -1
-		}
 		m.pids[p.rec.Pid] = append(m.pids[p.rec.Pid], p)
 	}
 	if p.rec.Pid != 0 && !p.rec.Done {
 		m.tracked.add(p)
 	}
 	return p, true
+}
+
+// adoptCapture opens the pipes of a process.
+func (m *Manager) adoptCapture(p *Process, fds []int) {
+	if len(fds) == 0 {
+		return
+	}
+	l := m.Logs.Get(p.rec.Log)
+	if p.rec.OwnLog != nil {
+		l = m.Logs.OnDemand(p.rec.ID, *p.rec.OwnLog)
+	}
+	if l == nil {
+		return
+	}
+	if capture, err := logs.OpenCapture(l, fds); err == nil {
+		p.capture = capture
+		if p.rec.Done && p.rec.OwnLog != nil {
+			capture.RetireLog()
+		}
+	}
 }
 
 // execTimeout is how long a child may take between clone and exec before it is killed. It
@@ -127,49 +135,40 @@ const execTimeout = 10 * time.Second
 // of the init and not older than the intent.
 func (m *Manager) resolveIntent(p *Process) (started bool, err error) {
 	deadline := time.Now().Add(execTimeout)
-	for {
-		pid, b, stage := m.findLiving(p)
-		switch stage {
-		case executed:
-			return true, m.resolveAs(p, pid, b)
-		case beforeExec:
-			if time.Now().After(deadline) {
-				m.warn(fmt.Sprintf("pid %d did not become %s within %v; killing it", pid, p.rec.Path, execTimeout))
-				unix.Kill(pid, unix.SIGKILL)
-				deadline = time.Now().Add(execTimeout)
-			}
-			unix.Poll(nil, 1)
-			continue
+	pid, living, executed := m.findLiving(p)
+	for ; pid != 0 && !executed; pid, living, executed = m.findLiving(p) {
+		if time.Now().After(deadline) {
+			m.warn(fmt.Sprintf("pid %d did not become %s within %v; killing it", pid, p.rec.Path, execTimeout))
+			unix.Kill(pid, unix.SIGKILL)
+			deadline = time.Now().Add(execTimeout)
 		}
-		// No living child is certain. After the init's answer every earlier exit is known.
-		if err := m.sync(m.handle); err != nil {
-			return false, err
-		}
-		k, score := m.findDead(p)
-		if stage == markedOnly && (score < leaderScore || m.unclaimed[k].Stat.Start > b.Start) {
-			return true, m.resolveAs(p, pid, b)
-		}
-		if score == notFound || m.unclaimed[k].Stat.Comm == ownComm() && m.unclaimed[k].WaitStatus().ExitStatus() == execFailed {
-			p.abandonStreams()
-			m.remove(p)
-			return false, nil
-		}
-		x := m.unclaimed[k]
-		m.unclaimed = slices.Delete(m.unclaimed, k, k+1)
-		p.rec.Pid, p.rec.Start = x.Pid, x.Stat.Start
-		m.tracked.add(p)
-		p.ended(x)
+		unix.Poll(nil, 1)
+	}
+	if err := m.sync(m.handle); err != nil { // after the init's answer every earlier exit is known
+		return false, err
+	}
+	k, score := m.findDead(p)
+	if pid != 0 && (score < leaderScore || isOlder(pid, living, m.unclaimed[k].Pid, *m.unclaimed[k].Stat)) {
+		m.pids[pid] = append(m.pids[pid], p)
+		m.claim(p, pid, living.Start)
 		return true, m.putRecord(p.rec, false, nil)
 	}
+	if score == 0 || m.unclaimed[k].Stat.Comm == ownComm() && m.unclaimed[k].WaitStatus().ExitStatus() == execFailed {
+		p.abandonStreams()
+		m.remove(p)
+		return false, nil
+	}
+	x := m.unclaimed[k]
+	m.unclaimed = slices.Delete(m.unclaimed, k, k+1)
+	m.claim(p, x.Pid, x.Stat.Start)
+	p.ended(x)
+	return true, m.putRecord(p.rec, false, nil)
 }
 
-// resolveAs makes a living child the process of an intent.
-func (m *Manager) resolveAs(p *Process, pid int, b procfs.Stat) error {
-	p.rec.Pid, p.rec.Start = pid, b.Start
-	p.pidfd = m.features.open(pid)
-	m.pids[pid] = append(m.pids[pid], p)
+// claim makes a child of the init the process of an intent.
+func (m *Manager) claim(p *Process, pid int, start uint64) {
+	p.rec.Pid, p.rec.Start = pid, start
 	m.tracked.add(p)
-	return m.putRecord(p.rec, false, nil)
 }
 
 // sync waits until the init has sent every exit up to now, and passes what comes to take.
@@ -199,65 +198,57 @@ func ownComm() string {
 	return comm
 }
 
-// Stages of a child.
-const (
-	notFound   = iota
-	beforeExec // cloned, not yet the program
-	markedOnly // known by its cookie or pipe only, which a child of it has too
-	executed
-)
-
 // leaderScore is the score of an exit of a group leader with the program's name.
 const leaderScore = 2
 
-// findLiving looks for the child of an intent among the init's children. Of those that match
-// equally the oldest is meant: the others may be its children.
-func (m *Manager) findLiving(p *Process) (int, procfs.Stat, int) {
-	const byPipe, byTail, byArgs, byCookie = 1, 2, 3, 4
-	own := m.cookie(p.rec.ID)
-	best, bestBirth, bestScore := 0, procfs.Stat{}, 0
-	for pid, b := range procfs.TakeSnapshot().Stats {
-		if b.Parent != m.initPid || pid == os.Getpid() || b.State == 'Z' || b.Start < procfs.Ticks(p.rec.Time) || m.isTracked(pid, b) {
+// findLiving looks for the child of an intent among the init's children: by its command line
+// until it executes its program, then by its cookie, by its log pipe if it has cleared its
+// environment, or by its name if neither can be read. Its own children have these too: the
+// oldest is meant. pid is 0 for none.
+func (m *Manager) findLiving(p *Process) (pid int, found procfs.Stat, executed bool) {
+	byCookie := false
+	for other, b := range procfs.TakeSnapshot().Stats {
+		if b.Parent != m.initPid || other == os.Getpid() || !b.Alive() || b.Start < procfs.Ticks(p.rec.Time) || m.isTracked(other, b) {
 			continue
 		}
-		args, _ := procfs.Cmdline(pid)
-		if slices.Equal(args, os.Args) || slices.Equal(args, execshim.Args(p.rec.ID)) { // not yet the program
-			return pid, b, beforeExec
+		args, _ := procfs.Cmdline(other)
+		if slices.Equal(args, os.Args) || slices.Equal(args, execshim.Args(p.rec.ID)) {
+			return other, b, false
 		}
-		cookie, _ := cookieOf(pid) // one that cannot be read is none
-		if b.Pgrp != pid || (b.Session == pid) == p.rec.Group || cookie != own && strings.HasSuffix(cookie, own[len(p.rec.ID):]) {
+		if b.Pgrp != other || (b.Session == other) == p.rec.Group {
 			continue
 		}
-		score := 0
-		switch {
-		case hashArgs(args) == p.rec.Exact:
-			score = byArgs
-		case tailMatches(args, p.rec.Tail):
-			score = byTail
-		case cookie != own && p.writesOutput(pid):
-			score = byPipe // it executes another program by now, and has cleared its environment
+		cookie, err := cookieOf(other)
+		id, ours := strings.CutSuffix(cookie, m.cookieSuffix)
+		if ours && id != p.rec.ID || !ours && byCookie {
+			continue
 		}
-		if cookie == own {
-			score += byCookie
+		if !ours && !(errors.Is(err, fs.ErrPermission) && b.Comm == p.rec.comm()) {
+			if owner, _ := writesTo(other, logPipes(p)); owner == nil {
+				continue
+			}
 		}
-		if score > bestScore || score == bestScore && score > 0 && b.Start < bestBirth.Start {
-			best, bestBirth, bestScore = pid, b, score
+		if pid == 0 || ours && !byCookie || isOlder(other, b, pid, found) {
+			pid, found, byCookie = other, b, ours
 		}
 	}
-	switch bestScore {
-	case 0:
-		return 0, bestBirth, notFound
-	case byPipe, byCookie:
-		return best, bestBirth, markedOnly
-	}
-	return best, bestBirth, executed
+	return pid, found, true
+}
+
+// comm is the name that the kernel gives the process.
+func (r *record) comm() string {
+	name := filepath.Base(r.Path)
+	return name[:min(len(name), 15)]
+}
+
+// isOlder says whether a process started before another.
+func isOlder(pid int, s procfs.Stat, otherPid int, other procfs.Stat) bool {
+	return s.Start < other.Start || s.Start == other.Start && pid < otherPid
 }
 
 // findDead looks for the child of an intent among the unclaimed exits. The score is 0 for
 // none, and leaderScore at best.
 func (m *Manager) findDead(p *Process) (best, score int) {
-	comm := filepath.Base(p.rec.Path)
-	comm = comm[:min(len(comm), 15)]
 	for k, x := range m.unclaimed {
 		b := x.Stat
 		if b == nil || x.At < p.rec.Time || b.Start < procfs.Ticks(p.rec.Time) || b.Parent != m.initPid {
@@ -265,7 +256,7 @@ func (m *Manager) findDead(p *Process) (best, score int) {
 		}
 		s := 1
 		switch {
-		case b.Comm == comm && b.Pgrp == x.Pid:
+		case b.Comm == p.rec.comm() && b.Pgrp == x.Pid:
 			s = leaderScore
 		case b.Comm != ownComm():
 			s = 0 // an orphan: the child leads its group, or still has our own name
@@ -281,17 +272,6 @@ func (m *Manager) findDead(p *Process) (best, score int) {
 func (m *Manager) isTracked(pid int, b procfs.Stat) bool {
 	for _, p := range m.procs {
 		if p.rec.Pid == pid && (p.rec.Start == 0 || p.rec.Start == b.Start) {
-			return true
-		}
-	}
-	return false
-}
-
-// tailMatches says whether a command line ends in the hashed one: the kernel
-// puts a script's interpreter, and at most one argument, before it.
-func tailMatches(args []string, hash string) bool {
-	for k := 1; k <= 2 && k < len(args); k++ {
-		if hashArgs(args[k:]) == hash {
 			return true
 		}
 	}

@@ -13,12 +13,12 @@ import (
 func (p *Process) Cgroups() []string { return p.rec.Dirs }
 
 // inCgroups lists the processes in the process's own cgroup, as far as it can be read.
-func (p *Process) inCgroups() []int {
-	var out []int
+func (p *Process) inCgroups() map[int]bool {
+	out := map[int]bool{}
 	for _, dir := range p.rec.Dirs {
-		data, err := os.ReadFile(dir + "/cgroup.procs")
-		if err == nil {
-			out = append(out, procfs.ParsePids(strings.Fields(string(data)))...)
+		data, _ := os.ReadFile(dir + "/cgroup.procs")
+		for _, pid := range procfs.ParsePids(strings.Fields(string(data))) {
+			out[pid] = true
 		}
 	}
 	return out
@@ -28,7 +28,7 @@ func (p *Process) inCgroups() []int {
 // Linux 5.14), and says whether it did.
 func (p *Process) killCgroups() (killed bool) {
 	members := p.inCgroups()
-	if len(members) == 0 || slices.Contains(members, os.Getpid()) || slices.Contains(members, p.m.initPid) {
+	if len(members) == 0 || members[os.Getpid()] || members[p.m.initPid] {
 		return false // stoker itself was moved there
 	}
 	for _, dir := range p.rec.Dirs {

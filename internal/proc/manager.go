@@ -52,7 +52,6 @@ type Manager struct {
 	init         Init
 	cookieSuffix string // the second part of the cookies
 	opts         Options
-	features     featureSet
 	store        *fdstore.Store
 
 	requests chan func() // to the loop
@@ -69,6 +68,9 @@ type Manager struct {
 	unclaimed  []initproto.Exit // while adopting: exits of unknown processes
 	oom        oomScores
 	onShortage func(error) // nil: not wanted, or a start has succeeded
+
+	parentChecked bool // by checkParent
+	ownChildren   bool // the init cannot reap, so the supervisor does
 
 	orphans   atomic.Uint64
 	tracked   tracked
@@ -93,11 +95,10 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	}
 	m := &Manager{conn: conn, opts: opts, requests: make(chan func()), signals: make(chan Signal, 64),
 		msgs: make(chan *initproto.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
-		acked: map[uint64]bool{}, procs: map[string]*Process{}, tracked: tracked{byPid: map[int]*Process{}}}
+		acked: map[uint64]bool{}, procs: map[string]*Process{}, tracked: tracked{byPid: map[int]*Process{}, byID: map[string]*Process{}, escaped: map[int]escapedProcess{}}}
 	m.store = fdstore.New(conn.Send)
 	m.Logs = logs.NewRegistry(logs.Config{Sinks: opts.Sinks, Store: m.store, Warn: m.warn,
 		Reserve: headroom.DescriptorsFor, Explain: withLimitHint, NoSplice: opts.Deny.Splice})
-	m.features.denied = opts.Deny
 	if err := conn.Send(&initproto.Msg{Type: initproto.Hello, Version: initproto.Version, Pid: os.Getpid()}); err != nil {
 		return nil, nil, err
 	}
@@ -362,7 +363,7 @@ func (m *Manager) putRecord(r *record, open bool, pipes []int) error {
 
 // newProcess makes a process without a pid and without pipes.
 func (m *Manager) newProcess(r *record) *Process {
-	return &Process{m: m, rec: r, exited: make(chan struct{}), capture: &logs.Capture{}, pidfd: -1, escapees: map[int]uint64{}}
+	return &Process{m: m, rec: r, exited: make(chan struct{}), capture: &logs.Capture{}}
 }
 
 // remove drops a process that is done.

@@ -20,8 +20,6 @@ const (
 	// maxRounds bounds the rounds of stopping or killing: what forks faster is left to the
 	// next KILL.
 	maxRounds = 64
-	// maxEscapees bounds what is remembered of a service that makes daemons for ever.
-	maxEscapees = 4096
 )
 
 // Members lists the living processes of the service that p began, in order: those of its
@@ -35,7 +33,7 @@ func (p *Process) Members() []int {
 // members returns the living members from a snapshot no older than after.
 func (p *Process) members(after int64) map[int]procfs.Stat {
 	for range maxAttempts {
-		if p.isDone() {
+		if p.done.Load() {
 			return nil
 		}
 		if !p.groupLives() {
@@ -43,23 +41,20 @@ func (p *Process) members(after int64) map[int]procfs.Stat {
 				return nil
 			}
 		}
-		c := p.membership(p.m.snapshots.since(max(after, p.rec.Time)))
+		found, changed := p.m.snapshotSince(max(after, p.trackedAt)).members(p)
 		out := map[int]procfs.Stat{}
-		for _, pid := range c.candidates() {
-			if !c.contains(pid) {
-				continue
-			}
+		for pid, s := range found {
 			now, err := procfs.ReadStat(pid)
-			if err != nil || now.Start != c.snapshot.stats[pid].Start || !now.Alive() {
-				c.incomplete = true
+			if err != nil || now.Start != s.Start || !now.Alive() {
+				changed = true
 				continue
 			}
 			out[pid] = now
 			if now.Pgrp != p.rec.Pid {
-				p.rememberEscaped(pid, now.Start)
+				p.m.tracked.addEscaped(pid, now, p)
 			}
 		}
-		if len(out) > 0 || !c.incomplete && !c.snapshot.changed {
+		if len(out) > 0 || !changed {
 			return out
 		}
 		after = initproto.BootNow()
@@ -67,35 +62,11 @@ func (p *Process) members(after int64) map[int]procfs.Stat {
 	return nil
 }
 
-// rememberEscaped notes a member that has left the group: when its parents have ended,
-// nothing else may show whose it is.
-func (p *Process) rememberEscaped(pid int, start uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.escapees) < maxEscapees {
-		p.escapees[pid] = start
-	}
-}
-
-// hasEscaped says whether a process is one that rememberEscaped noted.
-func (p *Process) hasEscaped(pid int) bool {
-	p.mu.Lock()
-	start, ok := p.escapees[pid]
-	p.mu.Unlock()
-	return ok && hasStart(pid, start)
-}
-
 // hasStart says whether the process with a pid is the one that started at a time; 0: unknown,
 // any is.
 func hasStart(pid int, start uint64) bool {
 	s, err := procfs.ReadStat(pid)
 	return err == nil && (start == 0 || s.Start == start)
-}
-
-func (p *Process) isDone() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.done
 }
 
 // groupLives says whether the leader runs or its group has a member, even a zombie.
@@ -118,24 +89,20 @@ func (p *Process) orphanedMembers() (roots map[int]procfs.Stat, incomplete bool)
 		incomplete = true // the kernel may have left some out
 	}
 	roots = map[int]procfs.Stat{}
-	c := p.membership(nil)
-	for pid := range c.cgroup {
-		children = append(children, pid)
-	}
-	for _, pid := range children {
+	t, cgroup := p.m.lazySnapshot(), p.inCgroups()
+	for _, pid := range slices.AppendSeq(children, maps.Keys(cgroup)) {
 		if pid == p.m.initPid || pid == os.Getpid() || p.m.tracked.runs(pid) {
 			continue
 		}
-		s, err := procfs.ReadStat(pid)
+		s, member := t.member(p, pid, cgroup)
 		switch {
-		case err != nil || !s.Alive():
+		case s.Start == 0 || !s.Alive():
 			incomplete = true
-		case s.Start < c.since || p.m.tracked.find(pid, s) != nil:
-		case c.cgroup[pid] || s.Parent == p.m.initPid && c.marked(pid):
+		case member && p.m.tracked.find(pid, s) == nil:
 			roots[pid] = s
 		}
 	}
-	return roots, incomplete || c.incomplete
+	return roots, incomplete || t.changed
 }
 
 // startTicks is the tick in which p started, or one before it.
@@ -158,7 +125,7 @@ func (p *Process) escaped(after int64) map[int]procfs.Stat {
 func (p *Process) signalAll(sig syscall.Signal, pids map[int]procfs.Stat) error {
 	result := ErrGone
 	for pid, s := range pids {
-		if err := p.m.features.signal(pid, s.Start, sig); err == nil || errors.Is(result, ErrGone) {
+		if err := p.m.signal(pid, s.Start, sig); err == nil || errors.Is(result, ErrGone) {
 			result = err
 		}
 	}
@@ -175,16 +142,19 @@ func (p *Process) freeze() {
 	for found, round := true, 0; found && round < maxRounds; round++ {
 		found = false
 		_ = p.signalGroup(unix.SIGSTOP) // KILL ends what it does not reach
-		c := p.membership(&snapshot{at: initproto.BootNow(), stats: map[int]procfs.Stat{}, lazy: true})
+		t, cgroup := p.m.lazySnapshot(), p.inCgroups()
 		for _, pid := range procfs.Pids() {
-			if stopped[pid] || !c.contains(pid) {
+			if stopped[pid] {
 				continue
 			}
-			s, _ := c.snapshot.stat(pid)
+			s, member := t.member(p, pid, cgroup)
+			if !member {
+				continue
+			}
 			stopped[pid], found = true, found || s.Alive()
 			if s.Pgrp != p.rec.Pid {
-				p.rememberEscaped(pid, s.Start)
-				_ = p.m.features.signal(pid, s.Start, unix.SIGSTOP)
+				p.m.tracked.addEscaped(pid, s, p)
+				_ = p.m.signal(pid, s.Start, unix.SIGSTOP)
 			}
 		}
 	}
@@ -217,23 +187,4 @@ func (p *Process) killEscaped() error {
 		}
 	}
 	return result
-}
-
-// signal sends a signal to the process with a pid and a start time. The pidfd is opened
-// first: while it is open, the check is about the process that it stands for.
-func (f *featureSet) signal(pid int, start uint64, sig syscall.Signal) error {
-	fd := f.open(pid)
-	if fd >= 0 {
-		defer unix.Close(fd)
-	}
-	if !hasStart(pid, start) {
-		return ErrGone
-	}
-	if fd >= 0 {
-		err := unix.PidfdSendSignal(fd, sig, nil, 0)
-		if err == nil || !f.refusedPidfd(err) {
-			return errGone(err)
-		}
-	}
-	return errGone(unix.Kill(pid, sig))
 }

@@ -48,42 +48,24 @@ func pidIn(s *stage, name string) int {
 
 const quiet = " </dev/null >/dev/null 2>&1 "
 
-// candidatesAreAll says whether the candidates of each process have all of its members
-// and none of the others', so that many services are not compared with each other.
-func candidatesAreAll(s *stage, all ...*Process) bool {
-	good := true
-	for _, p := range all {
-		c := p.membership(s.m.snapshots.since(initproto.BootNow()))
-		candidates := c.candidates()
-		for pid := range c.snapshot.stats {
-			candidate := slices.Contains(candidates, pid)
-			good = good && (candidate || !c.contains(pid))
-			for _, other := range all {
-				good = good && (!candidate || other == p || !slices.Contains(other.Members(), pid))
-			}
-		}
-	}
-	return good
-}
-
-// A table serves all who asked before it was begun, however long it takes.
-func TestTableIsShared(t *testing.T) {
-	var all snapshots
+// A snapshot serves all callers that asked before it was begun, however long it takes.
+func TestSnapshotIsShared(t *testing.T) {
+	m := &Manager{}
 	asked := initproto.BootNow()
 	var callers sync.WaitGroup
 	for range 50 {
 		callers.Go(func() {
-			if got := all.from(asked); got.at < asked {
-				t.Error("a table is older than it may be")
+			if got := m.snapshotFrom(asked); got.at < asked {
+				t.Error("a snapshot is older than it may be")
 			}
 		})
 	}
 	callers.Wait()
-	if all.count != 1 {
-		t.Errorf("%d tables for 50 who asked at the same time", all.count)
+	if m.snapshots.count != 1 {
+		t.Errorf("%d snapshots for 50 callers at the same time", m.snapshots.count)
 	}
-	if all.from(initproto.BootNow()); all.count != 2 {
-		t.Errorf("%d tables when one has asked later", all.count)
+	if m.snapshotFrom(initproto.BootNow()); m.snapshots.count != 2 {
+		t.Errorf("%d snapshots after a later call", m.snapshots.count)
 	}
 }
 
@@ -98,7 +80,7 @@ var memberScripts = map[string]play{
 			{"user", "setpriv --reuid 65534 --regid 65534 --clear-groups setsid sh -c 'echo $$ >DIR/user; exec sleep 300'" + quiet +
 				"& wait_for DIR/user"},
 			{"pipe", "env -i setsid sh -c 'echo $$ >DIR/pipe; exec /bin/sleep 300' & wait_for DIR/pipe"},
-			{"nobody", "env -i setsid sh -c 'echo $$ >DIR/nobody; exec /bin/sleep 300'" + quiet + "& wait_for DIR/nobody"},
+			{"unknown", "env -i setsid sh -c 'echo $$ >DIR/unknown; exec /bin/sleep 300'" + quiet + "& wait_for DIR/unknown"},
 		} {
 			os.WriteFile(s.dir+"/"+c.id, nil, 0o666)
 			os.Chmod(s.dir+"/"+c.id, 0o666)
@@ -106,12 +88,12 @@ var memberScripts = map[string]play{
 			pid := pidIn(s, c.id)
 			<-p.Exited()
 			alone := func() bool { return slices.Equal(p.Members(), []int{pid}) }
-			if c.id != "nobody" {
+			if c.id != "unknown" {
 				until(s, "alone", alone) // "double" has a parent that ends in its own time
 			}
 			s.say("%s %v", c.id, alone())
 			s.say("signalled %v", p.SignalGroup(syscall.SIGTERM))
-			if c.id != "nobody" {
+			if c.id != "unknown" {
 				until(s, "gone", func() bool { return len(p.Members()) == 0 })
 				s.say("again %v", p.SignalGroup(syscall.SIGTERM))
 			}
@@ -127,7 +109,6 @@ var memberScripts = map[string]play{
 		job := s.sh("job", "setsid sleep 301"+quiet+"& wait")
 		until(s, "job", func() bool { return len(job.Members()) == 2 })
 		s.say("%v", slices.Contains(p.Members(), far) && !slices.Contains(p.Members(), job.Pid()) && len(p.Members()) == 3)
-		s.say("candidates %v", candidatesAreAll(s, p, job))
 		p.SignalGroup(syscall.SIGTERM)
 		<-p.Exited()
 		until(s, "gone", func() bool { return len(p.Members()) == 0 })
@@ -358,7 +339,7 @@ func TestChildrenThatLeave(t *testing.T) {
 			r := memberPlay(t, "strays", how...)
 			known := "signalled <nil>\nagain os: process already finished"
 			r.want(t, "cookie true", known, "double true", known, "user true", known, "pipe true", known,
-				"nobody false", "signalled os: process already finished")
+				"unknown false", "signalled os: process already finished")
 		})
 	}
 }
@@ -366,10 +347,10 @@ func TestChildrenThatLeave(t *testing.T) {
 func TestKillFindsChildrenFirst(t *testing.T) { memberPlay(t, "traceless").want(t, "ended") }
 
 func TestDescendantsInOtherGroups(t *testing.T) {
-	memberPlay(t, "descendants").want(t, "true", "candidates true", "job 2")
+	memberPlay(t, "descendants").want(t, "true", "job 2")
 }
 
-func TestOneWhoMovesOn(t *testing.T) {
+func TestDaemonThatMovesOn(t *testing.T) {
 	memberPlay(t, "hopper").want(t, "members true", "left 0")
 }
 
@@ -381,13 +362,13 @@ func TestDescriptorsForOperators(t *testing.T) {
 	memberPlay(t, "descriptors", "-n", "64:64").want(t, "first <nil>", "second true", "log true", "left true")
 }
 
-func TestAdoptedStray(t *testing.T) {
+func TestAdoptedOrphan(t *testing.T) {
 	if r := memberPlay(t, "adopted-stray"); r.said != "" || r.code != 0 {
 		t.Errorf("said %q, code %d", r.said, r.code)
 	}
 }
 
-func TestOneWhomWeMayNotSignal(t *testing.T) {
+func TestMemberThatMayNotBeSignalled(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root to make a set-user-ID program")
 	}
@@ -398,11 +379,11 @@ func TestRenamedIsFoundAgain(t *testing.T) {
 	memberPlay(t, "at-cloned-renamed").want(t, "started by life 1", "12", "once")
 }
 
-func TestWhatIsLeftIsNotTheProcess(t *testing.T) {
+func TestLeftChildIsNotTheProcess(t *testing.T) {
 	memberPlay(t, "at-cloned-left").want(t, "started by life 1", "13, left 1")
 }
 
-func TestOwnCgroupFindsEverybody(t *testing.T) {
+func TestOwnCgroupFindsAll(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
@@ -415,7 +396,7 @@ func TestOwnCgroupFindsEverybody(t *testing.T) {
 	}
 }
 
-func TestSignalGoesToNobodyElse(t *testing.T) {
+func TestSignalNeedsTheStartTime(t *testing.T) {
 	cmd := exec.Command("sleep", "300")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -427,17 +408,17 @@ func TestSignalGoesToNobodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, denied := range []Features{{}, {Pidfd: true}} {
-		f := &featureSet{denied: denied}
-		if err := f.signal(cmd.Process.Pid, b.Start-1, syscall.SIGKILL); !errors.Is(err, ErrGone) {
-			t.Errorf("somebody with another start time: %v", err)
+		m := &Manager{opts: Options{Deny: denied}}
+		if err := m.signal(cmd.Process.Pid, b.Start-1, syscall.SIGKILL); !errors.Is(err, ErrGone) {
+			t.Errorf("a process with another start time: %v", err)
 		}
-		if err := f.signal(cmd.Process.Pid, b.Start, 0); err != nil {
+		if err := m.signal(cmd.Process.Pid, b.Start, 0); err != nil {
 			t.Errorf("the right one: %v", err)
 		}
 	}
 }
 
-// BenchmarkMembers says what Members costs when nobody is left, in a container of
+// BenchmarkMembers says what Members costs when no member is left, in a container of
 // a hundred services.
 func BenchmarkMembers(b *testing.B) {
 	r := memberPlay(b, "bench")

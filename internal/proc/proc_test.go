@@ -100,9 +100,8 @@ var scripts = map[string]play{
 		s.say("%d", status(p))
 		return 0
 	}},
-	"group":                 {play: playGroup},
-	"group-no-pidfd-groups": {opts: func(o *Options, _ string) { o.Deny.GroupSignal = true }, play: playGroup},
-	"group-no-pidfd":        {opts: func(o *Options, _ string) { o.Deny.Pidfd = true }, play: playGroup},
+	"group":          {play: playGroup},
+	"group-no-pidfd": {opts: func(o *Options, _ string) { o.Deny.Pidfd = true }, play: playGroup},
 	"own-children": {opts: func(o *Options, _ string) { o.Deny.CloneParent = true }, play: func(s *stage) int {
 		p := s.sh("a", "read x; exit 5")
 		s.say("%v", s.m.Survives())
@@ -391,7 +390,7 @@ func TestShim(t *testing.T) {
 }
 
 func TestGroupOutlivesLeader(t *testing.T) {
-	for _, name := range []string{"group", "group-no-pidfd-groups", "group-no-pidfd"} {
+	for _, name := range []string{"group", "group-no-pidfd"} {
 		t.Run(name, func(t *testing.T) {
 			runPlay(t, name).want(t, "signal to the leader: os: process already finished", "members true",
 				"term <nil>", "members true", "kill <nil>", "again os: process already finished")

@@ -3,7 +3,7 @@ package proc
 import (
 	"errors"
 	"os"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,10 +21,8 @@ type Process struct {
 	capture  *logs.Capture // captured output; without pipes where nothing is captured
 	terminal *os.File      // master side; nil: none
 
-	mu       sync.Mutex     // guards what follows; held while a signal is sent
-	pidfd    int            // -1: none
-	done     bool           // Done was called
-	escapees map[int]uint64 // start times of members that left the group
+	done      atomic.Bool // Done was called
+	trackedAt int64       // when tracked knew it; CLOCK_BOOTTIME, ns
 }
 
 // Exit says how a process ended.
@@ -79,9 +77,9 @@ func (p *Process) Exit() (Exit, bool) {
 func (p *Process) ended(x initproto.Exit) {
 	p.rec.Exit = &x
 	p.capture.Flush()
-	p.capture.Free() // its descendants must not delay what follows
+	p.capture.StopWaiting() // its descendants must not delay what follows
 	close(p.exited)
-	if p.isDone() {
+	if p.done.Load() {
 		p.m.ack(x.Seq)
 	}
 }
@@ -107,19 +105,15 @@ func (p *Process) Ack() {
 // Done ends the supervision of the process. Output of its descendants is captured as long
 // as they hold the pipe. Of a process that lives, the exit will be discarded.
 func (p *Process) Done() {
-	p.mu.Lock()
-	p.done = true
-	if p.pidfd >= 0 {
-		unix.Close(p.pidfd)
-		p.pidfd = -1
+	p.done.Store(true)
+	if p.rec.OwnLog != nil {
+		p.capture.RetireLog()
 	}
-	p.mu.Unlock()
-	p.capture.GiveUp()
 	p.HangUp()
 	p.m.tracked.remove(p)
 	removeCgroups(p.rec.Dirs)
 	p.m.do(func() {
-		if !p.capture.AtEnd() {
+		if !p.capture.Ended() {
 			p.rec.Done = true
 			p.m.putRecord(p.rec, false, nil)
 			p.removeAtEnd()
@@ -134,7 +128,7 @@ func (p *Process) Done() {
 
 // removeAtEnd drops a process that is done once its output has ended.
 func (p *Process) removeAtEnd() {
-	p.capture.WhenEnded(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
+	p.capture.OnEnd(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
 }
 
 // ErrGone says that there is no process left to signal.
@@ -142,32 +136,16 @@ var ErrGone = os.ErrProcessDone
 
 // Signal sends sig to the process alone.
 func (p *Process) Signal(sig syscall.Signal) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if _, ok := p.Exit(); ok {
 		return ErrGone
 	}
-	if p.pidfd >= 0 {
-		err := unix.PidfdSendSignal(p.pidfd, sig, nil, 0)
-		if !p.m.features.refusedPidfd(err) {
-			return errGone(err)
-		}
-	}
-	// Without a pidfd the start time identifies the process. It would have to be reaped, and
-	// its pid given out again, between this check and the signal.
-	if !hasStart(p.rec.Pid, p.rec.Start) {
-		return ErrGone
-	}
-	return errGone(unix.Kill(p.rec.Pid, sig))
+	return p.m.signal(p.rec.Pid, p.rec.Start, sig)
 }
-
-// groupFlag is PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9.
-const groupFlag = 1 << 2
 
 // SignalGroup sends sig to all Members. ErrGone says that there is none; another error,
 // that none of them could be signalled.
 func (p *Process) SignalGroup(sig syscall.Signal) error {
-	if p.isDone() {
+	if p.done.Load() {
 		return ErrGone
 	}
 	if sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGKILL {
@@ -196,22 +174,10 @@ func (p *Process) SignalGroup(sig syscall.Signal) error {
 	return err
 }
 
-// signalGroup sends sig to the process group, also after its leader has ended: through the
-// pidfd where the kernel can, else by the number of the group, which the kernel does not
-// give out again while a member lives.
+// signalGroup sends sig to the process group, also after its leader has ended: the kernel
+// does not give its number out again while a member lives.
 func (p *Process) signalGroup(sig syscall.Signal) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.done {
-		return ErrGone
-	}
-	if p.pidfd >= 0 && p.m.features.groupSignal() {
-		err := unix.PidfdSendSignal(p.pidfd, sig, nil, groupFlag)
-		if !p.m.features.refusedGroup(err) {
-			return errGone(err)
-		}
-	}
-	if !p.ownsGroup() {
+	if p.done.Load() || !p.ownsGroup() {
 		return ErrGone
 	}
 	return errGone(unix.Kill(-p.rec.Pid, sig))
@@ -223,20 +189,12 @@ func (p *Process) ownsGroup() bool {
 	if leader, err := procfs.ReadStat(p.rec.Pid); err == nil {
 		return p.rec.Start == 0 || leader.Start == p.rec.Start
 	}
-	for _, s := range procfs.TakeSnapshot().Stats {
+	for _, s := range p.m.snapshotSince(0).stats {
 		if s.Pgrp == p.rec.Pid && s.Alive() && (p.rec.Group || s.Session == p.rec.Pid) {
 			return true
 		}
 	}
 	return false
-}
-
-// errGone maps ESRCH to ErrGone.
-func errGone(err error) error {
-	if errors.Is(err, unix.ESRCH) {
-		return ErrGone
-	}
-	return err
 }
 
 // Catches says whether the process has a handler for sig now: a JVM in its first

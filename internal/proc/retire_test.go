@@ -34,7 +34,7 @@ func playRetire(s *stage) int {
 			p := s.service(name, fmt.Sprintf("echo line %d; printf 'rest %d' >&2", k, k),
 				logs.Options{Format: logs.FormatPrefix, Title: "the title"})
 			<-p.Exited()
-			s.m.Logs.Retire(s.m.Logs.Get(name))
+			s.m.Logs.Get(name).Retire()
 			p.Done()
 			if k == 20 {
 				settled("some")
@@ -52,7 +52,7 @@ func playRetire(s *stage) int {
 		for until := time.Now().Add(10 * time.Second); s.m.Logs.Get("long").Stats().Bytes == 0 && time.Now().Before(until); {
 			unix.Poll(nil, 5)
 		}
-		s.m.Logs.Retire(s.m.Logs.Get("long")) // it is still written to
+		s.m.Logs.Get("long").Retire() // it is still written to
 		_ = p
 		die()
 	}
@@ -61,7 +61,7 @@ func playRetire(s *stage) int {
 	}
 	s.say("found: %q", s.m.Logs.Names())
 	p := s.process("long.1")
-	s.m.Logs.Retire(s.m.Logs.Get("long"))
+	s.m.Logs.Get("long").Retire()
 	os.WriteFile(s.dir+"/go", nil, 0o644)
 	<-p.Exited()
 	p.SignalGroup(unix.SIGKILL)
@@ -106,7 +106,7 @@ func playRetireAgain(s *stage) int {
 		s.say("%v", err)
 		return 1
 	}
-	s.m.Logs.Retire(l)
+	l.Retire()
 	again, err := s.m.Logs.Open("a", o)
 	s.say("the same %t, %v", again == l, err)
 	for until := time.Now().Add(10 * time.Second); l.Stats().Bytes == 0 && time.Now().Before(until); {
@@ -123,7 +123,7 @@ func playRetireAgain(s *stage) int {
 	for until := time.Now().Add(10 * time.Second); !strings.Contains(s.heard(), "read one") && time.Now().Before(until); {
 		unix.Poll(nil, 5)
 	}
-	s.m.Logs.Retire(l)
+	l.Retire()
 	s.say("the reader ends: %v", <-read)
 	file, err := os.ReadFile(s.dir + "/file")
 	s.say("gone %q %q %d, file %q %v", s.m.Logs.Names(), l.Text(), l.Stats().Lines, file, err)

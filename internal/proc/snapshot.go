@@ -1,8 +1,6 @@
 package proc
 
 import (
-	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,16 +13,23 @@ import (
 // came later is the child of one that it shows.
 const snapshotAge = 10 * time.Millisecond
 
-// snapshot is the stat of every visible process.
+// snapshot is the stat of processes, and the service that each belongs to.
 type snapshot struct {
-	at      int64 // before it was taken; CLOCK_BOOTTIME, ns
-	stats   map[int]procfs.Stat
-	changed bool // a process ended while it was taken, and may have left a child behind
-	lazy    bool // a process is read when it is asked for
+	m    *Manager
+	at   int64 // before it was taken; CLOCK_BOOTTIME, ns
+	lazy bool  // a process is read when it is asked for
 
-	assigned sync.Once // guards what follows
-	owned    map[*Process][]int
-	unowned  []int // processes whose owner the snapshot alone does not show
+	mu      sync.Mutex // guards what follows
+	stats   map[int]procfs.Stat
+	changed bool             // a process ended meanwhile, and may have left a child that is missing here
+	owners  map[int]*Process // as far as they were asked for; nil: of no service
+	owned   map[*Process][]int
+	pipes   map[string]*Process // the log pipes of all services
+}
+
+// lazySnapshot reads a process when it is asked for.
+func (m *Manager) lazySnapshot() *snapshot {
+	return &snapshot{m: m, at: initproto.BootNow(), lazy: true, stats: map[int]procfs.Stat{}, owners: map[int]*Process{}}
 }
 
 // stat is the stat of a process; false: it is not in the snapshot.
@@ -40,6 +45,41 @@ func (t *snapshot) stat(pid int) (procfs.Stat, bool) {
 	return s, err == nil
 }
 
+// members are the processes of p; changed says that one may be missing. The first call
+// finds the owner of every process: when two thousand services stop, each reads its own
+// few only.
+func (t *snapshot) members(p *Process) (out map[int]procfs.Stat, changed bool) {
+	cgroup := p.inCgroups()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.owned == nil {
+		t.m.tracked.pruneEscaped(t)
+		t.owned = map[*Process][]int{}
+		for pid := range t.stats {
+			owner := t.owner(pid)
+			t.owned[owner] = append(t.owned[owner], pid)
+		}
+	}
+	out = map[int]procfs.Stat{}
+	for _, pid := range t.owned[p] {
+		out[pid] = t.stats[pid]
+	}
+	for pid := range cgroup {
+		if t.contains(p, pid, cgroup) {
+			out[pid] = t.stats[pid]
+		}
+	}
+	return out, t.changed
+}
+
+// member returns the stat of a process if it is a member of p; cgroup are those in the
+// cgroup of p.
+func (t *snapshot) member(p *Process, pid int, cgroup map[int]bool) (procfs.Stat, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stats[pid], t.contains(p, pid, cgroup)
+}
+
 // snapshots takes and shares snapshots, one at a time.
 type snapshots struct {
 	mu    sync.Mutex
@@ -47,64 +87,23 @@ type snapshots struct {
 	count int
 }
 
-// since returns a snapshot that is not older than a time and, at the call, than
+// snapshotSince returns a snapshot that is not older than a time and, at the call, than
 // snapshotAge. Those who call while one is taken share the next.
-func (t *snapshots) since(ns int64) *snapshot {
-	return t.from(max(ns, initproto.BootNow()-int64(snapshotAge)))
+func (m *Manager) snapshotSince(ns int64) *snapshot {
+	return m.snapshotFrom(max(ns, initproto.BootNow()-int64(snapshotAge)))
 }
 
-// from returns a snapshot that is not older than a time.
-func (t *snapshots) from(ns int64) *snapshot {
+// snapshotFrom returns a snapshot that is not older than a time.
+func (m *Manager) snapshotFrom(ns int64) *snapshot {
+	t := &m.snapshots
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.last == nil || t.last.at < ns {
 		t.count++
-		at := initproto.BootNow()
+		next := m.lazySnapshot()
 		all := procfs.TakeSnapshot()
-		t.last = &snapshot{at: at, stats: all.Stats, changed: all.Changed}
+		next.lazy, next.stats, next.changed = false, all.Stats, all.Changed
+		t.last = next
 	}
 	return t.last
-}
-
-// candidates are the processes that may be members of p: all but those that are certainly
-// of another. When two thousand services stop, each examines its own few only.
-func (t *snapshot) candidates(p *Process) []int {
-	t.assigned.Do(func() { t.assignOwners(p.m) })
-	return slices.Concat(t.owned[p], t.unowned)
-}
-
-// assignOwners finds the owner of each process as membership.decide does, as far as that
-// is the same for every service.
-func (t *snapshot) assignOwners(m *Manager) {
-	t.owned = map[*Process][]int{}
-	known := map[int]*Process{}
-	var owner func(pid int) *Process
-	owner = func(pid int) *Process {
-		if p, done := known[pid]; done {
-			return p
-		}
-		known[pid] = nil // parents of a snapshot that changed while it was taken may form a loop
-		s, ok := t.stats[pid]
-		if !ok {
-			return nil
-		}
-		p := m.tracked.find(pid, s)
-		for _, id := range [2]int{s.Pgrp, s.Session} {
-			if p == nil && id != 0 {
-				p = m.tracked.lookup(id)
-			}
-		}
-		if p == nil && s.Parent != m.initPid && s.Parent != os.Getpid() {
-			p = owner(s.Parent)
-		}
-		known[pid] = p
-		return p
-	}
-	for pid := range t.stats {
-		if p := owner(pid); p != nil {
-			t.owned[p] = append(t.owned[p], pid)
-		} else {
-			t.unowned = append(t.unowned, pid)
-		}
-	}
 }

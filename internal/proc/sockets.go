@@ -16,23 +16,14 @@ import (
 // match. The error says that nothing listens, or which other process does.
 func (p *Process) OwnsListener(port int) (certain bool, err error) {
 	all, err := listeners(p.Pid(), port)
-	if err != nil {
-		return false, fmt.Errorf("cannot see who listens on port %d: %w", port, err)
-	}
-	if len(all) == 0 {
-		return false, fmt.Errorf("nothing listens on port %d yet", port)
-	}
-	owned, blind := p.owns(all)
-	if owned {
-		return true, nil
-	}
-	if blind {
-		uid, err := procfs.Owner(p.Pid())
-		if err == nil && slices.ContainsFunc(all, func(s procfs.Socket) bool { return s.UID == uid }) {
+	err = p.checkOwner(fmt.Sprintf("port %d", port), all, err)
+	if errors.Is(err, fs.ErrPermission) {
+		uid, ownerErr := procfs.Owner(p.Pid())
+		if ownerErr == nil && slices.ContainsFunc(all, func(s procfs.Socket) bool { return s.UID == uid }) {
 			return false, nil
 		}
 	}
-	return false, fmt.Errorf("port %d is held by another process%s", port, holder(all))
+	return err == nil, err
 }
 
 // Listens returns nil if a member of the service listens on any TCP port.
@@ -54,28 +45,32 @@ func (p *Process) Listens() error {
 // OwnsSocketFile returns nil if a member of the service listens at a unix socket.
 func (p *Process) OwnsSocketFile(path string) error {
 	all, err := procfs.UnixListeners(p.Pid(), path)
+	return p.checkOwner(path, all, err)
+}
+
+// checkOwner returns nil if a member of the service has one of the sockets of an address.
+func (p *Process) checkOwner(address string, all []procfs.Socket, err error) error {
 	if err != nil {
-		return fmt.Errorf("cannot see what listens at %s: %w", path, err)
+		return fmt.Errorf("cannot see what listens on %s: %w", address, err)
 	}
 	if len(all) == 0 {
-		return fmt.Errorf("nothing listens at %s yet", path)
+		return fmt.Errorf("nothing listens on %s yet", address)
 	}
 	owned, blind := p.owns(all)
 	switch {
 	case owned:
 		return nil
 	case blind:
-		return fmt.Errorf("cannot see whose socket %s is: permission denied", path)
+		return fmt.Errorf("cannot see which process listens on %s: %w", address, fs.ErrPermission)
 	}
-	return fmt.Errorf("%s is the socket of another process%s", path, holder(all))
+	return fmt.Errorf("%s is held by another process%s", address, holder(all))
 }
 
 // owns says whether a member of the service has one of the sockets open. blind: some of
 // their descriptors could not be seen.
 func (p *Process) owns(all []procfs.Socket) (owned, blind bool) {
-	others := slices.DeleteFunc(p.Members(), func(pid int) bool { return pid == p.Pid() })
-	for _, pid := range append([]int{p.Pid()}, others...) {
-		owned, err := hasOpen(pid, inodes(all))
+	for _, pid := range append([]int{p.Pid()}, p.Members()...) {
+		owned, err := hasOpen(pid, all)
 		if owned {
 			return true, blind
 		}
@@ -122,19 +117,12 @@ func TCPSockets(pid int) (out []procfs.Socket, err error) {
 	return out, err
 }
 
-func inodes(sockets []procfs.Socket) (out []string) {
-	for _, s := range sockets {
-		out = append(out, s.Inode)
-	}
-	return out
-}
-
 // hasOpen says whether a process has one of some sockets open.
-func hasOpen(pid int, inodes []string) (open bool, err error) {
+func hasOpen(pid int, sockets []procfs.Socket) (open bool, err error) {
 	err = asuser.RetryAs(pid, func() error {
 		open = false
 		return procfs.EachFD(pid, func(_, target string) bool {
-			open = slices.Contains(inodes, target)
+			open = slices.ContainsFunc(sockets, func(s procfs.Socket) bool { return s.Inode == target })
 			return !open
 		})
 	})
@@ -144,7 +132,7 @@ func hasOpen(pid int, inodes []string) (open bool, err error) {
 // holder names a process that has one of the sockets open, as PortHolder does.
 func holder(all []procfs.Socket) string {
 	for _, pid := range procfs.Pids() {
-		if open, _ := hasOpen(pid, inodes(all)); open {
+		if open, _ := hasOpen(pid, all); open {
 			name, err := procfs.Comm(pid)
 			if err != nil {
 				name = "?"

@@ -33,17 +33,17 @@ func TestListeningSockets(t *testing.T) {
 	if err != nil || len(at) != 1 {
 		t.Fatalf("%v listen at the path, %v", at, err)
 	}
-	if owned, err := hasOpen(self, inodes(at)); !owned || err != nil {
+	if owned, err := hasOpen(self, at); !owned || err != nil {
 		t.Errorf("our own socket is ours: %v, %v", owned, err)
 	}
-	if owned, _ := hasOpen(os.Getppid(), inodes(at)); owned {
+	if owned, _ := hasOpen(os.Getppid(), at); owned {
 		t.Error("our parent has our socket")
 	}
 	if others, err := procfs.UnixListeners(self, path+"x"); err != nil || len(others) != 0 {
 		t.Errorf("at another path listen %v, %v", others, err)
 	}
 	all, err := procfs.TCPSockets(self, func(s procfs.Socket) bool { return s.Listens })
-	if owned, blind := hasOpen(self, inodes(all)); err != nil || !owned || blind != nil {
+	if owned, blind := hasOpen(self, all); err != nil || !owned || blind != nil {
 		t.Errorf("a TCP socket is ours: %v, %v, %v", owned, err, blind)
 	}
 	if none, err := listeners(self, 0); err != nil || len(none) != 0 {

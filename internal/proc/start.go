@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processFDs are the descriptors of a process: its pidfd, and the ends of two pipes while it starts.
+// processFDs are the descriptors of a process that starts: the ends of two pipes.
 const processFDs = 4
 
 // start runs in the loop: intent, clone, pid.
@@ -56,14 +56,14 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	}
 	m.step("intent")
 	spec.Env = m.environ(&spec)
-	pid, pidfd, err := m.clone(&spec, path, program, files)
+	pid, err := m.clone(&spec, path, program, files)
 	m.step("cloned")
 	if err != nil {
 		m.store.Delete(procPrefix + spec.ID)
 		p.abandonStreams()
 		return nil, err
 	}
-	p.rec.Pid, p.pidfd = pid, pidfd
+	p.rec.Pid = pid
 	if b, err := procfs.ReadStat(pid); err == nil {
 		p.rec.Start = b.Start
 	}
@@ -74,7 +74,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	m.tracked.add(p)
 	p.capture.Run()
 	m.checkParent(p)
-	if m.features.ownChildren {
+	if m.ownChildren {
 		go m.waitOwn(pid) // ends with the child
 	}
 	return p, nil
@@ -108,13 +108,9 @@ func (m *Manager) step(name string) {
 
 // clone makes the child. The init started the supervisor with an empty signal mask and
 // without ignored signals, and the child inherits both.
-func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *streams) (pid, pidfd int, err error) {
-	pidfd = -1
+func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *streams) (pid int, err error) {
 	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground, Setctty: spec.Stdio.Mode == Pty}
-	if !m.features.denied.Pidfd {
-		sys.PidFD = &pidfd
-	}
-	if !m.features.denied.CloneParent && !m.features.ownChildren {
+	if !m.opts.Deny.CloneParent && !m.ownChildren {
 		sys.Cloneflags = syscall.CLONE_PARENT
 	}
 	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: spec.Env, Files: files.child[:], Sys: sys}
@@ -124,7 +120,7 @@ func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *
 		sys.Credential = spec.credential()
 	} else { // the shim starts with stoker's rights, in stoker's directory
 		if shim, err = execshim.New(spec.orders(program.Exe)); err != nil {
-			return 0, -1, fmt.Errorf("cannot start %q: %w", spec.ID, err)
+			return 0, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 		}
 		defer shim.Close()
 		exe, argv = "/proc/self/exe", execshim.Args(spec.ID)
@@ -134,10 +130,7 @@ func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *
 	attr.Files = program.AddTo(attr.Files)
 	m.withOOMScore(func() { pid, err = syscall.ForkExec(exe, argv, attr) })
 	if err != nil {
-		if pidfd >= 0 {
-			unix.Close(pidfd)
-		}
-		return 0, -1, startError(spec, path, err)
+		return 0, startError(spec, path, err)
 	}
 	if shim != nil {
 		// The child exists: a failure of the shim is reported by the shim and by the exit
@@ -148,13 +141,10 @@ func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *
 		}
 		if err != nil {
 			m.reapFailed(pid)
-			if pidfd >= 0 {
-				unix.Close(pidfd)
-			}
-			return 0, -1, spec.shimError(path, err)
+			return 0, spec.shimError(path, err)
 		}
 	}
-	return pid, pidfd, nil
+	return pid, nil
 }
 
 // credential is the user that a child becomes; nil: stoker's own, which is not set again,
@@ -170,7 +160,7 @@ func (s *Spec) credential() *syscall.Credential {
 // reapFailed reaps a child that did not become its program, where the init cannot. Its exit
 // belongs to no process.
 func (m *Manager) reapFailed(pid int) {
-	if m.features.ownChildren {
+	if m.ownChildren {
 		go func() { _, _ = waitid.Reap(pid, 0) }() // ends with the child, which is about to
 	}
 }
