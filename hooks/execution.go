@@ -93,8 +93,12 @@ func (x *execution) resume() (ended *Outcome) {
 // recordEnd saves how the hook ended and what it output, and then releases what it used.
 func (x *execution) recordEnd(out Outcome) {
 	q, e := x.q, x.run
-	if !q.manual {
-		q.r.logOutcome(x.hook, e.Service, out)
+	switch {
+	case q.manual:
+	case out.OK:
+		q.r.log.Debug("hook succeeded", "hook", x.hook.FullName(), "name", e.Service, "took", out.Took.Round(time.Millisecond))
+	default:
+		q.r.log.Warn("a hook failed", "hook", x.hook.FullName(), "name", e.Service, "why", out.Why, "tries", out.Tries)
 	}
 	q.update(e, func() {
 		title, short := x.hook.Title(), out.short()

@@ -86,12 +86,13 @@ func (q *queue) supersede(o lifecycle.Occurrence) {
 		return
 	}
 	for _, e := range q.runs {
-		switch {
-		case e.Cancelled != "" && !e.CancelAt.After(time.Now()):
-		case e.Event == lifecycle.Started || e.Event == lifecycle.Ready:
+		switch e.Event {
+		case lifecycle.Started, lifecycle.Ready:
 			q.cancelAt(e, why, time.Now())
-		case (e.Event == lifecycle.Unhealthy || e.Event == lifecycle.StartFailed) && !at.IsZero() && e.Cancelled == "":
-			q.cancelAt(e, whyLate, at)
+		case lifecycle.Unhealthy, lifecycle.StartFailed:
+			if !at.IsZero() && e.Cancelled == "" {
+				q.cancelAt(e, whyLate, at)
+			}
 		}
 	}
 }
@@ -103,14 +104,17 @@ func (q *queue) limitAtShutdown(until time.Time) {
 	defer q.mu.Unlock()
 	at := time.Now().Add(min(max(time.Until(until)/3, 0), lateGrace))
 	for _, e := range q.runs {
-		if (e.Event == lifecycle.ConfigChanged || e.Event == lifecycle.JobStarted) && e.Cancelled == "" {
+		if e.Event == lifecycle.ConfigChanged || e.Event == lifecycle.JobStarted {
 			q.cancelAt(e, whyLast, at)
 		}
 	}
 }
 
-// cancelAt cancels a run at a time, also in a later supervisor.
+// cancelAt cancels a run at a time, also in a later supervisor, unless it is cancelled earlier.
 func (q *queue) cancelAt(e *run, why string, at time.Time) {
+	if e.Cancelled != "" && !e.CancelAt.After(at) {
+		return
+	}
 	e.Cancelled, e.CancelAt = why, at
 	q.saveRun(e)
 	e.cancelLater()
@@ -132,9 +136,7 @@ func (q *queue) cancelAll() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range q.runs {
-		if e.Cancelled == "" || e.CancelAt.After(time.Now()) {
-			q.cancelAt(e, whyCancelled, time.Now())
-		}
+		q.cancelAt(e, whyCancelled, time.Now())
 	}
 }
 

@@ -144,17 +144,17 @@ func (r *Runner) allQueues() []*queue {
 // Wants reports whether hooks run at an event of a service, or must end before it.
 func (r *Runner) Wants(e lifecycle.Event, service string) bool {
 	o := lifecycle.Occurrence{Event: e, Service: service}
-	if has := r.opts.Registry().Has(e, subjectOf(&o)); has || e != lifecycle.PreStart {
-		return has
+	if len(r.opts.Registry().For(e, subjectOf(&o))) > 0 {
+		return true
 	}
 	q := r.queue(queueOf(&o), false)
-	return q != nil && q.busyUntil() != nil
+	return e == lifecycle.PreStart && q != nil && q.busyUntil() != nil
 }
 
 // hooksOf returns the hooks that run at an occurrence.
 func (r *Runner) hooksOf(o *lifecycle.Occurrence) []ResolvedHook {
 	all := r.opts.Registry().For(o.Event, subjectOf(o))
-	return slices.DeleteFunc(all, func(b ResolvedHook) bool { return !b.matchesEnd(o) })
+	return slices.DeleteFunc(all, func(h ResolvedHook) bool { return !h.matchesEnd(o) })
 }
 
 // Tell enqueues an occurrence. When it returns, that is saved for a later supervisor.
@@ -261,15 +261,6 @@ func (r *Runner) Output(service string, uid int) Output {
 		}
 	}
 	return out
-}
-
-// logOutcome logs how a hook ended.
-func (r *Runner) logOutcome(b *ResolvedHook, service string, out Outcome) {
-	if out.OK {
-		r.log.Debug("hook succeeded", "hook", b.FullName(), "name", service, "took", out.Took.Round(time.Millisecond))
-		return
-	}
-	r.log.Warn("a hook failed", "hook", b.FullName(), "name", service, "why", out.Why, "tries", out.Tries)
 }
 
 // newOutFile makes a file for STOKER_OUT; empty: that is impossible, which is logged once.
