@@ -56,7 +56,7 @@ func (q *queue) enqueue(o lifecycle.Occurrence, hooks int) (*run, error) {
 	if hooks == 0 && !o.Event.Blocking() {
 		return nil, nil
 	}
-	e := newRun(&run{Occurrence: o, Seq: q.nextSeq()})
+	e := newRun(&run{Occurrence: o, Seq: q.r.nextSeq()})
 	q.saved.mark(&o)
 	q.runs = append(q.runs, e)
 	q.saveRun(e)
@@ -224,7 +224,7 @@ func (q *queue) saveRun(e *run) {
 	if e.Cancelled == whyOverflow {
 		return
 	}
-	e.QueueSeq, e.saved = q.saved.Seq, e.changes
+	e.saved = e.changes
 	q.put(itemName(runPrefix, q.name, e.Seq), e)
 }
 
@@ -266,17 +266,4 @@ func (q *queue) output(uid int) (out Output) {
 		out.merge(o.output)
 	}
 	return out
-}
-
-// nextSeq is the next number of the queue.
-func (q *queue) nextSeq() uint64 {
-	q.saved.Seq++
-	return q.saved.Seq
-}
-
-// newID is an ID for a process that is never used again.
-func (q *queue) newID() string {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return itemName(idPrefix, q.name, q.nextSeq())
 }

@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/fdstore"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
@@ -49,11 +51,11 @@ type Runner struct {
 	host       Host
 	log        hclog.Logger
 	manualRuns atomic.Int64
-	manualSeq  atomic.Uint64
 	warnNoOut  sync.Once
 
 	mu       sync.Mutex // guards what follows
 	queues   map[string]*queue
+	lastSeq  uint64
 	counters map[counterKey]*Counter
 }
 
@@ -103,12 +105,11 @@ func (r *Runner) restore(items fdstore.Items, processes map[string]Process) {
 			o.output, _ = ParseOut(o.Raw, o.Event, o.Hook, []string{"*"}) // it was parsed before
 			q := r.queue(name, true)
 			q.outputs = append(q.outputs, o)
-			q.saved.Seq = max(q.saved.Seq, o.Seq)
 		}
 	}
 	for _, q := range r.queues {
-		slices.SortFunc(q.outputs, func(a, b savedOutput) int { return int(a.Seq) - int(b.Seq) })
-		slices.SortFunc(q.runs, func(a, b *run) int { return int(a.Seq) - int(b.Seq) })
+		slices.SortFunc(q.outputs, func(a, b savedOutput) int { return cmp.Compare(a.Seq, b.Seq) })
+		slices.SortFunc(q.runs, func(a, b *run) int { return cmp.Compare(a.Seq, b.Seq) })
 		for _, e := range q.runs {
 			q.saved.addRun(newRun(e))
 			for k, a := range e.Running {
@@ -120,6 +121,14 @@ func (r *Runner) restore(items fdstore.Items, processes map[string]Process) {
 	for _, p := range processes {
 		kill(p)
 	}
+}
+
+// nextSeq is a number for a run, an output or a process. It is above all that earlier supervisors have used.
+func (r *Runner) nextSeq() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lastSeq = max(r.lastSeq+1, uint64(initproto.BootNow()))
+	return r.lastSeq
 }
 
 // queue returns a queue; nil: it does not exist and create is false.
