@@ -56,7 +56,7 @@ type Runner struct {
 	mu       sync.Mutex // guards what follows
 	queues   map[string]*queue
 	lastSeq  uint64
-	counters map[counterKey]*Counter
+	counters map[Counter]Counter
 }
 
 // NewRunner makes a Runner that continues with what an earlier supervisor has begun.
@@ -64,13 +64,13 @@ func NewRunner(o Options) *Runner {
 	if o.OOMKills == nil {
 		o.OOMKills = func() (uint64, string, bool) { return 0, "", false }
 	}
-	r := &Runner{opts: o, host: o.Host, log: o.Log, queues: map[string]*queue{}, counters: map[counterKey]*Counter{}}
+	r := &Runner{opts: o, host: o.Host, log: o.Log, queues: map[string]*queue{}, counters: map[Counter]Counter{}}
 	r.opts.Recovered = Recovered{}
 	r.restore(o.Recovered.Items, maps.Clone(o.Recovered.Processes))
-	for _, q := range r.queues {
-		q.mu.Lock()
-		q.start()
-		q.mu.Unlock()
+	for _, q := range r.allQueues() {
+		if len(q.runs) > 0 {
+			go q.loop() // ends when there are no runs
+		}
 	}
 	return r
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -165,40 +166,29 @@ type Counter struct {
 	Took   time.Duration // in total
 }
 
-type counterKey struct{ hook, result string }
-
 // count counts a try.
 func (r *Runner) count(h *ResolvedHook, out Outcome, took time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	result := ResultOK
+	key := Counter{Event: h.Event, Plugin: h.Plugin, Hook: h.Name, Result: ResultOK} // without counts
 	switch {
 	case out.TimedOut:
-		result = ResultTimeout
+		key.Result = ResultTimeout
 	case !out.OK:
-		result = ResultFailed
+		key.Result = ResultFailed
 	}
-	key := counterKey{h.FullName(), result}
-	n := r.counters[key]
-	if n == nil {
-		n = &Counter{Event: h.Event, Plugin: h.Plugin, Hook: h.Name, Result: result}
-		r.counters[key] = n
-	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := cmp.Or(r.counters[key], key)
 	n.Runs++
 	n.Took += took
+	r.counters[key] = n
 }
 
 // Counters returns the counters, sorted.
 func (r *Runner) Counters() []Counter {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var out []Counter
-	for _, n := range r.counters {
-		out = append(out, *n)
-	}
-	slices.SortFunc(out, func(a, b Counter) int {
+	return slices.SortedFunc(maps.Values(r.counters), func(a, b Counter) int {
 		return cmp.Or(cmp.Compare(a.Event.Index(), b.Event.Index()), cmp.Compare(a.Plugin, b.Plugin),
 			cmp.Compare(a.Hook, b.Hook), cmp.Compare(a.Result, b.Result))
 	})
-	return out
 }
