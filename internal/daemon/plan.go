@@ -8,6 +8,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/logfile"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
@@ -113,7 +114,7 @@ func (p *plan) viewers() []int {
 // logOptions returns the log options of a validated service configuration.
 func logOptions(o supervisor.Output) (logs.Options, error) {
 	out := logs.Options{Format: logs.Format(o.Format), Block: o.Overflow == supervisor.OverflowBlock}
-	file := logs.FileOptions{Path: o.File.Path, Every: o.File.Every, Files: o.File.Files}
+	file := logfile.Options{Path: o.File.Path, Every: o.File.Every, Files: o.File.Files}
 	for _, size := range []struct {
 		key, text string
 		bytes     *int64
