@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 
+	"github.com/stoker-init/stoker/internal/logfile"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -11,7 +12,7 @@ import (
 // logOptions returns the log options of a validated service configuration.
 func logOptions(o supervisor.Output) (logs.Options, error) {
 	out := logs.Options{Format: logs.Format(o.Format), Block: o.Overflow == supervisor.OverflowBlock}
-	file := logs.FileOptions{Path: o.File.Path, Every: o.File.Every, Files: o.File.Files}
+	file := logfile.Options{Path: o.File.Path, Every: o.File.Every, Files: o.File.Files}
 	for _, size := range []struct {
 		key, text string
 		bytes     *int64
