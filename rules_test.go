@@ -48,8 +48,8 @@ func edges() map[string][]string {
 			"internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
 		"internal/daemon": {"hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config",
 			"internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle",
-			"internal/logqueue", "internal/logs", "internal/memory", "internal/printable", "internal/proc", "internal/procfs", "internal/program",
-			"internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/launch", "jvm/tomcat",
+			"internal/logqueue", "internal/logfile", "internal/logs", "internal/memory", "internal/printable", "internal/proc",
+			"internal/procfs", "internal/program", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/launch", "jvm/tomcat",
 			"jvm/tools", "supervisor"},
 		"internal/events":     {"internal/lifecycle", "internal/proc", "internal/redact", "internal/fdstore"},
 		"internal/exit":       {},
@@ -67,6 +67,7 @@ func edges() map[string][]string {
 			"internal/filewatch",
 			"internal/layeredyaml",
 			"internal/lifecycle",
+			"internal/logfile",
 			"internal/logs",
 			"internal/printable",
 			"internal/proc",
@@ -99,7 +100,8 @@ func edges() map[string][]string {
 		"internal/waitid":    {"internal/initproto"},
 		"internal/procfs":    {},
 		"internal/program":   {"internal/execshim", "internal/untrusted"},
-		"internal/logs":      {"internal/fdstore", "internal/trust", "internal/untrusted"},
+		"internal/logs":      {"internal/fdstore", "internal/logfile"},
+		"internal/logfile":   {"internal/trust", "internal/untrusted"},
 		"internal/proc": {"internal/program", "internal/printable", "internal/logs", "internal/procfs", "internal/trust",
 			"internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim", "internal/headroom",
 			"internal/waitid"},
@@ -391,7 +393,7 @@ func readers() map[string]string {
 		"internal/proc/stdio.go":          "/dev/null",
 		"internal/program/program.go":     "the beginning of a program that was judged before",
 		"internal/logs/log.go":            "a memfd of our own",
-		"internal/logs/folder.go":         "the folder of a log and its files: not followed, compared with what is there",
+		"internal/logfile/folder.go":      "the folder of a log and its files: not followed, compared with what is there",
 		"jvm/hotspot/attach.go":           kernel + "; .attach_pidN is created",
 		"jvm/hotspot/identify.go":         kernel + ", and bounded",
 		"jvm/hotspot/find.go":             "it lists folders of the system",
@@ -438,7 +440,7 @@ func TestOnlyProcfsReadsProcesses(t *testing.T) {
 	allowed := map[string]string{
 		"internal/config/validate_output.go": "a path that is refused for a log",
 		"internal/pid1/procstat.go":          "until it uses package procfs",
-		"internal/logs/rotate.go":            "a path that is refused for a log",
+		"internal/logfile/file.go":           "a path that is refused for a log",
 	}
 	process := regexp.MustCompile(`^/proc/?$|/proc/(%|[0-9]|$)`)
 	for _, s := range ours(sources(t)) {
@@ -610,9 +612,8 @@ const maxPackage = 3200
 // longPackages are longer, with the reason.
 func longPackages() map[string]string {
 	return map[string]string{
-		"jvm":           "pure sizing, merge and checks of options; a third is tables of what each version knows",
-		"internal/logs": "the ring, the sinks and the files share one lock and one kept position",
-		"supervisor":    "one state machine: its table refers to every transition",
+		"jvm":        "pure sizing, merge and checks of options; a third is tables of what each version knows",
+		"supervisor": "one state machine: its table refers to every transition",
 	}
 }
 

@@ -137,11 +137,14 @@ func (p *Process) endCutLines(each *initproto.PipeBytes) {
 	if each == nil || *each == p.rec.Lost {
 		return
 	}
+	lost := uint64(0)
 	for k, n := range each {
+		lost += n - p.rec.Lost[k]
 		if n != p.rec.Lost[k] {
 			p.capture.EndLine(k + 1)
 		}
 	}
+	p.m.warn(fmt.Sprintf("%d bytes of the output of %s were discarded while no supervisor worked", lost, p.rec.ID))
 	p.rec.Lost = *each
 	p.m.step("ended lines")
 	p.m.putRecord(p.rec, p.rec.Pid == 0, nil)

@@ -187,8 +187,8 @@ func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 // Attach returns the Launch of a running process: its probes.
 func (l *Launcher) Attach(context.Context, string) (*supervisor.Launch, error) {
 	out := &supervisor.Launch{Port: l.Config.Ready.Port(),
-		Checks: supervisor.Checks{Ready: l.Config.Ready.New(l.runProbe), Live: l.Config.Live.New(l.runProbe)},
-		Ending: supervisor.Ending{StopCommand: l.stopCommand()}}
+		Ready: l.Config.Ready.New(l.runProbe), Live: l.Config.Live.New(l.runProbe),
+		StopCommand: l.stopCommand()}
 	if l.Observe != nil {
 		l.Observe(out)
 	}
