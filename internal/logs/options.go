@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"time"
+
+	"github.com/stoker-init/stoker/internal/logfile"
 )
 
 // Format is how a service's output is forwarded to the container's.
@@ -23,12 +24,8 @@ const (
 // byLines reports whether lines are forwarded in another form than the service wrote them.
 func (f Format) byLines() bool { return f == FormatPrefix || f == FormatJSON }
 
-// Defaults of Options and FileOptions.
-const (
-	DefaultKeep  = 256 << 10
-	DefaultSize  = 10 << 20
-	DefaultFiles = 5
-)
+// DefaultKeep is the default of Options.Keep.
+const DefaultKeep = 256 << 10
 
 // MaxKeep is the upper limit of Options.Keep, in bytes. What the index has no segments for
 // is dropped before.
@@ -42,17 +39,8 @@ type Options struct {
 	// of dropping the oldest lines.
 	Block bool `json:"block,omitempty"`
 	// Title replaces the log's name in FormatPrefix and FormatJSON; empty: its name.
-	Title string       `json:"title,omitempty"`
-	File  *FileOptions `json:"file,omitempty"` // nil: no file
-}
-
-// FileOptions write the output to files too.
-type FileOptions struct {
-	Path  string        `json:"path"`            // full ones are renamed to Path.1, Path.2, ...
-	Size  int64         `json:"size,omitempty"`  // bytes at which it is full; 0: DefaultSize
-	Every time.Duration `json:"every,omitempty"` // age at which it is full; 0: no limit
-	Files int           `json:"files,omitempty"` // number of full files kept; 0: DefaultFiles
-	Total int64         `json:"total,omitempty"` // bytes of all files; 0: what Size and Files allow
+	Title string           `json:"title,omitempty"`
+	File  *logfile.Options `json:"file,omitempty"` // nil: no file
 }
 
 // withDefaults fills in what is absent. A format of a later version becomes FormatRaw.
@@ -62,11 +50,7 @@ func (o Options) withDefaults() Options {
 		o.Format = FormatRaw
 	}
 	if o.File != nil {
-		f := *o.File
-		f.Size, f.Files = cmp.Or(f.Size, DefaultSize), cmp.Or(f.Files, DefaultFiles)
-		if f.Total > 0 {
-			f.Size = min(f.Size, (f.Total+1)/2) // so that a full file and the next have room
-		}
+		f := o.File.WithDefaults()
 		o.File = &f
 	}
 	return o
