@@ -40,8 +40,7 @@ type Options struct {
 	OnPluginFailure func(plugin string, event lifecycle.Event, reason string)
 	// OnFailure is called for a failed hook of started or ready with on_failure: fail.
 	OnFailure func(lifecycle.Occurrence, Outcome)
-	// OnDone is called when all hooks of an occurrence have ended. A supervisor that takes over
-	// may call it again.
+	// OnDone is called when all hooks of an occurrence have ended. A supervisor that takes over may call it again.
 	OnDone func(lifecycle.Occurrence, []Outcome)
 }
 
@@ -260,8 +259,7 @@ func (r *Runner) Reserve(budget time.Duration) time.Duration {
 	return min(sum, budget/maxReserved)
 }
 
-// Output merges what the hooks of init, network-ready and the present start of a service have
-// output for processes of a user.
+// Output merges what the hooks of init, network-ready and the present start of a service have output for processes of a user.
 func (r *Runner) Output(service string, uid int) Output {
 	var out Output
 	for _, name := range []string{containerQueue, service} {

@@ -140,8 +140,7 @@ func (s *savedQueue) noteOutcome(o *lifecycle.Occurrence, hook string, at time.T
 	s.Last = replaceLast(s.Last, maxLast, last, func(l LastOutcome) bool { return l.Event == o.Event && l.Hook == hook })
 }
 
-// replaceLast appends a value in the place of the one that same finds, and drops the oldest
-// beyond limit.
+// replaceLast appends a value in the place of the one that same finds, and drops the oldest beyond limit.
 func replaceLast[T any](list []T, limit int, value T, same func(T) bool) []T {
 	for i := range list {
 		if same(list[i]) {

@@ -42,8 +42,7 @@ type Options struct {
 	Warn func(text string)
 }
 
-// Set is the plugins of a container. It is safe for concurrent use; nothing but another Refresh waits
-// while it reads the disk.
+// Set is the plugins of a container. It is safe for concurrent use; nothing but another Refresh waits while it reads the disk.
 type Set struct {
 	opts      Options
 	reading   sync.Mutex // held while folders are read

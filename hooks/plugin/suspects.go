@@ -51,8 +51,7 @@ func (p *Set) StartedWith(service string) []JVMOptions {
 
 // Exit is the end of a process soon after its start, which a plugin may have caused.
 type Exit struct {
-	// Named are the plugins that its output names; none: all that it was started with are
-	// suspects, but for exonerated ones.
+	// Named are the plugins that its output names; none: all that it was started with are suspects, but for exonerated ones.
 	Named []string
 	// Explained means that its output has another cause: without a name there are no suspects.
 	Explained bool

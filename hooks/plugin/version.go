@@ -12,8 +12,7 @@ import (
 
 var versionPattern = lazyregexp.New(`^(>=|<=|>|<|=)?\s*v?(\d{1,6})(?:\.(\d{1,6}))?(?:\.(\d{1,6}))?$`)
 
-// parseVersion parses "1.2.3" or "v1.2", perhaps with an operator before it; missing numbers are 0.
-// false: it is no release.
+// parseVersion parses "1.2.3" or "v1.2", perhaps with an operator before it; missing numbers are 0. false: it is no release.
 func parseVersion(text string) (operator string, numbers []int, ok bool) {
 	m := versionPattern().FindStringSubmatch(text)
 	if m == nil {
