@@ -110,7 +110,11 @@ func (r *Runner) restore(items fdstore.Items, processes map[string]Process) {
 		slices.SortFunc(q.outputs, func(a, b savedOutput) int { return cmp.Compare(a.Seq, b.Seq) })
 		slices.SortFunc(q.runs, func(a, b *run) int { return cmp.Compare(a.Seq, b.Seq) })
 		for _, e := range q.runs {
-			q.saved.addRun(newRun(e))
+			newRun(e)
+			q.saved.Port = cmp.Or(e.Port, q.saved.Port)
+			if q.saved.marked(&e.Occurrence) == nil {
+				q.saved.mark(&e.Occurrence)
+			}
 			for k, a := range e.Running {
 				e.Running[k].process = processes[a.ID]
 				delete(processes, a.ID)

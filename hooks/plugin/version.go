@@ -41,7 +41,7 @@ func satisfies(version, condition string) (bool, error) {
 	for part := range strings.SplitSeq(condition, ",") {
 		operator, want, ok := parseVersion(strings.TrimSpace(part))
 		if !ok {
-			return false, fmt.Errorf("%q is no condition: write >=0.5", strings.TrimSpace(part))
+			return false, fmt.Errorf("%q is no version: write >=0.5", strings.TrimSpace(part))
 		}
 		order := slices.Compare(have, want)
 		fits := map[string]bool{">=": order >= 0, "<=": order <= 0, ">": order > 0, "<": order < 0, "=": order == 0}
