@@ -362,13 +362,11 @@ func (s *Sizing) chooseHeap() {
 	s.Heap -= s.Heap % mib
 }
 
-// update returns the update number of a Java 8 version such as 1.8.0_412.
+// update returns the update number of a Java 8 version such as 1.8.0_412; 0: there is none.
 func (t Target) update() int {
 	_, after, _ := strings.Cut(t.JavaVersion, "_")
-	n, err := strconv.Atoi(strings.SplitN(after, "-", 2)[0])
-	if err != nil {
-		return 0
-	}
+	digits, _, _ := strings.Cut(after, "-")
+	n, _ := strconv.Atoi(digits)
 	return n
 }
 
