@@ -69,9 +69,8 @@ type FlagInfo struct{ Type, Kind string }
 // the rule.
 type Fixed struct {
 	Heap, Metaspace, CodeCache, Direct, Stack *int64 // bytes
+	CPUs, GCThreads                           *int64 // ActiveProcessorCount, ParallelGCThreads
 	Collector                                 string // such as UseG1GC
-	CPUs                                      *int   // ActiveProcessorCount
-	GCThreads                                 *int   // ParallelGCThreads
 	ConcGC                                    bool   // ConcGCThreads is set, and must not be above GCThreads
 }
 
@@ -128,8 +127,8 @@ func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, err
 	if err := s.applyPolicy(policy, limits); err != nil {
 		return s, err
 	}
-	if s.fixed.CPUs != nil && *s.fixed.CPUs > 0 {
-		s.CPUs = *s.fixed.CPUs
+	if s.fixed.CPUs != nil {
+		s.CPUs = int(*s.fixed.CPUs)
 	}
 	if s.unlimited {
 		s.leaveToJVM()
