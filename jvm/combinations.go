@@ -32,7 +32,8 @@ func (r *Result) adjustShare(memory int64) {
 // is the machine's memory, and no limit of the container.
 func (r *Result) adjustBase() {
 	off := r.index(func(id optionKey) bool { return id.name == "UseContainerSupport" && id.value == "-" })
-	shares := []string{"MaxRAMPercentage", "MaxRAMFraction", "InitialRAMPercentage", "InitialRAMFraction", "MinRAMPercentage", "MinRAMFraction"}
+	shares := []string{"MaxRAMPercentage", "MaxRAMFraction", "InitialRAMPercentage", "InitialRAMFraction", "MinRAMPercentage",
+		"MinRAMFraction"}
 	top, ok := strongest(r.Options, shares)
 	switch {
 	case off < 0 || !ok:

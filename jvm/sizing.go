@@ -10,14 +10,6 @@ import (
 
 const mib = 1 << 20
 
-// The usual numbers of the heap rule, in bytes; a Profile may have others.
-const (
-	minOffHeap    = 800 * mib  // the rule's lower bound; twice of it is where half and half ends
-	maxOffHeap    = 2048 * mib // the rule's upper bound
-	smallOffHeap  = 256 * mib
-	smallestLimit = 384 * mib
-)
-
 const (
 	serverMemory    = 1792 * mib // below, HotSpot itself takes SerialGC
 	supervisorBytes = 20 * mib
@@ -228,7 +220,6 @@ func orUnknown(source string) string { return cmp.Or(source, "an unknown source"
 // applyPolicy takes the numbers of the policy and its profile, and lowers the
 // limits to what was bought.
 func (s *Sizing) applyPolicy(p Policy, limits Limits) error {
-	s.numbers = defaultNumbers()
 	if p.Reserve != "" {
 		n, err := boundedMemory(p.Reserve, maxBytes)
 		if err != nil {
@@ -236,23 +227,16 @@ func (s *Sizing) applyPolicy(p Policy, limits Limits) error {
 		}
 		s.reserve = n
 	}
-	flavor := p.Flavor
-	if p.Profile != nil {
-		n, faults := p.Profile.numbers()
-		if len(faults) > 0 {
-			return fmt.Errorf("cannot use flavor %q: %s: %s", p.Profile.Name, faults[0].Key, faults[0].Message)
-		}
-		s.numbers, s.profile = n, p.Profile.Name
-		if n.reserve != nil {
-			s.reserve = *n.reserve
-		}
-		if flavor.Memory == "" {
-			flavor.Memory = p.Profile.Memory
-		}
-		if flavor.CPUs == 0 {
-			flavor.CPUs = p.Profile.CPUs
-		}
+	profile := cmp.Or(p.Profile, &Profile{})
+	n, faults := profile.numbers()
+	if len(faults) > 0 {
+		return fmt.Errorf("cannot use flavor %q: %s: %s", profile.Name, faults[0].Key, faults[0].Message)
 	}
+	s.numbers, s.profile = n, profile.Name
+	if n.reserve != nil {
+		s.reserve = *n.reserve
+	}
+	flavor := Flavor{Memory: cmp.Or(p.Flavor.Memory, profile.Memory), CPUs: cmp.Or(p.Flavor.CPUs, profile.CPUs)}
 	return s.applyFlavor(flavor, limits)
 }
 

@@ -43,7 +43,8 @@ func ownOptions(argv []string, env func(name string) string) []string {
 			k++
 		}
 	}
-	return slices.Concat(strings.Fields(env("JAVA_TOOL_OPTIONS")), strings.Fields(env("JDK_JAVA_OPTIONS")), own, strings.Fields(env("_JAVA_OPTIONS")))
+	before, after := env("JAVA_TOOL_OPTIONS")+" "+env("JDK_JAVA_OPTIONS"), env("_JAVA_OPTIONS")
+	return slices.Concat(strings.Fields(before), own, strings.Fields(after))
 }
 
 func readJDWP(options string) Debugger {
