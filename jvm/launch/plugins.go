@@ -2,7 +2,6 @@ package launch
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -34,16 +33,6 @@ func AllowedByPlugins(p *plugin.Set) func(service string) error {
 		}
 		p.BeginStart(service)
 		return nil
-	}
-}
-
-// withPluginReady wraps a check and first reports to the plugins that the start became ready.
-func (l *Launcher) withPluginReady(look func(context.Context, supervisor.Process) error) func(context.Context, supervisor.Process) error {
-	return func(ctx context.Context, p supervisor.Process) error {
-		if l.shared.Plugins != nil {
-			l.shared.Plugins.OnReady(l.Name)
-		}
-		return look(ctx, p)
 	}
 }
 

@@ -40,8 +40,11 @@ func (l *Launcher) uid() string {
 	return strconv.Itoa(os.Geteuid())
 }
 
-// ownFlags converts the flags for package jvm.
-func ownFlags(flags hotspot.Flags) map[string]jvm.FlagInfo {
+// ownFlags converts the flags for package jvm; nil if they could not be read.
+func ownFlags(flags hotspot.Flags, err error) map[string]jvm.FlagInfo {
+	if err != nil {
+		return nil
+	}
 	out := make(map[string]jvm.FlagInfo, len(flags))
 	for name, f := range flags {
 		out[name] = jvm.FlagInfo{Type: f.Type, Kind: f.Kind}
@@ -184,9 +187,13 @@ const verifyInterval = 100 * time.Millisecond
 // errDiffers means that the running JVM is not the one that was started.
 var errDiffers = errors.New("the JVM is not the one that was started")
 
-// verify returns the check of the JVM started with argv: that it is that program with these arguments and the requested flags.
+// verify returns the check of the JVM started with argv: that it is that program with these arguments and the requested flags. Before, it
+// reports to the plugins that the start became ready.
 func (l *Launcher) verify(f *Report, argv []string, hide service.Mask) func(context.Context, supervisor.Process) error {
 	return func(ctx context.Context, p supervisor.Process) error {
+		if l.shared.Plugins != nil {
+			l.shared.Plugins.OnReady(l.Name)
+		}
 		for {
 			err := checkProgram(p, f.JVM.Java, argv)
 			done := false
