@@ -345,7 +345,7 @@ func (m *Manager) recover() (*Recovered, error) {
 	}
 	m.Logs.Adopt(rec.Items)
 	var err error
-	rec.Processes, err = m.adopt(records, events, rec.Items)
+	rec.Processes, err = m.adopt(records, events)
 	return rec, err
 }
 

@@ -51,7 +51,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	}
 	// From here on a later supervisor knows that there may be a child, and has its pipes.
 	if err := m.putRecord(p.rec, true, p.capture.Fds()); err != nil {
-		p.abandonStreams()
+		p.capture.Close()
 		return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 	}
 	m.step("intent")
@@ -60,7 +60,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	m.step("cloned")
 	if err != nil {
 		m.store.Delete(procPrefix + spec.ID)
-		p.abandonStreams()
+		p.capture.Close()
 		return nil, err
 	}
 	p.rec.Pid = pid
@@ -109,7 +109,7 @@ func (m *Manager) step(name string) {
 // clone makes the child. The init started the supervisor with an empty signal mask and
 // without ignored signals, and the child inherits both.
 func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *streams) (pid int, err error) {
-	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground, Setctty: spec.Stdio.Mode == Pty}
+	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground}
 	if !m.opts.Deny.CloneParent && !m.ownChildren {
 		sys.Cloneflags = syscall.CLONE_PARENT
 	}
