@@ -191,12 +191,11 @@ func (s *Spec) shimError(path string, err error) error {
 func startError(spec *Spec, path string, err error) error {
 	e := spec.command().CannotExecute(path, err)
 	if spec.Dir != "" {
-		if info, statErr := os.Stat(spec.Dir); statErr != nil || !info.IsDir() {
-			if statErr == nil {
-				statErr = syscall.ENOTDIR
-			}
-			return &program.StartError{Path: spec.Dir, Step: "change to the working directory", Err: errors.Unwrap(statErr)}
+		fd, dirErr := unix.Open(spec.Dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if dirErr != nil {
+			return &program.StartError{Path: spec.Dir, Step: "change to the working directory", Err: dirErr}
 		}
+		unix.Close(fd)
 	}
 	if errors.Is(err, syscall.ENOENT) && e.Why == "" {
 		e.Step = "find the interpreter (the #! line, or the ELF loader) of" // the file itself was there a moment ago
