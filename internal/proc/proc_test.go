@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/execshim"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/program"
 	"golang.org/x/sys/unix"
@@ -405,6 +406,15 @@ func TestKernelThatIgnoresCloneParent(t *testing.T) {
 	r.want(t, "false", "5", "6")
 	if !strings.Contains(r.stderr, "ignores CLONE_PARENT") {
 		t.Error("the operator is not told")
+	}
+}
+
+// The exit of a child that the supervisor reaps itself holds up no acknowledgement.
+func TestOwnChildIsNotAcknowledged(t *testing.T) {
+	m := &Manager{acked: map[uint64]bool{}}
+	m.exited(initproto.Exit{Pid: 7})
+	if len(m.pending) != 0 {
+		t.Errorf("pending %v", m.pending)
 	}
 }
 
