@@ -12,6 +12,7 @@ import (
 	"github.com/stoker-init/stoker/internal/headroom"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/program"
+	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
 
@@ -177,11 +178,13 @@ func (s *Spec) shimError(path string, err error) error {
 func startError(spec *Spec, path string, err error) error {
 	e := spec.command().CannotExecute(path, err)
 	if spec.Dir != "" {
-		fd, dirErr := unix.Open(spec.Dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if dirErr != nil {
-			return &program.StartError{Path: spec.Dir, Step: "change to the working directory", Err: dirErr}
+		info, dirErr := os.Stat(spec.Dir)
+		if dirErr == nil && !info.IsDir() {
+			dirErr = syscall.ENOTDIR
 		}
-		unix.Close(fd)
+		if dirErr != nil {
+			return &program.StartError{Path: spec.Dir, Step: "change to the working directory", Err: untrusted.Cause(dirErr)}
+		}
 	}
 	if errors.Is(err, syscall.ENOENT) && e.Why == "" {
 		e.Step = "find the interpreter (the #! line, or the ELF loader) of" // the file itself was there a moment ago
