@@ -62,7 +62,7 @@ func NewManagerHost(m *proc.Manager, rec *proc.Recovered) (*ManagerHost, Recover
 	})
 	for _, name := range m.Logs.Names() {
 		if strings.HasPrefix(name, idPrefix) && recovered.Processes[name] == nil {
-			m.Logs.Retire(m.Logs.Get(name)) // its process was released
+			m.Logs.Get(name).Retire() // its process was released
 		}
 	}
 	return &ManagerHost{m.FDStore(), m}, recovered
@@ -73,7 +73,7 @@ const maxBuffered = 64 << 10
 
 // Start starts a program.
 func (h *ManagerHost) Start(ctx context.Context, spec proc.Spec, title string) (Process, error) {
-	spec.Stdio = proc.Stdio{Mode: proc.Capture, Late: &logs.Options{Keep: maxBuffered, Format: logs.FormatPrefix, Title: title}}
+	spec.Stdio = proc.Stdio{Mode: proc.Capture, OwnLog: &logs.Options{Keep: maxBuffered, Format: logs.FormatPrefix, Title: title}}
 	p, err := h.m.Start(ctx, spec)
 	if err != nil {
 		return nil, err // no typed nil

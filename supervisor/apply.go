@@ -104,7 +104,7 @@ func (s *Supervisor) remove(name string) {
 	delete(services, name)
 	s.set.Store(newActiveSet(old.ServiceSet, services))
 	if l := s.m.Logs.Get(name); l != nil { // before its state: a supervisor after us finds that and does this again
-		s.m.Logs.Retire(l)
+		l.Retire()
 	}
 	if len(s.startCounts) >= maxStartCounts {
 		clear(s.startCounts)
@@ -118,7 +118,6 @@ func (s *Supervisor) remove(name string) {
 	s.wakeWaiters()
 }
 
-// continueReload does what a reload of the previous supervisor was about to do.
 func (s *Service) continueReload() {
 	if _, gone := s.launcher.(noLauncher); gone {
 		s.request(request{event: EvStop, by: "the configuration", removed: true, reply: make(chan error, 1)})
@@ -133,6 +132,3 @@ func (s *Service) continueReload() {
 		s.dispatch(event{kind: EvReconfigured, req: &request{event: EvReconfigured, by: "the configuration"}})
 	}
 }
-
-// maxStartCounts bounds Supervisor.startCounts.
-const maxStartCounts = 500

@@ -58,20 +58,19 @@ func (s *Service) debuggerChanged(h event) {
 	before := k.Debugging.Text
 	k.Debugging = h.debugging
 	switch text := k.Debugging.Text; {
-	case text != "" && before == "":
-		s.log.Info("service "+text, "pid", s.proc.Pid())
-		if k.State == Starting && k.Deadline != 0 {
-			k.StartLeft = max(k.Deadline-s.env.now(), 0)
-			s.setDeadline(-1)
-		}
-	case text == "" && before != "":
+	case text == before:
+	case text == "":
 		s.log.Info("service runs without a debugger again", "pid", s.proc.Pid())
 		k.LiveFailures = 0 // what was found meanwhile does not count
 		if k.State == Starting && k.Deadline == 0 {
 			s.setDeadline(time.Duration(k.StartLeft))
 		}
-	case text != before:
+	default:
 		s.log.Info("service "+text, "pid", s.proc.Pid())
+		if before == "" && k.State == Starting && k.Deadline != 0 {
+			k.StartLeft = max(k.Deadline-s.env.now(), 0)
+			s.setDeadline(-1)
+		}
 	}
 	s.save()
 }

@@ -17,16 +17,10 @@ type EarlyExit struct {
 	Output []byte // the last lines that this start has written, of both streams
 }
 
-// earlyExitTime is how long after its start the end of a process may have to do with
-// what it was started with.
-const earlyExitTime = 10 * time.Second
-
-// earlyExitOutput bounds EarlyExit.Output, in bytes.
-const earlyExitOutput = 8 << 10
-
-// maxEarlyExits bounds how often in a row, without a stable time between, another start
-// follows at once: from there on an end counts like any other.
-const maxEarlyExits = 16
+const (
+	earlyExitOutput = 8 << 10 // bound of EarlyExit.Output, in bytes
+	maxEarlyExits   = 16      // in a row without a stable time: from there on an end counts like any other
+)
 
 // askVariant asks the launcher for another variant of the start that has just failed.
 func (s *Service) askVariant(info *incident.Exit, ran time.Duration) {

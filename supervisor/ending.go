@@ -13,7 +13,6 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// exited handles the end of the process.
 func (s *Service) exited(h event) {
 	info := s.exitOf(h.exit)
 	s.saved.Exit = info
@@ -97,10 +96,10 @@ func (s *Service) failed(f *incident.Failure) {
 	if s.saved.State == Starting {
 		s.occur(lifecycle.StartFailed, f.Reason)
 	}
-	s.record(f)
 	if f.Found.Reason == "" && f.Left == "" {
-		s.explain()
+		f.Explain = s.explanation()
 	}
+	s.record(f)
 }
 
 // Limits of describe: processes, and characters of a command line, half from each end.
@@ -109,7 +108,6 @@ const (
 	maxCommandLine = 80
 )
 
-// describe lists processes by pid and command line.
 func describe(pids []int) string {
 	var out []string
 	for _, pid := range pids[:min(len(pids), maxDescribed)] {
@@ -213,7 +211,6 @@ func (s *Service) enterFatal(why string, args ...any) {
 	s.enter(Fatal, wait)
 }
 
-// restart starts the service by policy.
 func (s *Service) restart() {
 	s.saved.Restarts++
 	s.enterStarting()

@@ -13,7 +13,6 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// environment is what the services get.
 func (s *Supervisor) environment() environment {
 	return environment{s, s, s, s.incidents, s.opts.Listener}
 }
@@ -51,9 +50,6 @@ func (s *Supervisor) saveState(name string, state []byte) {
 	}
 }
 
-// outputTime bounds how long our log waits for a service's output to be read.
-const outputTime = 200 * time.Millisecond
-
 func (s *Supervisor) logAfterOutput(name string) {
 	if l := s.m.Logs.Get(name); l != nil && s.opts.LogAfter != nil {
 		end := l.End()
@@ -77,11 +73,6 @@ func (s *Supervisor) checkEnd() {
 
 func (s *Supervisor) now() int64 { return initproto.BootNow() }
 
-// planDelay is how long changes are gathered before the stop plan is renewed: a
-// hundred services that start together need one, not a hundred.
-const planDelay = 2 * time.Millisecond
-
-// updateStopPlan renews the stop plan after planDelay.
 func (s *Supervisor) updateStopPlan() {
 	if s.planDue.CompareAndSwap(false, true) {
 		time.AfterFunc(planDelay, s.putPlan)
@@ -116,5 +107,4 @@ func (s *Supervisor) putPlan() {
 	}
 }
 
-// autostart reports whether the service is started with the container.
 func (c *Config) autostart() bool { return c.Autostart == nil || *c.Autostart }

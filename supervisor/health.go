@@ -35,21 +35,13 @@ func (c *HealthIssue) detailed(ctx context.Context) *HealthIssue {
 	if c.Detail == nil {
 		return c
 	}
-	ctx, cancel := context.WithTimeout(ctx, explainTime)
+	ctx, cancel := context.WithTimeout(ctx, detailTime)
 	defer cancel()
 	out := *c
 	out.Text, out.Detail = cmp.Or(c.Detail(ctx), c.Text), nil
 	return &out
 }
 
-// verifyTime bounds Checks.Verify.
-const verifyTime = 5 * time.Second
-
-// liveOnTime is how long a service must live on after an issue in its output: otherwise
-// that belongs to its end.
-const liveOnTime = time.Second
-
-// verify runs Checks.Verify, once for each start.
 func (s *Service) verify() {
 	if s.launch.Verify == nil {
 		return
@@ -115,7 +107,6 @@ func (s *Supervisor) Fail(service string, start uint64, why string) {
 	}
 }
 
-// healthIssueAtStart fails a start that is unhealthy.
 func (s *Service) healthIssueAtStart(h event) {
 	var c *HealthIssue
 	if s.proc != nil && errors.As(h.err, &c) && c.Unhealthy {
@@ -166,23 +157,12 @@ func (s *Service) healthIssue(h event) {
 	s.applyLiveThen(then, issue.Cause, issue.Text)
 }
 
-// Bounds of what one start is degraded by: how many, and the bytes of each. They are
-// part of the state.
-const (
-	maxDegraded     = 16
-	maxDegradedText = 1 << 10
-)
-
-// maxNotes bounds the notes of one start.
-const maxNotes = 64
-
 func (s *Service) addNote(text string) {
 	if len(s.saved.Notes) < maxNotes {
 		s.saved.Notes = append(slices.Clone(s.saved.Notes), clip(text)) // snapshots have the other
 	}
 }
 
-// texts joins the texts of the issues that match.
 func (k *savedState) texts(meant func(HealthIssue) bool) string {
 	var all []string
 	for _, c := range k.HealthIssues {

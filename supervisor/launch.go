@@ -66,14 +66,7 @@ type Launch struct {
 	AttachData string
 	// Port is the TCP port of readiness, for hooks; 0: unknown.
 	Port int
-	Checks
-	OutputReaders
-	Outcome
-	Ending
-}
 
-// Checks check the process while it runs.
-type Checks struct {
 	// Ready proves readiness; nil: the service is ready as soon as it runs.
 	Ready probe.Checker
 	// Live checks a RUNNING service.
@@ -84,15 +77,12 @@ type Checks struct {
 	// Debugger returns what a debugger does with a process, and whether one can attach at
 	// all; before is its latest answer. It does not wait.
 	Debugger func(p Process, before Debugging) (now Debugging, possible bool)
-}
 
-// OutputReaders read what the process writes. None of those that take a line waits.
-type OutputReaders struct {
-	// OnStartupLine gets each line until the service is ready. It returns why the service
-	// will never be ready by itself; empty: nothing.
+	// OnStartupLine gets each line until the service is ready, and does not wait. It returns
+	// why the service will never be ready by itself; empty: nothing.
 	OnStartupLine func(line []byte) (failure string)
 	// WatchOutput returns the function that gets each line of a RUNNING service, from the
-	// first line of the start on.
+	// first line of the start on, and does not wait.
 	WatchOutput func() func(line []byte) *HealthIssue
 	// WatchLogFile reports what a RUNNING service writes elsewhere, until ctx is done.
 	WatchLogFile func(ctx context.Context, report func(*HealthIssue))
@@ -101,22 +91,16 @@ type OutputReaders struct {
 	// Explain returns why a start or a run has failed, after the last line was read;
 	// empty: unknown. It is not asked if ReadOutput has found a reason.
 	Explain func(ctx context.Context) string
-}
 
-// Outcome tells the launcher what became of the start. Neither function waits.
-type Outcome struct {
 	// OnEarlyExit is called when a process has failed in STARTING or within 10 s after its
-	// start. It may return why the next start is another variant: that follows at once,
-	// whatever the policy, and does not count for back-off and limit. It may be left out if
-	// the process ended while no supervisor worked.
+	// start, and does not wait. It may return why the next start is another variant: that
+	// follows at once, whatever the policy, and does not count for back-off and limit. It may
+	// be left out if the process ended while no supervisor worked.
 	OnEarlyExit func(e EarlyExit) (variant string)
 	// OnStable is called, perhaps more than once, when a start that was ready for 10 s or
 	// more becomes stable or ends. It may be left out if the supervisor dies meanwhile.
 	OnStable func()
-}
 
-// Ending is what the end of the process needs.
-type Ending struct {
 	// StopCommand asks the process to end instead of the stop signal.
 	StopCommand func(ctx context.Context, p Process) error
 	// DumpSignal requests a thread dump; 0: it cannot make one.

@@ -2,7 +2,6 @@ package supervisor
 
 import "slices"
 
-// graph is the order of the services, by name.
 type graph struct {
 	order      []string            // every service behind those that it needs
 	requires   map[string][]string // directly
@@ -23,17 +22,16 @@ func newGraph(defs []Definition) *graph {
 		known[d.Name] = true
 	}
 	for _, d := range defs {
-		for _, r := range d.Config.Requires {
-			if known[r] {
+		for _, r := range slices.Concat(d.Config.Requires, d.Config.After) {
+			if !known[r] || slices.Contains(g.before[r], d.Name) {
+				continue
+			}
+			g.before[r] = append(g.before[r], d.Name)
+			if slices.Contains(d.Config.Requires, r) {
 				g.requires[d.Name] = append(g.requires[d.Name], r)
 				g.requiredBy[r] = append(g.requiredBy[r], d.Name)
-				g.before[r] = append(g.before[r], d.Name)
-			}
-		}
-		for _, a := range d.Config.After {
-			if known[a] && !slices.Contains(g.requires[d.Name], a) {
-				g.after[d.Name] = append(g.after[d.Name], a)
-				g.before[a] = append(g.before[a], d.Name)
+			} else {
+				g.after[d.Name] = append(g.after[d.Name], r)
 			}
 		}
 	}
@@ -44,10 +42,7 @@ func newGraph(defs []Definition) *graph {
 			return
 		}
 		seen[name] = true
-		for _, n := range g.requires[name] {
-			visit(n)
-		}
-		for _, n := range g.after[name] {
+		for _, n := range slices.Concat(g.requires[name], g.after[name]) {
 			visit(n)
 		}
 		g.order = append(g.order, name)
@@ -61,15 +56,6 @@ func newGraph(defs []Definition) *graph {
 		}
 	}
 	return g
-}
-
-// ranks is the highest rank.
-func (g *graph) ranks() int {
-	most := 0
-	for _, r := range g.rank {
-		most = max(most, r)
-	}
-	return most
 }
 
 // closure follows edges from name, itself left out, in the order of the graph.

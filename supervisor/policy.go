@@ -21,10 +21,6 @@ func (b BackoffConfig) wait(n int, random float64) time.Duration {
 // startTimes counts starts within a time. Times are CLOCK_BOOTTIME, ns.
 type startTimes []int64
 
-// maxHistory bounds what is saved; a limit above it is none.
-const maxHistory = 1000
-
-// add notes a start and forgets those that are too old.
 func (h *startTimes) add(now int64, within time.Duration) {
 	if len(*h) == maxHistory {
 		*h = slices.Delete(*h, 0, 1)
@@ -39,7 +35,6 @@ func spread(d time.Duration, random float64) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*random))
 }
 
-// wanted reports whether the policy restarts a service that ended by itself.
 func (r Restart) wanted(success bool) bool {
 	switch r.Policy {
 	case Never:

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -42,11 +41,10 @@ func (s *Supervisor) reconcile(ctx context.Context) {
 	}
 }
 
-// letStart starts what a service requires, and unblocks it when that is up.
 func (s *Supervisor) letStart(ctx context.Context, set *activeSet, name string, snap *Snapshot) {
 	for _, r := range set.requires[name] {
-		if set.services[r].snap.Load().State == Stopped && !s.Stopping() && !s.beingStopped(name) {
-			s.demand(set.services[r], func() { s.startRequired(ctx, set.services[r], set.services[name]) })
+		if set.services[r].snap.Load().State == Stopped && !s.Stopping() {
+			s.startRequired(ctx, set.services[r], set.services[name])
 		}
 	}
 	if why := s.mayStart(name); why != snap.Waiting {
@@ -54,7 +52,6 @@ func (s *Supervisor) letStart(ctx context.Context, set *activeSet, name string, 
 	}
 }
 
-// letStop stops those first that require a service.
 func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, snap *Snapshot) {
 	kind := EvStop
 	if snap.then == Starting {
@@ -70,8 +67,8 @@ func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, s
 		}
 		switch dep.State {
 		case Starting, Running, Backoff:
-			r := request{event: kind, by: snap.stopRequestedBy + ", by way of " + name + ", which it requires"}
-			s.demand(set.services[d], func() { _ = set.services[d].ask(ctx, r) }) // the state tells how it went
+			by := snap.stopRequestedBy + ", by way of " + name + ", which it requires"
+			set.services[d].demand(ctx, request{event: kind, by: by, accepted: true})
 		}
 	}
 	if why := s.mayStop(name); why != snap.Waiting {
@@ -79,20 +76,12 @@ func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, s
 	}
 }
 
-// demand has a service asked for something in the background, unless that is under way.
-func (s *Supervisor) demand(svc *Service, ask func()) {
-	if _, asked := s.pending.LoadOrStore(svc.name, true); asked {
-		return
-	}
-	go func() { // ends with the request, which obeys its ctx
-		ask()
-		s.pending.Delete(svc.name)
-		s.wakeWaiters()
-	}()
+// demand sends a request of the reconciliation; the state tells what came of it.
+func (s *Service) demand(ctx context.Context, r request) {
+	ctx, cancel := context.WithTimeout(ctx, demandTime)
+	defer cancel()
+	_ = s.ask(ctx, r)
 }
-
-// demandTime bounds how long a service may take to accept a start.
-const demandTime = time.Second
 
 // startRequired starts a service that another one requires, unless that one is being
 // stopped or does not wait any more.
@@ -100,9 +89,7 @@ func (s *Supervisor) startRequired(ctx context.Context, svc, waiting *Service) {
 	s.stopsMu.RLock()
 	defer s.stopsMu.RUnlock()
 	if snap := waiting.snap.Load(); s.stops[waiting.name] == 0 && snap.State == Starting && snap.waitingForDeps {
-		ctx, cancel := context.WithTimeout(ctx, demandTime)
-		defer cancel()
-		_ = svc.ask(ctx, request{event: EvStart, by: waiting.name + ", which requires it"}) // the state tells how it went
+		svc.demand(ctx, request{event: EvStart, by: waiting.name + ", which requires it"})
 	}
 }
 
@@ -131,7 +118,6 @@ func (s *Supervisor) mayStart(name string) string {
 	return strings.Join(why, "; ")
 }
 
-// mayStop returns what must be gone before a service is asked to end.
 func (s *Supervisor) mayStop(name string) string {
 	set := s.set.Load()
 	var why []string
@@ -199,7 +185,6 @@ func (s *Supervisor) RestartProcess(ctx context.Context, name string, pid int, b
 	return svc.ask(ctx, request{event: EvRestart, by: by, pid: pid})
 }
 
-// stopWith stops a service and those that require it, the latter first.
 func (s *Supervisor) stopWith(ctx context.Context, set *activeSet, name, by string) error {
 	all := append(set.closure(set.requiredBy, name), name)
 	s.countStops(all, 1)
@@ -225,7 +210,6 @@ func (s *Supervisor) stopWith(ctx context.Context, set *activeSet, name, by stri
 	return err
 }
 
-// countStops counts the stops that are under way.
 func (s *Supervisor) countStops(names []string, by int) {
 	s.stopsMu.Lock()
 	defer s.stopsMu.Unlock()
@@ -237,10 +221,4 @@ func (s *Supervisor) countStops(names []string, by int) {
 			delete(s.stops, name)
 		}
 	}
-}
-
-func (s *Supervisor) beingStopped(name string) bool {
-	s.stopsMu.RLock()
-	defer s.stopsMu.RUnlock()
-	return s.stops[name] > 0
 }

@@ -21,10 +21,6 @@ type stopState struct {
 	Why   string `json:"why"`   // empty: it was asked for
 }
 
-// reserve is kept of the budget for the output that is still to be passed on and
-// for the init's end.
-const reserve = 700 * time.Millisecond
-
 // beginStop saves that the container stops, and until when, unless that is known.
 func (s *Supervisor) beginStop() {
 	if s.stop == nil {
@@ -137,16 +133,15 @@ func (s *Supervisor) Grace() time.Duration {
 	return min(max(time.Until(end), 0), reserve/2)
 }
 
-// leastShare is what those that stop later can count on, whatever those before
-// them take.
-const leastShare = time.Second
-
 // stopAll stops every service: those that need others first, and all at once
 // where nothing forbids it.
 func (s *Supervisor) stopAll(ctx context.Context, limit time.Duration, sig syscall.Signal, done chan<- struct{}) {
 	var stops sync.WaitGroup
 	set := s.set.Load()
-	ranks := set.ranks()
+	ranks := 0
+	for _, r := range set.rank {
+		ranks = max(ranks, r)
+	}
 	share := min(leastShare, limit/time.Duration(ranks+1))
 	for _, svc := range slices.Backward(set.inOrder) {
 		r := request{event: EvStop, by: "the end of the container", limit: limit - time.Duration(ranks-set.rank[svc.name])*share,
@@ -163,7 +158,6 @@ func (s *Supervisor) stopAll(ctx context.Context, limit time.Duration, sig sysca
 	close(done)
 }
 
-// hurry makes every stop that is under way a kill.
 func (s *Supervisor) hurry(ctx context.Context) {
 	s.log.Warn("asked to stop again: killing what is left")
 	for _, svc := range s.set.Load().services {
@@ -174,7 +168,6 @@ func (s *Supervisor) hurry(ctx context.Context) {
 	}
 }
 
-// alive names the services that have a process.
 func (s *Supervisor) alive() []string {
 	var out []string
 	set := s.set.Load()

@@ -89,25 +89,13 @@ func (s *Service) publish() {
 	if s.launch != nil {
 		snap.unproven, snap.dumpSignal = s.launch.unproven(s.cfg.Ready), s.launch.DumpSignal
 	}
-	if k.UpSince != 0 {
-		t := s.wall(k.UpSince)
-		snap.UpSince = &t
-	}
 	if s.proc != nil && k.UpSince != 0 {
 		snap.Pid = s.proc.Pid()
 	}
-	if k.Deadline != 0 {
-		t := s.wall(k.Deadline)
-		switch k.State {
-		case Backoff, Fatal:
-			snap.Next = &t
-		case Starting, Stopping:
-			snap.Deadline = &t
-		}
-	}
+	snap.UpSince = s.wallOf(k.UpSince)
 	switch k.State {
 	case Starting:
-		snap.Waiting = s.waiting
+		snap.Deadline, snap.Waiting = s.wallOf(k.Deadline), s.waiting
 		if k.Phase == PhaseHooks {
 			snap.Waiting = "pre-start hooks"
 		}
@@ -120,7 +108,7 @@ func (s *Service) publish() {
 		snap.Degraded = k.texts(func(c HealthIssue) bool { return c.Degraded })
 		snap.Debugger = k.Debugging.Text
 	case Stopping:
-		snap.Phase = k.Phase.String()
+		snap.Deadline, snap.Phase = s.wallOf(k.Deadline), k.Phase.String()
 		if k.Phase == PhaseWaiting {
 			snap.Waiting = s.waiting
 		}
@@ -129,8 +117,10 @@ func (s *Service) publish() {
 		}
 	case Stopped, Exited:
 		snap.Settled = true
+	case Backoff:
+		snap.Next = s.wallOf(k.Deadline)
 	case Fatal:
-		snap.Settled = k.Deadline == 0
+		snap.Next, snap.Settled = s.wallOf(k.Deadline), k.Deadline == 0
 	}
 	for _, text := range []*string{&snap.Waiting, &snap.Unhealthy, &snap.Issue, &snap.Degraded} { // Reason is clipped
 		*text = redact.Text(*text)
@@ -145,6 +135,15 @@ func (s *Service) publish() {
 // wall converts CLOCK_BOOTTIME to the time of day.
 func (s *Service) wall(boot int64) time.Time {
 	return time.Now().Add(time.Duration(boot - s.env.now()))
+}
+
+// wallOf is wall; nil: 0, which is no time.
+func (s *Service) wallOf(boot int64) *time.Time {
+	if boot == 0 {
+		return nil
+	}
+	t := s.wall(boot)
+	return &t
 }
 
 // resume takes over the state of an earlier supervisor, and takes the process of that

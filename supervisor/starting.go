@@ -15,7 +15,6 @@ import (
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
-// enterStarting begins a start.
 func (s *Service) enterStarting() {
 	s.endStart()
 	k := &s.saved
@@ -44,7 +43,6 @@ func (s *Service) attempt() {
 	s.proceed()
 }
 
-// unblockStart goes on with a start that waited for others.
 func (s *Service) unblockStart() {
 	if s.saved.Phase != PhaseWaiting {
 		return
@@ -59,7 +57,6 @@ func (s *Service) unblockStart() {
 	s.proceed()
 }
 
-// prepare asks the launcher what to start.
 func (s *Service) prepare() {
 	ctx, gen, launcher := s.begin(), s.saved.Gen, s.launcher
 	go func() { // ends when Prepare does, which obeys ctx
@@ -76,7 +73,6 @@ func (s *Service) begin() context.Context {
 	return ctx
 }
 
-// quit ends what the present start has under way.
 func (s *Service) quit() {
 	s.cancel()
 	s.stopWatching()
@@ -93,21 +89,17 @@ func (s *Service) report(ctx context.Context, h event) {
 	}
 }
 
-// spawned starts what was prepared, once.
 func (s *Service) spawned(h event) {
 	if s.proc != nil || s.saved.Phase != PhaseBegin {
 		return
 	}
 	if s.waiting = s.env.mayStart(s.name); s.waiting != "" { // it went while we found out what to start
-		s.saved.Phase = PhaseWaiting
-		s.setDeadline(-1)
-		s.save()
+		s.enterPhase(PhaseWaiting, -1)
 		return
 	}
 	s.spawn(h.launch)
 }
 
-// prepareFailed handles a start that could not be prepared.
 func (s *Service) prepareFailed(h event) {
 	if s.proc == nil && s.saved.Phase == PhaseBegin {
 		s.startFailed(h.err)
@@ -143,7 +135,6 @@ func (s *Service) startTimedOut() {
 	s.fail(incident.CauseStartTimeout, why)
 }
 
-// spawn starts the process that was prepared.
 func (s *Service) spawn(l *Launch) {
 	for _, warning := range l.Warnings {
 		if !slices.Contains(s.saved.Notes, clip(warning)) { // the latest start had it too
@@ -215,10 +206,6 @@ func (s *Service) attend() {
 // unproven reports that nothing proves the readiness of what was started.
 func (l *Launch) unproven(ready Ready) bool { return l.Ready == nil && ready.Log == "" }
 
-// firstPause is the time between the first two readiness checks; it doubles up to
-// ready.every.
-const firstPause = 20 * time.Millisecond
-
 // awaitReady probes until the service is ready, as it was configured at the start.
 func (s *Service) awaitReady(ctx context.Context, gen uint64, ready Ready, p Process, l *Launch, w *watcher) {
 	if ready.Log != "" && !s.awaitLine(ctx, gen, ready.Log, w) {
@@ -243,7 +230,6 @@ func (s *Service) awaitReady(ctx context.Context, gen uint64, ready Ready, p Pro
 	s.report(ctx, event{kind: EvReady, gen: gen})
 }
 
-// ready enters RUNNING.
 func (s *Service) ready() {
 	took := time.Duration(s.env.now() - s.saved.UpSince).Round(time.Millisecond)
 	s.quit()
@@ -260,7 +246,6 @@ func (s *Service) ready() {
 	s.verify()
 }
 
-// startFailed handles a start without a process.
 func (s *Service) startFailed(err error) {
 	s.quit()
 	if errors.Is(err, proc.ErrStopping) {
@@ -295,12 +280,12 @@ type PermanentError interface {
 	Lasting() bool
 }
 
-// fail stops a start whose process lives.
 func (s *Service) fail(what incident.Cause, why string) {
 	s.setReason(why)
 	s.occur(lifecycle.StartFailed, s.saved.Reason)
 	s.log.Error("service failed to start", "reason", why)
-	s.record(s.failure(what, s.saved.Reason, 0))
-	s.explain()
+	f := s.failure(what, s.saved.Reason, 0)
+	f.Explain = s.explanation()
+	s.record(f)
 	s.stop(Backoff, 0)
 }

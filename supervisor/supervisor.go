@@ -1,3 +1,7 @@
+// Package supervisor keeps services running: one goroutine and one state
+// machine for each service, and a Supervisor that owns the set, its order and
+// its end. It starts nothing itself (internal/proc does) and knows neither
+// Tomcat nor hooks: it calls the small interfaces that it defines.
 package supervisor
 
 import (
@@ -63,7 +67,6 @@ type Supervisor struct {
 	applyMu      sync.Mutex // one change of the set at a time
 	endedForGood chan struct{}
 	wake         chan struct{}
-	pending      sync.Map // name -> true: reconcile has asked it for something
 
 	stopsMu sync.RWMutex   // also read while a start is asked for on behalf of another
 	stops   map[string]int // stops under way, by name: what it requires is not started for it
@@ -79,6 +82,17 @@ type Supervisor struct {
 	planMu      sync.Mutex // guards plan
 	plan        string     // as last put
 }
+
+// Times of the set.
+const (
+	awaitPoll  = 20 * time.Millisecond  // between two checks of AwaitStart
+	demandTime = time.Second            // limit of a service to accept a demand of the reconciliation
+	planDelay  = 2 * time.Millisecond   // gathers changes of the stop plan: many services may start together
+	outputTime = 200 * time.Millisecond // limit of the wait of our log for a service's output
+	reserve    = 700 * time.Millisecond // of a stop's budget, for the remaining output and the init's end
+	leastShare = time.Second            // of a stop's budget, for each rank of services that stop later
+	leastLast  = 100 * time.Millisecond // for the exit hooks when the budget is used up
+)
 
 // Names of items in the fd store.
 const (
@@ -125,7 +139,7 @@ func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *S
 	s.set.Store(newActiveSet(want, services))
 	for _, name := range m.Logs.Names() {
 		if services[name] == nil && !strings.Contains(name, "/") { // with a slash it is a hook's
-			m.Logs.Retire(m.Logs.Get(name))
+			m.Logs.Get(name).Retire()
 		}
 		s.configureLog(name)
 	}
@@ -142,7 +156,6 @@ func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *S
 	return s
 }
 
-// restore reads what an earlier supervisor saved.
 func (s *Supervisor) restore(items fdstore.Items, name string, value any) {
 	if _, err := items.TakeJSON(name, value); err != nil {
 		s.log.Error("cannot restore a saved value", "error", err)
@@ -221,7 +234,6 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 	}
 }
 
-// signal handles a signal that is no stop request.
 func (s *Supervisor) signal(sig syscall.Signal) {
 	if s.opts.Command {
 		s.forward(sig)

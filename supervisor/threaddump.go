@@ -6,7 +6,6 @@ import (
 	"time"
 )
 
-// threadDump is the latest thread dump of a service.
 type threadDump struct {
 	start uint64 // the number of the start
 	text  []byte // nil: it is in the output
@@ -33,7 +32,6 @@ func (s *Service) requestDumpDirectly(limit time.Duration) {
 	}()
 }
 
-// signalDump requests a thread dump in the output.
 func (s *Service) signalDump(gen uint64, p Process, sig syscall.Signal) error {
 	if out := s.output(); out != nil {
 		s.dump.Store(&threadDump{start: gen, from: out.End()})

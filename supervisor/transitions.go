@@ -7,7 +7,6 @@ type rule struct {
 	leads string
 }
 
-// plain is a transition that needs nothing of its event.
 func plain(f func(*Service)) func(*Service, event) {
 	return func(s *Service, _ event) { f(s) }
 }
@@ -77,7 +76,6 @@ var stateRules = map[State]map[Event]rule{
 	},
 }
 
-// retriedRules are the transitions of BACKOFF and FATAL.
 var retriedRules = map[Event]rule{
 	EvStart:        {(*Service).start, "STARTING, counters 0"},
 	EvStop:         {(*Service).enterStopped, "STOPPED"},
@@ -103,7 +101,7 @@ var phaseRules = []phaseRule{
 	{PhaseWaiting, EvUnblocked, rule{plain((*Service).unblockStop), "STOPPING (pre-stop hooks)"}},
 	{PhaseWaiting, EvDeadline, rule{plain((*Service).beginStop), "STOPPING (pre-stop hooks)"}},
 	{PhaseHooks, EvHooksDone, rule{(*Service).stopHooksDone, "STOPPING (drains)"}},
-	{PhaseHooks, EvDeadline, rule{plain((*Service).hooksTimedOut), "STOPPING (drains)"}},
+	{PhaseHooks, EvDeadline, rule{plain(func(s *Service) { s.cutHooks("they take too long") }), "STOPPING (drains)"}},
 	{PhaseDrain, EvDeadline, rule{plain((*Service).dumpIfHung),
 		"STOPPING (thread dump of a hang), else (stop command) or (signal sent)"}},
 	{PhaseHangDump, EvDeadline, rule{plain((*Service).terminate), terminates}},
@@ -116,7 +114,6 @@ var phaseRules = []phaseRule{
 	{PhaseKill, EvDeadline, rule{plain((*Service).killDeadline), "STOPPING (killed), again"}},
 }
 
-// ruleOf is the state machine.
 func ruleOf(st State, phase Phase, ev Event) rule {
 	if st == Stopping {
 		for _, r := range phaseRules {

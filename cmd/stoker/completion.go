@@ -2,9 +2,8 @@ package main
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -24,16 +23,12 @@ import (
 )
 
 // The scripts of the shells. They call completeCommand at each TAB.
-var (
-	//go:embed completion/bash.sh
-	bashCompletion string
-	//go:embed completion/zsh.sh
-	zshCompletion string
-	//go:embed completion/fish.fish
-	fishCompletion string
-)
+//
+//go:embed completion
+var completionScripts embed.FS
 
-// completionCommand is `stoker completion`.
+func shells() []string { return []string{"bash", "fish", "zsh"} }
+
 func completionCommand() *cli.Command {
 	return &cli.Command{Name: "completion", Usage: "print a script that completes commands in a shell", ArgsUsage: "SHELL",
 		Category: categoryStoker, UsageText: "source <(stoker completion bash)",
@@ -44,16 +39,16 @@ func completionCommand() *cli.Command {
 Names of services, plugins and incidents are those of the stoker that runs here.`,
 		Action: func(c *cli.Context) error {
 			shell := c.Args().First()
-			script, ok := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}[shell]
-			if !ok {
-				return exit.UsageError(suggest.Hint(shell, shells), "cannot complete in the shell %q", shell)
+			if !slices.Contains(shells(), shell) {
+				return exit.UsageError(suggest.Hint(shell, shells()), "cannot complete in the shell %q", shell)
 			}
-			_, err := io.WriteString(c.App.Writer, script)
+			script, err := completionScripts.ReadFile("completion/" + shell)
+			if err == nil {
+				_, err = c.App.Writer.Write(script)
+			}
 			return err
 		}}
 }
-
-var shells = []string{"bash", "fish", "zsh"}
 
 // completionTime bounds how long a user waits for names after a TAB.
 const completionTime = 700 * time.Millisecond
@@ -82,13 +77,16 @@ var placeholders = map[string]cmdline.Placeholder{
 	"NUMBER":      {Hint: "stoker incidents has the numbers", Values: ask(incidentNumbers)},
 	"SIGNAL":      {Hint: "a name with or without SIG, or a number: HUP, SIGUSR1, 10", Values: known(signalNames)},
 	"KIND":        {Values: known(events.Kinds)},
-	"SHELL":       {Hint: "it is bash, zsh or fish", Values: known(func() []string { return shells })},
-	"FILE":        {Values: known(cmdline.FileNames)},
-	"DIR":         {Values: known(cmdline.FileNames)},
-	"PATH":        {Values: known(cmdline.FileNames)},
-	"CMD":         {Values: known(cmdline.FileNames)},
-	"ARGS":        {Values: known(cmdline.FileNames)},
+	"SHELL":       {Hint: "it is bash, zsh or fish", Values: known(shells)},
+	"FILE":        {Values: files},
+	"DIR":         {Values: files},
+	"PATH":        {Values: files},
+	"CMD":         {Values: files},
+	"ARGS":        {Values: files},
 }
+
+// files has the shell complete the names of files.
+func files(context.Context, []string) []string { return []string{cmdline.FileNames} }
 
 // known returns values that need no running stoker.
 func known(values func() []string) func(context.Context, []string) []string {

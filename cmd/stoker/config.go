@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/stoker-init/stoker/internal/display"
-
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/daemon"
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/urfave/cli/v2"
 )
 
@@ -47,10 +46,11 @@ func loadConfig(c *cli.Context) (*config.Loaded, error) {
 // checkConfig reports every problem of the configuration.
 func checkConfig(c *cli.Context) error {
 	w := c.App.Writer
+	warn := func(about any) { fmt.Fprintln(w, "warning:", about) }
 	loaded, err := loadConfig(c)
 	if loaded != nil {
 		for _, warning := range loaded.Warnings {
-			fmt.Fprintln(w, "warning:", warning)
+			warn(warning)
 		}
 	}
 	if err != nil {
@@ -58,10 +58,10 @@ func checkConfig(c *cli.Context) error {
 	}
 	_, notes, err := daemon.ReadHooks(loaded.Config, loaded.Origins)
 	if err != nil { // the files may be in the image only
-		fmt.Fprintln(w, "warning:", err)
+		warn(err)
 	}
 	for _, note := range notes {
-		fmt.Fprintln(w, "warning:", note)
+		warn(note)
 	}
 	for _, f := range loaded.Files {
 		fmt.Fprintln(w, f, "is valid")

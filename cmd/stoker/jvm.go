@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/stoker-init/stoker/internal/display"
-
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/urfave/cli/v2"
 )
@@ -24,7 +23,6 @@ func javaVersionFlag() cli.Flag {
 		Usage: "for a JVM of `VERSION`, such as 17 or 1.8.0_412; without it the installed java is asked"}
 }
 
-// jvmExplainCommand is `stoker jvm explain`.
 func jvmExplainCommand() *cli.Command {
 	return &cli.Command{Name: "explain", Usage: "each option with its layer, source and reason; the memory budget; the limits",
 		ArgsUsage: "[SERVICE]", UsageText: "stoker jvm explain tomcat", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(explainJVM)}
@@ -32,10 +30,7 @@ func jvmExplainCommand() *cli.Command {
 
 // explainJVM prints what was rendered for the latest start of a service.
 func explainJVM(c *cli.Context, client *api.Client) error {
-	format := "text"
-	if asJSON(c) {
-		format = "json"
-	}
+	format := map[string]string{"table": "text", "json": "json"}[c.String("output")]
 	text, err := client.JVM(c.Context, c.Args().First(), format, display.Width(c.App.Writer))
 	if err != nil {
 		return fmt.Errorf("cannot explain the JVM's options: %w", err)

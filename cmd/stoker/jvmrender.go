@@ -8,9 +8,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/display"
-
 	"github.com/stoker-init/stoker/internal/cmdline"
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
@@ -59,18 +58,18 @@ func renderJVM(c *cli.Context) error {
 }
 
 // renderFlags renders what the flags describe.
-func renderFlags(c *cli.Context) (jvm.Result, error) {
+func renderFlags(c *cli.Context) (r jvm.Result, err error) {
 	cfg, err := layersOf(c.StringSlice("layer"))
 	if err != nil {
-		return jvm.Result{}, err
+		return r, err
 	}
 	limits, err := describedLimits(c.String("memory"), c.String("cpus"))
 	if err != nil {
-		return jvm.Result{}, err
+		return r, err
 	}
 	target, err := launch.TargetOf(c.String("java-version"))
 	if err != nil {
-		return jvm.Result{}, err
+		return r, err
 	}
 	return launch.RenderLayers(cfg, service.EnvironMap(os.Environ()), limits, target, c.Bool("no-sizing")), nil
 }

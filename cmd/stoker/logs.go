@@ -55,18 +55,18 @@ func showLogs(c *cli.Context, client *api.Client) (err error) {
 	}
 	out := newLogPrinter(os.Stdout, os.Stderr, c.Bool("timestamps"))
 	service := c.Args().First()
-	if service == config.AllServices {
+	switch service {
+	case config.AllServices:
 		all, err := services(c.Context, client)
 		if err != nil {
 			return err
 		}
-		names, err := selectServices(all, "show the output of", []string{service})
-		if err != nil {
-			return err
+		var names []string
+		for _, s := range all {
+			names = append(names, s.Name)
 		}
 		return showAllLogs(c.Context, client, names, q, out)
-	}
-	if service == "" {
+	case "":
 		if service, err = mainService(c.Context, client); err != nil {
 			return err
 		}

@@ -6,9 +6,8 @@ import (
 	"io"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/display"
-
 	"github.com/stoker-init/stoker/internal/cmdline"
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/urfave/cli/v2"
@@ -58,6 +57,14 @@ func dash(s string) string {
 		return "-"
 	}
 	return s
+}
+
+// optional puts a text between two others; empty: there is no text.
+func optional(before, text, after string) string {
+	if text == "" {
+		return ""
+	}
+	return before + text + after
 }
 
 // fields writes lines of a name and a text, with the texts one below the other.

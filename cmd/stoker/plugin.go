@@ -8,10 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/display"
-
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/urfave/cli/v2"
@@ -22,7 +21,7 @@ func pluginCommand() *cli.Command {
 	return &cli.Command{Name: "plugin", Usage: "show, switch and make plugins", Category: categoryExtensions, UsageText: "stoker plugin list",
 		Subcommands: []*cli.Command{
 			{Name: "list", Usage: "show the plugins and their states", UsageText: "stoker plugin list",
-				Flags: []cli.Flag{tableOrJSON()}, Action: withClient(listPlugins)},
+				Flags: []cli.Flag{tableOrJSON()}, Action: answer("list the plugins", (*api.Client).Plugins, pluginsText)},
 			{Name: "show", Usage: "show one with its parameters, JVM options, hooks and actions", ArgsUsage: "PLUGIN",
 				UsageText: "stoker plugin show jacoco", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(showPlugin)},
 			{Name: "enable", Usage: "switch one on; services whose JVM options change are restarted once", ArgsUsage: "PLUGIN",
@@ -44,11 +43,9 @@ func switchFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "no-restart", Usage: "do not restart services whose JVM options change"})
 }
 
-// listPlugins prints the table of plugins.
-func listPlugins(c *cli.Context, client *api.Client) error {
-	list, err := client.Plugins(c.Context)
-	if err != nil {
-		return fmt.Errorf("cannot list the plugins: %w", err)
+func pluginsText(list api.PluginList, width int) string {
+	if len(list.Plugins) == 0 {
+		return "There are no plugins.\n"
 	}
 	t := layout.Table{{"NAME", "VERSION", "STATE", "WHY"}}
 	for _, p := range list.Plugins {
@@ -58,12 +55,7 @@ func listPlugins(c *cli.Context, client *api.Client) error {
 		}
 		t.Add(oneLine(p.Name), dash(oneLine(p.Version)), string(p.State), oneLine(why))
 	}
-	return show(c, list, func(width int) string {
-		if len(t) == 1 {
-			return "There are no plugins.\n"
-		}
-		return layout.Rows(t, width)
-	})
+	return layout.Rows(t, width)
 }
 
 // showPlugin prints everything about one plugin.
@@ -115,7 +107,6 @@ func pluginText(p plugin.Info, width int) string {
 
 // switchPlugin enables or disables a plugin.
 func switchPlugin(c *cli.Context, on bool) error {
-	verb := map[bool]string{true: "enable", false: "disable"}[on]
 	name := c.Args().First()
 	want := plugin.SwitchRequest{Enabled: &on, NoRestart: c.Bool("no-restart"), Params: map[string]*string{}}
 	for _, pair := range c.StringSlice("set") {
@@ -129,11 +120,11 @@ func switchPlugin(c *cli.Context, on bool) error {
 		return err
 	}
 	return s.around(c.Context, func() error {
-		done, err := retryIf(c.Context, s.wait, func() (api.SwitchResult, error) { return s.client.SwitchPlugin(c.Context, name, want) })
+		done, err := retry(c.Context, func() (api.SwitchResult, error) { return s.client.SwitchPlugin(c.Context, name, want) })
 		if err != nil {
-			return fmt.Errorf("cannot %s the plugin %s: %w", verb, name, err)
+			return fmt.Errorf("cannot %s the plugin %s: %w", c.Command.Name, name, err)
 		}
-		err = show(c, done, func(int) string { return strings.Join(switchedLines(done), "\n") + "\n" })
+		err = show(c, done, func(int) string { return switchedText(done) })
 		if err == nil && on && done.Plugin.State == plugin.Failed {
 			err = &exit.Error{Err: fmt.Errorf("cannot enable the plugin %s: it has failed", name),
 				Hint: "stoker plugin show " + name + " tells more"}
@@ -142,26 +133,18 @@ func switchPlugin(c *cli.Context, on bool) error {
 	})
 }
 
-// switchedLines describes the result of a switch.
-func switchedLines(done api.SwitchResult) []string {
-	lines := []string{fmt.Sprintf("%s is %s", done.Plugin.Name, done.Plugin.State)}
-	if done.Plugin.Why != "" {
-		lines[0] += ": " + done.Plugin.Why
-	}
-	if len(done.Restarted) > 0 {
-		lines = append(lines, "restarted for its JVM options: "+strings.Join(done.Restarted, ", "))
-	}
-	if len(done.Deferred) > 0 {
-		lines = append(lines, "to be restarted to apply its JVM options: "+strings.Join(done.Deferred, ", "))
-	}
+// switchedText describes the result of a switch.
+func switchedText(done api.SwitchResult) string {
+	text := fmt.Sprintf("%s is %s%s\n", done.Plugin.Name, done.Plugin.State, optional(": ", done.Plugin.Why, "")) +
+		optional("restarted for its JVM options: ", strings.Join(done.Restarted, ", "), "\n") +
+		optional("to be restarted to apply its JVM options: ", strings.Join(done.Deferred, ", "), "\n")
 	if len(done.Restarted)+len(done.Deferred)+len(done.Notes) == 0 {
-		lines = append(lines, "no running service has to be restarted")
+		text += "no running service has to be restarted\n"
 	}
-	lines = append(lines, done.Notes...)
-	if done.Unsaved != "" {
-		lines = append(lines, "this counts until the container ends only: "+done.Unsaved)
+	for _, note := range done.Notes {
+		text += note + "\n"
 	}
-	return lines
+	return text + optional("this counts until the container ends only: ", done.Unsaved, "\n")
 }
 
 // runPluginAction runs an action, and ends with its exit code.

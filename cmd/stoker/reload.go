@@ -26,7 +26,7 @@ func reload(c *cli.Context) error {
 	}
 	dryRun := c.Bool("dry-run")
 	return s.around(c.Context, func() error {
-		done, err := retryIf(c.Context, s.wait, func() (api.ReloadResult, error) { return s.client.Reload(c.Context, dryRun) })
+		done, err := retry(c.Context, func() (api.ReloadResult, error) { return s.client.Reload(c.Context, dryRun) })
 		if err != nil {
 			return fmt.Errorf("cannot reload: %w", err)
 		}

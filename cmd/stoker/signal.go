@@ -35,13 +35,6 @@ func sendSignal(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	all, err := services(c.Context, client)
-	if err != nil {
-		return err
-	}
-	if _, err := selectServices(all, "signal", []string{service}); err != nil {
-		return err
-	}
 	sent, err := client.Signal(c.Context, service, proc.SignalName(sig), group)
 	if err != nil {
 		return fmt.Errorf("cannot signal %s: %w", service, err)

@@ -50,10 +50,7 @@ func versionsText(v api.Versions) string {
 		if p.Pid != 0 {
 			text += fmt.Sprintf(", pid %d", p.Pid)
 		}
-		if p.Path != "" {
-			text += ", from " + p.Path
-		}
-		return text + "\n"
+		return text + optional(", from ", p.Path, "") + "\n"
 	}
 	text := line("supervisor", v.Supervisor) + line("init", v.Init)
 	if v.Fallback != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/logfile"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -24,7 +25,7 @@ func (v *validator) output(at string, raw, cfg supervisor.Output) {
 	name := layeredyaml.Join(file, "path")
 	if p := raw.File.Path; strings.HasPrefix(p, "/") && (strings.HasSuffix(p, "/") || path.Clean(p) == "/") {
 		v.Bad(name, "add the file's name", "%s is a folder", layeredyaml.Quote(name, p))
-	} else if what := logs.NotAFile(p); what != "" {
+	} else if what := logfile.NotAFile(p); what != "" {
 		v.Bad(name, notAFileHint(p), "%s is %s, and only an ordinary file is written to", layeredyaml.Quote(name, p), what)
 	}
 	full, sized := v.size(layeredyaml.Join(file, "size"), raw.File.Size)

@@ -126,7 +126,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		return result{}
 	}
 	d := &daemon{m: m, log: log, program: program, opts: *opts, journal: newJournal(m, rec, log)}
-	d.hooks, d.plugins.daemon = newHookRunner(log, d.journal), d
+	d.hooks = newHookRunner(log, d.journal)
 	if err := d.begin(rec); err != nil {
 		return result{code: program.Report(err)}
 	}

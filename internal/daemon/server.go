@@ -83,7 +83,7 @@ func (a *apiServer) open() {
 	}
 	wanted := a.path
 	if wanted == "" {
-		wanted = a.daemon.currentPlan().config.API.Socket
+		wanted = a.daemon.currentPlan().Config.API.Socket
 	}
 	l, path, err := api.Listen(wanted, os.Getenv)
 	if err != nil {

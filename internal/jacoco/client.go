@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"syscall"
 )
 
@@ -28,71 +27,65 @@ type Session struct {
 	Start, Dump int64 // Unix time, milliseconds
 }
 
-// ErrBusy means that the agent does not answer: it serves one client at a time.
-var ErrBusy = errors.New("it does not answer: it serves one client at a time, and another one is connected")
+// Errors of an agent that does not answer before the deadline.
+var (
+	// ErrBusy means that it does not even greet: it serves one client at a time.
+	ErrBusy    = errors.New("it does not answer: it serves one client at a time, and another one is connected")
+	ErrTimeout = errors.New("it did not answer in time")
+)
 
 // Dump writes the data of the agent at address to w as an .exec file, and then resets the agent if reset
 // is set. After an error the file is incomplete.
-func Dump(ctx context.Context, address string, reset bool, w io.Writer) (s Summary, err error) {
+func Dump(ctx context.Context, address string, reset bool, w io.Writer) (Summary, error) {
 	out := bufio.NewWriter(w)
-	err = exchange(ctx, address, true, reset, func(conn net.Conn) error {
-		if _, err := out.Write(header()); err != nil {
-			return err
+	_, _ = out.Write(header()) // an error is that of Flush
+	s, err := exchange(ctx, address, []byte{blockDump, 1, flag(reset)}, out)
+	s.Bytes += int64(len(header()))
+	if err == nil {
+		if err = out.Flush(); err != nil {
+			err = fmt.Errorf("cannot write the data: %w", err)
 		}
-		s, err = newReader(conn, out).blocks()
-		s.Bytes += int64(len(header()))
-		if err == nil {
-			if err = out.Flush(); err != nil {
-				err = fmt.Errorf("cannot write the data: %w", err)
-			}
-		}
-		return err
-	})
+	}
 	return s, err
 }
 
 // Reset resets the agent at address: nothing is covered.
 func Reset(ctx context.Context, address string) error {
-	return exchange(ctx, address, false, true, func(conn net.Conn) error {
-		s, err := newReader(conn, io.Discard).blocks()
-		if err == nil && s.Classes > 0 {
-			err = errors.New("it sent data that was not requested")
-		}
-		return err
-	})
+	s, err := exchange(ctx, address, []byte{blockDump, 0, 1}, io.Discard)
+	if err == nil && s.Classes > 0 {
+		err = fmt.Errorf("cannot talk to the JaCoCo agent at %s: it sent data that was not requested", address)
+	}
+	return err
 }
 
-// exchange sends the agent its one command, and calls read for the response.
-func exchange(ctx context.Context, address string, dump, reset bool, read func(net.Conn) error) error {
+// exchange sends the agent its one command, and copies the response to out.
+func exchange(ctx context.Context, address string, command []byte, out io.Writer) (s Summary, err error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return fmt.Errorf("cannot reach the JaCoCo agent at %s: %w", address, connectCause(ctx, err))
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err
+		}
+		return s, fmt.Errorf("cannot reach the JaCoCo agent at %s: %w", address, cause(ctx, err, ErrTimeout))
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	greeted := false
+	late := ErrBusy
 	if _, err = conn.Write(header()); err == nil {
 		err = readHeader(conn)
 	}
 	if err == nil {
-		greeted = true
-		_, err = conn.Write([]byte{blockDump, flag(dump), flag(reset)})
+		late = ErrTimeout
+		_, err = conn.Write(command)
 	}
 	if err == nil {
-		err = read(conn)
+		s, err = newReader(conn, out).blocks()
 	}
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(ctx.Err(), context.DeadlineExceeded) && !greeted:
-		err = ErrBusy
-	case ctx.Err() != nil:
-		err = contextCause(ctx)
-	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET):
-		err = fmt.Errorf("it ended the connection in the middle: %w", io.ErrUnexpectedEOF)
+	if err != nil {
+		err = fmt.Errorf("cannot talk to the JaCoCo agent at %s: %w", address, cause(ctx, err, late))
 	}
-	return fmt.Errorf("cannot talk to the JaCoCo agent at %s: %w", address, err)
+	return s, err
 }
 
 func flag(b bool) byte {
@@ -102,31 +95,15 @@ func flag(b bool) byte {
 	return 0
 }
 
-// timeoutError is a deadline in plain words.
-type timeoutError struct{ error }
-
-func (timeoutError) Error() string   { return "it did not answer in time" }
-func (e timeoutError) Unwrap() error { return e.error }
-
-// contextCause is why ctx is done.
-func contextCause(ctx context.Context) error {
-	if err := ctx.Err(); errors.Is(err, context.DeadlineExceeded) {
-		return timeoutError{err}
-	}
-	return ctx.Err()
-}
-
-// connectCause is the shortest error that says why there is no connection.
-func connectCause(ctx context.Context, err error) error {
-	var op *net.OpError
-	var call *os.SyscallError
+// cause is why an exchange failed; late is the error of a deadline.
+func cause(ctx context.Context, err, late error) error {
 	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return late
 	case ctx.Err() != nil:
-		return contextCause(ctx)
-	case errors.As(err, &call):
-		return call.Err
-	case errors.As(err, &op):
-		return op.Err
+		return ctx.Err()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("it ended the connection in the middle: %w", io.ErrUnexpectedEOF)
 	}
 	return err
 }

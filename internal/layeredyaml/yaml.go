@@ -95,6 +95,9 @@ func notText(data []byte) (Problem, bool) {
 // parse returns the root of the only document of data; nil for an empty file. On a
 // problem ok is false. example is the smallest document, for hints.
 func parse(data []byte, example string) (root *node, p Problem, ok bool) {
+	if p, bad := notText(data); bad {
+		return nil, p, false
+	}
 	docs := documentsOf(data)
 	first, err := docs.next()
 	if errors.Is(err, io.EOF) {

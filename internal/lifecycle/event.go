@@ -80,19 +80,17 @@ var table = [...]row{
 const Count = len(table)
 
 // Events lists all events in the order of a life.
-func Events() []Event {
-	out := make([]Event, Count)
-	for k, r := range table {
-		out[k] = r.event
+func Events() (out []Event) {
+	for _, r := range table {
+		out = append(out, r.event)
 	}
 	return out
 }
 
 // Names lists the names of all events in the order of a life.
-func Names() []string {
-	out := make([]string, Count)
-	for k, r := range table {
-		out[k] = string(r.event)
+func Names() (out []string) {
+	for _, e := range Events() {
+		out = append(out, string(e))
 	}
 	return out
 }

@@ -1,20 +1,21 @@
 package logs
 
 import (
+	"cmp"
 	"context"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Lines calls f for every line from offset on (older ones when it is no longer
-// kept), each stream's bytes put together. With follow it waits for more until
-// ctx is done or the log is removed; without, it ends with what there is, unfinished lines
-// included. It returns f's error or ctx's.
+// Lines calls f for every line from offset on (later if it is no longer kept), each
+// stream assembled by itself. With follow it waits for more until ctx is done or the log is
+// removed; without, it ends with what there is, incomplete lines included. It returns f's
+// error or ctx's.
 func (l *Log) Lines(ctx context.Context, offset int64, follow bool, f func(Line) error) error {
 	wake, cancel := l.subscribe()
 	defer cancel()
-	lines := assembleFrom(position{done: [2]int64{offset, offset}})
+	lines := assembleAt(offset)
 	buf := make([]byte, 16<<10)
 	var err error
 	emit := func(line Line) bool {
@@ -22,8 +23,8 @@ func (l *Log) Lines(ctx context.Context, offset int64, follow bool, f func(Line)
 		return err == nil
 	}
 	for {
-		n, seg, at := l.read(buf, lines.pos)
-		if n == 0 && (!follow || l.over()) {
+		n, seg, at := l.read(buf, lines.pos, nil)
+		if n == 0 && (!follow || l.removed()) {
 			for k := range lines.part {
 				if lines.emitHeld(k, emit); err != nil {
 					return err
@@ -40,16 +41,14 @@ func (l *Log) Lines(ctx context.Context, offset int64, follow bool, f func(Line)
 			}
 		}
 		lines.pos = at
-		if lines.take(buf[:n], seg, emit); err != nil {
+		lines.take(buf[:n], seg, emit)
+		if err = cmp.Or(err, ctx.Err()); err != nil {
 			return err
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
 		}
 	}
 }
 
-// subscribe returns a channel that gets a token whenever there may be more.
+// subscribe returns a channel that receives when there may be more output.
 func (l *Log) subscribe() (wake chan struct{}, cancel func()) {
 	wake = make(chan struct{}, 1)
 	l.mu.Lock()
@@ -62,30 +61,28 @@ func (l *Log) subscribe() (wake chan struct{}, cancel func()) {
 	}
 }
 
-// over says whether the log is removed: nothing comes any more.
-func (l *Log) over() bool {
+func (l *Log) removed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.closed
 }
 
-// read copies bytes from offset, or from the first that is kept.
-func (l *Log) read(buf []byte, offset int64) (n int, seg segment, at int64) {
+// read copies bytes of one segment from offset, or from the first that is kept. It sets the
+// progress of a writer, unless nil, under the same lock: what is dropped later was read.
+func (l *Log) read(buf []byte, offset int64, by *progress) (n int, seg segment, at int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.readKept(buf, offset)
-}
-
-// readKept is read with l.mu.
-func (l *Log) readKept(buf []byte, offset int64) (n int, seg segment, at int64) {
-	at = max(offset, l.ix.start())
+	at = max(offset, l.ix.start().pos)
 	seg, until, ok := l.ix.find(at, l.end)
 	if !ok {
 		return 0, seg, at
 	}
 	n, err := unix.Pread(l.data, buf[:min(int64(len(buf)), until-at)], at)
 	if err != nil {
-		n = 0
+		return 0, seg, at
+	}
+	if by != nil && at == offset {
+		*by = progress{at + int64(n), l.linesBefore(at + int64(n))}
 	}
 	return n, seg, at
 }
@@ -109,8 +106,8 @@ func (l *Log) TailOffset(n int) int64 {
 	}
 }
 
-// SinceOffset is where to begin to read what came at t or later. Lines of an
-// earlier Time may come first: they are whole where they are shorter than MaxLine.
+// SinceOffset is where to begin to read what was captured at t or later. Lines of an
+// earlier Time may come first; lines shorter than MaxLine are whole.
 func (l *Log) SinceOffset(t time.Time) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -127,17 +124,17 @@ func (l *Log) SinceOffset(t time.Time) int64 {
 	return l.ix.at(n).off
 }
 
-// ResumeOffset is where to begin to read for a reader that has had every line up
-// to the one whose Offset is given: with the other stream's line, where that one
-// was unfinished then. Lines that end up to offset come first once more.
+// ResumeOffset is where to begin to read for a reader that has read every line up
+// to the one whose Offset is given: with the line of the other stream if it was incomplete
+// then. Lines that end up to offset come first once more.
 func (l *Log) ResumeOffset(offset int64) int64 {
-	a := assembleFrom(position{})
+	a := assembleAt(0)
 	buf := make([]byte, 16<<10)
 	for begin, last := offset, 0; ; {
-		n, seg, at := l.read(buf[:min(int64(len(buf)), max(offset-a.pos, 0))], a.pos)
+		n, seg, at := l.read(buf[:min(int64(len(buf)), max(offset-a.pos, 0))], a.pos, nil)
 		if n <= 0 || at >= offset {
 			for k := range a.part {
-				if a.rest[k] || k == last && len(a.part[k]) > 0 { // the fragments of a long line, or the reader has had one
+				if a.open[k] || k == last && len(a.part[k]) > 0 { // the reader has read fragments of a long line
 					return offset
 				}
 				if len(a.part[k]) > 0 {
@@ -159,7 +156,7 @@ func (l *Log) Text() string { return string(l.Bytes(0, l.End())) }
 func (l *Log) Bytes(from, to int64) []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	from, to = max(from, l.ix.start()), min(to, l.end)
+	from, to = max(from, l.ix.start().pos), min(to, l.end)
 	if from >= to {
 		return nil
 	}
@@ -172,7 +169,7 @@ func (l *Log) Bytes(from, to int64) []byte {
 func (l *Log) streamTail(stream, n int) (out []byte) {
 	buf := make([]byte, 16<<10)
 	for pos := int64(0); ; {
-		got, seg, at := l.read(buf, pos)
+		got, seg, at := l.read(buf, pos, nil)
 		if got == 0 {
 			return out
 		}
@@ -184,13 +181,13 @@ func (l *Log) streamTail(stream, n int) (out []byte) {
 	}
 }
 
-// AwaitForwarded waits until the bytes before an offset were forwarded, or given up, but
-// not longer than a time: a reader may never read them.
+// AwaitForwarded waits, for a limited time, until the bytes before an offset were forwarded
+// or dropped.
 func (l *Log) AwaitForwarded(offset int64, within time.Duration) {
 	limit := time.After(within)
 	for {
 		l.mu.Lock()
-		done := l.ix.forwarded >= offset || l.quit || l.closed
+		done := l.ix.forwarded.pos >= offset || l.stopping || l.closed
 		l.mu.Unlock()
 		if done {
 			return

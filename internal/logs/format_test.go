@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +16,7 @@ import (
 func TestAppendLine(t *testing.T) {
 	at := time.Date(2026, 1, 31, 12, 0, 0, 5000, time.FixedZone("", 3600))
 	p := func(text string, begins, ends bool) Line {
-		return Line{Stream: Stderr, Time: at, Text: []byte(text), rest: !begins, Open: !ends}
+		return Line{Stream: Stderr, Time: at, Text: []byte(text), continued: !begins, Open: !ends}
 	}
 	const head = `{"time":"2026-01-31T11:00:00.000005Z","service":"web","stream":"stderr",`
 	for _, c := range []struct {
@@ -33,7 +32,7 @@ func TestAppendLine(t *testing.T) {
 		{FormatJSON, p("a", true, true), head + `"text":"a"}` + "\n"},
 		{FormatJSON, p("", false, true), head + `"text":""}` + "\n"},
 		{FormatJSON, p("a", true, false), head + `"text":"a","partial":true}` + "\n"},
-		{FormatJSON, p("\"\\\t\r\x01\x1f\x7fé☃😀<&>\u2028", true, true), head + `"text":"\"\\\t\r\u0001\u001f` + "\x7fé☃😀<&>\u2028" + `"}` + "\n"},
+		{FormatJSON, p("\"\\\t\r\x01\x1f\x7fé☃😀<&>\u2028", true, true), head + `"text":"\"\\\t\r\u0001\u001f` + "\x7fé☃😀<&>" + `\u2028"}` + "\n"},
 		{FormatJSON, p("\xff", true, true), head + `"bytes":"/w=="}` + "\n"},
 	} {
 		if got := string(appendLine([]byte("x"), c.f, "web", c.p)); got != "x"+c.want {
@@ -86,12 +85,12 @@ func FuzzLineAssembler(f *testing.F) {
 			want[k%2] = append(want[k%2], text[:n]...)
 			text = text[n:]
 		}
-		a := assembleFrom(position{})
+		a := assembleAt(0)
 		buf := make([]byte, 4<<10)
 		add := func(p Line) bool {
 			k := p.Stream - 1
-			if whole := len(got[k]) == 0 || got[k][len(got[k])-1] == '\n'; whole == p.rest {
-				t.Fatalf("a line says %v to going on behind %.20q", p.rest, got[k][max(0, len(got[k])-20):])
+			if whole := len(got[k]) == 0 || got[k][len(got[k])-1] == '\n'; whole == p.continued {
+				t.Fatalf("a line says %v to going on behind %.20q", p.continued, got[k][max(0, len(got[k])-20):])
 			}
 			if len(p.Text) > MaxLine || bytes.IndexByte(p.Text, '\n') >= 0 {
 				t.Fatalf("a line of %d bytes", len(p.Text))
@@ -103,7 +102,7 @@ func FuzzLineAssembler(f *testing.F) {
 		}
 		refuse := func(Line) bool { return false }
 		for {
-			n, seg, _ := l.read(buf, a.pos)
+			n, seg, _ := l.read(buf, a.pos, nil)
 			if n == 0 {
 				break
 			}
@@ -116,7 +115,7 @@ func FuzzLineAssembler(f *testing.F) {
 			a.save(&p)
 			was := a
 			for a = assembleFrom(p); a.pos < was.pos; { // nothing but what was held comes again
-				n, seg, _ := l.read(buf, a.pos)
+				n, seg, _ := l.read(buf, a.pos, nil)
 				if n = min(n, int(was.pos-a.pos)); a.take(buf[:n], seg, refuse) < n {
 					t.Fatal("a line comes again")
 				}
@@ -131,37 +130,6 @@ func FuzzLineAssembler(f *testing.F) {
 			t.Errorf("%q and %q, want %q and %q", got[0], got[1], want[0], want[1])
 		}
 	})
-}
-
-// A rotation that was killed between two steps goes on and loses nothing more.
-func TestRotateAfterKill(t *testing.T) {
-	for _, c := range []struct{ have, want []string }{
-		{[]string{"f"}, []string{"f", "f.1=f"}},
-		{[]string{"f", "f.1", "f.2"}, []string{"f", "f.1=f", "f.2=f.1", "f.3=f.2"}},
-		{[]string{"f", "f.1", "f.2", "f.3"}, []string{"f", "f.1=f", "f.2=f.1", "f.3=f.2"}},
-		{[]string{"f", "f.2", "f.3"}, []string{"f", "f.1=f", "f.2=f.2", "f.3=f.3"}}, // killed before the last step
-		{[]string{"f", "f.1", "f.3"}, []string{"f", "f.1=f", "f.2=f.1", "f.3=f.3"}},
-		{[]string{"f.1", "f.2"}, []string{"f", "f.2=f.1", "f.3=f.2"}},
-		{[]string{"f", "f.1", "f.2", "f.3", "f.4", "f.5"}, []string{"f", "f.1=f", "f.2=f.1", "f.3=f.2"}}, // fewer are wanted now
-	} {
-		dir := t.TempDir()
-		for _, name := range c.have {
-			os.WriteFile(filepath.Join(dir, name), []byte("="+name), 0o600)
-		}
-		r := rotated{fd: -1, FileOptions: FileOptions{Path: dir + "/f", Files: 3, Size: 100}}
-		if err := r.rotate(new(filePosition)); err != nil {
-			t.Errorf("%v: %v", c.have, err)
-		}
-		r.close()
-		var got []string
-		all, _ := filepath.Glob(dir + "/*")
-		for _, path := range all {
-			got = append(got, filepath.Base(path)+readFile(t, path))
-		}
-		if !slices.Equal(got, c.want) {
-			t.Errorf("%v became %v, want %v", c.have, got, c.want)
-		}
-	}
 }
 
 // fill writes to a log as a service would: stream 1 or 2 and text, a second apart.

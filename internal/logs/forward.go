@@ -2,7 +2,6 @@ package logs
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"os"
 	"time"
@@ -11,14 +10,14 @@ import (
 )
 
 // forward copies the log to the container's stdout and stderr. It is the only goroutine
-// of a log that a stalled reader can block. It ends with Flush, and when a retired log
-// is at its end.
+// of a log that a stalled reader can block. It ends with Flush, and at the end of a retired
+// log.
 func (l *Log) forward() {
-	var held time.Time // since when the beginning of a line is held, in raw
+	var held time.Time // since when raw holds the beginning of a line
 	var now Format
 	var lines *lineAssembler
 	for {
-		f, quit := l.wanted()
+		f, last := l.mode()
 		if f != now {
 			lines = l.changeFormat(now, f, lines)
 			now, held = f, time.Time{}
@@ -26,80 +25,83 @@ func (l *Log) forward() {
 		did, wait := false, time.Duration(0)
 		switch {
 		case f == FormatNone:
-			l.writeNotices()
+			l.writeMark()
 		case f.byLines():
-			did, wait = l.forwardLines(lines, f, quit)
+			did, wait = l.forwardLines(lines, f, last)
 		default:
-			did, wait = l.forwardRaw(&held, quit)
+			did, wait = l.forwardRaw(&held, last)
 		}
 		switch {
 		case did:
 			continue
-		case quit:
-			l.sinks[0].leave(l)
-			l.sinks[1].leave(l)
+		case last:
+			if f != FormatNone { // their reader may stall
+				l.sinks()[0].release(l)
+				l.sinks()[1].release(l)
+			}
 			return
 		}
-		var due <-chan time.Time
-		if wait > 0 {
-			due = time.After(wait)
-		}
-		select {
-		case <-l.wake:
-		case <-due:
-		}
+		await(l.wake, wait)
 	}
 }
 
-// wanted is how the output is to be forwarded now.
-func (l *Log) wanted() (f Format, quit bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.opts.Format, l.quit || l.retired && len(l.pipes) == 0
+// await waits for a wake-up, and at most for a time unless it is 0.
+func await(wake <-chan struct{}, limit time.Duration) {
+	var due <-chan time.Time
+	if limit > 0 {
+		due = time.After(limit)
+	}
+	select {
+	case <-wake:
+	case <-due:
+	}
 }
 
-// changeFormat ends what was begun in one format and starts another. At the first one a
-// line that an earlier supervisor has begun goes on.
+func (l *Log) sinks() *[2]*Sink { return l.registry.Sinks }
+
+// mode is how to forward now. last: once all is forwarded nothing follows.
+func (l *Log) mode() (f Format, last bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.opts.Format, l.stopping || l.retired && len(l.captures) == 0
+}
+
+// changeFormat ends what was begun in one format and starts another. With the first format a
+// line that an earlier supervisor has begun continues.
 func (l *Log) changeFormat(from, to Format, lines *lineAssembler) *lineAssembler {
 	if from.byLines() {
 		l.endLines(lines, from)
 	}
 	if from != "" {
-		l.sinks[0].endLine(l)
-		l.sinks[1].endLine(l)
-		l.within = [2]bool{}
+		l.endSinkLines()
+		l.midLine = [2]bool{}
 	}
 	if to.byLines() {
 		return l.startLines()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	unix.Seek(l.sent, l.ix.forwarded, io.SeekStart)
+	unix.Seek(l.sent, l.ix.forwarded.pos, io.SeekStart)
 	return nil
 }
 
-// portion is what raw forwards in one go.
-type portion struct {
-	n      int // bytes; 0: nothing to forward now
-	stream int
-	lines  uint64
-	ends   bool // it ends a line
-	more   bool // more of the line is there already, or about to be
-	hold   bool // there is the beginning of a line, not yet due
+func (l *Log) endSinkLines() {
+	l.sinks()[0].endLine(l)
+	l.sinks()[1].endLine(l)
 }
 
-// forwardRaw forwards the next portion. wait is how long the beginning of a line is
-// still held; 0: there is none.
-func (l *Log) forwardRaw(held *time.Time, quit bool) (did bool, wait time.Duration) {
-	due := quit || !held.IsZero() && time.Since(*held) >= holdPrompt
-	p := l.portion(!due)
-	l.writeNotices()
-	if p.n > 0 {
+// forwardRaw forwards the next bytes. wait is how long the beginning of a line is still
+// held; 0: there is none.
+func (l *Log) forwardRaw(held *time.Time, last bool) (did bool, wait time.Duration) {
+	due := last || !held.IsZero() && time.Since(*held) >= holdPrompt
+	t, stream, partial := l.nextRaw(due)
+	l.writeMark()
+	if t.n > 0 {
 		*held = time.Time{}
-		l.forwardPortion(p)
+		l.passRaw(t, stream)
 		return true, 0
 	}
-	if !p.hold {
+	if !partial {
 		return false, 0
 	}
 	if held.IsZero() {
@@ -108,85 +110,83 @@ func (l *Log) forwardRaw(held *time.Time, quit bool) (did bool, wait time.Durati
 	return false, max(time.Until(held.Add(holdPrompt)), time.Microsecond)
 }
 
-// portion looks at what comes next. whole asks for whole lines only.
-func (l *Log) portion(whole bool) portion {
+// nextRaw returns the next bytes to forward; n is 0 if there are none. partial: there is
+// the beginning of a line, which is forwarded only if it is due. The bytes are pinned until
+// passRaw.
+func (l *Log) nextRaw(due bool) (t transfer, stream int, partial bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.skipDropped()
-	seg, until, ok := l.ix.find(l.ix.forwarded, l.end)
+	from := l.ix.forwarded
+	seg, until, ok := l.ix.find(from.pos, l.end)
 	if !ok || l.opts.Format != FormatRaw {
-		return portion{}
+		return t, 0, false
 	}
-	buf := l.buffer()
-	defer l.pool.Put(buf)
-	n := int(min(until-l.ix.forwarded, chunkSize))
-	got, err := unix.Pread(l.data, (*buf)[:n], l.ix.forwarded)
+	buf := getBuffer()
+	defer buffers.Put(buf)
+	n := int(min(until-from.pos, chunkSize))
+	got, err := unix.Pread(l.data, (*buf)[:n], from.pos)
 	if err != nil || got <= 0 {
-		return portion{}
+		return t, 0, false
 	}
 	b := (*buf)[:got]
 	cut := bytes.LastIndexByte(b, '\n') + 1
 	more := until < l.end || got == chunkSize
 	if cut == 0 {
-		if whole && !more {
-			return portion{hold: true}
+		if !due && !more {
+			return t, 0, true
 		}
 		cut, more = got, more || got >= longLine
 	}
-	lines := uint64(bytes.Count(b[:cut], []byte{'\n'}))
-	l.pinned = [2]int64{l.ix.forwarded, l.ix.forwarded + int64(cut)}
-	l.taken = progress{l.pinned[1], l.ix.forwardedLines + lines}
-	return portion{n: cut, stream: int(seg.stream), lines: lines, ends: b[cut-1] == '\n', more: more}
+	l.taken = progress{from.pos + int64(cut), from.lines + newlines(b[:cut])}
+	l.pinned = [2]int64{from.pos, l.taken.pos}
+	stream = int(seg.stream)
+	return transfer{owner: l, src: l.sent, n: cut, begins: !l.midLine[stream-1], ends: b[cut-1] == '\n', more: more}, stream, false
 }
 
-// forwardPortion forwards p, or counts it as dropped where it is not read.
-func (l *Log) forwardPortion(p portion) {
-	within := &l.within[p.stream-1]
-	n, err := l.sinks[p.stream-1].pass(transfer{owner: l, src: l.sent, n: p.n, begins: !*within, ends: p.ends, more: p.more})
-	*within = !p.ends
+// passRaw forwards t, or counts it as dropped if it cannot be written.
+func (l *Log) passRaw(t transfer, stream int) {
+	n, err := l.sinks()[stream-1].pass(t)
+	l.midLine[stream-1] = !t.ends
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n < p.n && err != nil {
-		l.drop(amount{uint64(p.n - n), p.lines}, err)
-		unix.Seek(l.sent, l.pinned[1], io.SeekStart)
-		n = p.n
-	}
-	if at := l.pinned[0] + int64(n); at < l.ix.forwarded { // with FormatNone the rest was skipped meanwhile
-		unix.Seek(l.sent, l.ix.forwarded, io.SeekStart)
+	if l.ix.forwarded.pos > l.pinned[0] { // with FormatNone all was skipped meanwhile
+		unix.Seek(l.sent, l.ix.forwarded.pos, io.SeekStart)
 	} else {
-		l.advance(at, p.lines)
+		if n < t.n {
+			l.forwardedUpTo(l.pinned[0] + int64(n))
+		}
+		if n < t.n && err != nil {
+			l.countDropped(l.taken.since(l.ix.forwarded), err)
+			unix.Seek(l.sent, l.taken.pos, io.SeekStart)
+		}
+		if n == t.n || err != nil {
+			l.ix.forwarded = l.taken
+		}
 	}
 	l.unpin()
-	l.makeRoom()
+	l.room.Broadcast()
 	l.trim()
-}
-
-// advance notes that everything before pos, with so many lines more, was forwarded. With
-// FormatNone more was skipped meanwhile.
-func (l *Log) advance(pos int64, lines uint64) {
-	if pos > l.ix.forwarded {
-		l.ix.forwarded = pos
-		l.ix.forwardedLines += lines
-	}
 }
 
 // forwardedUpTo notes that everything before pos was forwarded.
 func (l *Log) forwardedUpTo(pos int64) {
-	switch from := l.ix.forwarded; {
-	case pos <= from:
+	from := &l.ix.forwarded
+	switch {
+	case pos <= from.pos:
 		return
-	case pos >= l.ix.start():
-		l.ix.forwardedLines = l.linesBefore(pos)
-	default: // within what was being forwarded, which is still there
-		l.ix.forwardedLines += l.newlines(from, min(pos, from+chunkSize))
+	case pos >= l.ix.start().pos:
+		from.lines = l.linesBefore(pos)
+	default: // pinned: it is still there
+		lines, _ := l.newlines(from.pos, min(pos, from.pos+chunkSize))
+		from.lines += lines
 	}
-	l.ix.forwarded = pos
+	from.pos = pos
 }
 
-// drop counts what could not be written. The reason is for the mark.
-func (l *Log) drop(gone amount, err error) {
-	l.ix.droppedBytes += gone.bytes
-	l.ix.droppedLines += gone.lines
+// countDropped counts what could not be written. The mark has the reason.
+func (l *Log) countDropped(a amount, err error) {
+	l.ix.dropped = l.ix.dropped.plus(a)
 	switch {
 	case err == unix.EPIPE || err == os.ErrClosed && l.reason == "":
 		l.reason = "it was not read"
@@ -195,118 +195,85 @@ func (l *Log) drop(gone amount, err error) {
 	}
 }
 
-// skipDropped jumps over what is no longer kept, and counts it. It has l.mu, and nothing
-// is being forwarded.
+// skipDropped skips and counts what is no longer kept. l.mu is held, and nothing is being
+// forwarded.
 func (l *Log) skipDropped() bool {
 	l.taken = progress{}
-	if l.ix.forwarded >= l.ix.start() {
+	if l.ix.forwarded.pos >= l.ix.start().pos {
 		return false
 	}
 	next := l.firstLine()
-	l.ix.droppedBytes += uint64(next.pos - l.ix.forwarded)
-	l.ix.droppedLines += next.lines - min(l.ix.forwardedLines, next.lines)
-	l.ix.forwarded, l.ix.forwardedLines = next.pos, next.lines
-	unix.Seek(l.sent, l.ix.forwarded, io.SeekStart)
+	l.ix.dropped = l.ix.dropped.plus(next.since(l.ix.forwarded))
+	l.ix.forwarded = next
+	unix.Seek(l.sent, next.pos, io.SeekStart)
 	l.gap = true
 	return true
 }
 
-// firstLine is where the first line begins whose beginning is kept. Where the byte before
+// firstLine is where the first line begins whose beginning is kept. If the byte before
 // what is kept is gone too, one line too many is skipped, and counted.
 func (l *Log) firstLine() progress {
-	off, lines := l.ix.start(), l.ix.startLines()
-	_, until, ok := l.ix.find(off, l.end)
+	start := l.ix.start()
+	_, until, ok := l.ix.find(start.pos, l.end)
 	if !ok {
-		return progress{off, lines}
+		return start
 	}
-	buf := l.buffer()
-	defer l.pool.Put(buf)
-	b := (*buf)[:min(until-off, chunkSize-1)+1]
-	got, err := unix.Pread(l.data, b, off-1)
+	buf := getBuffer()
+	defer buffers.Put(buf)
+	b := (*buf)[:min(until-start.pos, chunkSize-1)+1]
+	got, err := unix.Pread(l.data, b, start.pos-1)
 	if err != nil || got < 1 || b[0] == '\n' {
-		return progress{off, lines}
+		return start
 	}
 	if end := bytes.IndexByte(b[1:got], '\n'); end >= 0 {
-		return progress{off + int64(end) + 1, lines + 1}
+		return progress{start.pos + int64(end) + 1, start.lines + 1}
 	}
-	return progress{off, lines} // longer than a segment: its fragments are no lines anyway
+	return start // longer than a segment: its fragments are no lines anyway
 }
 
-// claimSinks finds out whether an earlier supervisor was in the middle of a line.
+// claimSinks claims the sinks on which an earlier supervisor was in the middle of a line.
 func (l *Log) claimSinks() {
 	if f := l.opts.Format; f.byLines() {
-		for k, s := range l.sinks {
-			if p := l.page; p.live == 1 && (p.out.writing == uint64(k+1) || p.out.begun[k] == 1 && f == FormatPrefix) {
+		for k, s := range l.sinks() {
+			if p := l.page; p.live == 1 && (p.out.writing == uint64(k+1) || p.out.partial[k] == 1 && f == FormatPrefix) {
 				s.claim(s, true)
 			}
 		}
 		return
 	}
 	var last [1]byte
-	seg, _, ok := l.ix.find(l.ix.forwarded-1, l.end)
+	at := l.ix.forwarded.pos - 1
+	seg, _, ok := l.ix.find(at, l.end)
 	if !ok || l.opts.Format != FormatRaw {
 		return
 	}
-	if n, err := unix.Pread(l.data, last[:], l.ix.forwarded-1); n == 1 && err == nil && last[0] != '\n' {
-		l.sinks[seg.stream-1].claim(l, false)
+	if n, err := unix.Pread(l.data, last[:], at); n == 1 && err == nil && last[0] != '\n' {
+		l.sinks()[seg.stream-1].claim(l, false)
 	}
 }
 
-// writeNotices writes the notices that wait, and a mark of how much was dropped since the
-// last mark, once the reader reads again. The mark is noted in shared memory after it is
-// written: a kill between the two repeats it.
-func (l *Log) writeNotices() {
+// writeMark writes how much was dropped since the last mark, once the reader reads again.
+// The mark is noted in shared memory after it is written: a kill between the two repeats it.
+func (l *Log) writeMark() {
 	l.mu.Lock()
-	h, f := l.ix.header, l.opts.Format
-	gone := amount{h.droppedBytes, h.droppedLines}
-	fresh := (gone.bytes > h.markedBytes || gone.lines > h.markedLines) && !l.sinks[0].failing() && !l.sinks[1].failing()
-	if !fresh && !l.gap && len(l.notices) == 0 {
-		l.mu.Unlock()
-		return
-	}
-	gap := l.gap
+	f, gap, reason := l.opts.Format, l.gap, l.reason
+	dropped, before := l.ix.dropped, l.ix.reported
+	due := dropped != before && !l.sinks()[0].failing() && !l.sinks()[1].failing()
 	l.gap = false
-	var notices []string
-	if !l.sinks[1].absent() {
-		notices, l.notices = l.notices, nil
-	}
-	if fresh {
-		notices = append(notices, dropMark(amount{gone.bytes - h.markedBytes, gone.lines - h.markedLines}, l.name, l.reason))
+	if due {
 		l.reason = ""
 	}
 	l.mu.Unlock()
 	if gap { // what follows does not continue the line before
-		l.sinks[0].endLine(l)
-		l.sinks[1].endLine(l)
+		l.endSinkLines()
 	}
-	var text []byte
-	for _, n := range notices {
-		text = appendMark(text, f, l.name, n, time.Now())
-	}
-	if _, err := l.sinks[1].Write(text); err != nil || !fresh {
+	if !due {
 		return
 	}
-	l.mu.Lock()
-	l.ix.markedBytes, l.ix.markedLines = gone.bytes, gone.lines
-	l.mu.Unlock()
-}
-
-// noteLost notes how much the init discarded of p's output while no supervisor worked.
-func (l *Log) noteLost(p *Capture, lost amount) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return
+	text := appendMark(nil, f, l.name, dropMark(dropped.minus(before), l.name, reason), time.Now())
+	if _, err := l.sinks()[1].Write(text); err == nil {
+		l.mu.Lock()
+		l.ix.reported = dropped
+		l.mu.Unlock()
 	}
-	p.lost = lost
-	total := l.ix.lostLines
-	for q := range l.pipes {
-		total += q.lost.lines
-	}
-	if total > l.ix.notedLost { // an earlier supervisor may have reported a part of it
-		l.notices = append(l.notices, fmt.Sprintf("%d lines of the output of %s were discarded while no supervisor worked",
-			total-l.ix.notedLost, l.name))
-		l.ix.notedLost = total
-	}
-	l.notifyWriters()
 }

@@ -2,44 +2,45 @@ package logs
 
 import (
 	"fmt"
+	"sort"
 	"time"
-	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // index says which bytes of a log came from which stream and when. It is memory that
 // the store keeps too, so a write to it survives the supervisor.
 type index struct {
-	fd  int
-	mem []byte
+	fd      int // -1: the log has no memory, and there are no segments
+	content *indexContent
 	*header
-	ring *[segments]segment
 }
 
 // segments is how many are kept; a line that comes alone takes one.
 const segments = 2044
 
-// header is at the start of the shared memory. Its layout may only grow.
+type indexContent struct {
+	header
+	ring [segments]segment
+}
+
+// header is the start of the shared memory. Its layout is fixed.
 type header struct {
 	magic uint64
 	first uint64 // number of the first segment kept
 	next  uint64 // number of the next one
 	lines uint64 // newlines before counted
 
-	counted   int64 // bytes whose newlines are counted
-	punched   int64 // bytes given back
-	forwarded int64 // bytes forwarded; for raw the position of Log.sent is the truth
+	counted   int64    // bytes whose newlines are counted
+	punched   int64    // everything before it was released
+	forwarded progress // for raw the position of Log.sent is the truth
+	dropped   amount   // not forwarded
+	lost      amount   // never captured
 
-	forwardedLines uint64
-	droppedBytes   uint64
-	droppedLines   uint64
-	lostBytes      uint64
-	lostLines      uint64
-
-	// An older supervisor leaves what follows alone.
-	marked      uint64 // 1: the next two are valid
-	markedBytes uint64 // of droppedBytes, those that a mark reports
-	markedLines uint64
-	notedLost   uint64 // of lostLines and what the init still counts, those that a mark reports
+	// Earlier versions ignore the following fields.
+	marked   uint64 // 1: they are valid
+	reported amount // of dropped, what marks report
+	_        uint64
 }
 
 // segment is a run of bytes of one stream, from off to the next segment's. It
@@ -51,52 +52,53 @@ type segment struct {
 	stream uint64 // 1 stdout, 2 stderr
 }
 
-const (
-	indexMagic = 0x73746f6b65720001
-	indexSize  = int(unsafe.Sizeof(header{}) + segments*unsafe.Sizeof(segment{}))
-)
+const indexMagic = 0x73746f6b65720001
 
 func newIndex() (*index, error) {
-	fd, mem, err := newShared("log-index", indexSize)
+	fd, content, err := newShared[indexContent]("log-index")
 	if err != nil {
 		return nil, err
 	}
-	ix := indexIn(fd, mem)
-	ix.magic, ix.marked = indexMagic, 1
-	return ix, nil
+	content.magic, content.marked = indexMagic, 1
+	return &index{fd, content, &content.header}, nil
 }
 
-// openIndex takes over an index from the store.
+// openIndex maps an index from the store.
 func openIndex(fd int) (*index, error) {
-	mem, err := mapShared(fd, indexSize)
+	content, err := mapShared[indexContent](fd)
 	if err != nil {
 		return nil, fmt.Errorf("cannot map its index: %w", err)
 	}
-	ix := indexIn(fd, mem)
-	if ix.magic != indexMagic {
-		return nil, fmt.Errorf("its index is of another kind (%#x)", ix.magic)
+	if content.magic != indexMagic {
+		return nil, fmt.Errorf("its index has an unknown layout (%#x)", content.magic)
 	}
-	if ix.marked == 0 { // an older supervisor has reported everything, as far as is known
-		ix.markedBytes, ix.markedLines, ix.marked = ix.droppedBytes, ix.droppedLines, 1
+	if content.marked == 0 { // an earlier version reported everything, as far as is known
+		content.reported, content.marked = content.dropped, 1
 	}
-	return ix, nil
+	return &index{fd, content, &content.header}, nil
 }
 
-func indexIn(fd int, mem []byte) *index {
-	base := unsafe.Pointer(&mem[0])
-	return &index{fd: fd, mem: mem, header: (*header)(base),
-		ring: (*[segments]segment)(unsafe.Add(base, unsafe.Sizeof(header{})))}
+// close releases the memory. The counters stay.
+func (ix *index) close() {
+	if ix.content == nil {
+		return
+	}
+	counters := *ix.header
+	counters.first = counters.next
+	unmapShared(ix.content)
+	unix.Close(ix.fd)
+	*ix = index{fd: -1, header: &counters}
 }
 
 // at is segment number n, which must be kept.
-func (ix *index) at(n uint64) *segment { return &ix.ring[n%segments] }
+func (ix *index) at(n uint64) *segment { return &ix.content.ring[n%segments] }
 
 // mergeTime is how close two writes of one stream must be to share a segment,
 // and so a time.
 const mergeTime = 5 * time.Millisecond
 
-// begin says that the bytes from off on are of stream. It returns true when it
-// made a segment for them.
+// begin notes that the bytes from off on are of stream. It returns true if it made a
+// segment for them.
 func (ix *index) begin(off int64, stream int, now time.Time) bool {
 	if ix.next > ix.first {
 		if last := ix.at(ix.next - 1); last.stream == uint64(stream) && off-last.off < chunkSize &&
@@ -117,41 +119,28 @@ func (ix *index) expire(off int64) int64 {
 	for ix.next-ix.first > 1 && ix.at(ix.first+1).off <= off {
 		ix.first++
 	}
-	return ix.start()
+	return ix.start().pos
 }
 
 // start is the first byte kept.
-func (ix *index) start() int64 {
+func (ix *index) start() progress {
 	if ix.next == ix.first {
-		return ix.counted
+		return progress{ix.counted, ix.lines}
 	}
-	return ix.at(ix.first).off
-}
-
-// startLines is how many newlines are before start.
-func (ix *index) startLines() uint64 {
-	if ix.next == ix.first {
-		return ix.lines
-	}
-	return ix.at(ix.first).lines
+	seg := ix.at(ix.first)
+	return progress{seg.off, seg.lines}
 }
 
 // find returns the segment that holds off, and where it ends.
 func (ix *index) find(off, end int64) (seg segment, until int64, ok bool) {
-	lo, hi := ix.first, ix.next
-	for lo < hi { // the last segment with seg.off <= off
-		if mid := (lo + hi) / 2; ix.at(mid).off <= off {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	if lo == ix.first || off >= end {
+	kept := int(ix.next - ix.first)
+	behind := sort.Search(kept, func(k int) bool { return ix.at(ix.first+uint64(k)).off > off }) // the first segment behind off
+	if behind == 0 || off >= end {
 		return segment{}, 0, false
 	}
 	until = end
-	if lo < ix.next {
-		until = ix.at(lo).off
+	if behind < kept {
+		until = ix.at(ix.first + uint64(behind)).off
 	}
-	return *ix.at(lo - 1), until, true
+	return *ix.at(ix.first + uint64(behind) - 1), until, true
 }

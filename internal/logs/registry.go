@@ -25,7 +25,7 @@ type Config struct {
 	Store    Store
 	Warn     func(msg string)
 	Reserve  func(n int) error // fails when fewer than n descriptors are free
-	Explain  func(error) error // adds what the operator can do about it
+	Explain  func(error) error // adds a hint for the operator
 	NoSplice bool              // splice(2) is not used
 }
 
@@ -35,7 +35,6 @@ type Registry struct {
 	mu         sync.Mutex // guards logs
 	logs       map[string]*Log
 	warnUnread sync.Once
-	buffers    sync.Pool // of *[]byte
 }
 
 // NewRegistry makes an empty one.
@@ -46,11 +45,11 @@ func NewRegistry(c Config) *Registry {
 	return &Registry{Config: c, logs: map[string]*Log{}}
 }
 
-// filesPerLog is how many descriptors a log takes.
+// filesPerLog is how many descriptors it takes to make a log. It keeps three.
 const filesPerLog = 4
 
-// Open returns the log of a service and makes it when there is none. An existing one
-// is reconfigured where the options differ.
+// Open returns the log of a service, and makes it if there is none. An existing one
+// is reconfigured if the options differ.
 func (r *Registry) Open(name string, o Options) (*Log, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -60,44 +59,112 @@ func (r *Registry) Open(name string, o Options) (*Log, error) {
 		l.mu.Unlock()
 		return l, l.Configure(o)
 	}
-	err := r.Reserve(filesPerLog)
-	var l *Log
-	if err == nil {
-		l, err = newLog(name, Options{})
-	}
-	if err != nil {
-		return nil, r.Explain(fmt.Errorf("cannot keep the output of %q: %w", name, err))
-	}
+	l := makeLog(name, Options{})
 	r.own(l)
-	if err = l.put(l.opts, l.data, l.sent, l.ix.fd); err == nil {
-		err = l.Configure(o)
+	if err := r.add(l); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		r.Store.Delete(logPrefix + name)
-		r.Store.Delete(linePrefix + name)
-		l.release()
+	if err := l.Configure(o); err != nil {
+		l.Retire()
 		return nil, r.Explain(err)
 	}
-	r.logs[name] = l
-	go r.forward(l) // ends with Flush or Retire, or with the process
 	return l, nil
 }
 
-// own sets what the log needs of the registry.
-func (r *Registry) own(l *Log) {
-	l.sinks, l.noSplice, l.pool, l.store, l.warn = r.Sinks, r.NoSplice, &r.buffers, r.Store, r.Warn
+// OnDemand returns the log of one process. It gets its memory and its place in the store
+// with the first byte, since most short commands write nothing.
+func (r *Registry) OnDemand(name string, o Options) *Log {
+	if r.Get(name) != nil { // of an earlier process of that name
+		if l, err := r.Open(name, o); err == nil {
+			return l
+		}
+	}
+	l := makeLog(name, o)
+	r.own(l)
+	return l
 }
 
-// Adopt takes over the logs of an earlier supervisor out of what it kept.
+// own sets what the log needs of the registry.
+func (r *Registry) own(l *Log) { l.registry, l.noSplice, l.warn = r, r.NoSplice, r.Warn }
+
+// maxUnread bounds the retired logs that wait to be forwarded. If the container's output is
+// not read, they would accumulate.
+const maxUnread = 64
+
+// open adds a log on demand to the registry. If too many logs wait to be forwarded, it is not
+// forwarded.
+func (r *Registry) open(l *Log) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.logs[l.name] == l {
+		return nil
+	}
+	if r.unread() >= maxUnread {
+		r.warnUnread.Do(func() {
+			r.Warn("the container's output is not read: that of hooks is not forwarded until it is")
+		})
+		l.mu.Lock()
+		l.opts.Format = FormatNone
+		l.mu.Unlock()
+	}
+	return r.add(l)
+}
+
+// add makes the memory of a log, puts it into the store and begins to forward it. r.mu is held.
+func (r *Registry) add(l *Log) error {
+	err := r.Reserve(filesPerLog)
+	if err == nil {
+		err = l.allocate()
+	}
+	if err != nil {
+		return r.Explain(fmt.Errorf("cannot keep the output of %q: %w", l.name, err))
+	}
+	if err = l.addPage(); err == nil {
+		err = l.put(l.opts, l.data, l.sent, l.ix.fd)
+	}
+	if err != nil {
+		r.delete(l.name)
+		l.mu.Lock()
+		l.free()
+		l.mu.Unlock()
+		return r.Explain(err)
+	}
+	r.logs[l.name] = l
+	go r.forward(l) // ends with Flush or Retire, or with the process
+	return nil
+}
+
+// addPage makes the page of a log.
+func (l *Log) addPage() error {
+	fd, page, err := newShared[pageContent]("log-page-" + l.name)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	page.magic = pageMagic
+	l.page = page
+	return l.registry.Store.Put(pagePrefix+l.name, nil, fd)
+}
+
+// delete removes a log from the registry and the store. r.mu is held.
+func (r *Registry) delete(name string) {
+	delete(r.logs, name)
+	r.Store.Delete(logPrefix + name)
+	r.Store.Delete(pagePrefix + name)
+}
+
+// Adopt takes over the logs of the previous supervisor.
 func (r *Registry) Adopt(items fdstore.Items) {
 	for _, item := range items.Names(logPrefix) {
 		r.adoptLog(strings.TrimPrefix(item, logPrefix), items)
 	}
-	for _, item := range slices.Concat(items.Names(linePrefix), items.Names(filePrefix)) { // of a kill between two steps of Configure
-		takePage(items, item)
+	for _, item := range items.Names("log-") { // pages of a supervisor killed in add, and of an earlier version
+		if f, _, err := items.TakeFile(item); err == nil {
+			f.Close()
+		}
 		r.Store.Delete(item)
 	}
-	for _, l := range r.logs { // only now it is known whose line is unfinished on a sink
+	for _, l := range r.logs { // after claimSinks of all logs
 		go r.forward(l) // ends with Flush or Retire, or with the process
 		if l.file != nil {
 			go l.file.run() // ends with Flush, or when it is retired
@@ -113,54 +180,49 @@ func (r *Registry) adoptLog(name string, items fdstore.Items) {
 		return
 	}
 	o = o.withDefaults()
-	if o.check() != nil { // of a newer supervisor
-		o.Format = FormatRaw
-	}
 	l, err := openLog(name, o, fds[0], fds[1], fds[2])
 	if err != nil {
 		r.Warn(fmt.Sprintf("cannot take over the output kept for %s: %v", name, err))
 		return
 	}
 	r.own(l)
-	if l.page = takePage(items, linePrefix+name); l.page != nil && !o.Format.byLines() {
+	r.logs[name] = l
+	known := l.adoptPage(items)
+	switch {
+	case !known:
+		err = l.addPage()
+	case !o.Format.byLines(): // the format was changed, but the supervisor died before it took effect
 		l.page.live = 0
 	}
-	if o.File != nil {
-		if page := takePage(items, filePrefix+name); page != nil {
-			l.file = newFileWriter(l, page)
-		}
-	}
-	known := l.file != nil
-	if l.page, l.file, err = l.writers(o); err != nil { // the output itself is not lost because of it
+	if err != nil { // the output itself is not lost because of it
 		r.Warn(fmt.Sprintf("cannot take over how the output of %s is forwarded; it is now as the service writes it: %v", name, err))
-		l.opts.Format, l.opts.File, l.file = FormatRaw, nil, nil
-	}
-	if f := l.file; f != nil {
-		f.options = *o.File
+		l.opts.Format, l.opts.File = FormatRaw, nil
+	} else if o.File != nil {
+		l.file = newFileWriter(l)
 		if known {
-			f.resume()
+			l.file.resume()
 		} else {
-			f.begin()
+			l.file.begin()
 		}
 	}
-	l.skipUnwanted()
+	l.skipUnforwarded()
 	l.claimSinks()
-	r.logs[name] = l
 }
 
-// takePage takes over a page; nil: there is none, or it is of a supervisor with another
-// layout, which a new one replaces.
-func takePage(items fdstore.Items, name string) *sharedPage {
-	_, fds, _ := items.Take(name)
-	if len(fds) == 1 {
-		if page, err := openSharedPage(fds[0]); err == nil {
-			return page
-		}
+// adoptPage takes over the page of a log. It returns false if there is none, or only one of
+// an earlier version with another layout.
+func (l *Log) adoptPage(items fdstore.Items) bool {
+	f, _, err := items.TakeFile(pagePrefix + l.name)
+	if err != nil {
+		return false
 	}
-	for _, fd := range fds {
-		unix.Close(fd)
+	defer f.Close()
+	page, err := mapShared[pageContent](int(f.Fd()))
+	if err != nil || page.magic != pageMagic {
+		return false
 	}
-	return nil
+	l.page = page
+	return true
 }
 
 // Names lists the logs.
@@ -177,20 +239,18 @@ func (r *Registry) Get(name string) *Log {
 	return r.logs[name]
 }
 
-// Retire ends a log: what it holds is forwarded and written to its file, and when
-// no process writes to it any more it is removed, also from the store. A reader then
-// finds it empty. If Open asks for it before that, it is kept.
-func (r *Registry) Retire(l *Log) {
+// Retire removes a log, also from the store, after all of it is forwarded and written to its
+// file, and no process writes to it any more. A reader then finds it empty. If Open asks
+// for it before that, it is kept.
+func (l *Log) Retire() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.retired = true
 	notify(l.wake)
-	l.mu.Unlock()
 }
 
-// unread counts the retired logs that are not removed yet.
+// unread counts the retired logs that are not removed yet. r.mu is held.
 func (r *Registry) unread() (n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for _, l := range r.logs {
 		l.mu.Lock()
 		if l.retired {
@@ -201,23 +261,23 @@ func (r *Registry) unread() (n int) {
 	return n
 }
 
-// forward forwards a log to its end. One that was retired is removed then.
+// forward forwards a log to its end. A retired log is removed then.
 func (r *Registry) forward(l *Log) {
 	defer close(l.forwarded)
 	for l.forward(); !r.remove(l); l.forward() {
 	}
 }
 
-// remove takes a log that is forwarded out of the store, if it is retired; a file is
-// written to its end first. False: it is not over.
-func (r *Registry) remove(l *Log) (over bool) {
+// remove removes a retired log that is forwarded; its file is written to its end first. It
+// returns false if the log has to be forwarded further.
+func (r *Registry) remove(l *Log) bool {
 	r.mu.Lock()
 	l.mu.Lock()
-	file, o, gone, quit := l.file, l.opts, l.retired && len(l.pipes) == 0, l.quit
+	file, o, unused, stopping := l.file, l.opts, l.retired && len(l.captures) == 0, l.stopping
 	l.mu.Unlock()
-	if quit || !gone {
+	if stopping || !unused {
 		r.mu.Unlock()
-		return quit
+		return stopping
 	}
 	if file != nil {
 		o.File = nil
@@ -226,45 +286,40 @@ func (r *Registry) remove(l *Log) (over bool) {
 		if err == nil {
 			<-file.done
 		}
-		return err != nil // the store is gone
+		return err != nil // the store is closed
 	}
 	defer r.mu.Unlock() // from here on a log of this name is a new one
-	delete(r.logs, l.name)
-	r.Store.Delete(logPrefix + l.name)
-	r.Store.Delete(linePrefix + l.name)
+	r.delete(l.name)
 	l.mu.Lock()
 	l.release()
 	l.mu.Unlock()
 	return true
 }
 
-// Flush forwards what there is, as far as the reader takes it within the
-// deadline, and then no more. It is for the end of the container.
+// Flush forwards what there is, as far as the reader takes it within the time, and then no
+// more. It is for the end of the container.
 func (r *Registry) Flush(within time.Duration) {
 	deadline := time.After(within)
 	r.mu.Lock()
 	all := slices.Collect(maps.Values(r.logs))
 	r.mu.Unlock()
+	var ends []<-chan struct{}
 	for _, l := range all {
 		l.mu.Lock()
-		l.quit = true
-		l.makeRoom()
+		l.stopping = true
+		l.room.Broadcast()
 		l.notifyAll()
-		l.mu.Unlock()
-	}
-	for _, l := range all {
-		l.mu.Lock()
-		ends := []<-chan struct{}{l.forwarded}
+		ends = append(ends, l.forwarded)
 		if l.file != nil {
 			ends = append(ends, l.file.done)
 		}
 		l.mu.Unlock()
-		for _, end := range ends {
-			select {
-			case <-end:
-			case <-deadline:
-				return
-			}
+	}
+	for _, end := range ends {
+		select {
+		case <-end:
+		case <-deadline:
+			return
 		}
 	}
 }

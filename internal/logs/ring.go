@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"time"
@@ -15,135 +14,24 @@ import (
 // chunkSize is the most that is moved at once, and the largest segment.
 const chunkSize = 64 << 10
 
-// Log is the captured output of one service, over all of its processes. It loses
-// nothing when the supervisor is killed at any instruction: the kernel keeps the
-// positions. splice(2) moves bytes from the pipe into a memfd and advances that file's
-// own position in the same system call; sendfile(2) on a second description does so on
-// the way out. The file only grows and what is no longer kept is punched out, so an
-// offset names a byte for good.
-type Log struct {
-	name     string
-	sinks    *[2]*Sink
-	noSplice bool
-	store    Store
-	warn     func(string)
-	pool     *sync.Pool    // of *[]byte
-	wake     chan struct{} // wakes forward
-	within   [2]bool       // of forward: what raw forwarded last of a stream ended no line
+// errFull means that the service has to wait for the reader of its output.
+var errFull = errors.New("the output that is not forwarded exceeds the memory for it")
 
-	changes sync.Mutex // one Configure at a time; never held while output is moved
-
-	mu        sync.Mutex // guards what follows
-	opts      Options    // with defaults; written with changes held too
-	data      int        // memfd; its position is the end
-	sent      int        // the same file; its position is what raw has forwarded
-	ix        *index
-	end       int64
-	readers   map[chan struct{}]bool
-	pipes     map[*Capture]bool
-	taken     progress // of forward
-	pinned    [2]int64 // bytes that sendfile forwards right now
-	notices   []string // lines to forward before the next bytes
-	reason    string   // why the latest lines were dropped; empty: unknown, or not read fast enough
-	gap       bool     // the next bytes do not follow the last ones
-	forwarded chan struct{}
-	quit      bool
-	closed    bool
-	retired   bool          // it is removed once all is forwarded and no process writes
-	room      chan struct{} // closed when a capture that waits may go on; nil: none waits
-
-	warnedLost bool // that the output of the latest process cannot be kept
-
-	page *sharedPage // nil: neither a format of lines nor a file was asked for yet
-	file *fileWriter // nil: no file
-}
-
-// newLog makes an empty log.
-func newLog(name string, o Options) (*Log, error) {
-	data, err := unix.MemfdCreate("log-"+name, unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	sent, err := reopen(data)
-	if err != nil {
-		unix.Close(data)
-		return nil, err
-	}
-	ix, err := newIndex()
-	if err != nil {
-		unix.Close(data)
-		unix.Close(sent)
-		return nil, err
-	}
-	return makeLog(name, o, data, sent, ix), nil
-}
-
-func makeLog(name string, o Options, data, sent int, ix *index) *Log {
-	return &Log{name: name, opts: o.withDefaults(), data: data, sent: sent, ix: ix, readers: map[chan struct{}]bool{}, pool: &sync.Pool{},
-		pipes: map[*Capture]bool{}, forwarded: make(chan struct{}), wake: make(chan struct{}, 1)}
-}
-
-// openLog takes over a log from the store and counts what its last owner had moved
-// and not yet counted.
-func openLog(name string, o Options, data, sent, ixfd int) (*Log, error) {
-	ix, err := openIndex(ixfd)
-	if err != nil {
-		return nil, err
-	}
-	l := makeLog(name, o, data, sent, ix)
-	if l.end, err = unix.Seek(data, 0, io.SeekCurrent); err != nil {
-		return nil, err
-	}
-	for l.ix.counted < l.end {
-		if l.count(int(min(l.end-l.ix.counted, chunkSize))) != nil {
-			break
-		}
-	}
-	// The same for what had been forwarded. The position of sent is behind where bytes
-	// were dropped or forwarded as lines.
-	pos, err := unix.Seek(sent, 0, io.SeekCurrent)
-	if err != nil {
-		return nil, err
-	}
-	l.forwardedUpTo(pos)
-	l.punch(0, ix.punched) // what was being forwarded was left out
-	return l, nil
-}
-
-// linesBefore counts the newlines before an offset that is kept.
-func (l *Log) linesBefore(off int64) uint64 {
-	seg, _, ok := l.ix.find(off, l.end)
-	if !ok {
-		return l.ix.lines
-	}
-	return seg.lines + l.newlines(seg.off, off)
-}
-
-// newlines counts the newlines of a part of the log.
-func (l *Log) newlines(from, to int64) uint64 {
-	buf := make([]byte, to-from)
-	n, _ := unix.Pread(l.data, buf, from)
-	return uint64(bytes.Count(buf[:max(n, 0)], []byte{'\n'}))
-}
-
-// Name is the service's name.
-func (l *Log) Name() string { return l.name }
-
-// End is the offset behind the last byte.
-func (l *Log) End() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.end
-}
-
-// errFull says that the service has to wait for the reader of its output.
-var errFull = errors.New("what was not forwarded exceeds what is kept")
-
-// capture moves what is in a pipe into the log: at most one chunk. It never
-// blocks; unix.EAGAIN says that the pipe is empty, 0 bytes that it has ended,
-// errFull that it must wait unless it is forced.
+// capture moves what is in a pipe into the log: at most one chunk. It never blocks. The
+// error is unix.EAGAIN if the pipe is empty, and errFull if the service must wait, unless
+// force is set. 0 bytes without an error: the pipe has ended.
 func (l *Log) capture(fd int, stream int, force bool) (int, error) {
 	l.mu.Lock()
+	if l.data < 0 && !l.closed {
+		l.mu.Unlock()
+		if ready, err := readable(fd); !ready {
+			return 0, err
+		}
+		if err := l.registry.open(l); err != nil {
+			return -1, err
+		}
+		l.mu.Lock()
+	}
 	defer l.mu.Unlock()
 	if l.closed {
 		return 0, nil
@@ -151,10 +39,10 @@ func (l *Log) capture(fd int, stream int, force bool) (int, error) {
 	if !force && l.full() {
 		return 0, errFull
 	}
-	fresh := l.ix.begin(l.end, stream, time.Now())
+	begun := l.ix.begin(l.end, stream, time.Now())
 	n, err := l.move(fd)
 	if n <= 0 {
-		if fresh {
+		if begun {
 			l.ix.next--
 		}
 		return n, err
@@ -163,33 +51,37 @@ func (l *Log) capture(fd int, stream int, force bool) (int, error) {
 	if err := l.count(n); err != nil {
 		return n, err
 	}
-	l.skipUnwanted()
+	l.skipUnforwarded()
 	l.trim()
 	l.notifyAll()
 	return n, nil
 }
 
-// full says whether the service has to wait for the reader of its output.
+// readable reports whether a pipe has bytes to read. The error is unix.EAGAIN if it has
+// none now, nil if it has ended.
+func readable(fd int) (ready bool, err error) {
+	ends := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	_, err = unix.Poll(ends, 0)
+	got := ends[0].Revents
+	if err == nil && got&(unix.POLLIN|unix.POLLHUP) == 0 {
+		err = unix.EAGAIN
+	}
+	return got&unix.POLLIN != 0, err
+}
+
+// full reports whether the service has to wait for the reader of its output.
 func (l *Log) full() bool {
-	return l.opts.Block && !l.quit && l.opts.Format != FormatNone && l.end-l.ix.forwarded >= l.opts.Keep
+	return l.opts.Block && !l.stopping && l.opts.Format != FormatNone && l.end-l.ix.forwarded.pos >= l.opts.Keep
 }
 
-// skipUnwanted keeps pace where nothing is forwarded.
-func (l *Log) skipUnwanted() {
-	if l.opts.Format == FormatNone && l.ix.forwarded < l.end {
-		l.ix.forwarded, l.ix.forwardedLines = l.end, l.ix.lines
+// skipUnforwarded advances the position of a log that is not forwarded.
+func (l *Log) skipUnforwarded() {
+	if l.opts.Format == FormatNone && l.ix.forwarded.pos < l.end {
+		l.ix.forwarded = progress{l.end, l.ix.lines}
 	}
 }
 
-// makeRoom lets captures that wait go on, if they may.
-func (l *Log) makeRoom() {
-	if l.room != nil && !l.full() {
-		close(l.room)
-		l.room = nil
-	}
-}
-
-// notifyAll wakes whatever waits for more.
+// notifyAll wakes all that wait for more output.
 func (l *Log) notifyAll() {
 	for wake := range l.readers {
 		notify(wake)
@@ -199,7 +91,7 @@ func (l *Log) notifyAll() {
 
 // notifyWriters wakes forward and the writer of files.
 func (l *Log) notifyWriters() {
-	if l.opts.Format != FormatNone || l.quit || len(l.notices) > 0 {
+	if l.opts.Format != FormatNone || l.stopping {
 		notify(l.wake)
 	}
 	if l.file != nil {
@@ -229,83 +121,104 @@ func (l *Log) move(fd int) (int, error) {
 		}
 		return int(n), err
 	}
-	buf := l.buffer()
-	defer l.pool.Put(buf)
+	buf := getBuffer()
+	defer buffers.Put(buf)
 	n, err := unix.Read(fd, (*buf)[:chunkSize])
 	if n <= 0 {
 		return n, err
 	}
 	written, err := unix.Write(l.data, (*buf)[:n])
 	if rest := (*buf)[max(written, 0):n]; len(rest) > 0 {
-		l.lose(rest, err)
+		l.countLost(rest, err)
 	}
 	return written, err
 }
 
-// discard reads from a pipe what cannot be kept (a limit on the size of files, no
-// memory for it), and counts it: the service must not stall because of it.
+// discard reads and counts what cannot be kept (a limit on the size of files, no memory):
+// the service must not stall because of it.
 func (l *Log) discard(fd int, cause error) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	buf := l.buffer()
-	defer l.pool.Put(buf)
+	buf := getBuffer()
+	defer buffers.Put(buf)
 	n, err := unix.Read(fd, (*buf)[:chunkSize])
 	if n > 0 {
-		l.lose((*buf)[:n], cause)
+		l.countLost((*buf)[:n], cause)
 	}
 	return n, err
 }
 
-// lose counts bytes that cannot be kept, and says so once a process. A short
+// countLost counts bytes that cannot be kept, and warns once a process. A short
 // write has no error; the next one has the cause.
-func (l *Log) lose(gone []byte, cause error) {
-	lines := uint64(bytes.Count(gone, []byte{'\n'}))
-	l.ix.lostBytes += uint64(len(gone))
-	l.ix.lostLines += lines
-	l.ix.notedLost += lines // the mark of SetLost is about the init's alone
+func (l *Log) countLost(b []byte, cause error) {
+	l.ix.lost = l.ix.lost.plus(amount{uint64(len(b)), newlines(b)})
 	if !l.warnedLost && cause != nil {
 		l.warnedLost = true
-		l.notices = append(l.notices, fmt.Sprintf("the output of %s cannot be kept and is discarded: %v", l.name, cause))
+		l.warn(fmt.Sprintf("the output of %s cannot be kept and is discarded: %v", l.name, cause))
 	}
 	l.notifyAll()
 }
 
-// buffer is memory of a chunk or more, from the pool: a hundred logs with a line
-// now and then must not keep a hundred of them.
-func (l *Log) buffer() *[]byte {
-	if b, ok := l.pool.Get().(*[]byte); ok {
-		return b
-	}
+// buffers has buffers of a chunk or more: a hundred logs with a line now and then must not
+// keep a hundred of them.
+var buffers = sync.Pool{New: func() any {
 	b := make([]byte, chunkSize)
 	return &b
-}
+}}
 
-// putGrown puts a buffer back that was appended to.
-func (l *Log) putGrown(buf *[]byte, out []byte) {
+func getBuffer() *[]byte { return buffers.Get().(*[]byte) }
+
+// putGrown returns a buffer that was appended to.
+func putGrown(buf *[]byte, out []byte) {
 	if cap(out) <= 4*chunkSize {
 		*buf = out[:cap(out)]
 	}
-	l.pool.Put(buf)
+	buffers.Put(buf)
 }
+
+func newlines(b []byte) uint64 { return uint64(bytes.Count(b, []byte{'\n'})) }
 
 // count adds the newlines of the next n bytes.
 func (l *Log) count(n int) error {
-	buf := l.buffer()
-	defer l.pool.Put(buf)
-	got, err := unix.Pread(l.data, (*buf)[:n], l.ix.counted)
+	lines, err := l.newlines(l.ix.counted, l.ix.counted+int64(n))
 	if err != nil {
 		return err
 	}
-	l.ix.lines += uint64(bytes.Count((*buf)[:got], []byte{'\n'}))
+	l.ix.lines += lines
 	l.ix.counted += int64(n)
 	return nil
 }
 
-// trim forgets whole segments beyond what is kept and gives their memory back.
+// newlines counts the newlines of a part of the log.
+func (l *Log) newlines(from, to int64) (lines uint64, err error) {
+	buf := getBuffer()
+	defer buffers.Put(buf)
+	for from < to {
+		n, err := unix.Pread(l.data, (*buf)[:min(to-from, chunkSize)], from)
+		if n <= 0 {
+			return lines, err
+		}
+		lines += newlines((*buf)[:n])
+		from += int64(n)
+	}
+	return lines, nil
+}
+
+// linesBefore counts the newlines before an offset that is kept.
+func (l *Log) linesBefore(off int64) uint64 {
+	seg, _, ok := l.ix.find(off, l.end)
+	if !ok {
+		return l.ix.lines
+	}
+	lines, _ := l.newlines(seg.off, off)
+	return seg.lines + lines
+}
+
+// trim drops whole segments beyond what is kept and releases their memory.
 func (l *Log) trim() {
-	// What a pipe holds comes at once when a supervisor takes over, faster than
-	// it can be forwarded: that much more is kept as long as it is not forwarded.
-	needed := l.ix.forwarded
+	// When a supervisor takes over, the contents of a pipe arrive at once, faster than
+	// they can be forwarded: that much more is kept until it is forwarded.
+	needed := l.ix.forwarded.pos
 	if l.file != nil {
 		needed = min(needed, l.file.reached)
 	}
@@ -323,15 +236,15 @@ func (l *Log) trim() {
 	l.ix.punched = pageDown(cut)
 }
 
-// unpin ends the pin, and gives back what trim has left out for it.
+// unpin ends the pin, and releases what trim has left out for it.
 func (l *Log) unpin() {
 	l.punch(pageDown(l.pinned[0]), min(l.ix.punched, l.pinned[1]+pageBytes()))
 	l.pinned = [2]int64{}
 }
 
-// punch gives the memory of [from, to) back, whole pages only: sendfile puts the
-// pages themselves into the reader's pipe, where a page that is gone from the
-// file is still whole, but a hole over a part of it would show as zeros.
+// punch releases the memory of [from, to), whole pages only: sendfile puts the pages
+// themselves into the reader's pipe. There a page that was released from the file is still
+// whole, but a hole over a part of it would show as zeros.
 func (l *Log) punch(from, to int64) {
 	from, to = pageDown(from+pageBytes()-1), pageDown(to)
 	if to > from {
@@ -344,8 +257,8 @@ func pageDown(off int64) int64 { return off / pageBytes() * pageBytes() }
 
 func pageBytes() int64 { return int64(os.Getpagesize()) }
 
-// EndLine ends the line that a stream is in.
-func (l *Log) EndLine(stream int) {
+// endLine ends the line that a stream is in.
+func (l *Log) endLine(stream int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	until := l.end
@@ -366,44 +279,4 @@ func (l *Log) EndLine(stream int) {
 		}
 		return
 	}
-}
-
-// NewScratch makes a log that the store does not have and that is not forwarded, for a
-// command whose output is wanted at its end.
-func NewScratch(name string) (*Log, error) { return newLog(name, Options{}) }
-
-// Close gives a scratch log's memory back, once the last descendant of its
-// command that holds a pipe has written or ended.
-func (l *Log) Close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	if len(l.pipes) == 0 {
-		l.release()
-	}
-}
-
-// release unmaps and closes everything. Readers find an empty log with its counters.
-func (l *Log) release() {
-	l.closed = true
-	l.notifyAll()
-	if l.page != nil {
-		l.page.close()
-	}
-	unix.Close(l.data)
-	unix.Close(l.sent)
-	left := *l.ix.header
-	left.first = left.next
-	unix.Munmap(l.ix.mem)
-	unix.Close(l.ix.fd)
-	l.data, l.sent, l.page, l.ix = -1, -1, nil, &index{fd: -1, header: &left}
-}
-
-// reopen opens a memfd a second time, which gives a position of its own.
-func reopen(fd int) (int, error) {
-	again, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1, fmt.Errorf("cannot open the memfd a second time (is /proc mounted?): %w", err)
-	}
-	return again, nil
 }

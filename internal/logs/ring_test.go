@@ -15,20 +15,20 @@ import (
 
 // What is lost of one stream ends no line of the other.
 func TestLossEndsLinesOfItsStream(t *testing.T) {
-	l, err := NewScratch("x")
+	l, err := NewTemporary("x")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	write := func(stream int, text string) { write(t, l, stream, text) }
-	l.EndLine(Stdout) // there is none
+	l.endLine(Stdout) // there is none
 	write(Stdout, "whole\nout")
 	write(Stderr, "err")
 	l.mu.Lock()
 	l.ix.begin(l.end, Stdout, time.Now()) // of a supervisor that died before its bytes came
 	l.mu.Unlock()
-	l.EndLine(Stdout)
-	l.EndLine(Stdout)
+	l.endLine(Stdout)
+	l.endLine(Stdout)
 	write(Stderr, " goes on\n")
 	if text, lines := l.Text(), l.Stats().Lines; text != "whole\nouterr\n goes on\n" || lines != 3 {
 		t.Errorf("the log holds %q and counts %d lines", text, lines)
@@ -103,8 +103,8 @@ func TestOldStoreIsTakenOver(t *testing.T) {
 	}
 	write(t, l, Stdout, "before\n")
 	l.mu.Lock()
-	l.ix.droppedLines, l.ix.droppedBytes = 7, 70
-	l.ix.marked, l.ix.markedLines, l.ix.markedBytes = 0, 0, 0
+	l.ix.dropped = amount{70, 7}
+	l.ix.marked, l.ix.reported = 0, amount{}
 	l.mu.Unlock()
 	s.Blobs["log/svc"] = []byte(`{"keep":12345}`)
 	r, stdout, stderr := registry(t, s)
@@ -135,7 +135,7 @@ func TestForwardingOfDroppedIsTakenOver(t *testing.T) {
 	if _, err := unix.Seek(l.sent, 2000, io.SeekStart); err != nil {
 		t.Fatal(err)
 	}
-	want := l.ix.startLines() - 20
+	want := l.ix.start().lines - 20
 	l, err = openLog("x", l.opts, l.data, l.sent, l.ix.fd)
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func BenchmarkIndexFind(b *testing.B) {
 
 func TestLineAssembler(t *testing.T) {
 	var got []string
-	a := assembleFrom(position{})
+	a := assembleAt(0)
 	add := func(l Line) bool {
 		got = append(got, fmt.Sprintf("%d%s%v%d", l.Stream, l.Text, l.Open, l.Offset))
 		return true

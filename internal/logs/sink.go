@@ -11,21 +11,20 @@ import (
 )
 
 // Sink is the container's stdout or stderr, which the services and the supervisor's own
-// log share line by line. A reader that stalls blocks only its users; none of them
+// log share line by line. A reader that stalls blocks only the writers; none of them
 // holds another lock meanwhile.
 type Sink struct {
-	fd   int
-	gone atomic.Int64 // not written to before, since a write has failed; ns since made
-	made time.Time
+	fd      int
+	retryAt atomic.Int64 // since a write has failed: when to write again; ns since made
+	made    time.Time
 
 	mu      sync.Mutex
-	owner   any           // wrote last
-	midLine bool          // what it wrote did not end a line
-	more    bool          // more of that line is about to come
-	torn    bool          // another's line was already put into it
-	since   time.Time     // when it was written
-	ended   chan struct{} // closed when that line ends; nil: nothing waits for it
-	noSend  bool          // sendfile does not work on it
+	owner   any       // the last writer
+	midLine bool      // its last write did not end a line
+	more    bool      // and more of that line follows
+	torn    bool      // and another's line was already written into it
+	since   time.Time // when it was written
+	noSend  bool      // sendfile does not work on it
 }
 
 // StdSinks are those of the container's stdout and stderr: one and the same
@@ -43,28 +42,29 @@ func StdSinks() *[2]*Sink {
 // NewSink makes the sink of a descriptor, which stays the caller's.
 func NewSink(fd int) *Sink { return &Sink{fd: fd, made: time.Now()} }
 
-// goneFor is how long a sink is left alone that cannot be written to (its reader is
-// gone, its disk is full). What comes meanwhile is dropped and counted.
-const goneFor = time.Second
+// retryTime is how long a sink is skipped that cannot be written to (its reader is gone, its
+// disk is full). The output meanwhile is dropped and counted.
+const retryTime = time.Second
 
-// longLine is how long the beginning of a line is, in bytes, that is no prompt.
+// longLine is the size, in bytes, from which the beginning of a line is no prompt.
 const longLine = 4 << 10
 
-// Others wait for the end of a long line for as long as more of it comes, with no
-// longer pause than lineQuiet, and at most lineTime.
+// Writers wait for the end of another's long line while more of it follows with pauses of
+// at most lineQuiet, and for lineTime at most.
 const (
 	lineQuiet = 250 * time.Millisecond
 	lineTime  = time.Second
+	linePoll  = time.Millisecond
 )
 
-// absent says whether writing is not tried at all.
-func (s *Sink) absent() bool {
-	until := s.gone.Load()
-	return until != 0 && int64(time.Since(s.made)) < until
+// skipped reports whether no write is tried now.
+func (s *Sink) skipped() bool {
+	at := s.retryAt.Load()
+	return at != 0 && int64(time.Since(s.made)) < at
 }
 
-// failing says whether the last write failed.
-func (s *Sink) failing() bool { return s.gone.Load() != 0 }
+// failing reports whether the last write failed.
+func (s *Sink) failing() bool { return s.retryAt.Load() != 0 }
 
 // Write writes whole lines of the supervisor's own, for a logger behind a queue.
 func (s *Sink) Write(p []byte) (int, error) {
@@ -74,81 +74,48 @@ func (s *Sink) Write(p []byte) (int, error) {
 	return s.pass(transfer{text: p, begins: true, ends: p[len(p)-1] == '\n'})
 }
 
-// lock takes the sink. It waits for the end of another's long line, not for that of a
-// prompt or of a line that is torn already.
+// lock locks the sink. It waits for the end of another's long line, but not for that of a
+// prompt or of a torn line.
 func (s *Sink) lock(owner any) {
 	s.mu.Lock()
-	for limit := (time.Time{}); s.midLine && s.more && !s.torn && s.owner != owner; {
-		if limit.IsZero() {
-			limit = time.Now().Add(lineTime)
-		}
-		wait := min(time.Until(s.since.Add(lineQuiet)), time.Until(limit))
-		if wait <= 0 {
-			return
-		}
-		if s.ended == nil {
-			s.ended = make(chan struct{})
-		}
-		ended, timer := s.ended, time.NewTimer(wait)
+	limit := time.Now().Add(lineTime)
+	for s.midLine && s.more && !s.torn && s.owner != owner && time.Since(s.since) < lineQuiet && time.Now().Before(limit) {
 		s.mu.Unlock()
-		select {
-		case <-ended:
-		case <-timer.C:
-		}
-		timer.Stop()
+		<-time.After(linePoll)
 		s.mu.Lock()
 	}
 }
 
-// turn ends another's line.
-func (s *Sink) turn(owner any) {
+// setOwner ends another's line.
+func (s *Sink) setOwner(owner any) {
 	if s.midLine && s.owner != owner {
 		_, _ = s.writeAll([]byte{'\n'})
-		s.wrote(true)
+		s.midLine = false
 	}
 	s.owner = owner
 }
 
-// wrote notes whether the owner's bytes ended a line.
-func (s *Sink) wrote(ends bool) {
-	s.midLine = !ends
-	if !ends {
-		s.since = time.Now()
-	} else {
-		s.lineEnded()
-	}
-}
-
-// endLine ends the line that owner has begun, if it has.
+// endLine ends the line of owner, if it is in one.
 func (s *Sink) endLine(owner any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.owner == owner {
-		s.turn(nil)
+		s.setOwner(nil)
 	}
 }
 
-// leave says that nothing more comes of owner, so its line is not waited for.
-func (s *Sink) leave(owner any) {
+// release ends the waiting for the line of owner, which writes no more.
+func (s *Sink) release(owner any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.owner == owner && s.midLine {
+	if s.owner == owner {
 		s.more = false
-		s.lineEnded()
 	}
 }
 
-// lineEnded wakes what waits for the end of a line.
-func (s *Sink) lineEnded() {
-	if s.ended != nil {
-		close(s.ended)
-		s.ended = nil
-	}
-}
-
-// claim says that an earlier supervisor was in the middle of a line of owner, whose rest
-// comes first. torn says that the rest is lost or comes again: the next line ends it. It
-// does not wait: where the supervisor's own log is stalled already, the line is torn.
+// claim notes that an earlier supervisor was in the middle of a line of owner, whose rest
+// comes first. torn: the rest is lost or repeated, so the next line ends it. It does not
+// wait: if the supervisor's own log is stalled already, the line is torn.
 func (s *Sink) claim(owner any, torn bool) {
 	if !s.mu.TryLock() {
 		return
@@ -159,8 +126,8 @@ func (s *Sink) claim(owner any, torn bool) {
 	}
 }
 
-// writeAll is write(2) until all is written, also where the descriptor, which is shared
-// with others, does not block.
+// writeAll is write(2) until all is written, also if another process has made the
+// descriptor non-blocking.
 func (s *Sink) writeAll(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
@@ -177,12 +144,12 @@ func (s *Sink) writeAll(p []byte) (int, error) {
 	return done, nil
 }
 
-// retry waits where err says so.
+// retry reports whether to try again after an error, and waits if it is EAGAIN.
 func (s *Sink) retry(err error) (again, fatal bool) {
 	switch err {
 	case nil:
 		if s.failing() {
-			s.gone.Store(0)
+			s.retryAt.Store(0)
 		}
 		return false, false
 	case unix.EINTR:
@@ -191,11 +158,11 @@ func (s *Sink) retry(err error) (again, fatal bool) {
 		unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}}, -1)
 		return true, false
 	}
-	s.gone.Store(int64(time.Since(s.made) + goneFor))
+	s.retryAt.Store(int64(time.Since(s.made) + retryTime))
 	return false, true
 }
 
-// transfer is what pass is to write.
+// transfer is a write of pass.
 type transfer struct {
 	owner  any
 	text   []byte // nil: n bytes of src, whose position advances
@@ -203,19 +170,19 @@ type transfer struct {
 	n      int
 	begins bool   // it begins a line
 	ends   bool   // it ends a line
-	more   bool   // what it does not end goes on at once
-	resume []byte // comes first where it goes on with a line that was torn
+	more   bool   // the rest of its last line follows at once
+	resume []byte // comes first if it continues a torn line
 }
 
 // pass writes a transfer. It fails at once while nothing can be written, with os.ErrClosed.
 func (s *Sink) pass(t transfer) (int, error) {
-	if s.absent() {
+	if s.skipped() {
 		return 0, os.ErrClosed
 	}
 	s.lock(t.owner)
 	defer s.mu.Unlock()
 	between := s.owner != t.owner
-	s.turn(t.owner)
+	s.setOwner(t.owner)
 	if t.begins {
 		s.torn = false
 	} else if between {
@@ -235,7 +202,7 @@ func (s *Sink) pass(t transfer) (int, error) {
 		n, err = s.send(t.src, t.n)
 	}
 	if n > 0 {
-		s.wrote(t.ends && n == max(t.n, len(t.text)))
+		s.midLine, s.since = !t.ends || n < max(t.n, len(t.text)), time.Now()
 	}
 	return n, err
 }
@@ -257,7 +224,7 @@ func (s *Sink) send(src, n int) (done int, err error) {
 		}
 	}
 	if done == n {
-		s.gone.Store(0)
+		s.retryAt.Store(0)
 		return done, nil
 	}
 	// Where sendfile does not work a kill between the write and the seek repeats a portion.

@@ -1,56 +1,42 @@
 package logs
 
-import (
-	"bytes"
-	"cmp"
-)
-
 // Stats are a log's counters.
 type Stats struct {
 	Bytes        int64  `json:"bytes"`         // written so far
-	Lines        uint64 `json:"lines"`         // of them, complete ones
+	Lines        uint64 `json:"lines"`         // complete lines among them
 	DroppedBytes uint64 `json:"dropped_bytes"` // not forwarded: the reader is too slow, or gone
 	DroppedLines uint64 `json:"dropped_lines"`
 	LostBytes    uint64 `json:"lost_bytes"` // discarded: no supervisor worked, or it could not be kept
 	LostLines    uint64 `json:"lost_lines"`
-	Forwarded    int64  `json:"-"` // bytes forwarded, or given up
-	// Blocked says that the service waits for the reader of its output.
+	Forwarded    int64  `json:"-"` // bytes forwarded or dropped
+	// Blocked means that the service waits for the reader of its output.
 	Blocked bool       `json:"blocked,omitempty"`
-	File    *FileStats `json:"file,omitempty"` // nil: written to none
+	File    *FileStats `json:"file,omitempty"` // nil: the log has no file
 }
 
-// FileStats are the counters of a log's files, since it has any.
+// FileStats are the counters of a log's files since Options.File was set.
 type FileStats struct {
 	Path         string `json:"path"`
 	Bytes        uint64 `json:"bytes"`         // written
 	DroppedBytes uint64 `json:"dropped_bytes"` // could not be written in time
 	DroppedLines uint64 `json:"dropped_lines"`
-	Error        string `json:"error,omitempty"` // why nothing can be written now
-}
-
-// title is the name of the log in front of its lines.
-func (l *Log) title() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return cmp.Or(l.opts.Title, l.name)
+	Error        string `json:"error,omitempty"` // of the last write; empty: it succeeded
 }
 
 // Stats returns the counters.
 func (l *Log) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	h := l.ix.header
-	took := progress{h.forwarded, h.forwardedLines}
-	if l.taken.pos > took.pos { // these are being written
-		took = l.taken
+	read := l.ix.forwarded
+	if l.taken.pos > read.pos { // these bytes are being written
+		read = l.taken
 	}
-	gone := l.missed(took)
-	s := Stats{Bytes: l.end, Lines: h.lines, DroppedBytes: h.droppedBytes + gone.bytes, DroppedLines: h.droppedLines + gone.lines,
-		LostBytes: h.lostBytes, LostLines: h.lostLines, Blocked: l.room != nil, Forwarded: h.forwarded}
-	for p := range l.pipes {
-		s.LostBytes += p.lost.bytes
-		s.LostLines += p.lost.lines
+	dropped, lost := l.ix.dropped.plus(l.missed(read)), l.ix.lost
+	for p := range l.captures {
+		lost = lost.plus(p.lost)
 	}
+	s := Stats{Bytes: l.end, Lines: l.ix.lines, DroppedBytes: dropped.bytes, DroppedLines: dropped.lines,
+		LostBytes: lost.bytes, LostLines: lost.lines, Blocked: l.blocked > 0, Forwarded: l.ix.forwarded.pos}
 	if l.file != nil {
 		s.File = l.file.stats()
 	}
@@ -60,31 +46,26 @@ func (l *Log) Stats() Stats {
 // amount is a number of bytes, and of the lines that end in them.
 type amount struct{ bytes, lines uint64 }
 
-// progress is how far a writer has taken the log. What is dropped behind it is dropped for
-// that writer; what is before it is written, or being written, or counted.
+func (a amount) plus(b amount) amount { return amount{a.bytes + b.bytes, a.lines + b.lines} }
+
+func (a amount) minus(b amount) amount { return amount{a.bytes - b.bytes, a.lines - b.lines} }
+
+// progress is how far a writer has read the log.
 type progress struct {
 	pos   int64
 	lines uint64 // newlines before pos
 }
 
-// missed is what a writer that has come so far cannot get any more. The writer itself
-// counts it only when it goes on, and its reader may never read. The caller has l.mu.
-func (l *Log) missed(by progress) amount {
-	start, lines := l.ix.start(), l.ix.startLines()
-	if by.pos >= start {
-		return amount{}
-	}
-	return amount{uint64(start - by.pos), lines - min(by.lines, lines)}
+// since is what is between two positions.
+func (p progress) since(from progress) amount {
+	return amount{uint64(p.pos - from.pos), p.lines - min(from.lines, p.lines)}
 }
 
-// takeNext is read for a writer, whose progress it moves with the same lock: what is dropped
-// later, the writer has.
-func (l *Log) takeNext(by *progress, buf []byte, offset int64) (n int, seg segment, at int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n, seg, at = l.readKept(buf, offset)
-	if n > 0 && at == offset {
-		*by = progress{at + int64(n), by.lines + uint64(bytes.Count(buf[:n], []byte{'\n'}))}
+// missed is what a writer has not read and is no longer kept. The writer counts it when it
+// continues, which may be never if its reader stalls. The caller has l.mu.
+func (l *Log) missed(by progress) amount {
+	if start := l.ix.start(); by.pos < start.pos {
+		return start.since(by)
 	}
-	return n, seg, at
+	return amount{}
 }

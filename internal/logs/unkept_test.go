@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a process wrote before it ended is kept or counted by the time its end is
-// told, also where nothing can be kept and nobody has read the pipe yet.
+// What a process wrote before it ended is kept or counted when its exit is reported, also if
+// nothing can be kept and the pipe was not read yet.
 func TestFlushCountsWhatCannotBeKept(t *testing.T) {
 	for name, noSplice := range map[string]bool{"splice": false, "read and write": true} {
 		t.Run(name, func(t *testing.T) {
@@ -24,7 +24,9 @@ func TestFlushCountsWhatCannotBeKept(t *testing.T) {
 			defer null.Close()
 			unix.Close(l.data)
 			l.data, l.noSplice = int(null.Fd()), noSplice
-			p, writers, err := (&Registry{}).NewCapture(Source{Log: l}, 2)
+			var warnings []string
+			l.warn = func(msg string) { warnings = append(warnings, msg) }
+			p, writers, err := NewCapture(l, 2)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -36,8 +38,8 @@ func TestFlushCountsWhatCannotBeKept(t *testing.T) {
 			if st := l.Stats(); st.LostLines != 5000 || st.LostBytes != 7*5000 || st.Lines != 0 {
 				t.Errorf("%+v", st)
 			}
-			if len(l.notices) != 1 || !strings.Contains(l.notices[0], "cannot be kept") {
-				t.Errorf("told %q", l.notices)
+			if len(warnings) != 1 || !strings.Contains(warnings[0], "cannot be kept") {
+				t.Errorf("warnings %q", warnings)
 			}
 		})
 	}

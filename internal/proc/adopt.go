@@ -85,18 +85,10 @@ func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 		m.warn(fmt.Sprintf("cannot read what was kept of %s: %v; it runs on unsupervised", it.Name, err))
 		return nil, false
 	}
-	if l := m.Logs.Get(p.rec.Log); (l != nil || p.rec.Late != nil) && len(it.Fds) > 0 {
-		capture, err := m.Logs.OpenCapture(logs.Source{ID: p.rec.ID, Log: l, Late: p.rec.Late}, it.Fds)
-		if err == nil {
-			p.capture = capture
-			if p.rec.Done {
-				capture.GiveUp()
-			}
-		}
-	}
+	m.adoptCapture(p, it.Fds)
 	m.procs[p.rec.ID] = p
 	switch {
-	case p.rec.Done && p.capture.AtEnd():
+	case p.rec.Done && p.capture.Ended():
 		m.remove(p)
 		return nil, false
 	case p.rec.Done || p.rec.Pid == 0:
@@ -110,6 +102,26 @@ func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 		m.tracked.add(p)
 	}
 	return p, true
+}
+
+// adoptCapture opens the pipes of a process.
+func (m *Manager) adoptCapture(p *Process, fds []int) {
+	if len(fds) == 0 {
+		return
+	}
+	l := m.Logs.Get(p.rec.Log)
+	if p.rec.OwnLog != nil {
+		l = m.Logs.OnDemand(p.rec.ID, *p.rec.OwnLog)
+	}
+	if l == nil {
+		return
+	}
+	if capture, err := logs.OpenCapture(l, fds); err == nil {
+		p.capture = capture
+		if p.rec.Done && p.rec.OwnLog != nil {
+			capture.RetireLog()
+		}
+	}
 }
 
 // execTimeout is how long a child may take between clone and exec before it is killed. It

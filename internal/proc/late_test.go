@@ -15,7 +15,7 @@ import (
 // late starts a shell command whose log is made when it is needed.
 func (s *stage) late(id, script string) *Process {
 	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: []string{"/bin/sh", "-c", script}, Env: append(os.Environ(), "DIR="+s.dir),
-		Stdio: Stdio{Mode: Capture, Late: &logs.Options{Format: logs.FormatPrefix, Title: "late " + id}}})
+		Stdio: Stdio{Mode: Capture, OwnLog: &logs.Options{Format: logs.FormatPrefix, Title: "late " + id}}})
 	if err != nil {
 		s.say("start %s: %v", id, err)
 		os.Exit(1)

@@ -44,7 +44,7 @@ func playLinked(s *stage) int {
 
 func (s *stage) opened(id string, umask *int, argv ...string) *Process {
 	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: argv, Env: append(os.Environ(), "DIR="+s.dir),
-		Attributes: execshim.Attributes{Umask: umask}, Stdio: Stdio{Mode: Capture, Late: &logs.Options{}},
+		Attributes: execshim.Attributes{Umask: umask}, Stdio: Stdio{Mode: Capture, OwnLog: &logs.Options{}},
 		Open: func(path string) (*os.File, string, error) {
 			path, err := filepath.EvalSymlinks(path)
 			if err != nil {

@@ -76,7 +76,7 @@ func (p *Process) Exit() (Exit, bool) {
 func (p *Process) ended(x initproto.Exit) {
 	p.rec.Exit = &x
 	p.capture.Flush()
-	p.capture.Free() // its descendants must not delay what follows
+	p.capture.StopWaiting() // its descendants must not delay what follows
 	close(p.exited)
 	if p.done.Load() {
 		p.m.ack(x.Seq)
@@ -105,11 +105,13 @@ func (p *Process) Ack() {
 // as they hold the pipe. Of a process that lives, the exit will be discarded.
 func (p *Process) Done() {
 	p.done.Store(true)
-	p.capture.GiveUp()
+	if p.rec.OwnLog != nil {
+		p.capture.RetireLog()
+	}
 	p.m.tracked.remove(p)
 	removeCgroups(p.rec.Dirs)
 	p.m.do(func() {
-		if !p.capture.AtEnd() {
+		if !p.capture.Ended() {
 			p.rec.Done = true
 			p.m.putRecord(p.rec, false, nil)
 			p.removeAtEnd()
@@ -124,7 +126,7 @@ func (p *Process) Done() {
 
 // removeAtEnd drops a process that is done once its output has ended.
 func (p *Process) removeAtEnd() {
-	p.capture.WhenEnded(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
+	p.capture.OnEnd(func() { go p.m.do(func() { p.m.remove(p) }) }) // ends with the request
 }
 
 // ErrGone says that there is no process left to signal.

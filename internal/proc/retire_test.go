@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logfile"
 	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
 )
@@ -34,7 +35,7 @@ func playRetire(s *stage) int {
 			p := s.service(name, fmt.Sprintf("echo line %d; printf 'rest %d' >&2", k, k),
 				logs.Options{Format: logs.FormatPrefix, Title: "the title"})
 			<-p.Exited()
-			s.m.Logs.Retire(s.m.Logs.Get(name))
+			s.m.Logs.Get(name).Retire()
 			p.Done()
 			if k == 20 {
 				settled("some")
@@ -52,7 +53,7 @@ func playRetire(s *stage) int {
 		for until := time.Now().Add(10 * time.Second); s.m.Logs.Get("long").Stats().Bytes == 0 && time.Now().Before(until); {
 			unix.Poll(nil, 5)
 		}
-		s.m.Logs.Retire(s.m.Logs.Get("long")) // it is still written to
+		s.m.Logs.Get("long").Retire() // it is still written to
 		_ = p
 		die()
 	}
@@ -61,7 +62,7 @@ func playRetire(s *stage) int {
 	}
 	s.say("found: %q", s.m.Logs.Names())
 	p := s.process("long.1")
-	s.m.Logs.Retire(s.m.Logs.Get("long"))
+	s.m.Logs.Get("long").Retire()
 	os.WriteFile(s.dir+"/go", nil, 0o644)
 	<-p.Exited()
 	p.SignalGroup(unix.SIGKILL)
@@ -94,7 +95,7 @@ func TestRetiredLogsAreGone(t *testing.T) {
 // playRetireAgain retires a log with a file, takes it up again while its process
 // writes, and gives it up for good while it is read.
 func playRetireAgain(s *stage) int {
-	o := logs.Options{Format: logs.FormatNone, File: &logs.FileOptions{Path: s.dir + "/file"}}
+	o := logs.Options{Format: logs.FormatNone, File: &logfile.Options{Path: s.dir + "/file"}}
 	l, err := s.m.Logs.Open("a", o)
 	if err != nil {
 		s.say("%v", err)
@@ -106,7 +107,7 @@ func playRetireAgain(s *stage) int {
 		s.say("%v", err)
 		return 1
 	}
-	s.m.Logs.Retire(l)
+	l.Retire()
 	again, err := s.m.Logs.Open("a", o)
 	s.say("the same %t, %v", again == l, err)
 	for until := time.Now().Add(10 * time.Second); l.Stats().Bytes == 0 && time.Now().Before(until); {
@@ -123,7 +124,7 @@ func playRetireAgain(s *stage) int {
 	for until := time.Now().Add(10 * time.Second); !strings.Contains(s.heard(), "read one") && time.Now().Before(until); {
 		unix.Poll(nil, 5)
 	}
-	s.m.Logs.Retire(l)
+	l.Retire()
 	s.say("the reader ends: %v", <-read)
 	file, err := os.ReadFile(s.dir + "/file")
 	s.say("gone %q %q %d, file %q %v", s.m.Logs.Names(), l.Text(), l.Stats().Lines, file, err)

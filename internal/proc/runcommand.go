@@ -27,7 +27,7 @@ func RunCommand(ctx context.Context, m *Manager, spec Spec) (code int, output st
 const killWait = time.Second
 
 func run(ctx context.Context, m *Manager, spec Spec, killGroup bool) (code int, output string, err error) {
-	log, err := logs.NewScratch(spec.ID)
+	log, err := logs.NewTemporary(spec.ID)
 	if err != nil {
 		return 0, "", err
 	}

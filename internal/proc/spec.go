@@ -46,17 +46,17 @@ const procPrefix = "proc/"
 // record is what the fd store keeps of a process: enough for a supervisor that has never
 // seen it. Without Pid it is the intent to start one.
 type record struct {
-	ID    string          `json:"id"`
-	Path  string          `json:"path"`
-	Log   string          `json:"log,omitempty"`
-	Late  *logs.Options   `json:"late,omitempty"` // of the log, which may not be there yet
-	Time  int64           `json:"time"`           // before the clone; CLOCK_BOOTTIME, ns
-	Pid   int             `json:"pid,omitempty"`
-	Start uint64          `json:"start,omitempty"` // clock ticks since boot
-	Group bool            `json:"group,omitempty"` // leads a group only, not a session
-	Dirs  []string        `json:"dirs,omitempty"`  // its own cgroup
-	Exit  *initproto.Exit `json:"exit,omitempty"`
-	Done  bool            `json:"done,omitempty"` // only its output is still of interest
+	ID     string          `json:"id"`
+	Path   string          `json:"path"`
+	Log    string          `json:"log,omitempty"`
+	OwnLog *logs.Options   `json:"late,omitempty"` // of Stdio
+	Time   int64           `json:"time"`           // before the clone; CLOCK_BOOTTIME, ns
+	Pid    int             `json:"pid,omitempty"`
+	Start  uint64          `json:"start,omitempty"` // clock ticks since boot
+	Group  bool            `json:"group,omitempty"` // leads a group only, not a session
+	Dirs   []string        `json:"dirs,omitempty"`  // its own cgroup
+	Exit   *initproto.Exit `json:"exit,omitempty"`
+	Done   bool            `json:"done,omitempty"` // only its output is still of interest
 	// Lost is how much the init had discarded of each pipe when the line before it was ended
 	// in the log.
 	Lost initproto.PipeBytes `json:"lost,omitzero"`
@@ -68,8 +68,8 @@ func newRecord(s *Spec, path string) *record {
 	switch {
 	case s.Stdio.Log != nil:
 		r.Log = s.Stdio.Log.Name()
-	case s.Stdio.Late != nil:
-		r.Log, r.Late = s.ID, s.Stdio.Late
+	case s.Stdio.OwnLog != nil:
+		r.Log, r.OwnLog = s.ID, s.Stdio.OwnLog
 	}
 	return r
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/internal/untrusted"
-	"golang.org/x/sys/unix"
 )
 
 // processFDs are the descriptors of a process that starts: the ends of two pipes.

@@ -27,9 +27,9 @@ type Stdio struct {
 	// is /dev/null.
 	InheritStdin bool
 	Log          *logs.Log // of Capture
-	// Late is for Capture without a Log: the process gets a log of its own, with its ID as
-	// the name. It is made at the first output and given up with Done.
-	Late *logs.Options
+	// OwnLog is for Capture without a Log: the process gets a log of its own, with its ID as
+	// the name. It is made at the first output and retired with Done.
+	OwnLog *logs.Options
 	// Merge captures both streams through one pipe: what is written keeps its order, and
 	// all of it is stdout's.
 	Merge bool
@@ -68,8 +68,11 @@ func (p *Process) openPipes(spec *Spec, s *streams) error {
 	if spec.Stdio.Merge {
 		count = 1
 	}
-	source := logs.Source{ID: spec.ID, Log: spec.Stdio.Log, Late: spec.Stdio.Late}
-	capture, writers, err := p.m.Logs.NewCapture(source, count)
+	log := spec.Stdio.Log
+	if log == nil {
+		log = p.m.Logs.OnDemand(spec.ID, *spec.Stdio.OwnLog)
+	}
+	capture, writers, err := logs.NewCapture(log, count)
 	if err != nil {
 		return fmt.Errorf("cannot capture the output of %q: %w", spec.ID, err)
 	}
@@ -106,25 +109,24 @@ func (m *Manager) giveOutput(u *asuser.User, files ...*os.File) {
 
 // outputLost notes what the init discarded while no supervisor worked.
 func (p *Process) outputLost(msg *initproto.Msg) {
-	l, err := p.capture.Open()
-	if err != nil {
-		return
-	}
-	p.endCutLines(l, msg.PipeBytes)
+	p.endCutLines(msg.PipeBytes)
 	p.capture.SetLost(msg.Bytes, msg.Lines)
 }
 
 // endCutLines ends the lines whose rest the init has discarded, so that the next bytes do
 // not continue them. It runs before the pipes are read, and is in the store when it returns.
-func (p *Process) endCutLines(l *logs.Log, each *initproto.PipeBytes) {
+func (p *Process) endCutLines(each *initproto.PipeBytes) {
 	if each == nil || *each == p.rec.Lost {
 		return
 	}
+	lost := uint64(0)
 	for k, n := range each {
+		lost += n - p.rec.Lost[k]
 		if n != p.rec.Lost[k] {
-			l.EndLine(k + 1)
+			p.capture.EndLine(k + 1)
 		}
 	}
+	p.m.warn(fmt.Sprintf("%d bytes of the output of %s were discarded while no supervisor worked", lost, p.rec.ID))
 	p.rec.Lost = *each
 	p.m.step("ended lines")
 	p.m.putRecord(p.rec, p.rec.Pid == 0, nil)
@@ -132,11 +134,11 @@ func (p *Process) endCutLines(l *logs.Log, each *initproto.PipeBytes) {
 
 // FreeOutput is for a process that is to be stopped: with Options.Block it
 // no longer waits for the reader of its output.
-func (p *Process) FreeOutput() { p.capture.Free() }
+func (p *Process) FreeOutput() { p.capture.StopWaiting() }
 
 // FlushOutput takes what the process has written by now into its log.
 func (p *Process) FlushOutput() { p.capture.Flush() }
 
-// Tail is the end of what the process has written, and of what it has written to stderr,
-// at most n bytes of each; of a process without a late log both are empty.
+// Tail is the end of what is in the log of the process, and of what was written to stderr, at
+// most n bytes of each.
 func (p *Process) Tail(n int) (all, stderr string) { return p.capture.Tail(n) }

@@ -68,45 +68,44 @@ const askAgainAfter = time.Second
 // the name gone and opens another (from 11.0.6 on). An older one, or one that was
 // only slow, dumps its threads to its output instead: that is the price.
 func Attach(ctx context.Context, t Target) (*Attached, error) {
-	a := &Attached{target: t}
-	fail := func(err error) (*Attached, error) { return nil, fmt.Errorf("cannot attach to JVM %d: %w", t.Pid, err) }
-	var err error
-	if a.as, err = asuser.OfProcess(t.Pid); err != nil {
-		return fail(err)
+	as, err := asuser.OfProcess(t.Pid)
+	a := &Attached{target: t, as: as}
+	if err == nil {
+		err = a.attach(ctx)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot attach to JVM %d: %w", t.Pid, err)
+	}
+	return a, nil
+}
+
+func (a *Attached) attach(ctx context.Context) error {
 	forbidden, err := a.forbidsAttach()
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	for wait := askAgainAfter; ; wait *= 2 {
-		s, err := readStatus(t.Pid)
+		s, err := readStatus(a.target.Pid)
 		if err != nil {
-			return fail(err)
+			return err
 		}
 		if s.stopped {
-			return fail(ErrStopped)
+			return ErrStopped
 		}
-		a.socket = procfs.Path(t.Pid, fmt.Sprintf("root/tmp/.java_pid%d", s.nsPid))
-		err = a.listens(ctx)
-		if err == nil {
-			return a, nil
-		}
-		if !notThere(err) {
-			return fail(err)
-		}
-		if forbidden { // one with -Xrs listens from its start on, if it is young enough
-			return fail(ErrNoAttach)
-		}
-		if !s.catchesQuit {
-			return fail(ErrNotCaught)
+		a.socket = procfs.Path(a.target.Pid, fmt.Sprintf("root/tmp/.java_pid%d", s.nsPid))
+		switch err = a.listens(ctx); {
+		case !notThere(err):
+			return err
+		case forbidden: // one with -Xrs listens from its start on, if it is young enough
+			return ErrNoAttach
+		case !s.catchesQuit:
+			return ErrNotCaught
 		}
 		switch err = a.ask(ctx, s, wait); {
-		case err == nil:
-			return a, nil
-		case ctx.Err() != nil && notThere(err):
-			return fail(ErrNotListening)
 		case !notThere(err):
-			return fail(err)
+			return err
+		case ctx.Err() != nil:
+			return ErrNotListening
 		}
 	}
 }
@@ -119,9 +118,9 @@ func notThere(err error) bool {
 // ask asks for the socket once, and waits for it.
 func (a *Attached) ask(ctx context.Context, s status, wait time.Duration) error {
 	name := fmt.Sprintf(".attach_pid%d", s.nsPid)
-	file, err := a.leave(procfs.Path(a.target.Pid, "cwd"), name)
+	remove, err := a.leave(procfs.Path(a.target.Pid, "cwd"), name)
 	if err != nil && !errors.Is(err, ErrNameTaken) { // that is where the JVM looks first
-		file, err = a.leave(procfs.Path(a.target.Pid, "root/tmp"), name)
+		remove, err = a.leave(procfs.Path(a.target.Pid, "root/tmp"), name)
 	}
 	switch {
 	case err != nil && notThere(err): // it is not the socket that is missing
@@ -129,14 +128,14 @@ func (a *Attached) ask(ctx context.Context, s status, wait time.Duration) error 
 	case err != nil:
 		return fmt.Errorf("cannot ask for its socket: %w", err)
 	}
-	defer a.remove(file)
+	defer remove()
 	if err := a.target.Quit(); err != nil {
 		return err
 	}
 	due := time.After(wait)
 	for {
 		err := a.listens(ctx)
-		if err == nil || !notThere(err) {
+		if !notThere(err) {
 			return err
 		}
 		select {
@@ -158,12 +157,11 @@ func (a *Attached) listens(ctx context.Context) error {
 	return conn.Close()
 }
 
-// dial connects to the socket, and looks who has made it: /tmp is everybody's. A
+// dial connects to the socket, and checks its owner: /tmp is everybody's. A
 // JVM takes one connection after the other, and lets five wait.
-func (a *Attached) dial(ctx context.Context) (*net.UnixConn, error) {
+func (a *Attached) dial(ctx context.Context) (conn *net.UnixConn, err error) {
 	for {
-		var conn net.Conn
-		err := a.as.Do(func() (err error) {
+		err := a.as.Do(func() error {
 			var st unix.Stat_t
 			if err := unix.Lstat(a.socket, &st); err != nil {
 				return err
@@ -171,14 +169,15 @@ func (a *Attached) dial(ctx context.Context) (*net.UnixConn, error) {
 			if int(st.Uid) != a.as.UID {
 				return fmt.Errorf("%w: /tmp/%s is of user %d", ErrNameTaken, filepath.Base(a.socket), st.Uid)
 			}
-			conn, err = new(net.Dialer).DialContext(ctx, "unix", a.socket)
+			c, err := new(net.Dialer).DialContext(ctx, "unix", a.socket)
+			conn, _ = c.(*net.UnixConn)
 			return err
 		})
-		switch {
-		case err == nil:
-			return a.ofJVM(conn.(*net.UnixConn))
-		case !errors.Is(err, unix.EAGAIN):
-			return nil, err
+		if !errors.Is(err, unix.EAGAIN) {
+			if err == nil {
+				err = a.checkPeer(conn)
+			}
+			return conn, err
 		}
 		select {
 		case <-time.After(attachPause):
@@ -188,10 +187,10 @@ func (a *Attached) dial(ctx context.Context) (*net.UnixConn, error) {
 	}
 }
 
-// ofJVM closes a connection to another process.
-func (a *Attached) ofJVM(c *net.UnixConn) (*net.UnixConn, error) {
-	raw, err := c.SyscallConn()
+// checkPeer closes a connection to another process.
+func (a *Attached) checkPeer(c *net.UnixConn) error {
 	var peer *unix.Ucred
+	raw, err := c.SyscallConn()
 	if err == nil {
 		var optErr error
 		err = raw.Control(func(fd uintptr) { peer, optErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
@@ -202,61 +201,50 @@ func (a *Attached) ofJVM(c *net.UnixConn) (*net.UnixConn, error) {
 	}
 	if err != nil {
 		_ = c.Close()
-		return nil, err
 	}
-	return c, nil
+	return err
 }
 
-// attachFile is a file by which a JVM is asked for its socket.
-type attachFile struct {
-	dir      int // the folder's descriptor; -1: another process attaches, and made the file
-	name     string
-	dev, ino uint64
-}
-
-// leave makes an empty file in a folder, which is held: the JVM may go elsewhere.
-func (a *Attached) leave(dir, name string) (file attachFile, err error) {
-	file = attachFile{dir: -1, name: name}
+// leave makes an empty file in a folder, by which the JVM is asked for its socket. The folder is held: the JVM may go
+// elsewhere. remove removes the file, unless another one has its name by then.
+func (a *Attached) leave(path, name string) (remove func(), err error) {
+	var dir int
+	var st unix.Stat_t
+	remove = func() {}
 	err = a.as.Do(func() (err error) {
-		if file.dir, err = unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		if dir, err = unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 			return err
 		}
-		var st unix.Stat_t
-		fd, err := unix.Openat(file.dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 		if err == nil {
 			err = unix.Fstat(fd, &st)
 			_ = unix.Close(fd)
-			file.dev, file.ino = uint64(st.Dev), st.Ino //nolint:unconvert // its type differs by machine
+			remove = func() { a.removeAt(dir, name, st) }
 			return err
 		}
-		there := err == unix.EEXIST && unix.Fstatat(file.dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
-		_ = unix.Close(file.dir)
-		file.dir = -1
+		there := err == unix.EEXIST && unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
+		_ = unix.Close(dir)
 		switch {
 		case !there:
 			return err
 		case int(st.Uid) != a.as.UID && st.Uid != 0:
-			return fmt.Errorf("%w: %s/%s is of user %d", ErrNameTaken, dir, name, st.Uid)
+			return fmt.Errorf("%w: %s/%s is of user %d", ErrNameTaken, path, name, st.Uid)
 		}
 		return nil // jcmd attaches, or did and was killed
 	})
-	return file, err
+	return remove, err
 }
 
-// remove removes the file that leave has made, unless another one has its name by now.
-func (a *Attached) remove(file attachFile) {
-	if file.dir < 0 {
-		return
-	}
+// removeAt removes a file of a folder, if it still is the one that made is of, and closes the folder.
+func (a *Attached) removeAt(dir int, name string, made unix.Stat_t) {
 	_ = a.as.Do(func() error { // the JVM may have removed it
 		var st unix.Stat_t
-		err := unix.Fstatat(file.dir, file.name, &st, unix.AT_SYMLINK_NOFOLLOW)
-		if err != nil || uint64(st.Dev) != file.dev || st.Ino != file.ino { //nolint:unconvert // as above
+		if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Dev != made.Dev || st.Ino != made.Ino {
 			return err
 		}
-		return unix.Unlinkat(file.dir, file.name, 0)
+		return unix.Unlinkat(dir, name, 0)
 	})
-	_ = unix.Close(file.dir)
+	_ = unix.Close(dir)
 }
 
 // optionVariables are those that hold options of a JVM, in the order in which it
@@ -310,16 +298,17 @@ func Stopped(pid int) bool {
 }
 
 func readStatus(pid int) (status, error) {
-	s, err := procfs.ReadStatus(pid)
+	lines, err := procfs.ReadStatus(pid)
 	if err != nil {
 		return status{}, err
 	}
-	return parseStatus(s, pid)
+	return parseStatus(lines, pid)
 }
 
 // parseStatus reads the lines that matter. Linux < 4.1 has no NSpid.
-func parseStatus(lines procfs.Status, pid int) (s status, err error) {
-	s = status{nsPid: pid}
+func parseStatus(lines procfs.Status, pid int) (status, error) {
+	state, _, _ := strings.Cut(lines["State"], " ")
+	s := status{pid, lines.Catches(int(unix.SIGQUIT)), state == "T" || state == "t", state == "Z" || state == "X"}
 	if _, there := lines["NSpid"]; there {
 		pids, err := lines.Ints("NSpid")
 		if err != nil {
@@ -327,15 +316,5 @@ func parseStatus(lines procfs.Status, pid int) (s status, err error) {
 		}
 		s.nsPid = pids[len(pids)-1]
 	}
-	if _, there := lines["SigCgt"]; there {
-		mask, err := lines.Mask("SigCgt")
-		if err != nil {
-			return s, fmt.Errorf("cannot read the status of process %d: %w", pid, err)
-		}
-		s.catchesQuit = mask&(1<<(unix.SIGQUIT-1)) != 0
-	}
-	state, _, _ := strings.Cut(lines["State"], " ")
-	s.stopped = state == "T" || state == "t"
-	s.ended = state == "Z" || state == "X"
 	return s, nil
 }

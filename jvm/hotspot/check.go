@@ -30,9 +30,8 @@ const maxChecks = 32
 // Checker tries options on a JVM before a service is started with them, and caches the
 // result. The zero value is ready. It is safe for concurrent use.
 type Checker struct {
-	mu    sync.Mutex // guards what follows
-	known map[string]Flags
-	order []string // the keys of known, the oldest first
+	mu    sync.Mutex
+	known map[string]Flags // guarded by mu
 }
 
 // Check starts the JVM with the options, without side effects (DryRun), and returns its
@@ -77,7 +76,12 @@ func (c *Checker) Check(ctx context.Context, java, user string, options []string
 		delete(flags, "InitialHeapSize")
 		delete(flags, "MinHeapSize")
 	}
-	c.remember(key, flags)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known == nil || len(c.known) >= maxChecks {
+		c.known = map[string]Flags{}
+	}
+	c.known[key] = flags
 	return flags, nil
 }
 
@@ -96,50 +100,20 @@ func (c *Checker) Build(ctx context.Context, java, user string, run Runner) (Fla
 	return c.Check(ctx, java, user, []string{"-XX:+UnlockDiagnosticVMOptions", "-XX:+UnlockExperimentalVMOptions"}, run)
 }
 
-func (c *Checker) remember(key string, flags Flags) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.known == nil {
-		c.known = map[string]Flags{}
-	}
-	if _, ok := c.known[key]; !ok {
-		c.order = append(c.order, key)
-	}
-	c.known[key] = flags
-	if len(c.order) > maxChecks {
-		delete(c.known, c.order[0])
-		c.order = c.order[1:]
-	}
-}
-
 // startFailure tells a JVM that refuses its options from one that met with something
 // else, such as a machine without memory or a KILL.
 func startFailure(code int, output string) error {
-	var r StartupErrorReader
-	var last string
-	for line := range strings.Lines(output) {
-		line = strings.TrimRight(line, "\r\n")
-		if line != "" {
-			last = line
-		}
-		refusal, ok := r.Line(line)
-		switch {
-		case ok && outOfMemory(refusal.Message):
-			return fmt.Errorf("cannot try the JVM options: %s", refusal.Message)
-		case ok && code == 1:
-			return &StartError{refusal}
-		}
+	w := readExitOutput([]byte(output))
+	refused := w.startupError()
+	switch {
+	case outOfMemory(refused.Message):
+		return fmt.Errorf("cannot try the JVM options: %s", refused.Message)
+	case code == 1 && refused.Message != "":
+		return &StartError{refused}
+	case code == 1 && strings.HasPrefix(w.last, "Error: "): // the launcher's, as "-cp requires class path specification"
+		return &StartError{StartupError{Message: w.last}}
 	}
-	if code == 1 && strings.HasPrefix(last, "Error: ") { // the launcher's, as "-cp requires class path specification"
-		return &StartError{StartupError{Message: last}}
-	}
-	return fmt.Errorf("cannot try the JVM options: the JVM ended with code %d: %s", code, clip(last))
-}
-
-// outOfMemory reports whether the machine may be the reason, and not an option.
-func outOfMemory(message string) bool {
-	return strings.Contains(message, "insufficient memory") || strings.Contains(message, "unable to create native thread") ||
-		strings.Contains(message, "annot create VM thread")
+	return fmt.Errorf("cannot try the JVM options: the JVM ended with code %d: %s", code, clip(w.last))
 }
 
 // DryRun returns arguments that try the options without their side effects: even with

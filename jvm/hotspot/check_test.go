@@ -86,8 +86,8 @@ func TestCheckIsRemembered(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(c.known) != maxChecks || len(c.order) != maxChecks {
-		t.Errorf("%d, %d are remembered", len(c.known), len(c.order))
+	if len(c.known) == 0 || len(c.known) > maxChecks {
+		t.Errorf("%d are remembered", len(c.known))
 	}
 }
 

@@ -131,38 +131,27 @@ func contextError(ctx context.Context, err error) error {
 	return err
 }
 
-// maxStatusLine bounds the first line of an answer.
+// maxStatusLine bounds what is quoted of the first line of an answer.
 const maxStatusLine = 100
 
 // readStatusLine reads the line "STATUS" before the text; with a status that is
 // not 0 the text says why.
 func readStatusLine(r *bufio.Reader) error {
-	var line []byte
-	for len(line) < maxStatusLine {
-		c, err := r.ReadByte()
-		if err == io.EOF && len(line) == 0 { // a JVM before 11 that runs as another user than we do
-			return fmt.Errorf("it closed the connection: %w", fs.ErrPermission)
-		}
-		if err != nil && err != io.EOF {
-			return err
-		}
-		if err == io.EOF || c == '\n' {
-			status, numErr := strconv.Atoi(strings.TrimSpace(string(line)))
-			if err != nil || numErr != nil {
-				break
-			}
-			if status == 0 {
-				return nil
-			}
-			text, err := io.ReadAll(io.LimitReader(r, 4*maxText))
-			if err != nil {
-				return err
-			}
-			return &StatusError{status, clip(strings.TrimSpace(string(text)))}
-		}
-		line = append(line, c)
+	line, err := r.ReadSlice('\n')
+	status, numErr := strconv.Atoi(strings.TrimSpace(string(line)))
+	switch {
+	case err == io.EOF && len(line) == 0: // a JVM before 11 that runs as another user than we do
+		return fmt.Errorf("it closed the connection: %w", fs.ErrPermission)
+	case err == io.EOF, err == bufio.ErrBufferFull, err == nil && numErr != nil:
+		return fmt.Errorf("it answered %q", line[:min(len(line), maxStatusLine)])
+	case err != nil || status == 0:
+		return err
 	}
-	return fmt.Errorf("it answered %q", line)
+	text, err := io.ReadAll(io.LimitReader(r, 4*maxText))
+	if err != nil {
+		return err
+	}
+	return &StatusError{status, clip(strings.TrimSpace(string(text)))}
 }
 
 var usedText = lazyregexp.New(`\bused (\d{1,12})([BKMGT])\b|\b(\d{1,12})([BKMGT]) used\b`)

@@ -64,10 +64,10 @@ func InspectCrash(d Exit) CrashReport {
 	o := readCrashOptions(d.Argv)
 	var a CrashReport
 	a.addReports(d, o, w)
-	if w.fatal == "" && w.noMemory == "" { // its output may go to another place
+	if w.fatal == "" && w.allocation == "" { // its output may go to another place
 		for _, f := range a.Files {
 			r := readExitOutput(f.Excerpt)
-			w.fatal, w.frame, w.noMemory = r.fatal, r.frame, r.noMemory
+			w.fatal, w.frame, w.allocation = r.fatal, r.frame, r.allocation
 		}
 	}
 	a.classify(d, o, w)
@@ -88,14 +88,11 @@ func (a *CrashReport) classify(d Exit, o crashOptions, w exitOutput) {
 	switch {
 	case w.ended != "":
 		a.Kind, a.Reason = OutOfMemory, oom+w.ended
-	case w.noMemory != "":
-		a.Kind, a.Reason = OutOfMemory, "not enough memory for the JVM: "+w.noMemory
+	case w.allocation != "":
+		a.Kind, a.Reason = OutOfMemory, "not enough memory for the JVM: "+w.allocation
 	case w.fatal != "" && d.Signal != syscall.SIGKILL:
-		a.Kind, a.Reason = Crashed, "fatal error in the JVM: "+w.fatal
-		if w.frame != "" {
-			a.Reason += ", in " + w.frame
-		}
-	case w.start.native != "" && (d.Signal == 0 || d.Signal == syscall.SIGABRT):
+		a.Kind, a.Reason = Crashed, "fatal error in the JVM: "+w.fatalError()
+	case w.native != "" && (d.Signal == 0 || d.Signal == syscall.SIGABRT):
 		a.Reason = w.nativeError()
 	case d.Signal == 0 && slices.Contains(startupExitCodes, d.Code) && w.startupMessage() != "":
 		a.StartupError = w.startupError()
@@ -103,8 +100,8 @@ func (a *CrashReport) classify(d Exit, o crashOptions, w exitOutput) {
 		if memoryError(w.startupMessage()) {
 			a.Kind = OutOfMemory
 		}
-	case w.uncaught != "" && d.Signal == 0:
-		a.Kind, a.Reason = OutOfMemory, oom+w.uncaught+" (in the main thread)"
+	case w.main != "" && d.Signal == 0:
+		a.Kind, a.Reason = OutOfMemory, oom+w.main+" (in the main thread)"
 	case o.exitOnOOM && d.Code == exitOnOOMCode && d.Signal == 0:
 		a.Kind, a.Reason = OutOfMemory, "exit code 3, by which -XX:+ExitOnOutOfMemoryError ends the JVM"
 		if w.mentioned != "" {

@@ -245,7 +245,7 @@ func FuzzExamine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, output []byte) {
 		w := readExitOutput(output)
-		for _, s := range []string{w.ended, w.uncaught, w.mentioned, w.noMemory, w.fatal, w.frame, w.startupMessage(), w.exception(),
+		for _, s := range []string{w.ended, w.main, w.mentioned, w.allocation, w.fatal, w.frame, w.startupMessage(), w.exception(),
 			w.dumpError} {
 			if len(s) > 2*maxText+8 {
 				t.Errorf("%d bytes: %.100q", len(s), s)

@@ -10,14 +10,13 @@ import (
 // exitOutput holds what a JVM printed when it ended. The head of an hs_err file has the same
 // lines.
 type exitOutput struct {
-	ended     string // the message of an OutOfMemoryError that ended it because of an option
-	uncaught  string // the same, of one that ended the main thread
-	mentioned string // the same, of the last one printed anywhere
-	noMemory  string // the allocation of the JVM itself that failed
-	fatal     string // the fatal error
-	frame     string // its "problematic frame"
-	initError string // the line behind "Error occurred during initialization of VM"
-	start     startOutput
+	ended      string // the message of an OutOfMemoryError that ended it because of an option
+	main       string // the same, of one that ended the main thread
+	mentioned  string // the same, of the last one printed anywhere
+	allocation string // the allocation of the JVM itself that failed
+	fatal      string // the fatal error
+	frame      string // its "problematic frame"
+	startOutput
 	pid       int    // as the JVM prints it; 0: unknown
 	report    string // path of the hs_err file
 	dump      string // path of the heap dump; empty: none was started
@@ -31,11 +30,10 @@ const maxText = 512
 // readExitOutput reads the output line by line; some lines are recognised by the one before.
 func readExitOutput(output []byte) (w exitOutput) {
 	before := ""
-	var refusal StartupErrorReader
 	fatal := false // inside the block that describes a fatal error
 	for raw := range bytes.Lines(output) {
 		line := strings.TrimRight(string(raw[:min(len(raw), 4*maxText)]), " \r\n")
-		w.start.line(line, &refusal)
+		w.startOutput.line(line)
 		note, isNote := strings.CutPrefix(line, "#")
 		note = clip(strings.TrimSpace(note))
 		switch {
@@ -79,9 +77,9 @@ func (w *exitOutput) noteLine(note, before string) bool {
 	case strings.HasPrefix(before, "# Problematic frame:"):
 		w.frame = strings.Join(strings.Fields(note), " ")
 	case strings.HasPrefix(note, "There is insufficient memory for the Java"):
-		w.noMemory = note
-	case strings.HasPrefix(note, "Native memory allocation ") && w.noMemory != "":
-		w.noMemory = note
+		w.allocation = note
+	case strings.HasPrefix(note, "Native memory allocation ") && w.allocation != "":
+		w.allocation = note
 	case strings.HasPrefix(before, "# An error report file"):
 		w.report = note
 	case strings.HasPrefix(note, "java.lang.OutOfMemoryError: "):
@@ -95,12 +93,6 @@ func (w *exitOutput) noteLine(note, before string) bool {
 // plainLine reads any other line.
 func (w *exitOutput) plainLine(line, before string) {
 	const oom = "java.lang.OutOfMemoryError"
-	switch {
-	case line == "Error occurred during initialization of VM":
-		w.initError = line
-	case w.initError == "Error occurred during initialization of VM" && !interleaved(line):
-		w.initError = clip(line)
-	}
 	if detail, ok := strings.CutPrefix(line, "Dumping heap to "); ok {
 		w.dump, w.dumped = strings.TrimSuffix(detail, " ..."), false
 		return
@@ -123,10 +115,37 @@ func (w *exitOutput) plainLine(line, before string) {
 	case begin == "Terminating due to ", begin == "Aborting due to ":
 		w.ended = detail
 	case begin == `Exception in thread "main" `:
-		w.uncaught = detail
+		w.main = detail
 	case begin == "Exception: " && strings.HasSuffix(line, `in thread "main"`): // no memory was left to print more
-		w.mentioned, w.uncaught = "no detail", "no detail"
+		w.mentioned, w.main = "no detail", "no detail"
 	}
+}
+
+// startupMessage is the message of startupError.
+func (w *exitOutput) startupMessage() string { return clip(w.startupError().Message) }
+
+// FatalMessage returns one line that explains the end of a JVM: the startup error, the
+// deepest cause of the exception that ended it, or its fatal error; otherwise the last line
+// that is not empty. output is the tail of its output.
+func FatalMessage(output []byte) string {
+	w := readExitOutput(output)
+	refused, cause := w.startupMessage(), w.cause
+	if strings.HasPrefix(refused, noVM) {
+		refused = ""
+	}
+	if w.uncaught == "" {
+		cause = ""
+	}
+	return cmp.Or(w.nativeError(), refused, clip(strings.TrimSuffix(w.other, "; nested exception is:")), clip(w.fatalError()), w.allocation,
+		clip(cause), clip(w.uncaught), w.startupMessage(), clip(strings.TrimSpace(w.last)))
+}
+
+// fatalError is the fatal error with its "problematic frame".
+func (w *exitOutput) fatalError() string {
+	if w.fatal != "" && w.frame != "" {
+		return w.fatal + ", in " + w.frame
+	}
+	return w.fatal
 }
 
 func clip(s string) string {

@@ -1,6 +1,7 @@
 package hotspot
 
 import (
+	"cmp"
 	"strings"
 )
 
@@ -11,42 +12,46 @@ type StartupError struct {
 	Message string // the line, with the explanation that the JVM printed before it
 }
 
-// StartupErrorReader finds the startup errors of HotSpot and its launcher, which are not
-// translated. The zero value is ready.
+// StartupErrorReader finds the first startup error in the output of a JVM or its launcher; the others follow from
+// it. The zero value is ready.
 type StartupErrorReader struct {
+	output startOutput
 	found  bool
-	vmInit bool   // the next line is the reason of the failed initialization
-	before string // the latest line that is not empty: it may explain an option
 }
 
-// Line takes the next line. ok: the JVM cannot start. Only the first error is returned, the
-// others follow from it.
-func (r *StartupErrorReader) Line(line string) (refusal StartupError, ok bool) {
+// Line takes the next line. ok: the JVM cannot start.
+func (r *StartupErrorReader) Line(line string) (e StartupError, ok bool) {
 	if r.found {
-		return StartupError{}, false
+		return e, false
 	}
-	refusal, ok = startupErrorLine(line)
-	if r.vmInit && !ok && !interleaved(line) {
-		refusal, ok = StartupError{Message: line}, true
-	}
-	r.vmInit = strings.HasPrefix(line, "Error occurred during initialization of ") || r.vmInit && interleaved(line)
-	switch {
-	case !ok:
-	case strings.Contains(r.before, "is outside the allowed range"), strings.Contains(r.before, "[error][logging] "):
-		// "intx X=1 is outside the allowed range [ 2 ... 3 ]" precedes the refusal.
-		refusal.Message += " (" + strings.TrimSpace(r.before) + ")"
-	case strings.HasPrefix(line, noVM) && r.before != "" && !strings.Contains(r.before, "warning: "):
-		refusal.Message = strings.TrimSpace(r.before)
-	}
-	if line != "" {
-		r.before = line
-	}
-	r.found = ok
-	return refusal, ok
+	r.output.line(line)
+	e = r.output.startupError()
+	r.found = e.Message != "" && !strings.HasPrefix(e.Message, noInit) // the reason follows
+	return e, r.found
 }
 
-// noVM is the launcher's generic error; the line before has the reason.
-const noVM = "Error: Could not create the Java Virtual Machine."
+// startOutput collects what a JVM or its launcher prints when it cannot start or when an exception ends the main
+// thread; HotSpot does not translate it. stdout and stderr may interleave.
+type startOutput struct {
+	named     StartupError // the first line that is an error by itself, except the launcher's generic one
+	noMemory  string       // the first such line for which the machine may be the reason
+	linkage   string       // why the main class cannot be linked
+	logError  string       // why unified logging cannot be set up
+	initError string       // the line behind "Error occurred during initialization of VM"
+	generic   string       // the line before the launcher's generic error, which may be the reason, or that error
+	other     string       // the first line "Error: ..." that is none of these
+	uncaught  string       // "Exception in thread "main" ...", the latest
+	cause     string       // "Caused by: ...", the deepest of the latest
+	native    string       // "FATAL ERROR in native method: ..."
+	last      string       // the latest line that is not empty
+}
+
+const (
+	noVM         = "Error: Could not create the Java Virtual Machine." // the launcher's generic error
+	noInit       = "Error occurred during initialization of "
+	linkageError = "Error: LinkageError occurred"
+	inMain       = `Exception in thread "main" `
+)
 
 // namedErrors are the lines that name an option: what they begin with, what the option begins with, and what ends it.
 var namedErrors = []struct{ begin, option, end string }{
@@ -63,29 +68,97 @@ var namedErrors = []struct{ begin, option, end string }{
 	{"Error: --", "--", " "},
 }
 
-// startupErrorLine matches a single line.
-func startupErrorLine(line string) (StartupError, bool) {
+// startupErrorLine matches a single line, except the launcher's generic error.
+func startupErrorLine(line string) (e StartupError, ok bool) {
 	for _, e := range namedErrors {
 		if rest, ok := strings.CutPrefix(line, e.begin); ok {
 			name, _, _ := strings.Cut(rest, e.end)
 			if e.option == "-agentlib:" && strings.Contains(rest, " in absolute path") {
 				e.option = "-agentpath:"
 			}
-			return StartupError{Option: e.option + name, Message: line}, true
+			return StartupError{e.option + name, line}, true
 		}
 	}
-	if strings.HasPrefix(line, "Invalid ") {
-		if _, option, ok := strings.Cut(line, ": -"); ok {
-			return StartupError{Option: "-" + option, Message: line}, true
-		}
+	if _, option, ok := strings.Cut(line, ": -"); ok && strings.HasPrefix(line, "Invalid ") {
+		return StartupError{"-" + option, line}, true
 	}
-	if hasPrefix(line,
+	line = strings.TrimPrefix(line, "# ")
+	return StartupError{Message: strings.TrimSuffix(line, "; nested exception is:")}, hasPrefix(line,
 		"Error: Could not find or load main class ", "Error: Unable to access jarfile ", "Error: Invalid com.sun.",
-		noVM, "Error: LinkageError occurred", "Failed to find Premain-Class",
-		"# There is insufficient memory for the Java Runtime Environment", "There is insufficient memory for the Java Runtime Environment",
+		linkageError, "Failed to find Premain-Class", "There is insufficient memory for the Java Runtime Environment",
 		"ERROR: transport error ", "Error: Password file", "Error: could not find libjava", "Error: could not open ",
-	) {
-		return StartupError{Message: strings.TrimPrefix(line, "# ")}, true
+		"Error: Exception thrown by the agent")
+}
+
+// outOfMemory reports whether the machine may be the reason, and not an option.
+func outOfMemory(message string) bool {
+	return strings.Contains(message, "insufficient memory") || strings.Contains(message, "unable to create native thread") ||
+		strings.Contains(message, "annot create VM thread")
+}
+
+// line takes the next line.
+func (s *startOutput) line(line string) {
+	trimmed, before := strings.TrimSpace(line), s.last
+	if trimmed == "" {
+		return
 	}
-	return StartupError{}, false
+	s.last = line
+	warning := strings.Contains(line, " VM warning: ") || strings.HasPrefix(line, "Picked up ") // may be of the other stream
+	switch e, ok := startupErrorLine(line); {
+	case strings.HasPrefix(before, linkageError):
+		s.linkage = trimmed
+	case ok && outOfMemory(e.Message):
+		s.noMemory = cmp.Or(s.noMemory, e.Message)
+	case ok && s.named.Message == "":
+		if strings.Contains(before, "is outside the allowed range") { // "intx X=1 is outside the allowed range [ 2 ... 3 ]"
+			e.Message += " (" + strings.TrimSpace(before) + ")"
+		}
+		s.named = e
+	case strings.HasPrefix(line, noInit), hasPrefix(s.initError, noInit) && !ok && !warning:
+		s.initError = line
+	case strings.Contains(line, "[error][logging] ") && s.logError == "":
+		_, s.logError, _ = strings.Cut(line, "[error][logging] ")
+	case strings.HasPrefix(line, "Caused by: "): // on stderr, and the fatal error on stdout: either may come first
+		s.cause = strings.TrimPrefix(line, "Caused by: ")
+	case strings.HasPrefix(line, "FATAL ERROR in native method: "):
+		s.native = line
+	case strings.HasPrefix(line, inMain):
+		s.uncaught, s.cause = line, ""
+	case strings.HasPrefix(line, noVM):
+		if s.generic = line; before != "" && !strings.Contains(before, "warning: ") {
+			s.generic = strings.TrimSpace(before)
+		}
+	case hasPrefix(line, "Error: ", "ERROR: ") && !strings.HasPrefix(line, "Error: A JNI error has occurred"): // the exception follows
+		s.other = cmp.Or(s.other, line)
+	}
+}
+
+// startupError returns why the JVM could not start; an empty Message: it started.
+func (s *startOutput) startupError() StartupError {
+	switch message, _, _ := strings.Cut(s.named.Message, ", see error log"); {
+	case s.linkage != "":
+		return StartupError{Message: s.linkage}
+	case strings.HasPrefix(message, "Invalid -Xlog option '") && s.logError != "":
+		return StartupError{s.named.Option, message + " (" + s.logError + ")"}
+	case s.named.Message != "":
+		return s.named
+	}
+	return StartupError{Message: cmp.Or(s.noMemory, s.initError, s.generic)}
+}
+
+// exception returns the exception that ended the main thread, with its deepest cause.
+func (s *startOutput) exception() string {
+	text := strings.TrimPrefix(s.uncaught, inMain)
+	if text != "" && s.cause != "" {
+		return clip(text) + ", caused by " + clip(s.cause)
+	}
+	return clip(text)
+}
+
+// nativeError is the fatal error of an agent, with the exception that caused it.
+func (s *startOutput) nativeError() string {
+	if s.native != "" && s.cause != "" {
+		return clip(s.cause + " (" + s.native + ")")
+	}
+	return clip(s.native)
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // The outputs are those of a JVM 17.
-func TestRefusalReader(t *testing.T) {
+func TestStartupError(t *testing.T) {
 	const end = "\nError: Could not create the Java Virtual Machine.\nError: A fatal exception has occurred. Program will exit.\n"
 	for _, c := range []struct{ output, option, message string }{
 		{"Unrecognized VM option 'UseFoo'" + end, "-XX:UseFoo", "Unrecognized VM option 'UseFoo'"},
@@ -19,22 +19,25 @@ func TestRefusalReader(t *testing.T) {
 		{"double MaxRAMPercentage=900.000000 is outside the allowed range [ 0.000000 ... 100.000000 ]\nImproperly specified VM option 'MaxRAMPercentage=900'" + end,
 			"-XX:MaxRAMPercentage=900", "Improperly specified VM option 'MaxRAMPercentage=900' (double MaxRAMPercentage=900.000000 is outside the allowed range [ 0.000000 ... 100.000000 ])"},
 		{"[0.000s][error][logging] Invalid tag 'gx' in log selection.\nInvalid -Xlog option '-Xlog:gx', see error log for details." + end,
-			"-Xlog:gx", "Invalid -Xlog option '-Xlog:gx', see error log for details. ([0.000s][error][logging] Invalid tag 'gx' in log selection.)"},
+			"-Xlog:gx", "Invalid -Xlog option '-Xlog:gx' (Invalid tag 'gx' in log selection.)"},
 		{"-Xbootclasspath/p is no longer a supported option." + end, "", "-Xbootclasspath/p is no longer a supported option."},
 		{"Error: --add-opens requires modules to be specified\n", "--add-opens", "Error: --add-opens requires modules to be specified"},
 		{"openjdk version \"17.0.15\" 2025-04-15\n", "", ""},
 	} {
 		var r StartupErrorReader
-		var got []StartupError
+		var first StartupError
 		for line := range strings.Lines(c.output) {
-			if refusal, ok := r.Line(strings.TrimRight(line, "\n")); ok {
-				got = append(got, refusal)
+			if e, ok := r.Line(strings.TrimRight(line, "\n")); ok && first.Message == "" {
+				first = e
+			} else if ok {
+				t.Errorf("%q: then %+v", c.output, e)
 			}
 		}
-		switch {
-		case c.message == "" && len(got) > 0:
-			t.Errorf("%q: %+v", c.output, got)
-		case c.message != "" && (len(got) != 1 || got[0] != StartupError{c.option, c.message}):
+		if first != (StartupError{c.option, c.message}) {
+			t.Errorf("%q: first %+v, want %q %q", c.output, first, c.option, c.message)
+		}
+		w := readExitOutput([]byte(c.output))
+		if got := w.startupError(); got != (StartupError{c.option, c.message}) {
 			t.Errorf("%q: %+v, want %q %q", c.output, got, c.option, c.message)
 		}
 	}

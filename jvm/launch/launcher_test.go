@@ -184,8 +184,8 @@ func TestLayersInOrder(t *testing.T) {
 		Files: []jvm.File{{File: "/nowhere/jvm.options"}}}},
 		shared: &Shared{Labels: noLabels},
 		env: service.Environment{Vars: map[string]string{"APP_OPTS": "-Db=1 '-Dc=two words'", "JAVA_TOOL_OPTIONS": "-Dd=tool",
-			"JDK_JAVA_OPTIONS": "-De=jdk", "_JAVA_OPTIONS": "-Df=under"}},
-		variables: []variableOptions{{name: "JAVA_OPTS", words: []string{"-Dg=opts"}}}}
+			"JDK_JAVA_OPTIONS": "-De=jdk", "_JAVA_OPTIONS": "-Df=under", "JAVA_OPTS": "-Dg=opts"}},
+		kind: kindVariables{names: []string{"JAVA_OPTS"}}}
 	l.serviceEnv = l.env
 	in, err := l.input(t.Context())
 	if err != nil {
@@ -201,7 +201,7 @@ func TestLayersInOrder(t *testing.T) {
 	if len(l.notes) != 1 || !strings.Contains(l.notes[0], "/nowhere/jvm.options") {
 		t.Errorf("the notes are %q: a missing file of the user layer is one", l.notes)
 	}
-	if env := jvmEnviron(l.env.Vars, []jvm.EnvVar{{Name: "MALLOC_ARENA_MAX", Value: "2"}}); len(env) != 2 || env["APP_OPTS"] == "" ||
+	if env := jvmEnviron(l.env.Vars, []jvm.EnvVar{{Name: "MALLOC_ARENA_MAX", Value: "2"}}); len(env) != 3 || env["APP_OPTS"] == "" ||
 		env["MALLOC_ARENA_MAX"] != "2" {
 		t.Errorf("the JVM gets %v: it must not read again what is on its command line", env)
 	}

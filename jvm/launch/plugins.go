@@ -11,7 +11,6 @@ import (
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/service"
-	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -23,46 +22,6 @@ func (e *OptionsError) Unwrap() error { return e.error }
 
 // Lasting implements supervisor.PermanentError.
 func (e *OptionsError) Lasting() bool { return true }
-
-// addPlugins adds the plugin options of the configured layers, and remembers the plugin options of all layers.
-func (l *sources) addPlugins(in *jvm.Input) {
-	if l.shared.Plugins == nil {
-		return
-	}
-	l.pluginOptions = l.shared.Plugins.JVMOptions(l.withoutPlugins)
-	for _, c := range l.pluginOptions {
-		in.Default = append(in.Default, c.Options[jvm.Default]...)
-		in.Enforced = append(in.Enforced, c.Options[jvm.Enforced]...)
-		for _, n := range l.layers() {
-			if options := c.Options[n.name]; len(options) > 0 {
-				l.record(n, "plugin "+c.Name, sourceRead, "", nil)
-				fmt.Fprintf(l.hash, "plugin %q %s %q\n", c.Name, n.name, argsOf(options))
-			}
-		}
-	}
-}
-
-// addUserPlugins adds the plugin options of the user layer, after its variables.
-func (l *sources) addUserPlugins(in *jvm.Input) {
-	for _, c := range l.pluginOptions {
-		in.User = append(in.User, c.Options[jvm.User]...)
-	}
-}
-
-func argsOf(options []jvm.Option) (out [][]string) {
-	for _, o := range options {
-		out = append(out, o.Args)
-	}
-	return out
-}
-
-// pluginNames returns the plugins that provide options.
-func (l *sources) pluginNames() (out []string) {
-	for _, c := range l.pluginOptions {
-		out = append(out, c.Name)
-	}
-	return out
-}
 
 // AllowedByPlugins returns a check that fails if the plugins forbid the start of a service. It begins the start in the plugin set.
 func AllowedByPlugins(p *plugin.Set) func(service string) error {

@@ -24,36 +24,21 @@ import (
 // preflightEnabled reports whether the JVM checks the options before a start.
 func preflightEnabled(c jvm.Config) bool { return c.Check == nil || *c.Check }
 
-// jvmRunner runs the JVM of a service as its user and in its environment.
-type jvmRunner struct {
-	who string
-	run hotspot.Runner
-}
-
-func (l *Launcher) runner(env map[string]string, add []jvm.EnvVar, dir string) jvmRunner {
-	who := os.Geteuid()
-	if l.User != nil {
-		who = int(l.User.UID)
-	}
-	return jvmRunner{strconv.Itoa(who), func(ctx context.Context, argv []string) (int, string, error) {
+// runner returns a function that runs the JVM of a service as its user and in its environment.
+func (l *Launcher) runner(env map[string]string, add []jvm.EnvVar, dir string) hotspot.Runner {
+	return func(ctx context.Context, argv []string) (int, string, error) {
 		ctx, cancel := l.WithinStart(ctx)
 		defer cancel()
 		return l.Run(ctx, "jvm", argv, service.EnvironList(jvmEnviron(env, add)), dir)
-	}}
+	}
 }
 
-// flagsReader returns a function that reads the flags of a JVM, or nil if the preflight check is off.
-func (l *Launcher) flagsReader(a jvmRunner) func(context.Context, string) map[string]jvm.FlagInfo {
-	if !preflightEnabled(l.JVM) {
-		return nil
+// uid returns the user that runner uses.
+func (l *Launcher) uid() string {
+	if l.User != nil {
+		return strconv.Itoa(int(l.User.UID))
 	}
-	return func(ctx context.Context, java string) map[string]jvm.FlagInfo {
-		flags, err := l.shared.checker.Build(ctx, java, a.who, a.run)
-		if err != nil {
-			return nil // preflight reports the error
-		}
-		return ownFlags(flags)
-	}
+	return strconv.Itoa(os.Geteuid())
 }
 
 // ownFlags converts the flags for package jvm.
@@ -71,8 +56,8 @@ func (l *Launcher) preflight(ctx context.Context, p *plan) error {
 	if !preflightEnabled(l.JVM) {
 		return nil
 	}
-	a := l.runner(p.env.Vars, p.report.Result.Env, p.dir)
-	flags, err := l.shared.checker.Check(ctx, p.report.JVM.Java, a.who, p.report.Result.Argv(), a.run)
+	flags, err := l.shared.checker.Check(ctx, p.report.JVM.Java, l.uid(), p.report.Result.Argv(),
+		l.runner(p.env.Vars, p.report.Result.Env, p.dir))
 	var refused *hotspot.StartError
 	switch {
 	case errors.As(err, &refused):

@@ -2,6 +2,7 @@ package incident
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"syscall"
@@ -47,6 +48,8 @@ type Failure struct {
 	Argv     []string      `json:"-"`
 	Dir      string        `json:"-"`
 	Evidence Evidence      `json:"-"` // nil: ProcessEvidence
+	// Explain finds a better reason; empty: it finds none. A proven cause keeps its own. nil: nothing does.
+	Explain func(context.Context) string `json:"-"`
 }
 
 // Verdict is the result of Classify.
@@ -111,7 +114,6 @@ const backgroundHint = "\nhint: does the program put itself into the background?
 	"instead of" +
 	" `catalina.sh start`, `nginx -g 'daemon off;'`, no & at the end"
 
-// howEnded describes the exit, and says if it came before readiness.
 func (f Failure) howEnded() string {
 	if f.Starting {
 		return f.Exit.String() + " before it was ready"
@@ -131,7 +133,6 @@ func (v *Verdict) addFound(found Findings) {
 	}
 }
 
-// stopped reports whether it ended well by our signal.
 func stopped(f Failure) bool { return f.Signaled && f.Exit.Signal == 0 && f.Exit.Success }
 
 func plainCause(x *Exit) Cause {

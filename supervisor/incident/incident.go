@@ -47,22 +47,27 @@ const (
 	maxWords      = 64 << 10 // options together, notes together
 )
 
+// Summary is an incident's line in a list.
+type Summary struct {
+	Number  uint64        `json:"number"` // from 1, of the container
+	Service string        `json:"service"`
+	Kind    string        `json:"kind,omitempty"` // of the service
+	At      time.Time     `json:"at"`
+	Cause   Cause         `json:"cause"`
+	Reason  string        `json:"reason"`
+	Start   uint64        `json:"start"`         // number of the service's start
+	Pid     int           `json:"pid,omitempty"` // 0: there was no process
+	Ran     time.Duration `json:"ran_ns,omitempty"`
+}
+
 // Incident is everything that is known of one failed start or one unexpected end of a
 // service.
 type Incident struct {
-	Number  uint64    `json:"number"` // from 1, of the container
-	Service string    `json:"service"`
-	Kind    string    `json:"kind,omitempty"` // of the service
-	At      time.Time `json:"at"`
-	Cause   Cause     `json:"cause"`
-	Reason  string    `json:"reason"`
+	Summary
 	// Exit is how the process ended; nil: there was none, it lives, or that is unknown.
 	Exit *Exit `json:"exit,omitempty"`
 	// StopRequestedBy is the origin of a stop request before the end; empty: none.
-	StopRequestedBy string        `json:"stop_requested_by,omitempty"`
-	Start           uint64        `json:"start"`         // number of the service's start
-	Pid             int           `json:"pid,omitempty"` // 0: there was no process
-	Ran             time.Duration `json:"ran_ns,omitempty"`
+	StopRequestedBy string `json:"stop_requested_by,omitempty"`
 	// Notes are what else was found, a line each.
 	Notes []string `json:"notes,omitempty"`
 	// Output is the end of what that start wrote, both streams as they came.
@@ -123,25 +128,6 @@ func (t *Text) UnmarshalJSON(data []byte) error {
 	err := json.Unmarshal(data, &e)
 	*t = e.Base64
 	return err
-}
-
-// Summary is an incident's line in a list.
-type Summary struct {
-	Number  uint64        `json:"number"`
-	Service string        `json:"service"`
-	Kind    string        `json:"kind,omitempty"`
-	At      time.Time     `json:"at"`
-	Cause   Cause         `json:"cause"`
-	Reason  string        `json:"reason"`
-	Start   uint64        `json:"start"`
-	Pid     int           `json:"pid,omitempty"`
-	Ran     time.Duration `json:"ran_ns,omitempty"`
-}
-
-// Summary returns the line.
-func (i *Incident) Summary() Summary {
-	return Summary{Number: i.Number, Service: i.Service, Kind: i.Kind, At: i.At, Cause: i.Cause, Reason: i.Reason,
-		Start: i.Start, Pid: i.Pid, Ran: i.Ran}
 }
 
 // cut cuts an incident to its limits: the output to its end, everything else to its

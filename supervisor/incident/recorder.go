@@ -124,8 +124,10 @@ func (r *Recorder) Resume(failures []*Failure) {
 	}
 }
 
-// evidenceTime bounds the search for what an end has left.
-const evidenceTime = 5 * time.Second
+const (
+	evidenceTime = 5 * time.Second // limit of Failure.Evidence
+	explainTime  = 3 * time.Second // limit of Failure.Explain
+)
 
 // record makes the incident of a failure: at once what is known, then what is found.
 func (r *Recorder) record(f *Failure) {
@@ -138,9 +140,10 @@ func (r *Recorder) record(f *Failure) {
 	if !known.Incident {
 		return
 	}
-	i := Incident{Service: f.Service, Kind: r.services.Kind(f.Service), At: f.At, Cause: known.Cause, Reason: known.Reason, Exit: f.Exit,
-		StopRequestedBy: f.Asked, Start: f.Start, Pid: f.Pid, Ran: f.Ran, Notes: known.Notes, Output: output, Options: redact.Args(f.Argv)}
-	number := r.store.Add(i)
+	number := r.store.Add(Incident{
+		Summary: Summary{Service: f.Service, Kind: r.services.Kind(f.Service), At: f.At, Cause: known.Cause, Reason: known.Reason,
+			Start: f.Start, Pid: f.Pid, Ran: f.Ran},
+		Exit: f.Exit, StopRequestedBy: f.Asked, Notes: known.Notes, Output: output, Options: redact.Args(f.Argv)})
 	find := f.Evidence
 	if find == nil {
 		find = ProcessEvidence
@@ -154,13 +157,19 @@ func (r *Recorder) record(f *Failure) {
 	complete := *f
 	complete.Found = found
 	v := Classify(complete)
+	if f.Explain != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), explainTime)
+		defer cancel()
+		if text := f.Explain(ctx); text != "" && !v.Cause.proven() {
+			v.Reason = text
+		}
+	}
 	r.store.Amend(number, func(i *Incident) { i.add(v, found) })
 	if v.Reason != known.Reason {
 		r.services.ReasonFound(f.Service, f.Start, v.Reason)
 	}
 }
 
-// add adds what was found.
 func (i *Incident) add(v Verdict, f Findings) {
 	i.Cause, i.Reason, i.Notes, i.Files = v.Cause, v.Reason, v.Notes, f.Files
 	if f.Options != nil {
@@ -172,24 +181,6 @@ func (i *Incident) add(v Verdict, f Findings) {
 	if len(i.ThreadDump) == 0 {
 		i.ThreadDump = f.ThreadDump
 	}
-}
-
-// AddReason gives the incident of a start a reason that was found later. If that
-// incident has a proven cause, it is the service that gets its reason.
-func (r *Recorder) AddReason(service string, start uint64, reason string) {
-	r.do(func() {
-		for _, i := range r.store.List() {
-			if i.Service != service || i.Start != start {
-				continue
-			}
-			if i.Cause.proven() {
-				r.services.ReasonFound(service, start, i.Reason)
-			} else {
-				r.store.Amend(i.Number, func(i *Incident) { i.Reason = reason })
-			}
-			return
-		}
-	})
 }
 
 // AddThreadDump adds a thread dump to the incidents of a start that have none.

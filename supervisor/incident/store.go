@@ -20,7 +20,6 @@ import (
 	"github.com/stoker-init/stoker/internal/headroom"
 )
 
-// maxIncidents is how many incidents are kept.
 const maxIncidents = 10
 
 // maxKept bounds one incident, unpacked, in bytes: what cut lets through, with
@@ -49,7 +48,6 @@ type Store struct {
 	kept    map[uint64]*keptIncident
 }
 
-// keptIncident is one of them.
 type keptIncident struct {
 	summary Summary
 	file    *os.File // the memfd
@@ -74,7 +72,6 @@ func Restore(fds FDStore, items fdstore.Items, warn func(string)) *Store {
 	return s
 }
 
-// restore takes one back.
 func (s *Store) restore(number uint64, name string, items fdstore.Items) error {
 	f, _, err := items.TakeFile(name)
 	if err != nil {
@@ -88,7 +85,7 @@ func (s *Store) restore(number uint64, name string, items fdstore.Items) error {
 		f.Close()
 		return err
 	}
-	s.kept[number] = &keptIncident{i.Summary(), f}
+	s.kept[number] = &keptIncident{i.Summary, f}
 	return nil
 }
 
@@ -136,14 +133,13 @@ func (s *Store) store(i *Incident) {
 	}
 	s.mu.Lock()
 	old := s.kept[i.Number]
-	s.kept[i.Number] = &keptIncident{i.Summary(), f}
+	s.kept[i.Number] = &keptIncident{i.Summary, f}
 	s.mu.Unlock()
 	if old != nil {
 		old.file.Close()
 	}
 }
 
-// makeRoom drops what is beyond the limit.
 func (s *Store) makeRoom() {
 	for {
 		number, over := s.excess()
@@ -159,25 +155,23 @@ func (s *Store) makeRoom() {
 	}
 }
 
-// excess picks the incident to drop, if there are too many.
 func (s *Store) excess() (number uint64, over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.kept) <= maxIncidents {
 		return 0, false
 	}
-	counts, oldest := map[string]int{}, map[string]uint64{}
-	for n, k := range s.kept {
-		name := k.summary.Service
-		counts[name]++
-		if old, ok := oldest[name]; !ok || n < old {
-			oldest[name] = n
+	counts := map[string]int{}
+	for _, k := range s.kept {
+		counts[k.summary.Service]++
+	}
+	most := slices.Max(slices.Collect(maps.Values(counts)))
+	for _, n := range slices.Sorted(maps.Keys(s.kept)) {
+		if counts[s.kept[n].summary.Service] == most {
+			return n, true
 		}
 	}
-	most := slices.MaxFunc(slices.Collect(maps.Keys(counts)), func(a, b string) int {
-		return cmp.Or(cmp.Compare(counts[a], counts[b]), cmp.Compare(oldest[b], oldest[a]))
-	})
-	return oldest[most], true
+	return 0, false
 }
 
 // List returns the summaries, the newest first; never nil.
@@ -213,7 +207,6 @@ func (s *Store) Get(number uint64) (Incident, bool) {
 	}
 }
 
-// writeIncident packs an incident into a memfd.
 func writeIncident(name string, i *Incident) (*os.File, error) {
 	var packed bytes.Buffer
 	z, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)

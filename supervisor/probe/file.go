@@ -23,7 +23,6 @@ func newFileProbe(path string) *fileProbe {
 	return &fileProbe{path: path, busy: make(chan struct{}, 1)}
 }
 
-// check compares the file's time with the process's start.
 func (f *fileProbe) check(ctx context.Context, p Process) error {
 	select {
 	case f.busy <- struct{}{}:

@@ -71,7 +71,6 @@ func PortOf(u *url.URL) int {
 	return map[string]int{"http": 80, "https": 443}[u.Scheme]
 }
 
-// validate checks what belongs together.
 func (h HTTP) validate(r Report) {
 	if h.URL == "" && !r.Refused("http") {
 		h.reportUnused(r)
@@ -82,7 +81,6 @@ func (h HTTP) validate(r Report) {
 	h.validateCertificate(r)
 }
 
-// reportUnused reports what has no effect without a URL.
 func (h HTTP) reportUnused(r Report) {
 	const why = "no request is made: http is not set"
 	set := map[string]bool{"method": h.Method != "", "headers": len(h.Headers) > 0, "socket": h.Socket != "", "body": h.Body != ""}
@@ -134,7 +132,6 @@ type httpProbe struct {
 	name    string         // of the request, for errors: without a password
 }
 
-// check asks once.
 func (p *httpProbe) check(ctx context.Context, _ Process) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -207,7 +204,6 @@ func (p *httpProbe) connect(ctx context.Context, u *url.URL, demanded *bool) (ne
 // maxPEM bounds a file with a certificate and its chain, or a key, in bytes.
 const maxPEM = 1 << 20
 
-// clientPair reads a certificate and its key.
 func clientPair(certFile, keyFile string) (pair tls.Certificate, err error) {
 	var texts [2][]byte
 	for k, path := range []string{certFile, keyFile} {
@@ -244,7 +240,6 @@ func (p *httpProbe) verify(resp *http.Response, cancel func()) error {
 	return nil
 }
 
-// request returns the request of one check.
 func (p *httpProbe) request(ctx context.Context) (*http.Request, error) {
 	if p.invalid != nil {
 		return nil, p.invalid
