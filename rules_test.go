@@ -33,13 +33,14 @@ func edges() map[string][]string {
 			"internal/execshim"},
 		"hooks/plugin": {"internal/lazyregexp", "hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference",
 			"internal/untrusted", "internal/redact", "internal/statefile"},
-		"hooks": {"internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
+		"hooks": {"internal/initproto", "internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
 			"internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact",
 			"internal/fdstore", "internal/asuser"},
 		"internal/asuser": {"internal/procfs"},
 		"internal/cgroup": {"internal/mounts"},
 		"internal/service": {"hooks", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit",
-			"internal/initproto", "internal/layeredyaml", "internal/proc", "internal/redact", "internal/reference", "internal/untrusted", "jvm",
+			"internal/initproto", "internal/layeredyaml", "internal/lazyregexp", "internal/proc", "internal/redact", "internal/reference",
+			"internal/untrusted", "jvm",
 			"jvm/tomcat", "supervisor", "supervisor/probe"},
 		"jvm/tools": {"internal/api", "internal/trust", "internal/untrusted", "jvm/hotspot", "jvm/launch", "supervisor"},
 		"jvm/launch": {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit",
@@ -47,8 +48,8 @@ func edges() map[string][]string {
 			"internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
 		"internal/daemon": {"hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config",
 			"internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle",
-			"internal/logqueue", "internal/logs", "internal/memory", "internal/printable", "internal/proc", "internal/procfs", "internal/program",
-			"internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/launch", "jvm/tomcat",
+			"internal/logqueue", "internal/logfile", "internal/logs", "internal/memory", "internal/printable", "internal/proc",
+			"internal/procfs", "internal/program", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/launch", "jvm/tomcat",
 			"jvm/tools", "supervisor"},
 		"internal/events":     {"internal/lifecycle", "internal/proc", "internal/redact", "internal/fdstore"},
 		"internal/exit":       {},
@@ -66,6 +67,7 @@ func edges() map[string][]string {
 			"internal/filewatch",
 			"internal/layeredyaml",
 			"internal/lifecycle",
+			"internal/logfile",
 			"internal/logs",
 			"internal/printable",
 			"internal/proc",
@@ -98,7 +100,8 @@ func edges() map[string][]string {
 		"internal/waitid":    {"internal/initproto"},
 		"internal/procfs":    {},
 		"internal/program":   {"internal/execshim", "internal/untrusted"},
-		"internal/logs":      {"internal/fdstore", "internal/trust", "internal/untrusted"},
+		"internal/logs":      {"internal/fdstore", "internal/logfile"},
+		"internal/logfile":   {"internal/trust", "internal/untrusted"},
 		"internal/proc": {"internal/program", "internal/printable", "internal/logs", "internal/procfs", "internal/trust",
 			"internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim", "internal/headroom",
 			"internal/waitid"},
@@ -115,9 +118,9 @@ func edges() map[string][]string {
 			"internal/proc", "internal/procfs", "internal/redact", "internal/untrusted", "internal/initproto", "supervisor/probe", "internal/exit"},
 		"supervisor/incident": {"internal/headroom", "internal/fdstore", "internal/proc", "internal/redact", "internal/untrusted"},
 		"supervisor/probe":    {"internal/printable", "internal/proc", "internal/redact", "internal/untrusted"},
-		"internal/trust":      {"internal/mounts"},
+		"internal/trust":      {"internal/mounts", "internal/untrusted"},
 		"internal/untrusted":  {},
-		"internal/reference":  {},
+		"internal/reference":  {"internal/lazyregexp"},
 
 		"internal/cmdline": {"internal/display", "internal/exit", "internal/layout", "internal/suggest"},
 		"internal/display": {"internal/layout", "internal/printable"},
@@ -159,7 +162,6 @@ func homes() map[string]string {
 	return map[string]string{
 		"github.com/urfave/cli/v2":         "cmd/stoker internal/cmdline",
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
-		"github.com/creack/pty":            "internal/proc/terminal.go",
 		"gopkg.in/yaml.v3":                 "internal/layeredyaml/yaml.go",
 		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
 		"github.com/moby/sys/mountinfo":    "internal/mounts",
@@ -390,7 +392,7 @@ func readers() map[string]string {
 		"internal/proc/stdio.go":          "/dev/null",
 		"internal/program/program.go":     "the beginning of a program that was judged before",
 		"internal/logs/log.go":            "a memfd of our own",
-		"internal/logs/folder.go":         "the folder of a log and its files: not followed, compared with what is there",
+		"internal/logfile/folder.go":      "the folder of a log and its files: not followed, compared with what is there",
 		"jvm/hotspot/attach.go":           kernel + "; .attach_pidN is created",
 		"jvm/hotspot/identify.go":         kernel + ", and bounded",
 		"jvm/hotspot/find.go":             "it lists folders of the system",
@@ -437,7 +439,7 @@ func TestOnlyProcfsReadsProcesses(t *testing.T) {
 	allowed := map[string]string{
 		"internal/config/validate_output.go": "a path that is refused for a log",
 		"internal/pid1/procstat.go":          "until it uses package procfs",
-		"internal/logs/rotate.go":            "a path that is refused for a log",
+		"internal/logfile/file.go":           "a path that is refused for a log",
 	}
 	process := regexp.MustCompile(`^/proc/?$|/proc/(%|[0-9]|$)`)
 	for _, s := range ours(sources(t)) {
@@ -609,10 +611,8 @@ const maxPackage = 3200
 // longPackages are longer, with the reason.
 func longPackages() map[string]string {
 	return map[string]string{
-		"jvm":           "pure sizing, merge and checks of options; a third is tables of what each version knows",
-		"internal/logs": "the ring, the sinks and the files share one lock and one kept position",
-		"jvm/launch":    "option sources, preflight and drift of both kinds of JVM",
-		"supervisor":    "one state machine: its table refers to every transition",
+		"jvm":        "pure sizing, merge and checks of options; a third is tables of what each version knows",
+		"supervisor": "one state machine: its table refers to every transition",
 	}
 }
 

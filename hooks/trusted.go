@@ -51,7 +51,7 @@ func checkExecutable(path string) error {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is no regular file", path)
 	case info.Mode().Perm()&0o111 == 0:
-		return fmt.Errorf("%s is not executable (mode %s): chmod +x %s", path, trust.Mode(info), path)
+		return fmt.Errorf("%s is not executable (mode %04o): chmod +x %s", path, info.Mode().Perm(), path)
 	}
 	var st unix.Statfs_t
 	if unix.Statfs(resolved, &st) == nil && st.Flags&unix.ST_NOEXEC != 0 {

@@ -19,10 +19,9 @@ func (noLauncher) Prepare(context.Context) (*Launch, error) {
 
 func (noLauncher) Attach(context.Context, string) (*Launch, error) { return &Launch{}, nil }
 
-// Apply replaces the set: removed services are stopped, new ones are started, and those
-// that changed names get their new configuration. It returns when all of them have been
-// asked. A supervisor that takes over meanwhile has the new configuration, and comes to
-// the same end.
+// Apply replaces the set: removed services are stopped, new ones are started, and those that changed names get their
+// new configuration. It returns when all requests are sent. A supervisor that takes over meanwhile reaches the same
+// state.
 func (s *Supervisor) Apply(want ServiceSet, changed []string, by string) error {
 	<-s.running // in a moment: the API answers before the services are begun
 	s.applyMu.Lock()
@@ -118,7 +117,6 @@ func (s *Supervisor) remove(name string) {
 	s.wakeWaiters()
 }
 
-// continueReload does what a reload of the previous supervisor was about to do.
 func (s *Service) continueReload() {
 	if _, gone := s.launcher.(noLauncher); gone {
 		s.request(request{event: EvStop, by: "the configuration", removed: true, reply: make(chan error, 1)})
@@ -133,6 +131,3 @@ func (s *Service) continueReload() {
 		s.dispatch(event{kind: EvReconfigured, req: &request{event: EvReconfigured, by: "the configuration"}})
 	}
 }
-
-// maxStartCounts bounds Supervisor.startCounts.
-const maxStartCounts = 500

@@ -22,12 +22,10 @@ const (
 	debugPause      = time.Second
 )
 
-// DebuggerTime is for how long a debugger is looked for in a process that lets none in:
-// after that it never will.
+// DebuggerTime is for how long a debugger is searched for in a process that none can attach to.
 const DebuggerTime = 10 * time.Second
 
-// watchDebugger reports what a debugger does with the present process, until ctx ends or
-// it is clear that none can attach.
+// watchDebugger reports what a debugger does with the present process.
 func (s *Service) watchDebugger(ctx context.Context) {
 	if s.launch.Debugger == nil {
 		return
@@ -51,27 +49,25 @@ func (s *Service) watchDebugger(ctx context.Context) {
 	}()
 }
 
-// debuggerChanged suspends the deadline of a start while a debugger is attached or
-// waited for.
+// debuggerChanged suspends the deadline of a start while a debugger is attached or waited for.
 func (s *Service) debuggerChanged(h event) {
 	k := &s.saved
 	before := k.Debugging.Text
 	k.Debugging = h.debugging
 	switch text := k.Debugging.Text; {
-	case text != "" && before == "":
-		s.log.Info("service "+text, "pid", s.proc.Pid())
-		if k.State == Starting && k.Deadline != 0 {
-			k.StartLeft = max(k.Deadline-s.env.now(), 0)
-			s.setDeadline(-1)
-		}
-	case text == "" && before != "":
+	case text == before:
+	case text == "":
 		s.log.Info("service runs without a debugger again", "pid", s.proc.Pid())
 		k.LiveFailures = 0 // what was found meanwhile does not count
 		if k.State == Starting && k.Deadline == 0 {
 			s.setDeadline(time.Duration(k.StartLeft))
 		}
-	case text != before:
+	default:
 		s.log.Info("service "+text, "pid", s.proc.Pid())
+		if before == "" && k.State == Starting && k.Deadline != 0 {
+			k.StartLeft = max(k.Deadline-s.env.now(), 0)
+			s.setDeadline(-1)
+		}
 	}
 	s.save()
 }

@@ -31,7 +31,7 @@ func (d *debuggable) prepare(context.Context, int) (*Launch, error) {
 			return nil
 		})
 	}
-	return &Launch{Checks: Checks{Ready: answers(&d.ready), Live: answers(&d.live),
+	return &Launch{Ready: answers(&d.ready), Live: answers(&d.live),
 		Debugger: func(_ Process, before Debugging) (Debugging, bool) {
 			d.looks.Add(1)
 			before.Port++ // what it found comes back
@@ -39,7 +39,7 @@ func (d *debuggable) prepare(context.Context, int) (*Launch, error) {
 				return Debugging{}, false
 			}
 			return Debugging{Text: *d.text.Load(), Port: 5005}, true
-		}}}, nil
+		}}, nil
 }
 
 const waits = "waits for a debugger on port 5005"

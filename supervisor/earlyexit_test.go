@@ -15,7 +15,7 @@ import (
 // often a start is confirmed.
 func withVariants(ready func() error, why func(EarlyExit) string, confirmed *int) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		l := &Launch{Outcome: Outcome{OnEarlyExit: why, OnStable: func() { *confirmed++ }}}
+		l := &Launch{OnEarlyExit: why, OnStable: func() { *confirmed++ }}
 		if ready != nil {
 			l.Ready = probe.Checker(func(context.Context, probe.Process) error { return ready() })
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// environment is what the services get.
 func (s *Supervisor) environment() environment {
 	return environment{s, s, s, s.incidents, s.opts.Listener}
 }
@@ -27,8 +26,7 @@ func (s *Supervisor) startProcess(ctx context.Context, spec proc.Spec) (Process,
 	return p, nil
 }
 
-// Log returns the captured output of a service; nil: it is not captured, or there is no
-// such service.
+// Log returns the captured output of a service; nil: there is none.
 func (s *Supervisor) Log(name string) *logs.Log {
 	set := s.set.Load()
 	if set.services[name] == nil {
@@ -50,9 +48,6 @@ func (s *Supervisor) saveState(name string, state []byte) {
 		s.log.Error("cannot keep the state of a service", "name", name, "error", err)
 	}
 }
-
-// outputTime bounds how long our log waits for a service's output to be read.
-const outputTime = 200 * time.Millisecond
 
 func (s *Supervisor) logAfterOutput(name string) {
 	if l := s.m.Logs.Get(name); l != nil && s.opts.LogAfter != nil {
@@ -77,19 +72,13 @@ func (s *Supervisor) checkEnd() {
 
 func (s *Supervisor) now() int64 { return initproto.BootNow() }
 
-// planDelay is how long changes are gathered before the stop plan is renewed: a
-// hundred services that start together need one, not a hundred.
-const planDelay = 2 * time.Millisecond
-
-// updateStopPlan renews the stop plan after planDelay.
 func (s *Supervisor) updateStopPlan() {
 	if s.planDue.CompareAndSwap(false, true) {
 		time.AfterFunc(planDelay, s.putPlan)
 	}
 }
 
-// putPlan renews the stop plan, by which the init stops the services if no supervisor
-// works. It stops one group after the other, so they share the budget.
+// putPlan renews the plan by which the init stops the services, one after the other, if no supervisor works.
 func (s *Supervisor) putPlan() {
 	s.planMu.Lock()
 	defer s.planMu.Unlock()
@@ -116,5 +105,4 @@ func (s *Supervisor) putPlan() {
 	}
 }
 
-// autostart reports whether the service is started with the container.
 func (c *Config) autostart() bool { return c.Autostart == nil || *c.Autostart }

@@ -41,6 +41,7 @@ type fakeEnvironment struct {
 	after    string   // what must be gone first
 	listener Listener // nil: none
 	leftBy   atomic.Int32
+	explain  func(*incident.Failure) // as the recorder does
 	changed  atomic.Int32
 	rested   atomic.Int32
 }
@@ -61,9 +62,11 @@ func (w *fakeEnvironment) Record(c *incident.Failure) {
 	w.mu.Lock()
 	w.notes = append(w.notes, c)
 	w.mu.Unlock()
+	if c.Explain != nil {
+		go w.explain(c) // ends with Explain
+	}
 }
-func (w *fakeEnvironment) logAfterOutput(string)            {}
-func (w *fakeEnvironment) AddReason(string, uint64, string) {}
+func (w *fakeEnvironment) logAfterOutput(string) {}
 func (w *fakeEnvironment) AddThreadDump(_ string, start uint64, text []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

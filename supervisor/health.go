@@ -14,8 +14,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// HealthIssue is something that is wrong with a service that runs on. It makes one
-// incident for each start and Kind.
+// HealthIssue is a fault of a service that still runs. It makes one incident for each start and Kind.
 type HealthIssue struct {
 	Kind  string         `json:"kind"` // empty: that of Cause
 	Cause incident.Cause `json:"cause"`
@@ -35,21 +34,13 @@ func (c *HealthIssue) detailed(ctx context.Context) *HealthIssue {
 	if c.Detail == nil {
 		return c
 	}
-	ctx, cancel := context.WithTimeout(ctx, explainTime)
+	ctx, cancel := context.WithTimeout(ctx, detailTime)
 	defer cancel()
 	out := *c
 	out.Text, out.Detail = cmp.Or(c.Detail(ctx), c.Text), nil
 	return &out
 }
 
-// verifyTime bounds Checks.Verify.
-const verifyTime = 5 * time.Second
-
-// liveOnTime is how long a service must live on after an issue in its output: otherwise
-// that belongs to its end.
-const liveOnTime = time.Second
-
-// verify runs Checks.Verify, once for each start.
 func (s *Service) verify() {
 	if s.launch.Verify == nil {
 		return
@@ -64,8 +55,7 @@ func (s *Service) verify() {
 	}()
 }
 
-// watchHealth reads the output and log files of the present start, and reports each kind
-// of issue once.
+// watchHealth reads output and log files of the present start and reports each kind of issue once.
 func (s *Service) watchHealth(ctx context.Context) {
 	gen := s.saved.Gen
 	reporter := func() func(*HealthIssue) {
@@ -102,8 +92,8 @@ func (s *Service) watchHealth(ctx context.Context) {
 	}()
 }
 
-// Fail reports that something else has failed a start: a service that is STARTING fails,
-// and one that is RUNNING is unhealthy. It has no effect on a later start.
+// Fail reports a failure from outside: a service that is STARTING fails, one that is RUNNING is unhealthy. A later
+// start is not affected.
 func (s *Supervisor) Fail(service string, start uint64, why string) {
 	svc := s.set.Load().services[service]
 	if svc == nil {
@@ -115,7 +105,6 @@ func (s *Supervisor) Fail(service string, start uint64, why string) {
 	}
 }
 
-// healthIssueAtStart fails a start that is unhealthy.
 func (s *Service) healthIssueAtStart(h event) {
 	var c *HealthIssue
 	if s.proc != nil && errors.As(h.err, &c) && c.Unhealthy {
@@ -123,8 +112,7 @@ func (s *Service) healthIssueAtStart(h event) {
 	}
 }
 
-// healthIssue handles an issue of a RUNNING service, or the error of a check that could
-// not be issue.
+// healthIssue handles an issue of a RUNNING service, or the error of a check that could not be made.
 func (s *Service) healthIssue(h event) {
 	var c *HealthIssue
 	if !errors.As(h.err, &c) {
@@ -146,19 +134,17 @@ func (s *Service) healthIssue(h event) {
 	}
 	s.saved.HealthIssues = append(s.saved.HealthIssues, issue)
 	then := LiveReport
-	if s.launch != nil && s.launch.Live != nil { // live.then is meant for an unhealthy service
-		then = s.cfg.Live.Then
-	}
 	switch {
 	case issue.Degraded:
-		then = LiveReport
 		s.log.Error("service is degraded", "reason", issue.Text)
 		s.occur(lifecycle.Degraded, issue.Text)
 	case !issue.Unhealthy:
-		then = LiveReport
 		s.log.Error("service is not what it should be", "reason", issue.Text)
 		s.addNote(issue.Text)
 	default:
+		if s.launch != nil && s.launch.Live != nil {
+			then = s.cfg.Live.Then
+		}
 		s.log.Error("service is unhealthy", "reason", issue.Text, "then", then)
 		s.occur(lifecycle.Unhealthy, issue.Text)
 		s.saved.Uncounted = true // it started well: its restarts do not make it FATAL
@@ -166,23 +152,12 @@ func (s *Service) healthIssue(h event) {
 	s.applyLiveThen(then, issue.Cause, issue.Text)
 }
 
-// Bounds of what one start is degraded by: how many, and the bytes of each. They are
-// part of the state.
-const (
-	maxDegraded     = 16
-	maxDegradedText = 1 << 10
-)
-
-// maxNotes bounds the notes of one start.
-const maxNotes = 64
-
 func (s *Service) addNote(text string) {
 	if len(s.saved.Notes) < maxNotes {
 		s.saved.Notes = append(slices.Clone(s.saved.Notes), clip(text)) // snapshots have the other
 	}
 }
 
-// texts joins the texts of the issues that match.
 func (k *savedState) texts(meant func(HealthIssue) bool) string {
 	var all []string
 	for _, c := range k.HealthIssues {

@@ -18,7 +18,7 @@ import (
 // kind is the rest.
 func hears(live probe.Checker) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{Checks: Checks{Live: live}, OutputReaders: OutputReaders{WatchOutput: func() func([]byte) *HealthIssue {
+		return &Launch{Live: live, WatchOutput: func() func([]byte) *HealthIssue {
 			return func(line []byte) *HealthIssue {
 				kind, ok := strings.CutPrefix(string(line), "issue ")
 				if !ok {
@@ -26,7 +26,7 @@ func hears(live probe.Checker) func(context.Context, int) (*Launch, error) {
 				}
 				return &HealthIssue{Kind: kind, Cause: incident.CauseJVMStarved, Text: "no " + kind, Unhealthy: true}
 			}
-		}}}, nil
+		}}, nil
 	}
 }
 
@@ -155,13 +155,13 @@ func TestIllnessOverheard(t *testing.T) {
 	play(t, func(st *stage) {
 		var over atomic.Int32
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{OutputReaders: OutputReaders{WatchLogFile: func(ctx context.Context, complain func(*HealthIssue)) {
+			return &Launch{WatchLogFile: func(ctx context.Context, complain func(*HealthIssue)) {
 				for range 2 {
 					complain(&HealthIssue{Kind: "heap", Cause: incident.CauseJVMStarved, Text: "no heap", Unhealthy: true})
 				}
 				<-ctx.Done()
 				over.Add(1)
-			}}}, nil
+			}}, nil
 		}
 		st.up()
 		st.sleep(liveOnTime)
@@ -193,14 +193,14 @@ func TestVerify(t *testing.T) {
 			play(t, func(st *stage) {
 				var looks atomic.Int32
 				st.l.prepare = func(context.Context, int) (*Launch, error) {
-					return &Launch{Notes: []string{"found"}, Checks: Checks{Verify: func(ctx context.Context, p Process) error {
+					return &Launch{Notes: []string{"found"}, Verify: func(ctx context.Context, p Process) error {
 						looks.Add(1)
 						if d, ok := ctx.Deadline(); !ok || time.Until(d) > verifyTime || p == nil {
 							t.Error("it has no end")
 						}
 						time.Sleep(time.Second)
 						return c.err
-					}}}, nil
+					}}, nil
 				}
 				st.l.attach = func() (*Launch, error) { return &Launch{}, nil }
 				p := st.up()
@@ -224,13 +224,13 @@ func TestVerify(t *testing.T) {
 func TestVerifyOfAnEarlierStart(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = func(_ context.Context, n int) (*Launch, error) {
-			return &Launch{Checks: Checks{Verify: func(context.Context, Process) error {
+			return &Launch{Verify: func(context.Context, Process) error {
 				if n > 1 {
 					return nil
 				}
 				time.Sleep(4 * time.Second)
 				return &HealthIssue{Cause: incident.CauseJVMDiffers, Text: "it was another one"}
-			}}}, nil
+			}}, nil
 		}
 		st.up()
 		st.ask(EvRestart)
@@ -250,7 +250,7 @@ func TestDegraded(t *testing.T) {
 		st.cfg.Live.Then = LiveRestart
 		alive := probe.Checker(func(context.Context, probe.Process) error { return nil })
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Checks: Checks{Live: alive}, OutputReaders: OutputReaders{WatchOutput: func() func([]byte) *HealthIssue {
+			return &Launch{Live: alive, WatchOutput: func() func([]byte) *HealthIssue {
 				return func(line []byte) *HealthIssue {
 					app, ok := strings.CutPrefix(string(line), "failed ")
 					if !ok {
@@ -265,7 +265,7 @@ func TestDegraded(t *testing.T) {
 							return app + " failed: no database"
 						}}
 				}
-			}}}, nil
+			}}, nil
 		}
 		p := st.up()
 		st.out.write("failed /a")

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"syscall"
+	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor/incident"
@@ -43,8 +44,7 @@ type processOutput interface {
 	FreeOutput() // from here on the process never waits for a reader of its output
 }
 
-// Launcher finds out how a service is started and probed. It is asked at every start, so
-// a repaired file takes effect.
+// Launcher finds out how a service is started and probed. It is asked at every start, so a repaired file takes effect.
 type Launcher interface {
 	// Prepare finds out what to start. Its error is the reason that the operator sees.
 	Prepare(ctx context.Context) (*Launch, error)
@@ -59,21 +59,13 @@ type Launch struct {
 	Notes []string  // what was found, for the operator
 	// Warnings are shown with the notes, and logged when they are new.
 	Warnings []string
-	// Sources is a fingerprint of what the command line was read from besides the
-	// configuration; empty: nothing.
+	// Sources is a fingerprint of what the command line was read from besides the configuration; empty: nothing.
 	Sources string
 	// AttachData is saved for Launcher.Attach; at most maxAttachData bytes.
 	AttachData string
 	// Port is the TCP port of readiness, for hooks; 0: unknown.
 	Port int
-	Checks
-	OutputReaders
-	Outcome
-	Ending
-}
 
-// Checks check the process while it runs.
-type Checks struct {
 	// Ready proves readiness; nil: the service is ready as soon as it runs.
 	Ready probe.Checker
 	// Live checks a RUNNING service.
@@ -84,15 +76,12 @@ type Checks struct {
 	// Debugger returns what a debugger does with a process, and whether one can attach at
 	// all; before is its latest answer. It does not wait.
 	Debugger func(p Process, before Debugging) (now Debugging, possible bool)
-}
 
-// OutputReaders read what the process writes. None of those that take a line waits.
-type OutputReaders struct {
-	// OnStartupLine gets each line until the service is ready. It returns why the service
-	// will never be ready by itself; empty: nothing.
+	// OnStartupLine gets each line until the service is ready, and does not wait. It returns
+	// why the service will never be ready by itself; empty: nothing.
 	OnStartupLine func(line []byte) (failure string)
 	// WatchOutput returns the function that gets each line of a RUNNING service, from the
-	// first line of the start on.
+	// first line of the start on, and does not wait.
 	WatchOutput func() func(line []byte) *HealthIssue
 	// WatchLogFile reports what a RUNNING service writes elsewhere, until ctx is done.
 	WatchLogFile func(ctx context.Context, report func(*HealthIssue))
@@ -101,29 +90,29 @@ type OutputReaders struct {
 	// Explain returns why a start or a run has failed, after the last line was read;
 	// empty: unknown. It is not asked if ReadOutput has found a reason.
 	Explain func(ctx context.Context) string
-}
 
-// Outcome tells the launcher what became of the start. Neither function waits.
-type Outcome struct {
-	// OnEarlyExit is called when a process has failed in STARTING or within 10 s after its
-	// start. It may return why the next start is another variant: that follows at once,
-	// whatever the policy, and does not count for back-off and limit. It may be left out if
-	// the process ended while no supervisor worked.
+	// OnEarlyExit is called when a process has failed in STARTING or within 10 s after its start, and does not wait. It
+	// may return why the next start is another variant: that follows at once, whatever the policy, and does not count
+	// for back-off and limit. It may be left out if the process ended while no supervisor worked.
 	OnEarlyExit func(e EarlyExit) (variant string)
 	// OnStable is called, perhaps more than once, when a start that was ready for 10 s or
 	// more becomes stable or ends. It may be left out if the supervisor dies meanwhile.
 	OnStable func()
-}
 
-// Ending is what the end of the process needs.
-type Ending struct {
 	// StopCommand asks the process to end instead of the stop signal.
 	StopCommand func(ctx context.Context, p Process) error
 	// DumpSignal requests a thread dump; 0: it cannot make one.
 	DumpSignal syscall.Signal
-	// ThreadDump makes a thread dump outside of the output. If it fails before ctx is done
-	// DumpSignal is sent.
+	// ThreadDump makes a thread dump outside of the output. If it fails before ctx is done DumpSignal is sent.
 	ThreadDump func(ctx context.Context, p Process) ([]byte, error)
 	// Evidence finds what an ended process has left; nil: incident.ProcessEvidence.
 	Evidence incident.Evidence
+}
+
+// EarlyExit is a process that has ended by itself soon after it was started.
+type EarlyExit struct {
+	Exit   *incident.Exit
+	Ran    time.Duration
+	Ready  bool   // its readiness had been proven
+	Output []byte // the last lines that this start has written, of both streams
 }

@@ -18,8 +18,8 @@ import (
 // liveWhen is a Launch whose liveness asks f.
 func liveWhen(f func() error) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{Ending: Ending{DumpSignal: syscall.SIGQUIT},
-			Checks: Checks{Live: probe.Checker(func(context.Context, probe.Process) error { return f() })}}, nil
+		return &Launch{DumpSignal: syscall.SIGQUIT,
+			Live: probe.Checker(func(context.Context, probe.Process) error { return f() })}, nil
 	}
 }
 
@@ -173,7 +173,7 @@ func TestStopCommand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(st *stage) {
 				st.l.prepare = func(context.Context, int) (*Launch, error) {
-					return &Launch{Ending: Ending{StopCommand: func(ctx context.Context, p Process) error {
+					return &Launch{StopCommand: func(ctx context.Context, p Process) error {
 						if c.hang {
 							<-ctx.Done()
 							return ctx.Err()
@@ -183,7 +183,7 @@ func TestStopCommand(t *testing.T) {
 							p.(*fakeProcess).exits(0)
 						}
 						return c.err
-					}}}, nil
+					}}, nil
 				}
 				p := st.up()
 				p.onTerm, p.ignores = func() { p.exits(0) }, c.deaf
@@ -204,7 +204,7 @@ func TestStopCommandSurvives(t *testing.T) {
 	play(t, func(st *stage) {
 		runs := 0
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Ending: Ending{StopCommand: func(ctx context.Context, p Process) error {
+			return &Launch{StopCommand: func(ctx context.Context, p Process) error {
 				runs++
 				select {
 				case <-time.After(time.Second):
@@ -213,7 +213,7 @@ func TestStopCommandSurvives(t *testing.T) {
 				}
 				p.(*fakeProcess).exits(0)
 				return nil
-			}}}, nil
+			}}, nil
 		}
 		st.cfg.Stop.Command = []string{"/stop"}
 		st.up()
@@ -233,7 +233,7 @@ func TestStopCommandThatEndedSurvives(t *testing.T) {
 	play(t, func(st *stage) {
 		runs := 0
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Ending: Ending{StopCommand: func(context.Context, Process) error { runs++; return nil }}}, nil
+			return &Launch{StopCommand: func(context.Context, Process) error { runs++; return nil }}, nil
 		}
 		st.cfg.Stop.Command = []string{"/stop"}
 		p := st.up()

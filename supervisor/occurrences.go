@@ -1,26 +1,40 @@
 package supervisor
 
 import (
+	"context"
 	"slices"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 )
+
+// Listener gets the lifecycle events of the container and of its services. The
+// occurrences of one service come in their order, and so does what follows from them.
+type Listener interface {
+	// Wants reports whether an event of a service has any hooks. It is called often and does not wait.
+	Wants(event lifecycle.Event, service string) bool
+	// Tell publishes an occurrence and does not wait for its hooks. When it returns the
+	// occurrence is kept, also for a later supervisor; one that is known has no effect.
+	Tell(o lifecycle.Occurrence)
+	// Await is Tell, and waits for the hooks, also for those of an occurrence that is known. When ctx is done, which it
+	// may be at once, they are ended. The error says why what follows the event must not.
+	Await(ctx context.Context, o lifecycle.Occurrence) error
+	// Settle waits for all hooks, and ends those that run when ctx is done.
+	Settle(ctx context.Context)
+	// Reserve is the part of a stop's budget that is needed when the services have stopped.
+	Reserve(budget time.Duration) time.Duration
+}
 
 // Events of a start are saved together with the state that they led to, and published
 // after that: if the supervisor dies in between, the next one publishes them.
 
-// maxOccurrenceReason bounds the reason of an occurrence: a start has several of them.
-const maxOccurrenceReason = 512
-
-// occurred reports whether an event has occurred in the present start.
 func (s *Service) occurred(event lifecycle.Event) bool {
 	return slices.Contains(s.saved.Reached, event)
 }
 
-// occur notes an event of the present start; the next save publishes it. It returns
-// false if the event has occurred before.
+// occur notes an event of the present start, which the next save publishes; false: it has occurred before.
 func (s *Service) occur(event lifecycle.Event, reason string) bool {
 	k := &s.saved
 	if s.occurred(event) {
@@ -34,8 +48,12 @@ func (s *Service) occur(event lifecycle.Event, reason string) bool {
 		Reason: redact.Clip(reason, maxOccurrenceReason), At: time.Now()}
 	switch event {
 	case lifecycle.StartFailed, lifecycle.Exited, lifecycle.Fatal, lifecycle.Stopped:
-		setExit(&o, k.Exit)
 		o.OOM = k.OOMKilled
+		if x := k.Exit; x != nil && x.Signal != 0 {
+			o.Signal = proc.SignalName(x.Signal)
+		} else if x != nil {
+			o.ExitCode = &x.Code
+		}
 	}
 	if event == lifecycle.Exited || event == lifecycle.Stopped {
 		well := k.Exit != nil && k.Exit.Success && !s.cfg.Restart.wanted(true)
@@ -50,8 +68,7 @@ func (s *Service) occur(event lifecycle.Event, reason string) bool {
 	return true
 }
 
-// occurBlocking is occur for an event whose hooks must end first, within limit unless
-// that is negative. It returns false if there are no hooks.
+// occurBlocking is occur for an event whose hooks must end first, within limit unless negative; false: no hooks.
 func (s *Service) occurBlocking(event lifecycle.Event, reason string, limit time.Duration) bool {
 	c := s.env.listener
 	if !s.occur(event, reason) || c == nil || !c.Wants(event, s.name) {
@@ -66,7 +83,6 @@ func (s *Service) occurBlocking(event lifecycle.Event, reason string, limit time
 	return true
 }
 
-// publishOccurrences publishes what occurred, after it was saved.
 func (s *Service) publishOccurrences() {
 	c := s.env.listener
 	if c == nil {
@@ -100,7 +116,6 @@ func (s *Service) hooksDone(h event) bool {
 	return true
 }
 
-// endHooks ends the phase of hooks.
 func (s *Service) endHooks() {
 	if s.saved.Awaited = nil; s.saved.Phase == PhaseHooks {
 		s.saved.Phase = PhaseBegin
@@ -132,8 +147,7 @@ func (s *Service) endReason() string {
 	return s.saved.Reason
 }
 
-// preStart runs the pre-start hooks, once for a start, and returns the limit of the
-// state.
+// preStart runs the pre-start hooks, once for a start, and returns the limit of the state.
 func (s *Service) preStart() time.Duration {
 	if s.occurBlocking(lifecycle.PreStart, "", -1) {
 		return -1 // they have limits of their own
@@ -141,7 +155,6 @@ func (s *Service) preStart() time.Duration {
 	return s.cfg.Ready.Within
 }
 
-// proceed goes on with a start: with its hooks, or with what is to be started.
 func (s *Service) proceed() {
 	if s.saved.Phase == PhaseHooks {
 		s.awaitHooks()
@@ -150,7 +163,6 @@ func (s *Service) proceed() {
 	s.prepare()
 }
 
-// startHooksDone goes on with a start after its hooks.
 func (s *Service) startHooksDone(h event) {
 	switch {
 	case !s.hooksDone(h):
@@ -163,8 +175,8 @@ func (s *Service) startHooksDone(h event) {
 	}
 }
 
-// preStop runs the pre-stop hooks of a living process, and returns their limit: half of
-// what is left until KILL; negative: none.
+// preStop runs the pre-stop hooks of a living process and returns their limit, half of the time until KILL; negative:
+// none.
 func (s *Service) preStop() time.Duration {
 	limit := s.killLimit()
 	if limit >= 0 {
@@ -176,7 +188,6 @@ func (s *Service) preStop() time.Duration {
 	return limit
 }
 
-// proceedStop goes on with a stop: with its hooks, or with the drain.
 func (s *Service) proceedStop() {
 	if s.saved.Phase == PhaseHooks {
 		s.awaitHooks()
@@ -185,7 +196,6 @@ func (s *Service) proceedStop() {
 	s.drain()
 }
 
-// stopHooksDone goes on with a stop after its hooks.
 func (s *Service) stopHooksDone(h event) {
 	if !s.hooksDone(h) {
 		return
@@ -197,7 +207,6 @@ func (s *Service) stopHooksDone(h event) {
 	s.drain()
 }
 
-// cutHooks goes on with a stop without waiting for its hooks.
 func (s *Service) cutHooks(why string) {
 	s.log.Warn("the stop goes on without its hooks", "why", why)
 	s.endHooks()
@@ -205,8 +214,8 @@ func (s *Service) cutHooks(why string) {
 	s.drain()
 }
 
-// republish publishes what the previous supervisor may not have published any more, and
-// the start of a process that was saved when the state was not.
+// republish publishes what the previous supervisor may not have published, and the start of a process that was not
+// saved.
 func (s *Service) republish() {
 	s.publishOccurrences()
 	if s.proc != nil && s.saved.State == Starting && s.occur(lifecycle.Started, "") {

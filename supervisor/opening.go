@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -13,25 +14,23 @@ import (
 // notOpen is what services wait for at first.
 const notOpen = "the container's init and network-ready hooks are not through"
 
-// beginOpening runs the container's init and network-ready hooks, if there are any: no
-// service starts before they have ended. opened then has their error; closeUp ends them.
+// beginOpening runs the container's init and network-ready hooks, before which no service starts. opened has their
+// error; closeUp ends them.
 func (s *Supervisor) beginOpening(ctx context.Context, rec *proc.Recovered, stops bool) (opened <-chan error, closeUp func()) {
-	c := s.opts.Listener
-	begun := rec.Has(openItem)
+	c, begun := s.opts.Listener, rec.Has(openItem)
 	if c == nil || rec.Starts > 1 && !begun && s.resumed {
 		return nil, func() {} // an earlier supervisor has been through them
 	}
 	events := []lifecycle.Event{lifecycle.Init, lifecycle.NetworkReady}
-	if !begun && !c.Wants(events[0], "") && !c.Wants(events[1], "") {
-		for _, e := range events {
-			if !stops {
-				c.Tell(lifecycle.Occurrence{Event: e, At: time.Now()})
-			}
-		}
+	hooks := begun || c.Wants(events[0], "") || c.Wants(events[1], "")
+	s.opening.Store(hooks)
+	if stops {
 		return nil, func() {}
 	}
-	s.opening.Store(true)
-	if stops {
+	if !hooks {
+		for _, e := range events {
+			c.Tell(lifecycle.Occurrence{Event: e, At: time.Now()})
+		}
 		return nil, func() {}
 	}
 	if err := s.m.FDStore().Put(openItem, nil); err != nil {
@@ -51,25 +50,19 @@ func (s *Supervisor) beginOpening(ctx context.Context, rec *proc.Recovered, stop
 	return through, cancel
 }
 
-// endOpening lets the services start.
 func (s *Supervisor) endOpening() {
 	s.opening.Store(false)
 	s.m.FDStore().Delete(openItem)
 	s.wakeWaiters()
 }
 
-// shutdownUnopened ends the container whose first hooks have failed.
 func (s *Supervisor) shutdownUnopened(ctx context.Context, err error) int {
 	s.log.Error("the container ends: " + err.Error())
 	s.saveStop(stopState{Until: initproto.BootNow() + int64(s.set.Load().StopTimeout), Code: 1, Why: err.Error()})
 	return s.shutdown(ctx, 0, 0)
 }
 
-// leastLast is what the exit hooks get when the budget is used up.
-const leastLast = 100 * time.Millisecond
-
-// ownShare is what the end of the container keeps of the budget for itself: at most half
-// of what there is to share.
+// ownShare is the part of the stop budget for the end of the container, at most half.
 func (s *Supervisor) ownShare() time.Duration {
 	if s.opts.Listener == nil {
 		return 0
@@ -78,8 +71,7 @@ func (s *Supervisor) ownShare() time.Duration {
 	return max(min(s.opts.Listener.Reserve(budget), (budget-reserve)/2), 0)
 }
 
-// runExitHooks waits for the hooks that still run, then runs the container's exit hooks,
-// which keep their share of the time that is left.
+// runExitHooks waits for running hooks, then runs the exit hooks, which keep their share of the remaining time.
 func (s *Supervisor) runExitHooks(ctx context.Context, st stopState, own time.Duration, code int, through chan<- struct{}) {
 	defer close(through)
 	c := s.opts.Listener
@@ -91,10 +83,7 @@ func (s *Supervisor) runExitHooks(ctx context.Context, st stopState, own time.Du
 	settle, cancel := context.WithTimeout(ctx, rest)
 	c.Settle(settle)
 	cancel()
-	why := st.Why
-	if why == "" {
-		why = "asked to stop"
-	}
+	why := cmp.Or(st.Why, "asked to stop")
 	now := time.Now()
 	m := lifecycle.Occurrence{Event: lifecycle.Exit, At: now, Reason: redact.Clip(why, maxOccurrenceReason), ExitCode: &code,
 		Until: now.Add(left()), Budget: s.set.Load().StopTimeout}

@@ -147,7 +147,8 @@ func TestIncidentsOutliveTheSupervisor(t *testing.T) {
 	said, _ := onStage(t, func(m *proc.Manager, rec *proc.Recovered, dir string) string {
 		s := incident.Restore(m.FDStore(), rec.Items, func(w string) { fmt.Fprintln(os.Stderr, w) })
 		if rec.Starts <= 15 {
-			n := s.Add(incident.Incident{Service: "app", Start: uint64(rec.Starts), Reason: "SIGSEGV <in> libc", Output: []byte("0123456789")})
+			n := s.Add(incident.Incident{Summary: incident.Summary{Service: "app", Start: uint64(rec.Starts), Reason: "SIGSEGV <in> libc"},
+				Output: []byte("0123456789")})
 			if rec.Starts%2 == 0 {
 				s.Amend(n, func(i *incident.Incident) { i.Reason = "amended" })
 			}

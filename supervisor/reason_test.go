@@ -73,7 +73,7 @@ func TestOneReason(t *testing.T) {
 				tells := new(told)
 				st.w.listener, st.out = tells, newFakeOutput()
 				st.l.prepare = func(context.Context, int) (*Launch, error) {
-					return &Launch{OutputReaders: OutputReaders{ReadOutput: c.reads}}, nil
+					return &Launch{ReadOutput: c.reads}, nil
 				}
 				st.open()
 				st.ask(EvStart)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -19,9 +18,8 @@ func (s *Supervisor) wakeWaiters() {
 	}
 }
 
-// reconcile unblocks services that waited for others, and starts or stops what they wait
-// for. It goes by the present states only, so it does not matter which supervisor began
-// what.
+// reconcile starts and stops what services wait for, and unblocks them. It uses the present states only, so any
+// supervisor can go on with it.
 func (s *Supervisor) reconcile(ctx context.Context) {
 	for {
 		select {
@@ -42,11 +40,10 @@ func (s *Supervisor) reconcile(ctx context.Context) {
 	}
 }
 
-// letStart starts what a service requires, and unblocks it when that is up.
 func (s *Supervisor) letStart(ctx context.Context, set *activeSet, name string, snap *Snapshot) {
 	for _, r := range set.requires[name] {
-		if set.services[r].snap.Load().State == Stopped && !s.Stopping() && !s.beingStopped(name) {
-			s.demand(set.services[r], func() { s.startRequired(ctx, set.services[r], set.services[name]) })
+		if set.services[r].snap.Load().State == Stopped && !s.Stopping() {
+			s.startRequired(ctx, set.services[r], set.services[name])
 		}
 	}
 	if why := s.mayStart(name); why != snap.Waiting {
@@ -54,7 +51,6 @@ func (s *Supervisor) letStart(ctx context.Context, set *activeSet, name string, 
 	}
 }
 
-// letStop stops those first that require a service.
 func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, snap *Snapshot) {
 	kind := EvStop
 	if snap.then == Starting {
@@ -70,8 +66,8 @@ func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, s
 		}
 		switch dep.State {
 		case Starting, Running, Backoff:
-			r := request{event: kind, by: snap.stopRequestedBy + ", by way of " + name + ", which it requires"}
-			s.demand(set.services[d], func() { _ = set.services[d].ask(ctx, r) }) // the state tells how it went
+			by := snap.stopRequestedBy + ", by way of " + name + ", which it requires"
+			set.services[d].demand(ctx, request{event: kind, by: by, accepted: true})
 		}
 	}
 	if why := s.mayStop(name); why != snap.Waiting {
@@ -79,35 +75,23 @@ func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, s
 	}
 }
 
-// demand has a service asked for something in the background, unless that is under way.
-func (s *Supervisor) demand(svc *Service, ask func()) {
-	if _, asked := s.pending.LoadOrStore(svc.name, true); asked {
-		return
-	}
-	go func() { // ends with the request, which obeys its ctx
-		ask()
-		s.pending.Delete(svc.name)
-		s.wakeWaiters()
-	}()
+// demand sends a request of the reconciliation; the state tells what came of it.
+func (s *Service) demand(ctx context.Context, r request) {
+	ctx, cancel := context.WithTimeout(ctx, demandTime)
+	defer cancel()
+	_ = s.ask(ctx, r)
 }
 
-// demandTime bounds how long a service may take to accept a start.
-const demandTime = time.Second
-
-// startRequired starts a service that another one requires, unless that one is being
-// stopped or does not wait any more.
+// startRequired starts a service that another one waits for, unless that one is being stopped.
 func (s *Supervisor) startRequired(ctx context.Context, svc, waiting *Service) {
 	s.stopsMu.RLock()
 	defer s.stopsMu.RUnlock()
 	if snap := waiting.snap.Load(); s.stops[waiting.name] == 0 && snap.State == Starting && snap.waitingForDeps {
-		ctx, cancel := context.WithTimeout(ctx, demandTime)
-		defer cancel()
-		_ = svc.ask(ctx, request{event: EvStart, by: waiting.name + ", which requires it"}) // the state tells how it went
+		svc.demand(ctx, request{event: EvStart, by: waiting.name + ", which requires it"})
 	}
 }
 
-// mayStart returns what a service waits for before it starts: those that it requires
-// must be up, and those that it only follows must not be on their way.
+// mayStart returns what a service waits for: required ones must be up, those that it only follows must not be starting.
 func (s *Supervisor) mayStart(name string) string {
 	set := s.set.Load()
 	var why []string
@@ -131,7 +115,6 @@ func (s *Supervisor) mayStart(name string) string {
 	return strings.Join(why, "; ")
 }
 
-// mayStop returns what must be gone before a service is asked to end.
 func (s *Supervisor) mayStop(name string) string {
 	set := s.set.Load()
 	var why []string
@@ -144,17 +127,16 @@ func (s *Supervisor) mayStop(name string) string {
 	return strings.Join(why, "; ")
 }
 
-// Command starts, stops or restarts a service. What it requires is started with it, and
-// what requires it is stopped, or restarted, with it. A stop returns when every process
-// of the service is gone. by is the requester, for the log and the status.
+// Command starts, stops or restarts a service. What it requires is started with it; what requires it is stopped or
+// restarted with it. A stop returns when every process of the service is gone. by is the requester, for the log and
+// the status.
 func (s *Supervisor) Command(ctx context.Context, name string, event Event, by string) error {
 	_, err := s.Ask(ctx, name, event, by, nil)
 	return err
 }
 
-// Ask is Command, and returns the number of the start that a start or restart leads to,
-// for AwaitStart. If a start later than number after has begun, nothing is done: so a
-// request is a command to a service, with the channel of its answer.
+// Ask is Command, and returns the number of the resulting start for AwaitStart. If a start later than number after
+// has begun, nothing is done: a request whose answer was lost can be repeated.
 func (s *Supervisor) Ask(ctx context.Context, name string, event Event, by string, after *uint64) (start uint64, err error) {
 	set := s.set.Load()
 	svc := set.services[name]
@@ -185,9 +167,7 @@ func (s *Supervisor) Ask(ctx context.Context, name string, event Event, by strin
 	return *number, nil
 }
 
-// RestartProcess restarts a service, and with it those that require it, if it is still
-// RUNNING as process pid: what was found out about that process is no reason to
-// touch another one, or to start what was stopped meanwhile.
+// RestartProcess restarts a service, and those that require it, if it is still RUNNING as process pid.
 func (s *Supervisor) RestartProcess(ctx context.Context, name string, pid int, by string) error {
 	svc := s.set.Load().services[name]
 	switch {
@@ -199,7 +179,6 @@ func (s *Supervisor) RestartProcess(ctx context.Context, name string, pid int, b
 	return svc.ask(ctx, request{event: EvRestart, by: by, pid: pid})
 }
 
-// stopWith stops a service and those that require it, the latter first.
 func (s *Supervisor) stopWith(ctx context.Context, set *activeSet, name, by string) error {
 	all := append(set.closure(set.requiredBy, name), name)
 	s.countStops(all, 1)
@@ -225,7 +204,6 @@ func (s *Supervisor) stopWith(ctx context.Context, set *activeSet, name, by stri
 	return err
 }
 
-// countStops counts the stops that are under way.
 func (s *Supervisor) countStops(names []string, by int) {
 	s.stopsMu.Lock()
 	defer s.stopsMu.Unlock()
@@ -237,10 +215,4 @@ func (s *Supervisor) countStops(names []string, by int) {
 			delete(s.stops, name)
 		}
 	}
-}
-
-func (s *Supervisor) beingStopped(name string) bool {
-	s.stopsMu.RLock()
-	defer s.stopsMu.RUnlock()
-	return s.stops[name] > 0
 }

@@ -330,9 +330,9 @@ func TestLearnedSurvives(t *testing.T) {
 					return nil
 				})
 				st.l.prepare = func(_ context.Context, n int) (*Launch, error) {
-					return &Launch{AttachData: strings.Replace(learned, "8080", fmt.Sprint(8079+n), 1), Checks: Checks{Ready: probe}}, nil
+					return &Launch{AttachData: strings.Replace(learned, "8080", fmt.Sprint(8079+n), 1), Ready: probe}, nil
 				}
-				st.l.attach = func() (*Launch, error) { return &Launch{Checks: Checks{Ready: probe}}, nil }
+				st.l.attach = func() (*Launch, error) { return &Launch{Ready: probe}, nil }
 				st.open()
 				st.ask(EvStart)
 				check := func(state State, want string) {

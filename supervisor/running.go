@@ -12,7 +12,6 @@ import (
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
-// stable forgets the past of a service that has run for long enough.
 func (s *Service) stable() {
 	s.confirm(time.Duration(s.env.now() - s.saved.UpSince))
 	s.resetCounters()
@@ -20,7 +19,6 @@ func (s *Service) stable() {
 	s.save()
 }
 
-// watchRunning begins to check a RUNNING service and to read what it writes.
 func (s *Service) watchRunning() {
 	s.stopWatching()
 	if s.launch == nil {
@@ -56,7 +54,6 @@ func (s *Service) watchRunning() {
 	}()
 }
 
-// liveFailed counts a failed liveness check.
 func (s *Service) liveFailed(h event) {
 	s.saved.LiveFailures++
 	s.saved.LiveSuccesses, s.saved.LiveError = 0, clip(h.err.Error())
@@ -75,43 +72,39 @@ func (s *Service) liveFailed(h event) {
 	s.applyLiveThen(then, incident.CauseUnhealthy, why)
 }
 
-// applyLiveThen does with an unhealthy service what live.then says.
 func (s *Service) applyLiveThen(then string, cause incident.Cause, why string) {
+	if then != LiveReport {
+		s.setReason(why)
+	}
+	s.saved.EndsContainer = s.saved.EndsContainer || then == LiveStopContainer
+	s.record(s.failure(cause, clip(why), 0))
+	s.save()
 	switch then {
 	case LiveReport:
-		s.record(s.failure(cause, why, 0))
-		s.save()
 	case LiveStopContainer:
-		s.setReason(why)
-		s.saved.EndsContainer = true
-		s.save()
-		s.record(s.failure(cause, s.saved.Reason, 0))
 		s.env.checkEnd()
 	default:
-		s.setReason(why)
-		s.record(s.failure(cause, s.saved.Reason, 0))
 		s.stop(Backoff, 0)
 	}
 }
 
-// liveOK counts a liveness check that succeeded after one that failed.
 func (s *Service) liveOK() {
-	if s.saved.LiveFailures == 0 && !s.saved.Reported {
+	k := &s.saved
+	if k.LiveFailures == 0 && !k.Reported {
 		return
 	}
-	s.saved.LiveFailures = 0
-	if s.saved.LiveSuccesses++; s.saved.Reported && s.saved.LiveSuccesses < s.cfg.Live.Successes {
-		s.save()
-		return
-	}
-	if s.saved.Reported {
+	k.LiveFailures = 0
+	k.LiveSuccesses++
+	if k.Reported && k.LiveSuccesses >= s.cfg.Live.Successes {
 		s.log.Info("service is alive again")
+		k.Reported = false
 	}
-	s.saved.Reported, s.saved.LiveSuccesses = false, 0
+	if !k.Reported {
+		k.LiveSuccesses = 0
+	}
 	s.save()
 }
 
-// enterStopped cancels the next start.
 func (s *Service) enterStopped(h event) {
 	s.saved.StopRequestedBy = h.req.by
 	s.enter(Stopped, -1)
@@ -144,11 +137,7 @@ func (s *Service) applyConfig(h event) {
 	}
 }
 
-// attachTime bounds Launcher.Attach.
-const attachTime = 5 * time.Second
-
-// attach asks the launcher for the Launch of a process that runs already; EvAttached
-// follows.
+// attach asks the launcher for the Launch of a running process; EvAttached follows.
 func (s *Service) attach() {
 	gen, launcher, learned := s.saved.Gen, s.launcher, s.saved.AttachData
 	go func() { // ends when Attach does, which obeys its ctx

@@ -8,8 +8,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// savedState is the state of a service that the next supervisor gets. Times are
-// CLOCK_BOOTTIME, ns.
+// savedState is the state of a service for the next supervisor. Times are CLOCK_BOOTTIME, ns.
 type savedState struct {
 	State     State      `json:"state"`
 	Gen       uint64     `json:"gen"`        // number of the latest attempt
@@ -74,8 +73,17 @@ type attemptState struct {
 	Budget          int64          `json:"budget"`            // of the container's stop that the stop belongs to, ns; 0: of none
 }
 
-// maxAttachData bounds what a start may have learned, in bytes.
-const maxAttachData = 4 << 10
+// Bounds of the saved state: the whole must fit into one item of the fd store. Texts in bytes.
+const (
+	maxText             = 4 << 10
+	maxAttachData       = 4 << 10
+	maxOccurrenceReason = 512 // a start has several occurrences
+	maxNotes            = 64
+	maxDegraded         = 16 // health issues
+	maxDegradedText     = 1 << 10
+	maxHistory          = 1000 // starts that count for the limit; a limit above it is none
+	maxStartCounts      = 500  // Supervisor.startCounts
+)
 
 // save makes the state readable, puts it into the fd store and publishes what occurred.
 func (s *Service) save() {
@@ -84,7 +92,6 @@ func (s *Service) save() {
 	s.publishOccurrences()
 }
 
-// putState puts the state into the fd store.
 func (s *Service) putState() {
 	s.unsaved = false
 	state, err := json.Marshal(s.saved)

@@ -60,7 +60,6 @@ type stateStore interface {
 // failureRecorder records failures; *incident.Recorder is one.
 type failureRecorder interface {
 	Record(f *incident.Failure)
-	AddReason(service string, start uint64, reason string)
 	AddThreadDump(service string, start uint64, text []byte)
 }
 
@@ -73,6 +72,7 @@ type request struct {
 	sig           syscall.Signal // stop: instead of the configured signal; 0: none
 	def           *Definition    // changed: what it is now
 	removed       bool           // stop: it is not configured any more
+	accepted      bool           // stop: answered when it is accepted, not when the service is STOPPED
 	secondRequest bool           // stop: its hooks have been waited for long enough
 	pid           int            // restart: only while it is RUNNING with this process; 0: in any state
 	after         *uint64        // start, restart: only while no start later than this one has begun; nil: in any case
@@ -93,8 +93,7 @@ type event struct {
 	late      bool      // a reason that was found later: it may come in any state
 }
 
-// Service keeps one service running. One goroutine owns its state; others send
-// requests or read a Snapshot.
+// Service keeps one service running. One goroutine owns its state; others send requests or read a Snapshot.
 type Service struct {
 	name       string
 	cfg        Config
@@ -132,7 +131,18 @@ type Service struct {
 	reconfigured bool          // it was leaving, and is configured again
 }
 
-// newService makes a service that rests in STOPPED.
+// Times of a start and a run.
+const (
+	firstPause    = 20 * time.Millisecond // between the first two readiness checks; it doubles up to ready.every
+	attachTime    = 5 * time.Second       // limit of Launcher.Attach
+	verifyTime    = 5 * time.Second       // limit of Launch.Verify
+	detailTime    = 3 * time.Second       // limit of HealthIssue.Detail
+	reachTime     = time.Second           // limit of watcher.reach: an unfinished line at the end is not read
+	liveOnTime    = time.Second           // an issue in the output belongs to the end of a service that ends within it
+	earlyExitTime = 10 * time.Second      // within it the end of a process may be due to what it was started with
+	provenAfter   = time.Second           // in RUNNING without a readiness probe: a program that ends at once is RUNNING too
+)
+
 func newService(d Definition, env environment, log hclog.Logger) *Service {
 	s := &Service{name: d.Name, cfg: d.Config, configHash: d.ConfigHash, launcher: d.Launcher, env: env, log: log.With("name", d.Name),
 		random: rand.Float64, requests: make(chan request), events: make(chan event, 16),
@@ -195,8 +205,8 @@ func (s *Service) run(ctx context.Context) {
 	}
 }
 
-// handleExit handles the end of the process before anything that was seen after it: a
-// dead process does not become ready, and a stop does not hide how it died.
+// handleExit handles the end of the process before anything that was seen after it: a dead process does not become
+// ready.
 func (s *Service) handleExit() {
 	if s.proc == nil || s.saved.UpSince == 0 {
 		return
@@ -206,7 +216,6 @@ func (s *Service) handleExit() {
 	}
 }
 
-// dispatch lets the state machine decide.
 func (s *Service) dispatch(h event) {
 	if h.kind == EvPrepared && h.err != nil {
 		h.kind = EvSpawnFailed
@@ -243,14 +252,13 @@ func (s *Service) request(r request) {
 	if r.start != nil {
 		*r.start = s.saved.comingStart()
 	}
-	if r.event != EvStop || s.saved.State == Stopped {
+	if r.event != EvStop || r.accepted || s.saved.State == Stopped {
 		r.reply <- nil
 		return
 	}
 	s.stopWaiters = append(s.stopWaiters, r.reply)
 }
 
-// start obeys a wish to be up.
 func (s *Service) start(h event) {
 	s.log.Info("service starts", "asked_by", h.req.by)
 	s.resetCounters()
@@ -263,8 +271,7 @@ func (s *Service) resetCounters() {
 	s.saved.InARow, s.saved.Starts, s.saved.PastLimit, s.saved.Fatal, s.saved.EarlyExits = 0, nil, false, false, 0
 }
 
-// enter is the only way into a state: the deadline belongs to it, so a timer of
-// one state can never fire in another.
+// enter is the only way into a state, which owns its deadline: a timer of one state cannot fire in another.
 func (s *Service) enter(st State, limit time.Duration) {
 	if st != s.saved.State {
 		s.log.Debug("state", "from", s.saved.State, "to", st)
@@ -286,7 +293,6 @@ func (s *Service) enter(st State, limit time.Duration) {
 	}
 }
 
-// answer replies to those who wait for STOPPED.
 func (s *Service) answer() {
 	var err error
 	if s.saved.State != Stopped {

@@ -21,10 +21,6 @@ type stopState struct {
 	Why   string `json:"why"`   // empty: it was asked for
 }
 
-// reserve is kept of the budget for the output that is still to be passed on and
-// for the init's end.
-const reserve = 700 * time.Millisecond
-
 // beginStop saves that the container stops, and until when, unless that is known.
 func (s *Supervisor) beginStop() {
 	if s.stop == nil {
@@ -47,8 +43,7 @@ func (s *Supervisor) StopDeadline() (time.Time, bool) {
 	return time.Now().Add(time.Duration(until - initproto.BootNow())), until != 0
 }
 
-// shutdownFor ends the container because a service is over: an essential one, or one
-// that is FATAL where that ends it.
+// shutdownFor ends the container because a service has ended or is FATAL.
 func (s *Supervisor) shutdownFor(ctx context.Context, name string) int {
 	set := s.set.Load()
 	st := stopState{Until: initproto.BootNow() + int64(set.StopTimeout), For: name, Why: name + " is over"}
@@ -64,8 +59,7 @@ func (s *Supervisor) shutdownFor(ctx context.Context, name string) int {
 	return s.shutdown(ctx, 0, 0)
 }
 
-// shutdown stops everything under one budget and returns the exit code. level is the
-// number of stop requests: from the second one on it hurries.
+// shutdown stops everything within one budget and returns the exit code. level is the number of stop requests.
 func (s *Supervisor) shutdown(ctx context.Context, level int, sig syscall.Signal) int {
 	s.m.Stopping()
 	s.beginStop()
@@ -110,8 +104,8 @@ func (s *Supervisor) shutdown(ctx context.Context, level int, sig syscall.Signal
 	return code
 }
 
-// obey waits until done is closed, and handles further stop requests meanwhile. ended is
-// false when the time is over first, alive when the init is gone.
+// obey waits for done and handles further stop requests. ended is false if the time is over first, alive if the init
+// is gone.
 func (s *Supervisor) obey(done <-chan struct{}, within time.Duration, hurry func()) (ended, alive bool) {
 	over := time.After(within)
 	for {
@@ -137,16 +131,14 @@ func (s *Supervisor) Grace() time.Duration {
 	return min(max(time.Until(end), 0), reserve/2)
 }
 
-// leastShare is what those that stop later can count on, whatever those before
-// them take.
-const leastShare = time.Second
-
-// stopAll stops every service: those that need others first, and all at once
-// where nothing forbids it.
+// stopAll stops every service at once, except that those that need others go first.
 func (s *Supervisor) stopAll(ctx context.Context, limit time.Duration, sig syscall.Signal, done chan<- struct{}) {
 	var stops sync.WaitGroup
 	set := s.set.Load()
-	ranks := set.ranks()
+	ranks := 0
+	for _, r := range set.rank {
+		ranks = max(ranks, r)
+	}
 	share := min(leastShare, limit/time.Duration(ranks+1))
 	for _, svc := range slices.Backward(set.inOrder) {
 		r := request{event: EvStop, by: "the end of the container", limit: limit - time.Duration(ranks-set.rank[svc.name])*share,
@@ -163,7 +155,6 @@ func (s *Supervisor) stopAll(ctx context.Context, limit time.Duration, sig sysca
 	close(done)
 }
 
-// hurry makes every stop that is under way a kill.
 func (s *Supervisor) hurry(ctx context.Context) {
 	s.log.Warn("asked to stop again: killing what is left")
 	for _, svc := range s.set.Load().services {
@@ -174,7 +165,6 @@ func (s *Supervisor) hurry(ctx context.Context) {
 	}
 }
 
-// alive names the services that have a process.
 func (s *Supervisor) alive() []string {
 	var out []string
 	set := s.set.Load()
@@ -186,8 +176,8 @@ func (s *Supervisor) alive() []string {
 	return out
 }
 
-// code is the container's exit code: an essential service's own, the command's
-// own, and else 0 when the main service ended as it should.
+// code is the container's exit code: that of an essential service or of the command, else 0 when the main service
+// ended as it should.
 func (s *Supervisor) code(st stopState) int {
 	if st.Code != 0 {
 		return st.Code

@@ -11,8 +11,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// Snapshot is what can be said of a service at one moment: a value that others
-// may keep.
+// Snapshot is the state of a service at one moment: a value that others may keep.
 type Snapshot struct {
 	Name         string         `json:"name"`
 	Kind         string         `json:"kind"`
@@ -67,7 +66,7 @@ type Snapshot struct {
 	stopTimeout time.Duration
 }
 
-// Snapshot returns the latest one.
+// Snapshot is the state of a service at one moment: a value that others may keep.
 func (s *Service) Snapshot() Snapshot {
 	snap := *s.snap.Load()
 	if log := s.env.Log(s.name); log != nil {
@@ -89,25 +88,13 @@ func (s *Service) publish() {
 	if s.launch != nil {
 		snap.unproven, snap.dumpSignal = s.launch.unproven(s.cfg.Ready), s.launch.DumpSignal
 	}
-	if k.UpSince != 0 {
-		t := s.wall(k.UpSince)
-		snap.UpSince = &t
-	}
 	if s.proc != nil && k.UpSince != 0 {
 		snap.Pid = s.proc.Pid()
 	}
-	if k.Deadline != 0 {
-		t := s.wall(k.Deadline)
-		switch k.State {
-		case Backoff, Fatal:
-			snap.Next = &t
-		case Starting, Stopping:
-			snap.Deadline = &t
-		}
-	}
+	snap.UpSince = s.wallOf(k.UpSince)
 	switch k.State {
 	case Starting:
-		snap.Waiting = s.waiting
+		snap.Deadline, snap.Waiting = s.wallOf(k.Deadline), s.waiting
 		if k.Phase == PhaseHooks {
 			snap.Waiting = "pre-start hooks"
 		}
@@ -120,7 +107,7 @@ func (s *Service) publish() {
 		snap.Degraded = k.texts(func(c HealthIssue) bool { return c.Degraded })
 		snap.Debugger = k.Debugging.Text
 	case Stopping:
-		snap.Phase = k.Phase.String()
+		snap.Deadline, snap.Phase = s.wallOf(k.Deadline), k.Phase.String()
 		if k.Phase == PhaseWaiting {
 			snap.Waiting = s.waiting
 		}
@@ -129,8 +116,10 @@ func (s *Service) publish() {
 		}
 	case Stopped, Exited:
 		snap.Settled = true
+	case Backoff:
+		snap.Next = s.wallOf(k.Deadline)
 	case Fatal:
-		snap.Settled = k.Deadline == 0
+		snap.Next, snap.Settled = s.wallOf(k.Deadline), k.Deadline == 0
 	}
 	for _, text := range []*string{&snap.Waiting, &snap.Unhealthy, &snap.Issue, &snap.Degraded} { // Reason is clipped
 		*text = redact.Text(*text)
@@ -147,8 +136,16 @@ func (s *Service) wall(boot int64) time.Time {
 	return time.Now().Add(time.Duration(boot - s.env.now()))
 }
 
-// resume takes over the state of an earlier supervisor, and takes the process of that
-// state out of processes.
+// wallOf is wall; nil: 0, which is no time.
+func (s *Service) wallOf(boot int64) *time.Time {
+	if boot == 0 {
+		return nil
+	}
+	t := s.wall(boot)
+	return &t
+}
+
+// resume takes over the state of an earlier supervisor, and its process out of processes.
 func (s *Service) resume(state []byte, processes map[string]Process) error {
 	if err := json.Unmarshal(state, &s.saved); err != nil {
 		s.saved = savedState{State: Stopped, Since: s.env.now()}
@@ -177,8 +174,7 @@ func (s *Service) resume(state []byte, processes map[string]Process) error {
 		}
 	}
 	if s.proc != nil && s.saved.UpSince == 0 {
-		// Either the pid was saved and our state was not, or its end was handled and only
-		// its group is left.
+		// Either the pid was saved and our state was not, or its end was handled and only its group is left.
 		if _, ended := p.Exit(); !ended || s.saved.State != Stopping {
 			s.saved.UpSince = s.env.now()
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
@@ -67,6 +68,13 @@ func (st *stage) make() *Service {
 	}
 	s := newService(Definition{Name: "app", Config: st.cfg, ConfigHash: st.configHash, Launcher: st.l}, env, log)
 	s.random = func() float64 { return 0.5 }
+	st.w.explain = func(f *incident.Failure) {
+		ctx, cancel := context.WithTimeout(s.life, 3*time.Second)
+		defer cancel()
+		if text := f.Explain(ctx); text != "" {
+			s.report(s.life, event{kind: EvFailureFound, gen: f.Start, text: text, late: true})
+		}
+	}
 	s.output = func() output {
 		if st.out == nil {
 			return nil
@@ -157,6 +165,6 @@ func (st *stage) wantReason(reason string) {
 // readyWhen is a Launch whose probe asks f.
 func readyWhen(f func() error) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{Checks: Checks{Ready: probe.Checker(func(context.Context, probe.Process) error { return f() })}}, nil
+		return &Launch{Ready: probe.Checker(func(context.Context, probe.Process) error { return f() })}, nil
 	}
 }

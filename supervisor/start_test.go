@@ -79,7 +79,7 @@ func TestStartTimeout(t *testing.T) {
 func TestLookThatHangs(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Checks: Checks{Ready: probe.Checker(func(ctx context.Context, _ probe.Process) error { <-ctx.Done(); return ctx.Err() })}},
+			return &Launch{Ready: probe.Checker(func(ctx context.Context, _ probe.Process) error { <-ctx.Done(); return ctx.Err() })},
 				nil
 		}
 		st.open()
@@ -109,11 +109,11 @@ func TestExitBeforeReady(t *testing.T) {
 func TestDeadProcessIsNotReady(t *testing.T) {
 	play(t, func(st *stage) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
-			return &Launch{Checks: Checks{Ready: probe.Checker(func(_ context.Context,
+			return &Launch{Ready: probe.Checker(func(_ context.Context,
 				p probe.Process) error {
 				p.(*fakeProcess).exits(1)
 				return nil
-			})}}, nil
+			})}, nil
 		}
 		for range 20 { // the choice between two events that are there is random
 			st.open()
@@ -260,8 +260,8 @@ func TestOutputThatIsNotCaptured(t *testing.T) {
 // explaining is a Launch that watches for "failed" and explains late.
 func explaining(ready func() error, takes time.Duration, lines *[]string) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
-		return &Launch{Checks: Checks{Ready: probe.Checker(func(context.Context, probe.Process) error { return ready() })},
-			OutputReaders: OutputReaders{OnStartupLine: func(line []byte) string {
+		return &Launch{Ready: probe.Checker(func(context.Context, probe.Process) error { return ready() }),
+			OnStartupLine: func(line []byte) string {
 				*lines = append(*lines, string(line)) // not locked: never called together with Explain
 				if string(line) == "failed" {
 					return "it said failed"
@@ -277,7 +277,7 @@ func explaining(ready func() error, takes time.Duration, lines *[]string) func(c
 				case <-ctx.Done():
 					return ""
 				}
-			}}}, nil
+			}}, nil
 	}
 }
 
@@ -376,9 +376,9 @@ func TestGivenUpIsNoSuccess(t *testing.T) {
 		launch *Launch
 		then   func(st *stage, p *fakeProcess)
 	}{
-		"not ready in time":   {&Launch{Checks: Checks{Ready: never}}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
-		"ended before it was": {&Launch{Checks: Checks{Ready: never}}, func(_ *stage, p *fakeProcess) { p.exits(143) }},
-		"not alive":           {&Launch{Checks: Checks{Live: never}}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
+		"not ready in time":   {&Launch{Ready: never}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
+		"ended before it was": {&Launch{Ready: never}, func(_ *stage, p *fakeProcess) { p.exits(143) }},
+		"not alive":           {&Launch{Live: never}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(st *stage) {

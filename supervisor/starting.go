@@ -15,7 +15,6 @@ import (
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
-// enterStarting begins a start.
 func (s *Service) enterStarting() {
 	s.endStart()
 	k := &s.saved
@@ -24,8 +23,7 @@ func (s *Service) enterStarting() {
 	s.attempt()
 }
 
-// attempt makes a start, or makes it again if nothing came of it: number, saved state,
-// then the work. What the service requires comes first, then the hooks.
+// attempt makes a start, or makes it again: what the service requires comes first, then the hooks.
 func (s *Service) attempt() {
 	k := &s.saved
 	k.Gen++
@@ -44,7 +42,6 @@ func (s *Service) attempt() {
 	s.proceed()
 }
 
-// unblockStart goes on with a start that waited for others.
 func (s *Service) unblockStart() {
 	if s.saved.Phase != PhaseWaiting {
 		return
@@ -59,7 +56,6 @@ func (s *Service) unblockStart() {
 	s.proceed()
 }
 
-// prepare asks the launcher what to start.
 func (s *Service) prepare() {
 	ctx, gen, launcher := s.begin(), s.saved.Gen, s.launcher
 	go func() { // ends when Prepare does, which obeys ctx
@@ -76,7 +72,6 @@ func (s *Service) begin() context.Context {
 	return ctx
 }
 
-// quit ends what the present start has under way.
 func (s *Service) quit() {
 	s.cancel()
 	s.stopWatching()
@@ -93,21 +88,17 @@ func (s *Service) report(ctx context.Context, h event) {
 	}
 }
 
-// spawned starts what was prepared, once.
 func (s *Service) spawned(h event) {
 	if s.proc != nil || s.saved.Phase != PhaseBegin {
 		return
 	}
 	if s.waiting = s.env.mayStart(s.name); s.waiting != "" { // it went while we found out what to start
-		s.saved.Phase = PhaseWaiting
-		s.setDeadline(-1)
-		s.save()
+		s.enterPhase(PhaseWaiting, -1)
 		return
 	}
 	s.spawn(h.launch)
 }
 
-// prepareFailed handles a start that could not be prepared.
 func (s *Service) prepareFailed(h event) {
 	if s.proc == nil && s.saved.Phase == PhaseBegin {
 		s.startFailed(h.err)
@@ -143,7 +134,6 @@ func (s *Service) startTimedOut() {
 	s.fail(incident.CauseStartTimeout, why)
 }
 
-// spawn starts the process that was prepared.
 func (s *Service) spawn(l *Launch) {
 	for _, warning := range l.Warnings {
 		if !slices.Contains(s.saved.Notes, clip(warning)) { // the latest start had it too
@@ -189,8 +179,7 @@ func (s *Service) spawn(l *Launch) {
 // processID names the process of the present start.
 func (s *Service) processID() string { return fmt.Sprintf("%s.%d", s.name, s.saved.Gen) }
 
-// ServiceOf returns the service that a process with this ID is a start of; false: the
-// process is a hook, a probe or another command.
+// ServiceOf returns the service of a process ID; false: it is a hook, a probe or another command.
 func ServiceOf(id string) (name string, ok bool) {
 	if strings.ContainsAny(id, "@/") {
 		return "", false
@@ -214,10 +203,6 @@ func (s *Service) attend() {
 
 // unproven reports that nothing proves the readiness of what was started.
 func (l *Launch) unproven(ready Ready) bool { return l.Ready == nil && ready.Log == "" }
-
-// firstPause is the time between the first two readiness checks; it doubles up to
-// ready.every.
-const firstPause = 20 * time.Millisecond
 
 // awaitReady probes until the service is ready, as it was configured at the start.
 func (s *Service) awaitReady(ctx context.Context, gen uint64, ready Ready, p Process, l *Launch, w *watcher) {
@@ -243,7 +228,6 @@ func (s *Service) awaitReady(ctx context.Context, gen uint64, ready Ready, p Pro
 	s.report(ctx, event{kind: EvReady, gen: gen})
 }
 
-// ready enters RUNNING.
 func (s *Service) ready() {
 	took := time.Duration(s.env.now() - s.saved.UpSince).Round(time.Millisecond)
 	s.quit()
@@ -260,7 +244,6 @@ func (s *Service) ready() {
 	s.verify()
 }
 
-// startFailed handles a start without a process.
 func (s *Service) startFailed(err error) {
 	s.quit()
 	if errors.Is(err, proc.ErrStopping) {
@@ -288,19 +271,18 @@ func (s *Service) startFailed(err error) {
 	s.applyRestartPolicy(false)
 }
 
-// PermanentError is an error of Launcher.Prepare that only another configuration, a
-// start by hand or another container changes.
+// PermanentError is an error of Launcher.Prepare that no retry changes.
 type PermanentError interface {
 	error
 	Lasting() bool
 }
 
-// fail stops a start whose process lives.
 func (s *Service) fail(what incident.Cause, why string) {
 	s.setReason(why)
 	s.occur(lifecycle.StartFailed, s.saved.Reason)
 	s.log.Error("service failed to start", "reason", why)
-	s.record(s.failure(what, s.saved.Reason, 0))
-	s.explain()
+	f := s.failure(what, s.saved.Reason, 0)
+	f.Explain = s.explanation()
+	s.record(f)
 	s.stop(Backoff, 0)
 }

@@ -22,8 +22,7 @@ func States() []State {
 // Event is what can happen to a service.
 type Event string
 
-// Events. A failed start is an event like any other: no state is left without
-// a way out.
+// Events. A failed start is an event like any other: no state is left without a way out.
 const (
 	EvStart           Event = "start"             // requested
 	EvStop            Event = "stop"              // requested
@@ -46,3 +45,26 @@ const (
 	EvGroupEmpty      Event = "group empty"       // and every other process of it
 	EvDeadline        Event = "deadline"          // the time of the state, or of the phase of a stop, is over
 )
+
+// Phase is a part of STOPPING, or what STARTING waits for, in this order.
+type Phase int
+
+// Phases.
+const (
+	PhaseBegin       Phase = iota // nothing has been done yet
+	PhaseWaiting                  // other services must start, or stop, first
+	PhaseHooks                    // pre-start or pre-stop hooks run
+	PhaseDrain                    // stop.drain: the container is not ready any more
+	PhaseHangDump                 // a JVM that hangs makes a thread dump before anything changes
+	PhaseCommand                  // the stop command runs
+	PhaseCommandDone              // it has succeeded, and its effect is awaited
+	PhaseSignal                   // the stop signal was sent
+	PhaseDump                     // a JVM that does not stop makes a thread dump
+	PhaseKill                     // SIGKILL was sent
+)
+
+// String is the phase as the status shows it.
+func (p Phase) String() string {
+	return [...]string{"begins", "waits", "pre-stop hooks", "drains", "thread dump of a hang", "stop command", "stop command done",
+		"signal sent", "thread dump", "killed"}[p]
+}

@@ -22,7 +22,7 @@ func (st *stage) up() *fakeProcess {
 
 // dumping is a Launch that can make a thread dump.
 func dumping(context.Context, int) (*Launch, error) {
-	return &Launch{Ending: Ending{DumpSignal: syscall.SIGQUIT}}, nil
+	return &Launch{DumpSignal: syscall.SIGQUIT}, nil
 }
 
 func wantAnswer(t *testing.T, got <-chan error, want string) {

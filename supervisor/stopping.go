@@ -9,7 +9,6 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// requestStop handles a requested stop.
 func (s *Service) requestStop(h event) {
 	s.saved.StopRequestedBy, s.saved.Budget = h.req.by, max(s.saved.Budget, int64(h.req.budget))
 	if h.req.sig != 0 && s.saved.State != Stopping { // there another one was sent already
@@ -21,7 +20,6 @@ func (s *Service) requestStop(h event) {
 	}
 }
 
-// requestRestart handles a requested restart.
 func (s *Service) requestRestart(h event) {
 	s.saved.StopRequestedBy = h.req.by
 	s.stop(Starting, h.req.limit)
@@ -50,7 +48,6 @@ func (s *Service) stop(then State, limit time.Duration) {
 	s.enterStopping(then, limit)
 }
 
-// stopSignal is the signal of the request, or the configured one.
 func (s *Service) stopSignal() syscall.Signal {
 	if s.saved.StopSig != 0 {
 		return s.saved.StopSig
@@ -69,9 +66,11 @@ const (
 	heldTime  = time.Second            // a zombie for so long whose end is not reported
 	dumpTime  = time.Second            // for a thread dump before KILL
 	dumpLeast = 100 * time.Millisecond // with less a thread dump is not worth the wait
+	// commandErrorTime is left of a stop command's time when it is killed, so that the error has its output.
+	commandErrorTime = 100 * time.Millisecond
+	signalShare      = 4 // of the stop timeout, one part is the signal's after a stop command
 )
 
-// enterStopping begins to stop the process and all others of the service.
 func (s *Service) enterStopping(then State, limit time.Duration) {
 	k := &s.saved
 	k.Then, k.Phase, k.Dumped, k.KillBy = then, PhaseBegin, false, 0
@@ -101,7 +100,6 @@ func (s *Service) killLimit() time.Duration {
 	return max(time.Duration(s.saved.KillBy-s.env.now()), 0)
 }
 
-// unblockStop goes on with a stop that waited for others.
 func (s *Service) unblockStop() {
 	if s.waiting = s.env.mayStop(s.name); s.waiting != "" {
 		s.publish()
@@ -110,7 +108,6 @@ func (s *Service) unblockStop() {
 	s.beginStop()
 }
 
-// beginStop begins a stop that others came before.
 func (s *Service) beginStop() {
 	s.saved.Phase = PhaseBegin
 	s.setDeadline(s.preStop())
@@ -118,7 +115,6 @@ func (s *Service) beginStop() {
 	s.proceedStop()
 }
 
-// drain waits until clients see that the service is not ready any more.
 func (s *Service) drain() {
 	if !s.leaderEnded() {
 		s.log.Info("service stops", "pid", s.proc.Pid(), "signal", proc.SignalName(s.stopSignal()), "why", s.stopReason())
@@ -131,37 +127,32 @@ func (s *Service) drain() {
 		s.dumpIfHung()
 		return
 	}
-	s.saved.Phase = PhaseDrain
-	s.setDeadline(wait)
+	s.enterPhase(PhaseDrain, wait)
+}
+
+func (s *Service) enterPhase(p Phase, limit time.Duration) {
+	s.saved.Phase = p
+	s.setDeadline(limit)
 	s.save()
 }
 
 // dumpIfHung requests a thread dump of a service that hangs before anything changes.
 func (s *Service) dumpIfHung() {
-	if s.saved.StopRequestedBy == "" && s.cfg.Live.Failures > 0 && s.saved.LiveFailures >= s.cfg.Live.Failures {
-		if wait, ok := s.requestDump(); ok {
-			s.saved.Phase, s.saved.Dumped = PhaseHangDump, true
-			s.setDeadline(wait)
-			s.save()
-			return
-		}
+	hangs := s.saved.StopRequestedBy == "" && s.cfg.Live.Failures > 0 && s.saved.LiveFailures >= s.cfg.Live.Failures
+	if !hangs || !s.requestDump(PhaseHangDump) {
+		s.terminate()
 	}
-	s.terminate()
 }
 
-// terminate runs the stop command or sends the signal. A command and its effect have
-// three quarters of the time, so that the signal comes before KILL.
+// terminate runs the stop command, for at most three quarters of the time, or sends the signal.
 func (s *Service) terminate() {
 	wait := s.stopTimeout()
 	if s.launch == nil || s.launch.StopCommand == nil || s.leaderEnded() || s.saved.StopSig != 0 {
-		s.setDeadline(wait)
-		s.sendStopSignal()
+		s.sendStopSignal(wait)
 		return
 	}
 	limit := wait - wait/signalShare
-	s.setDeadline(limit)
-	s.saved.Phase = PhaseCommand
-	s.save()
+	s.enterPhase(PhaseCommand, limit)
 	ctx, cancel := context.WithTimeout(s.life, max(limit-min(commandErrorTime, limit/4), time.Millisecond))
 	s.cancel = cancel
 	gen, l, p := s.saved.Gen, s.launch, s.proc
@@ -172,7 +163,6 @@ func (s *Service) terminate() {
 	}()
 }
 
-// stopCommandDone handles the end of the stop command.
 func (s *Service) stopCommandDone(h event) {
 	if h.err != nil && !s.leaderEnded() {
 		s.signalAfterCommand(h.err.Error())
@@ -185,32 +175,20 @@ func (s *Service) stopCommandDone(h event) {
 	}
 }
 
-// commandErrorTime is what is left of a stop command's time when it is killed, so that the
-// error has its output.
-const commandErrorTime = 100 * time.Millisecond
-
-// signalShare is the signal's part of the time after a stop command.
-const signalShare = 4
-
-// signalAfterCommand sends the signal if the command did not stop the service. It gets
-// what is left of the command's time too.
+// signalAfterCommand sends the signal, which gets what is left of the command's time too.
 func (s *Service) signalAfterCommand(why string) {
 	s.log.Warn("the stop command did not end it, sending the signal", "error", why)
-	s.setDeadline(min(s.stopTimeout(), max(s.stopLeft(), 0)+s.cfg.Stop.Timeout/signalShare))
-	s.sendStopSignal()
+	s.sendStopSignal(min(s.stopTimeout(), max(s.stopLeft(), 0)+s.cfg.Stop.Timeout/signalShare))
 }
 
-// sendStopSignal sends the stop signal to the group, once: many programs take a second
-// one as impatience.
-func (s *Service) sendStopSignal() {
+// sendStopSignal sends the stop signal to the group, once: many programs take a second one as impatience.
+func (s *Service) sendStopSignal(limit time.Duration) {
 	s.proc.SignalGroup(s.stopSignal())
 	s.proc.SignalGroup(syscall.SIGCONT) // a stopped process cannot obey
-	s.saved.Phase = PhaseSignal
-	s.save()
+	s.enterPhase(PhaseSignal, limit)
 }
 
-// stopTimeout is how long the stop signal or command may take. A limit includes the time
-// for the thread dump.
+// stopTimeout is how long the stop signal or command may take. A limit includes the time of the thread dump.
 func (s *Service) stopTimeout() time.Duration {
 	limit := s.killLimit()
 	if limit < 0 {
@@ -247,10 +225,6 @@ func (s *Service) shortenStop(limit time.Duration) {
 // leaderEnded reports whether the end of the process itself was handled.
 func (s *Service) leaderEnded() bool { return s.saved.UpSince == 0 }
 
-// hooksTimedOut goes on with a stop whose hooks take too long.
-func (s *Service) hooksTimedOut() { s.cutHooks("they take too long") }
-
-// stopCommandTimedOut sends the signal to a service that its stop command has not ended.
 func (s *Service) stopCommandTimedOut() {
 	if s.saved.Phase == PhaseCommandDone {
 		s.signalAfterCommand("it had no effect in time")
@@ -266,10 +240,7 @@ func (s *Service) killDeadline() {
 		s.nextPoll(left)
 		return
 	}
-	if wait, ok := s.requestDump(); ok {
-		s.saved.Phase, s.saved.Dumped = PhaseDump, true
-		s.setDeadline(wait)
-		s.save()
+	if s.requestDump(PhaseDump) {
 		return
 	}
 	if s.saved.Phase != PhaseKill {
@@ -292,7 +263,6 @@ func (s *Service) killDeadline() {
 	s.publish() // the processes that are left
 }
 
-// stopLeft is what is left until the deadline.
 func (s *Service) stopLeft() time.Duration {
 	return time.Duration(s.saved.Deadline - s.env.now())
 }
@@ -303,31 +273,31 @@ func (s *Service) nextPoll(left time.Duration) {
 	s.poll = min(2*s.poll, lastPoll)
 }
 
-// canDump reports whether a thread dump is wanted and possible.
 func (s *Service) canDump() bool {
 	return s.cfg.Stop.ThreadDump != nil && *s.cfg.Stop.ThreadDump && s.launch != nil && s.launch.DumpSignal != 0
 }
 
-// requestDump requests a thread dump, and returns how long it may take; false: none will
-// come.
-func (s *Service) requestDump() (time.Duration, bool) {
+// requestDump requests a thread dump and enters the phase that waits for it; false: none will come.
+func (s *Service) requestDump(p Phase) bool {
 	wait := dumpTime
 	if s.saved.KillBy != 0 {
 		wait = min(wait, time.Duration(s.saved.KillBy-s.env.now()))
 	}
 	late := s.leaderEnded() || s.saved.Dumped || s.saved.Phase == PhaseKill || wait < dumpLeast
 	if late || !s.canDump() || !s.proc.Catches(s.launch.DumpSignal) {
-		return 0, false
+		return false
 	}
 	s.log.Warn("asking for a thread dump", "pid", s.proc.Pid())
 	if s.launch.ThreadDump != nil {
 		s.requestDumpDirectly(wait)
-		return wait, true
+	} else if s.signalDump(s.saved.Gen, s.proc, s.launch.DumpSignal) != nil {
+		return false
 	}
-	return wait, s.signalDump(s.saved.Gen, s.proc, s.launch.DumpSignal) == nil
+	s.saved.Dumped = true
+	s.enterPhase(p, wait)
+	return true
 }
 
-// awaitGroup waits for the other processes of the service.
 func (s *Service) awaitGroup() {
 	if len(s.proc.Members()) == 0 {
 		s.groupEmpty()
@@ -335,14 +305,12 @@ func (s *Service) awaitGroup() {
 	}
 	if s.saved.Phase < PhaseSignal { // the leader ended before it was asked to
 		s.cancel()
-		s.setDeadline(s.stopTimeout())
-		s.sendStopSignal()
+		s.sendStopSignal(s.stopTimeout())
 	}
 	s.nextPoll(max(s.stopLeft(), firstPoll))
 	s.publish()
 }
 
-// groupEmpty ends STOPPING.
 func (s *Service) groupEmpty() {
 	p := s.proc
 	s.quit()
@@ -352,7 +320,6 @@ func (s *Service) groupEmpty() {
 	s.env.updateStopPlan()
 }
 
-// afterStop enters the state that follows the stop.
 func (s *Service) afterStop() {
 	switch s.saved.Then {
 	case Starting:

@@ -6,15 +6,13 @@ import (
 	"time"
 )
 
-// threadDump is the latest thread dump of a service.
 type threadDump struct {
 	start uint64 // the number of the start
 	text  []byte // nil: it is in the output
 	from  int64  // where in the output it begins
 }
 
-// requestDumpDirectly makes a thread dump outside of the output. If that fails in time,
-// the signal is sent.
+// requestDumpDirectly makes a thread dump outside of the output, else by the signal.
 func (s *Service) requestDumpDirectly(limit time.Duration) {
 	ctx, cancel := context.WithTimeout(s.life, limit)
 	gen, p, l := s.saved.Gen, s.proc, s.launch
@@ -33,7 +31,6 @@ func (s *Service) requestDumpDirectly(limit time.Duration) {
 	}()
 }
 
-// signalDump requests a thread dump in the output.
 func (s *Service) signalDump(gen uint64, p Process, sig syscall.Signal) error {
 	if out := s.output(); out != nil {
 		s.dump.Store(&threadDump{start: gen, from: out.End()})

@@ -38,7 +38,7 @@ func TestThreadDumpAside(t *testing.T) {
 				yes := true
 				st.cfg.Stop.ThreadDump = &yes
 				st.l.prepare = func(context.Context, int) (*Launch, error) {
-					return &Launch{Ending: Ending{DumpSignal: syscall.SIGQUIT, ThreadDump: c.dump}}, nil
+					return &Launch{DumpSignal: syscall.SIGQUIT, ThreadDump: c.dump}, nil
 				}
 				p := st.up()
 				p.ignores, p.catches[syscall.SIGQUIT] = true, true

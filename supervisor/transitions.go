@@ -1,13 +1,11 @@
 package supervisor
 
-// rule is what an event does in a state, and in words where that leads. An event without
-// a rule has no effect.
+// rule is what an event does in a state, and where that leads. An event without a rule has no effect.
 type rule struct {
 	do    func(*Service, event) // nil: nothing
 	leads string
 }
 
-// plain is a transition that needs nothing of its event.
 func plain(f func(*Service)) func(*Service, event) {
 	return func(s *Service, _ event) { f(s) }
 }
@@ -77,7 +75,6 @@ var stateRules = map[State]map[Event]rule{
 	},
 }
 
-// retriedRules are the transitions of BACKOFF and FATAL.
 var retriedRules = map[Event]rule{
 	EvStart:        {(*Service).start, "STARTING, counters 0"},
 	EvStop:         {(*Service).enterStopped, "STOPPED"},
@@ -95,15 +92,14 @@ type phaseRule struct {
 
 const terminates = "STOPPING (stop command), or (signal sent) without one"
 
-// phaseRules are the transitions between the phases of STOPPING. In any other phase the
-// events that are listed here have no effect.
+// phaseRules are the transitions between the phases of STOPPING. In other phases their events have no effect.
 var phaseRules = []phaseRule{
 	{PhaseBegin, EvAttached, rule{(*Service).attached, terminates}},
 	{PhaseBegin, EvDeadline, rule{plain((*Service).terminate), terminates}},
 	{PhaseWaiting, EvUnblocked, rule{plain((*Service).unblockStop), "STOPPING (pre-stop hooks)"}},
 	{PhaseWaiting, EvDeadline, rule{plain((*Service).beginStop), "STOPPING (pre-stop hooks)"}},
 	{PhaseHooks, EvHooksDone, rule{(*Service).stopHooksDone, "STOPPING (drains)"}},
-	{PhaseHooks, EvDeadline, rule{plain((*Service).hooksTimedOut), "STOPPING (drains)"}},
+	{PhaseHooks, EvDeadline, rule{plain(func(s *Service) { s.cutHooks("they take too long") }), "STOPPING (drains)"}},
 	{PhaseDrain, EvDeadline, rule{plain((*Service).dumpIfHung),
 		"STOPPING (thread dump of a hang), else (stop command) or (signal sent)"}},
 	{PhaseHangDump, EvDeadline, rule{plain((*Service).terminate), terminates}},
@@ -116,7 +112,6 @@ var phaseRules = []phaseRule{
 	{PhaseKill, EvDeadline, rule{plain((*Service).killDeadline), "STOPPING (killed), again"}},
 }
 
-// ruleOf is the state machine.
 func ruleOf(st State, phase Phase, ev Event) rule {
 	if st == Stopping {
 		for _, r := range phaseRules {

@@ -68,10 +68,10 @@ func (st *stage) cause(ev Event) {
 	case EvUnblocked, EvStopCommandDone, EvLiveOK:
 		st.tell(event{kind: ev})
 	case EvAttached:
-		st.tell(event{kind: ev, launch: &Launch{Checks: Checks{Ready: probe.Checker(func(context.Context,
+		st.tell(event{kind: ev, launch: &Launch{Ready: probe.Checker(func(context.Context,
 			probe.Process) error {
 			return errors.New("not yet")
-		})}}})
+		})}})
 	case EvLiveFailed:
 		for range 3 {
 			st.tell(event{kind: ev, err: errors.New("no answer")})
@@ -79,10 +79,10 @@ func (st *stage) cause(ev Event) {
 	case EvHealthIssue:
 		st.tell(event{kind: ev, err: &HealthIssue{Cause: incident.CauseJVMStarved, Text: "no memory", Unhealthy: true}})
 	case EvPrepared:
-		st.tell(event{kind: EvPrepared, launch: &Launch{Checks: Checks{Ready: probe.Checker(func(context.Context,
+		st.tell(event{kind: EvPrepared, launch: &Launch{Ready: probe.Checker(func(context.Context,
 			probe.Process) error {
 			return errors.New("not yet")
-		})}}})
+		})}})
 	case EvSpawnFailed:
 		st.tell(event{kind: EvPrepared, err: errors.New("cannot fork")})
 	case EvReady:

@@ -13,15 +13,7 @@ type StartResult struct {
 	Failure  string   // why it failed; empty: it did not, or is not over
 }
 
-// provenAfter is how long a service whose readiness nothing proves must have been
-// RUNNING before a start counts as done: a program that ends at once is RUNNING too.
-const provenAfter = time.Second
-
-// awaitPoll is the time between two checks of AwaitStart.
-const awaitPoll = 20 * time.Millisecond
-
-// AwaitStart waits until start number n of a service is over, or ctx is done.
-// Numbers are those of Snapshot.Start. False: there is no such service.
+// AwaitStart waits until start number n (Snapshot.Start) of a service is over, or ctx is done. False: no such service.
 func (s *Supervisor) AwaitStart(ctx context.Context, name string, n uint64) (StartResult, bool) {
 	ticker := time.NewTicker(awaitPoll)
 	defer ticker.Stop()
@@ -66,7 +58,6 @@ func (s *activeSet) resultOf(snap *Snapshot, n uint64) (done bool, failure strin
 	return true, snap.lastFailure()
 }
 
-// awaitedFailure returns the failure of a service that a start waits for.
 func (s *activeSet) awaitedFailure(snap *Snapshot) string {
 	if !snap.waitingForDeps {
 		return ""
@@ -80,10 +71,8 @@ func (s *activeSet) awaitedFailure(snap *Snapshot) string {
 	return ""
 }
 
-// succeeded reports whether the latest process ended with success.
 func (s *Snapshot) succeeded() bool { return s.Exit != nil && s.Exit.Success }
 
-// lastFailure is the reason of the latest failure that is known.
 func (s *Snapshot) lastFailure() string {
 	switch {
 	case s.Reason != "":
@@ -96,8 +85,7 @@ func (s *Snapshot) lastFailure() string {
 	return "nothing more is known"
 }
 
-// comingStart is the number of the present start, or of the one that follows the stop
-// that is under way.
+// comingStart is the number of the present start, or of the one that follows the present stop.
 func (k *savedState) comingStart() uint64 {
 	if k.State == Stopping && k.Then == Starting {
 		return k.Gen + 1

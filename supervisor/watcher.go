@@ -17,7 +17,6 @@ type output interface {
 	Lines(ctx context.Context, offset int64, follow bool, f func(logs.Line) error) error
 }
 
-// watcher reads the output of one start line by line.
 type watcher struct {
 	seen    atomic.Int64       // how far; an offset in the log
 	matched chan struct{}      // closed at the line that readiness waits for
@@ -25,8 +24,7 @@ type watcher struct {
 	ended   chan struct{}      // closed when it has: Watch is not called any more
 }
 
-// watch begins to read the output of the present start; nil: it is not captured, or not
-// read.
+// watch begins to read the output of the present start; nil: it is not captured, or not read.
 func (s *Service) watch(l *Launch) *watcher {
 	out := s.output()
 	pattern := s.cfg.Ready.Log
@@ -56,9 +54,6 @@ func (s *Service) watch(l *Launch) *watcher {
 	}()
 	return w
 }
-
-// reachTime bounds reach: an unfinished line at the end is not read.
-const reachTime = time.Second
 
 // reach waits until the output up to end has been watched.
 func (w *watcher) reach(ctx context.Context, end int64) {
@@ -102,39 +97,25 @@ func (s *Service) setReason(why string) {
 	}
 }
 
-// maxText bounds a text of the saved state, in bytes: the whole must fit into one item.
-const maxText = 4 << 10
-
 func clip(text string) string { return redact.Clip(text, maxText) }
 
-// explainTime bounds OutputReaders.Explain.
-const explainTime = 3 * time.Second
-
-// explain asks for the cause of a failure in the background.
-func (s *Service) explain() {
+// explanation returns the Explain of a failure of the present start; nil: there is none.
+func (s *Service) explanation() func(context.Context) string {
 	if s.launch == nil || s.launch.Explain == nil {
-		return
+		return nil
 	}
-	gen, l, w := s.saved.Gen, s.launch, s.watcher
+	l, w := s.launch, s.watcher
+	if w == nil {
+		return l.Explain
+	}
 	s.watcher = nil // the watching goes on until it has seen the end
-	end := int64(0)
-	if w != nil {
-		end = s.output().End()
+	end := s.output().End()
+	return func(ctx context.Context) string {
+		w.reach(ctx, end)
+		w.stop()
+		<-w.ended // OnStartupLine and Explain are never called at the same time
+		return l.Explain(ctx)
 	}
-	go func() { // ends with Explain, which obeys its ctx, or with the service
-		ctx, cancel := context.WithTimeout(s.life, explainTime)
-		defer cancel()
-		if w != nil {
-			w.reach(ctx, end)
-			w.stop()
-			<-w.ended // Watch and Explain are never called at the same time
-		}
-		text := l.Explain(ctx)
-		if text == "" {
-			return
-		}
-		s.report(s.life, event{kind: EvFailureFound, gen: gen, text: text, late: true})
-	}()
 }
 
 // explained shows the cause, unless the status shows another start by now.
@@ -145,6 +126,5 @@ func (s *Service) explained(h event) {
 	}
 	s.saved.Reason = text
 	s.log.Error("cause of the failure", "reason", text)
-	s.env.AddReason(s.name, h.gen, text)
 	s.save()
 }

@@ -3,10 +3,9 @@ package main
 import (
 	"os"
 
-	"github.com/stoker-init/stoker/internal/display"
-
 	"github.com/stoker-init/stoker/internal/cmdline"
 	"github.com/stoker-init/stoker/internal/daemon"
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/urfave/cli/v2"
 )
 

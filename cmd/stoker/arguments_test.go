@@ -50,7 +50,7 @@ func TestFlagsStandAnywhere(t *testing.T) {
 			t.Errorf("%s: %v, help %v", line, err, inv.Help)
 			continue
 		}
-		if got := strings.Join(inv.Args[1:], " "); got != want {
+		if got := strings.Join(inv.Words()[1:], " "); got != want {
 			t.Errorf("%s: %s, want %s", line, got, want)
 		}
 	}
@@ -123,9 +123,9 @@ func FuzzArguments(f *testing.F) {
 			return
 		}
 		// Read again it is the same: all flags are found.
-		again, err := testProgram().Parse(inv.Args)
-		if err != nil || !slices.Equal(again.Args, inv.Args) {
-			t.Errorf("%q: %q, and read again %q, %v", line, inv.Args, again.Args, err)
+		again, err := testProgram().Parse(inv.Words())
+		if err != nil || !slices.Equal(again.Words(), inv.Words()) {
+			t.Errorf("%q: %q, and read again %q, %v", line, inv.Words(), again.Words(), err)
 		}
 	})
 }

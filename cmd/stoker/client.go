@@ -40,6 +40,17 @@ func withClient(run func(*cli.Context, *api.Client) error) cli.ActionFunc {
 	}
 }
 
+// answer makes the Action of a command that prints one answer of the running stoker.
+func answer[T any](what string, request func(*api.Client, context.Context) (T, error), text func(v T, width int) string) cli.ActionFunc {
+	return withClient(func(c *cli.Context, client *api.Client) error {
+		v, err := request(client, c.Context)
+		if err != nil {
+			return fmt.Errorf("cannot %s: %w", what, err)
+		}
+		return show(c, v, func(width int) string { return text(v, width) })
+	})
+}
+
 // services returns the services of the running stoker.
 func services(ctx context.Context, c *api.Client) ([]supervisor.Snapshot, error) {
 	st, err := retry(ctx, func() (api.Status, error) { return c.Status(ctx) })
@@ -66,10 +77,7 @@ func mainService(ctx context.Context, c *api.Client) (string, error) {
 // selectServices returns the services that are named, each once; "all" names all. An
 // unknown name is an error that says what was to be done with it.
 func selectServices(all []supervisor.Snapshot, verb string, names []string) (out []string, err error) {
-	var known []string
-	for _, s := range all {
-		known = append(known, s.Name)
-	}
+	known := serviceList(all)
 	for _, name := range names {
 		selected := []string{name}
 		if name == config.AllServices {
@@ -87,11 +95,17 @@ func selectServices(all []supervisor.Snapshot, verb string, names []string) (out
 	return out, nil
 }
 
-// retryTime bounds how long a command waits for a restarted supervisor.
-const retryTime = 3 * time.Second
+// How long a command, and one that follows a stream, waits for a restarted supervisor, and the
+// time between two attempts to reach it.
+const (
+	retryTime  = 3 * time.Second
+	followTime = 10 * time.Second
+	retryPause = 50 * time.Millisecond
+)
 
-// retryPause is the time between two attempts to reach the supervisor.
-const retryPause = 50 * time.Millisecond
+func serviceList(all []supervisor.Snapshot) []string {
+	return each(all, func(s supervisor.Snapshot) string { return s.Name })
+}
 
 // retry repeats a request while no supervisor answers: the init restarts one that died.
 func retry[T any](ctx context.Context, request func() (T, error)) (T, error) {
@@ -104,19 +118,8 @@ func retry[T any](ctx context.Context, request func() (T, error)) (T, error) {
 	}
 }
 
-// retryIf repeats a request only if the command waits for its result.
-func retryIf[T any](ctx context.Context, waits bool, request func() (T, error)) (T, error) {
-	if !waits {
-		return request()
-	}
-	return retry(ctx, request)
-}
-
 // errPrint marks an error of our own output.
 var errPrint = errors.New("cannot print it")
-
-// followTime bounds how long a followed stream waits for a restarted supervisor.
-const followTime = 10 * time.Second
 
 // readStream reads a stream of the API to its end. With follow it survives a restart of
 // the supervisor: read is called again, and goes on where it was.

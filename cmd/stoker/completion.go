@@ -2,16 +2,16 @@ package main
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cmdline"
 	"github.com/stoker-init/stoker/internal/config"
@@ -20,20 +20,18 @@ import (
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/suggest"
+	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/urfave/cli/v2"
 )
 
 // The scripts of the shells. They call completeCommand at each TAB.
-var (
-	//go:embed completion/bash.sh
-	bashCompletion string
-	//go:embed completion/zsh.sh
-	zshCompletion string
-	//go:embed completion/fish.fish
-	fishCompletion string
-)
+//
+//go:embed completion
+var completionScripts embed.FS
 
-// completionCommand is `stoker completion`.
+func shells() []string { return []string{"bash", "fish", "zsh"} }
+
 func completionCommand() *cli.Command {
 	return &cli.Command{Name: "completion", Usage: "print a script that completes commands in a shell", ArgsUsage: "SHELL",
 		Category: categoryStoker, UsageText: "source <(stoker completion bash)",
@@ -44,16 +42,16 @@ func completionCommand() *cli.Command {
 Names of services, plugins and incidents are those of the stoker that runs here.`,
 		Action: func(c *cli.Context) error {
 			shell := c.Args().First()
-			script, ok := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}[shell]
-			if !ok {
-				return exit.UsageError(suggest.Hint(shell, shells), "cannot complete in the shell %q", shell)
+			if !slices.Contains(shells(), shell) {
+				return exit.UsageError(suggest.Hint(shell, shells()), "cannot complete in the shell %q", shell)
 			}
-			_, err := io.WriteString(c.App.Writer, script)
+			script, err := completionScripts.ReadFile("completion/" + shell)
+			if err == nil {
+				_, err = c.App.Writer.Write(script)
+			}
 			return err
 		}}
 }
-
-var shells = []string{"bash", "fish", "zsh"}
 
 // completionTime bounds how long a user waits for names after a TAB.
 const completionTime = 700 * time.Millisecond
@@ -82,21 +80,24 @@ var placeholders = map[string]cmdline.Placeholder{
 	"NUMBER":      {Hint: "stoker incidents has the numbers", Values: ask(incidentNumbers)},
 	"SIGNAL":      {Hint: "a name with or without SIG, or a number: HUP, SIGUSR1, 10", Values: known(signalNames)},
 	"KIND":        {Values: known(events.Kinds)},
-	"SHELL":       {Hint: "it is bash, zsh or fish", Values: known(func() []string { return shells })},
-	"FILE":        {Values: known(cmdline.FileNames)},
-	"DIR":         {Values: known(cmdline.FileNames)},
-	"PATH":        {Values: known(cmdline.FileNames)},
-	"CMD":         {Values: known(cmdline.FileNames)},
-	"ARGS":        {Values: known(cmdline.FileNames)},
+	"SHELL":       {Hint: "it is bash, zsh or fish", Values: known(shells)},
+	"FILE":        {Values: files},
+	"DIR":         {Values: files},
+	"PATH":        {Values: files},
+	"CMD":         {Values: files},
+	"ARGS":        {Values: files},
 }
+
+// files has the shell complete the names of files.
+func files(context.Context, []string) []string { return []string{cmdline.FileNames} }
 
 // known returns values that need no running stoker.
 func known(values func() []string) func(context.Context, []string) []string {
 	return func(context.Context, []string) []string { return values() }
 }
 
-// ask returns values that the running stoker has; there are none without it. args are the
-// arguments before the value.
+// ask returns values that the running stoker has, each with a tab and a description; there
+// are none without it. args are the arguments before the value.
 func ask(names func(ctx context.Context, c *api.Client, args []string) []string) func(context.Context, []string) []string {
 	return func(ctx context.Context, args []string) (out []string) {
 		c, err := connect()
@@ -118,12 +119,9 @@ func signalNames() (out []string) {
 	return out
 }
 
-func serviceNames(ctx context.Context, c *api.Client, _ []string) (out []string) {
+func serviceNames(ctx context.Context, c *api.Client, _ []string) []string {
 	st, _ := c.Status(ctx)
-	for _, s := range st.Services {
-		out = append(out, s.Name+"\t"+string(s.State))
-	}
-	return out
+	return each(st.Services, func(s supervisor.Snapshot) string { return s.Name + "\t" + string(s.State) })
 }
 
 func serviceNamesAndAll(ctx context.Context, c *api.Client, args []string) []string {
@@ -134,36 +132,31 @@ func serviceNamesAndAll(ctx context.Context, c *api.Client, args []string) []str
 	return out
 }
 
-func pluginNames(ctx context.Context, c *api.Client, _ []string) (out []string) {
+func pluginNames(ctx context.Context, c *api.Client, _ []string) []string {
 	list, _ := c.Plugins(ctx)
-	for _, p := range list.Plugins {
-		out = append(out, p.Name+"\t"+string(p.State))
-	}
-	return out
+	return each(list.Plugins, func(p plugin.Info) string { return p.Name + "\t" + string(p.State) })
 }
 
-func actionNames(ctx context.Context, c *api.Client, args []string) (out []string) {
+func actionNames(ctx context.Context, c *api.Client, args []string) []string {
 	p, _ := c.Plugin(ctx, args[0])
-	for _, name := range slices.Sorted(maps.Keys(p.Actions)) {
-		out = append(out, name+"\t"+p.Actions[name].Description)
-	}
-	return out
+	return each(slices.Sorted(maps.Keys(p.Actions)), func(name string) string { return name + "\t" + p.Actions[name].Description })
 }
 
-func hookNames(ctx context.Context, c *api.Client, args []string) (out []string) {
+func hookNames(ctx context.Context, c *api.Client, args []string) []string {
 	list, _ := c.Hooks(ctx)
-	for _, h := range list.Hooks {
-		if string(h.Event) == args[0] {
-			out = append(out, h.Name+"\t"+h.Plugin)
-		}
-	}
-	return out
+	ofEvent := slices.DeleteFunc(list.Hooks, func(h hooks.Status) bool { return string(h.Event) != args[0] })
+	return each(ofEvent, func(h hooks.Status) string { return h.Name + "\t" + h.Plugin })
 }
 
-func incidentNumbers(ctx context.Context, c *api.Client, _ []string) (out []string) {
+func incidentNumbers(ctx context.Context, c *api.Client, _ []string) []string {
 	list, _ := c.Incidents(ctx)
-	for _, n := range list.Incidents {
-		out = append(out, strconv.FormatUint(n.Number, 10)+"\t"+n.Service+": "+string(n.Cause))
+	return each(list.Incidents, func(n incident.Summary) string { return fmt.Sprintf("%d\t%s: %s", n.Number, n.Service, n.Cause) })
+}
+
+// each converts the elements of a list to texts.
+func each[T any](list []T, text func(T) string) (out []string) {
+	for _, v := range list {
+		out = append(out, text(v))
 	}
 	return out
 }

@@ -3,11 +3,11 @@ package main
 import (
 	"fmt"
 	"os"
-
-	"github.com/stoker-init/stoker/internal/display"
+	"strings"
 
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/daemon"
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/urfave/cli/v2"
 )
 
@@ -19,7 +19,6 @@ func configFlags() []cli.Flag {
 	}
 }
 
-// configCommand is `stoker config`.
 func configCommand() *cli.Command {
 	const help = `The files, variables and flags are those of this command. The running stoker is
 not asked: where it was given --config or --set, give them here too.`
@@ -47,10 +46,11 @@ func loadConfig(c *cli.Context) (*config.Loaded, error) {
 // checkConfig reports every problem of the configuration.
 func checkConfig(c *cli.Context) error {
 	w := c.App.Writer
+	warn := func(about any) { fmt.Fprintln(w, "warning:", about) }
 	loaded, err := loadConfig(c)
 	if loaded != nil {
 		for _, warning := range loaded.Warnings {
-			fmt.Fprintln(w, "warning:", warning)
+			warn(warning)
 		}
 	}
 	if err != nil {
@@ -58,10 +58,10 @@ func checkConfig(c *cli.Context) error {
 	}
 	_, notes, err := daemon.ReadHooks(loaded.Config, loaded.Origins)
 	if err != nil { // the files may be in the image only
-		fmt.Fprintln(w, "warning:", err)
+		warn(err)
 	}
 	for _, note := range notes {
-		fmt.Fprintln(w, "warning:", note)
+		warn(note)
 	}
 	for _, f := range loaded.Files {
 		fmt.Fprintln(w, f, "is valid")
@@ -79,4 +79,35 @@ func showConfig(c *cli.Context) error {
 		return err
 	}
 	return loaded.Show(display.ForPrograms(c.App.Writer), c.Bool("origin"))
+}
+
+func reloadCommand() *cli.Command {
+	return &cli.Command{Name: "reload", Usage: "read the configuration again and apply what has changed", Category: categoryExtensions,
+		UsageText: "stoker reload --dry-run\nstoker reload --wait --timeout 2m",
+		Description: `What did not change is not touched. Changed files are seen without this command,
+unless reload.watch is false. A configuration with a problem changes nothing.`,
+		Flags:  append(waitFlags(), tableOrJSON(), &cli.BoolFlag{Name: "dry-run", Usage: "only print what would be done"}),
+		Action: reload}
+}
+
+// reload has the configuration read again, and prints what has changed.
+func reload(c *cli.Context) error {
+	s, err := newStartWait(c)
+	if err != nil {
+		return err
+	}
+	dryRun := c.Bool("dry-run")
+	return s.around(c.Context, func() error {
+		done, err := s.client.Reload(c.Context, dryRun)
+		if err != nil {
+			return fmt.Errorf("cannot reload: %w", err)
+		}
+		return show(c, done, func(int) string {
+			if len(done.Changes) == 0 {
+				return "nothing has changed\n"
+			}
+			before := map[bool]string{true: "would "}[dryRun]
+			return before + strings.Join(done.Changes, "\n"+before) + "\n"
+		})
+	})
 }

@@ -6,15 +6,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/display"
-
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/urfave/cli/v2"
 )
 
-// eventsCommand is `stoker events`.
 func eventsCommand() *cli.Command {
 	return &cli.Command{Name: "events", Usage: "show what has happened: the stages of services, hooks, plugins, reloads",
 		Category: categoryHistory, UsageText: "stoker events -f --service tomcat --kind exited",
@@ -31,7 +29,7 @@ func eventsCommand() *cli.Command {
 func showEvents(c *cli.Context, client *api.Client) error {
 	q := api.EventQuery{Filter: events.Filter{Services: c.StringSlice("service"), Kinds: c.StringSlice("kind")},
 		Last: c.Int("last"), Following: api.Following{Follow: c.Bool("follow")}}
-	out := eventPrinter{w: c.App.Writer, json: asJSON(c), width: display.Width(c.App.Writer)}
+	out := newEventPrinter(c.App.Writer, asJSON(c), display.Width(c.App.Writer))
 	found := false
 	err := readStream(c.Context, &q.Following, "the events", func() error {
 		return client.Events(c.Context, &q, func(e events.Event) error {
@@ -52,40 +50,35 @@ func showEvents(c *cli.Context, client *api.Client) error {
 // eventPrinter prints an event a line. The widths of the columns are fixed, as later
 // events are unknown.
 type eventPrinter struct {
-	w      io.Writer
-	json   bool
-	headed bool
-	width  int // of the terminal; 0: it is none
+	w     io.Writer
+	json  bool
+	head  []byte // of the table, until it is printed
+	width int    // of the terminal; 0: it is none
 }
 
 const eventColumns = "%-20s  %-13s  %-12s  %s"
 
+func newEventPrinter(w io.Writer, json bool, width int) *eventPrinter {
+	return &eventPrinter{w, json, fmt.Appendf(nil, eventColumns+"\n", "TIME", "KIND", "SERVICE", "WHAT"), width}
+}
+
 func (p *eventPrinter) print(e events.Event) error {
-	var text string
+	var text []byte
+	var err error
 	if p.json {
-		data, err := jsonText(e, "")
-		if err != nil {
-			return err
-		}
-		text = string(data)
+		text, err = jsonText(e, "")
 	} else {
-		text = p.line(e)
+		line := fmt.Sprintf(eventColumns, e.Time.UTC().Format(time.RFC3339), oneLine(e.Kind), oneLine(dash(e.Service)), oneLine(describeEvent(&e)))
+		text = fmt.Appendln(p.head, layout.Wrap(strings.TrimRight(line, " "), p.width, "    "))
+		p.head = nil
 	}
-	if _, err := io.WriteString(p.w, text); err != nil {
+	if err == nil {
+		_, err = p.w.Write(text)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", errPrint, err)
 	}
 	return nil
-}
-
-// line lays out an event, the first one below the head of the table.
-func (p *eventPrinter) line(e events.Event) string {
-	head := ""
-	if !p.headed {
-		head = fmt.Sprintf(eventColumns+"\n", "TIME", "KIND", "SERVICE", "WHAT")
-		p.headed = true
-	}
-	line := fmt.Sprintf(eventColumns, e.Time.UTC().Format(time.RFC3339), oneLine(e.Kind), oneLine(dash(e.Service)), oneLine(describeEvent(&e)))
-	return head + layout.Wrap(strings.TrimRight(line, " "), p.width, "    ") + "\n"
 }
 
 // describeEvent describes an event without its time, kind and service.
@@ -95,10 +88,8 @@ func describeEvent(e *events.Event) string {
 	if e.Hook != nil {
 		add("%s", describeHook(e.Hook))
 	}
-	if e.Plugin != "" {
-		add("%s is %s", e.Plugin, e.State)
-	} else if e.State != "" {
-		add("%s", e.State)
+	if e.State != "" {
+		add("%s%s", optional("", e.Plugin, " is "), e.State)
 	}
 	if e.Pid != 0 {
 		add("pid %d", e.Pid)
@@ -126,37 +117,28 @@ func describeEvent(e *events.Event) string {
 		add("%s", strings.Join(e.Changes, "; "))
 	}
 	text := strings.Join(parts, ", ")
-	if e.Reason != "" {
-		if text != "" {
-			text += ": "
-		}
-		text += e.Reason
+	if text == "" {
+		return e.Reason
 	}
-	return text
+	return text + optional(": ", e.Reason, "")
 }
 
 // describeHook describes the result of a hook.
 func describeHook(h *events.Hook) string {
-	name := h.Event + "/" + h.Name
-	if h.Plugin != "" {
-		name += " of plugin " + h.Plugin
-	}
-	how := "ok"
+	text := h.Event + "/" + h.Name + optional(" of plugin ", h.Plugin, "")
 	switch {
-	case !h.OK && h.Tries == 0:
-		how = "was not run"
-	case !h.OK:
-		how = "failed"
+	case h.OK:
+		text += " ok"
+	case h.Tries == 0:
+		text += " was not run"
+	default:
+		text += " failed"
 	}
-	text := name + " " + how
 	if h.Tries > 0 {
 		text += " after " + h.Took.Round(time.Millisecond).String()
 	}
 	if h.Tries > 1 {
 		text += fmt.Sprintf(" and %d tries", h.Tries)
 	}
-	if h.Why != "" {
-		text += ": " + h.Why
-	}
-	return text
+	return text + optional(": ", h.Why, "")
 }

@@ -16,7 +16,7 @@ func TestEventsInWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	p := eventPrinter{w: &out}
+	p := newEventPrinter(&out, false, 0)
 	for line := range strings.Lines(string(golden)) {
 		var e events.Event
 		if err := json.Unmarshal([]byte(line), &e); err != nil {

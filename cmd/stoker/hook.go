@@ -12,12 +12,11 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// hookCommand is `stoker hook`.
 func hookCommand() *cli.Command {
 	return &cli.Command{Name: "hook", Usage: "show the hooks, run them by hand", Category: categoryExtensions, UsageText: "stoker hook list",
 		Subcommands: []*cli.Command{
 			{Name: "list", Usage: "each hook with its event, its source and its last result", UsageText: "stoker hook list -o json",
-				Flags: []cli.Flag{tableOrJSON()}, Action: withClient(listHooks)},
+				Flags: []cli.Flag{tableOrJSON()}, Action: answer("list the hooks", (*api.Client).Hooks, hooksText)},
 			{Name: "run", Usage: "run the hooks of an event, or one of them, and print the results", ArgsUsage: "EVENT [HOOK]",
 				UsageText: "stoker hook run ready --service tomcat",
 				Flags: []cli.Flag{tableOrJSON(),
@@ -26,31 +25,22 @@ func hookCommand() *cli.Command {
 		}}
 }
 
-// listHooks prints the hooks.
-func listHooks(c *cli.Context, client *api.Client) error {
-	list, err := client.Hooks(c.Context)
-	if err != nil {
-		return fmt.Errorf("cannot list the hooks: %w", err)
-	}
-	return show(c, list, func(width int) string { return hooksText(list.Hooks, time.Now(), width) })
-}
-
 // hooksText is a table, and below it the reasons of failed hooks.
-func hooksText(list []hooks.Status, now time.Time, width int) string {
-	if len(list) == 0 {
+func hooksText(list api.HookList, width int) string {
+	if len(list.Hooks) == 0 {
 		return "There are no hooks.\n"
 	}
 	var failed strings.Builder
 	t := layout.Table{{"EVENT", "ORDER", "NAME", "LAST", "TOOK", "SOURCE"}}
-	for _, s := range list {
-		name, last, took := hookName(s.Plugin, s.Name), "-", "-"
+	for _, s := range list.Hooks {
+		name, last, took := optional("", s.Plugin, "/")+s.Name, "-", "-"
 		switch {
 		case s.Unmet != "":
 			last = "inactive: " + s.Unmet
 		case len(s.Running) > 0:
 			last = "runs now"
 		case s.Last != nil:
-			last = outcomeWord(s.Last.Outcome) + ", " + layout.Duration(now.Sub(s.Last.At)) + " ago"
+			last = outcomeWord(s.Last.Outcome) + ", " + layout.Duration(time.Since(s.Last.At)) + " ago"
 			took = s.Last.Took.Round(time.Millisecond).String()
 			if !s.Last.OK {
 				fmt.Fprintf(&failed, "%s/%s: %s\n", s.Event, name, s.Last.Why)
@@ -63,14 +53,6 @@ func hooksText(list []hooks.Status, now time.Time, width int) string {
 		text += "\n" + layout.Wrap(failed.String(), width, "  ")
 	}
 	return text
-}
-
-// hookName puts the plugin of a hook before its name.
-func hookName(plugin, name string) string {
-	if plugin == "" {
-		return name
-	}
-	return plugin + "/" + name
 }
 
 func outcomeWord(o hooks.Outcome) string {
@@ -92,31 +74,31 @@ func runHooks(c *cli.Context, client *api.Client) error {
 	if err != nil {
 		return fmt.Errorf("cannot run hooks of %s: %w", event, err)
 	}
-	err = show(c, run, func(int) string { return hookRunText(run) })
+	if err := show(c, run, func(int) string { return hookRunText(run) }); err != nil {
+		return err
+	}
 	failed := 0
 	for _, o := range run.Outcomes {
 		if !o.OK {
 			failed++
 		}
 	}
-	if err == nil && failed > 0 {
-		err = fmt.Errorf("%d of %d hooks failed", failed, len(run.Outcomes))
+	if failed > 0 {
+		return fmt.Errorf("%d of %d hooks failed", failed, len(run.Outcomes))
 	}
-	return err
+	return nil
 }
 
 // hookRunText describes the result of each hook, with the end of its output.
 func hookRunText(run api.HookRun) string {
 	var b strings.Builder
 	for _, o := range run.Outcomes {
-		line := fmt.Sprintf("%s/%s: %s", run.Event, hookName(o.Plugin, o.Hook), outcomeWord(o))
-		if o.Why != "" {
-			line += ", " + o.Why
-		}
+		tries := ""
 		if o.Tries > 1 {
-			line += fmt.Sprintf(" (%d tries)", o.Tries)
+			tries = fmt.Sprintf(" (%d tries)", o.Tries)
 		}
-		b.WriteString(line + ", took " + o.Took.Round(time.Millisecond).String() + "\n")
+		fmt.Fprintf(&b, "%s/%s%s: %s%s%s, took %v\n", run.Event, optional("", o.Plugin, "/"), o.Hook, outcomeWord(o),
+			optional(", ", o.Why, ""), tries, o.Took.Round(time.Millisecond))
 		for text := range strings.SplitSeq(o.Output, "\n") {
 			if text != "" {
 				b.WriteString("  " + text + "\n")

@@ -15,7 +15,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// incidentsCommand is `stoker incidents`.
 func incidentsCommand() *cli.Command {
 	return &cli.Command{Name: "incidents", Usage: "show why services failed or died: the last ten failures, or one by its NUMBER",
 		ArgsUsage: "[NUMBER]", Category: categoryHistory, UsageText: "stoker incidents\nstoker incidents 1",
@@ -24,21 +23,12 @@ func incidentsCommand() *cli.Command {
 			if c.NArg() > 0 {
 				return showIncident(c)
 			}
-			return withClient(listIncidents)(c)
+			return answer("list the incidents", (*api.Client).Incidents, incidentsText)(c)
 		},
 		Subcommands: []*cli.Command{
 			{Name: "show", Usage: "show everything that is known of one; the list has its NUMBER", ArgsUsage: "NUMBER",
 				UsageText: "stoker incidents show 1", Flags: []cli.Flag{tableOrJSON()}, Action: showIncident},
 		}}
-}
-
-// listIncidents prints the table of incidents.
-func listIncidents(c *cli.Context, client *api.Client) error {
-	list, err := client.Incidents(c.Context)
-	if err != nil {
-		return fmt.Errorf("cannot list the incidents: %w", err)
-	}
-	return show(c, list, func(width int) string { return incidentsText(list.Incidents, width) })
 }
 
 // showIncident prints everything about one incident.
@@ -59,12 +49,12 @@ func showIncident(c *cli.Context) error {
 	return show(c, i, func(width int) string { return incidentText(i, time.Now(), width) })
 }
 
-func incidentsText(list []incident.Summary, width int) string {
-	if len(list) == 0 {
+func incidentsText(list api.IncidentList, width int) string {
+	if len(list.Incidents) == 0 {
 		return "No service has failed or died.\n"
 	}
 	t := layout.Table{{"NUMBER", "TIME", "SERVICE", "CAUSE", "REASON"}}
-	for _, i := range list {
+	for _, i := range list.Incidents {
 		t.Add(strconv.FormatUint(i.Number, 10), i.At.UTC().Format(time.RFC3339), oneLine(i.Service), oneLine(string(i.Cause)), oneLine(i.Reason))
 	}
 	return layout.Rows(t, width)
@@ -75,7 +65,7 @@ func incidentsText(list []incident.Summary, width int) string {
 func incidentText(i incident.Incident, now time.Time, width int) string {
 	b := fields{width: width}
 	b.add("incident", strconv.FormatUint(i.Number, 10))
-	b.add("service", strings.TrimSpace(i.Service+" "+parenthesised(i.Kind)))
+	b.add("service", i.Service+optional(" (", i.Kind, ")"))
 	b.add("time", fmt.Sprintf("%s (%s ago)", i.At.UTC().Format(time.RFC3339), layout.Duration(now.Sub(i.At))))
 	b.add("cause", string(i.Cause))
 	b.add("reason", i.Reason)
@@ -84,9 +74,7 @@ func incidentText(i incident.Incident, now time.Time, width int) string {
 	if i.Exit != nil {
 		b.add("end", i.Exit.String())
 	}
-	if i.StopRequestedBy != "" {
-		b.add("stop", "requested by "+i.StopRequestedBy)
-	}
+	b.add("stop", optional("requested by ", i.StopRequestedBy, ""))
 	for _, n := range i.Notes {
 		b.add("note", n)
 	}
@@ -112,13 +100,6 @@ func (f *fields) section(title string, text incident.Text) {
 	if len(text) > 0 {
 		fmt.Fprintf(f, "\n---- %s ----\n%s\n", title, strings.TrimRight(string(text), "\n"))
 	}
-}
-
-func parenthesised(s string) string {
-	if s == "" {
-		return ""
-	}
-	return "(" + s + ")"
 }
 
 // startOf describes the start that failed.

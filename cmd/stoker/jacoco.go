@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/display"
-
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/jacoco"
 	"github.com/urfave/cli/v2"
@@ -24,25 +23,22 @@ func jacocoCommand() *cli.Command {
 	return &cli.Command{Name: "jacoco", Usage: "ask a JaCoCo agent for its data, as the plugin jacoco does", Hidden: true,
 		UsageText: "stoker jacoco dump -o jacoco.exec",
 		Subcommands: []*cli.Command{
-			{Name: "dump", Usage: "write the coverage to a file", UsageText: "stoker jacoco dump --reset -o jacoco.exec", Action: dumpJaCoCo,
+			{Name: "dump", Usage: "write the coverage to a file", UsageText: "stoker jacoco dump --reset -o jacoco.exec", Action: askJaCoCo(dumpJaCoCo),
 				Flags: flags(&cli.BoolFlag{Name: "reset", Usage: "and reset it; what cannot be written then is lost"},
 					&cli.StringFlag{Name: "file", Aliases: []string{"o"}, Usage: "write `FILE`, as a whole or not at all; - is stdout"})},
 			{Name: "reset", Usage: "reset the coverage", UsageText: "stoker jacoco reset --address 127.0.0.1:6301",
-				Flags: flags(), Action: resetJaCoCo},
+				Flags: flags(), Action: askJaCoCo(resetJaCoCo)},
 		}}
 }
 
 // dumpJaCoCo writes the data of the agent to a file, and prints a summary.
-func dumpJaCoCo(c *cli.Context) error {
+func dumpJaCoCo(ctx context.Context, c *cli.Context) (err error) {
 	address, file := c.String("address"), c.String("file")
 	if file == "" {
 		return exit.UsageError("-o FILE, or -o - for stdout", "cannot dump: no file is named")
 	}
-	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
-	defer cancel()
 	summary := c.App.Writer
 	var s jacoco.Summary
-	var err error
 	if file == "-" {
 		summary = display.New(os.Stderr)
 		s, err = jacoco.Dump(ctx, address, c.Bool("reset"), display.Exact(c.App.Writer))
@@ -50,7 +46,7 @@ func dumpJaCoCo(c *cli.Context) error {
 		s, err = jacoco.DumpFile(ctx, address, c.Bool("reset"), file)
 	}
 	if err != nil {
-		return withJaCoCoHint(fmt.Errorf("cannot dump: %w", err))
+		return fmt.Errorf("cannot dump: %w", err)
 	}
 	_, err = fmt.Fprintf(summary, "%d of %d probes hit in %d classes, %d sessions; %d bytes in %s\n",
 		s.Hit, s.Probes, s.Classes, len(s.Sessions), s.Bytes, file)
@@ -58,27 +54,33 @@ func dumpJaCoCo(c *cli.Context) error {
 }
 
 // resetJaCoCo resets the coverage of the agent.
-func resetJaCoCo(c *cli.Context) error {
-	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
-	defer cancel()
+func resetJaCoCo(ctx context.Context, c *cli.Context) error {
 	if err := jacoco.Reset(ctx, c.String("address")); err != nil {
-		return withJaCoCoHint(fmt.Errorf("cannot reset: %w", err))
+		return fmt.Errorf("cannot reset: %w", err)
 	}
 	_, err := fmt.Fprintln(c.App.Writer, "the coverage is reset")
 	return err
 }
 
-func withJaCoCoHint(err error) error {
-	hint := ""
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		hint = "is the plugin active, and the JVM started with it? stoker plugin show jacoco; --address names another place"
-	case errors.Is(err, jacoco.ErrBusy):
-		hint = "try again when the other dump is over, or with a longer --timeout"
-	case errors.Is(err, jacoco.ErrTimeout):
-		hint = "a longer --timeout may help"
-	case errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
-		hint = "-o is a file in a folder that exists and may be written to"
+// askJaCoCo makes the Action of a command that asks the agent, and adds a hint to its error.
+func askJaCoCo(run func(context.Context, *cli.Context) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
+		defer cancel()
+		err := run(ctx, c)
+		for cause, hint := range map[error]string{
+			syscall.ECONNREFUSED: "is the plugin active, and the JVM started with it? stoker plugin show jacoco; --address names another place",
+			jacoco.ErrBusy:       "try again when the other dump is over, or with a longer --timeout",
+			os.ErrNotExist:       "-o is a file in a folder that exists and may be written to",
+			os.ErrPermission:     "-o is a file in a folder that exists and may be written to",
+		} {
+			if errors.Is(err, cause) {
+				return &exit.Error{Err: err, Hint: hint}
+			}
+		}
+		if errors.Is(err, jacoco.ErrTimeout) {
+			return &exit.Error{Err: err, Hint: "a longer --timeout may help"}
+		}
+		return err
 	}
-	return &exit.Error{Err: err, Hint: hint}
 }

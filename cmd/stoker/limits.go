@@ -3,14 +3,12 @@ package main
 import (
 	"fmt"
 	"math"
-	"strconv"
 
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/urfave/cli/v2"
 )
 
-// limitsCommand is `stoker limits`.
 func limitsCommand() *cli.Command {
 	return &cli.Command{Name: "limits", Usage: "show what CPU and memory the container really has, and which file says so",
 		Category: categoryHistory, UsageText: "stoker limits -o json",
@@ -23,34 +21,29 @@ func limitsCommand() *cli.Command {
 
 // limitsText lays out the limits and the warnings about them.
 func limitsText(l cgroup.Limits, width int) string {
-	text := layout.Rows(limitsTable(l), width)
-	for _, warning := range l.Warnings {
-		text += layout.Wrap("warning: "+warning.Code+": "+warning.Message, width, "  ") + "\n"
-	}
-	return text
-}
-
-// limitsTable has a row for each limit.
-func limitsTable(l cgroup.Limits) layout.Table {
-	t := layout.Table{{"LIMIT", "VALUE", "SAID BY"}}
-	version := "none"
+	version, quota, cpuset := "none", "none", "unknown"
 	if l.Version > 0 {
 		version = fmt.Sprintf("v%d", l.Version)
 	}
-	t.Add("cgroup", version, "")
-	quota, cpuset := "none", "unknown"
 	if l.CPUQuota != nil {
 		quota = fmt.Sprintf("%.4g cores", *l.CPUQuota)
 	}
 	if l.CPUSet != nil {
 		cpuset = fmt.Sprint(*l.CPUSet)
 	}
-	t.Add("CPU quota", quota, l.Sources.CPUQuota)
-	t.Add("CPUs allowed", cpuset, l.Sources.CPUSet)
-	t.Add("CPUs to use", fmt.Sprint(l.EffectiveCPUs), l.Sources.EffectiveCPUs)
-	t.Add("memory limit", bytesText(l.MemoryLimit, "none"), l.Sources.MemoryLimit)
-	t.Add("memory to use", bytesText(l.EffectiveMemory, "unknown"), l.Sources.EffectiveMemory)
-	return t
+	text := layout.Rows(layout.Table{
+		{"LIMIT", "VALUE", "SAID BY"},
+		{"cgroup", version, ""},
+		{"CPU quota", quota, l.Sources.CPUQuota},
+		{"CPUs allowed", cpuset, l.Sources.CPUSet},
+		{"CPUs to use", fmt.Sprint(l.EffectiveCPUs), l.Sources.EffectiveCPUs},
+		{"memory limit", bytesText(l.MemoryLimit, "none"), l.Sources.MemoryLimit},
+		{"memory to use", bytesText(l.EffectiveMemory, "unknown"), l.Sources.EffectiveMemory},
+	}, width)
+	for _, warning := range l.Warnings {
+		text += layout.Wrap("warning: "+warning.Code+": "+warning.Message, width, "  ") + "\n"
+	}
+	return text
 }
 
 // bytesText is a size in MiB, or what nil means.
@@ -58,5 +51,6 @@ func bytesText(n *int64, none string) string {
 	if n == nil {
 		return none
 	}
-	return strconv.FormatFloat(math.Round(float64(*n)/(1<<20)*10)/10, 'f', -1, 64) + fmt.Sprintf(" MiB (%d bytes)", *n)
+	mib := math.Round(float64(*n)/(1<<20)*10) / 10
+	return fmt.Sprintf("%v MiB (%d bytes)", mib, *n)
 }

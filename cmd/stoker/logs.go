@@ -18,7 +18,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// logsCommand is `stoker logs`.
 func logsCommand() *cli.Command {
 	return &cli.Command{Name: "logs", Usage: "show the output of a service, by default the main one", ArgsUsage: "[SERVICE|all]",
 		Category: categoryServices, UsageText: "stoker logs tomcat -n 50 -f\nstoker logs all --since 10m -t",
@@ -55,18 +54,14 @@ func showLogs(c *cli.Context, client *api.Client) (err error) {
 	}
 	out := newLogPrinter(os.Stdout, os.Stderr, c.Bool("timestamps"))
 	service := c.Args().First()
-	if service == config.AllServices {
+	switch service {
+	case config.AllServices:
 		all, err := services(c.Context, client)
 		if err != nil {
 			return err
 		}
-		names, err := selectServices(all, "show the output of", []string{service})
-		if err != nil {
-			return err
-		}
-		return showAllLogs(c.Context, client, names, q, out)
-	}
-	if service == "" {
+		return showAllLogs(c.Context, client, serviceList(all), q, out)
+	case "":
 		if service, err = mainService(c.Context, client); err != nil {
 			return err
 		}
@@ -92,7 +87,7 @@ func showAllLogs(ctx context.Context, client *api.Client, names []string, q api.
 		longest = max(longest, utf8.RuneCountInString(name))
 	}
 	show := func(l serviceLine) error {
-		out.prefix = l.service + strings.Repeat(" ", longest-utf8.RuneCountInString(l.service)) + " | "
+		out.prefix = fmt.Sprintf("%-*s | ", longest, l.service)
 		l.Open = false // the next line may be another service's
 		return out.print(l.LogLine)
 	}

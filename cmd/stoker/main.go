@@ -5,16 +5,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
 
-	"github.com/stoker-init/stoker/internal/display"
-
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/daemon"
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
@@ -43,24 +43,20 @@ func main() {
 		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: daemon.OneProcessor(os.Environ()), Log: os.Stderr, Version: version,
 			Command: func() *pid1.Command { return commandAlone(os.Args[2:]) }}))
 	case superviseCommand:
-		os.Exit(daemon.Run(supervisorProgram(os.Args[2:])))
+		os.Exit(daemon.Run(daemon.Program{Version: version, Args: os.Args[2:], Parse: parseRun, Report: report}))
 	case execshim.Command:
 		os.Exit(execshim.Run())
 	}
 	p := newApp(func(daemon.Options) error { return errors.New("cannot run from here") }) // run is handled above
 	if err := p.Run(context.Background(), os.Args); err != nil {
-		printError(os.Stderr, err)
-		os.Exit(exitCode(err))
+		os.Exit(report(err))
 	}
 }
 
-// supervisorProgram is this command as the supervisor process with the arguments of run.
-func supervisorProgram(args []string) daemon.Program {
-	return daemon.Program{Version: version, Args: args, Parse: parseRun,
-		Report: func(err error) int {
-			printError(os.Stderr, err)
-			return exitCode(err)
-		}}
+// report prints an error and returns its exit code.
+func report(err error) int {
+	printError(os.Stderr, err)
+	return exitCode(err)
 }
 
 // wantsHelp says whether the flags before a command ask for help: then there is
@@ -89,32 +85,14 @@ func exitCode(err error) int {
 	case errors.As(err, &problems):
 		return exit.BadConfig
 	case errors.As(err, &refused):
-		return refusedCode(refused)
+		byCode := map[string]int{"refused": exit.BadConfig, api.CodeNotNow: exit.TryLater, api.CodeTimeout: exit.TryLater,
+			api.CodeNoRoom: exit.CannotWrite, api.CodeFileExists: exit.CannotWrite, "bad-parameter": exit.Usage}
+		byStatus := map[int]int{http.StatusForbidden: exit.Refused, http.StatusNotFound: exit.NotFound}
+		return cmp.Or(byCode[refused.Code], byStatus[refused.Status], exit.Failed)
 	case errors.Is(err, api.ErrNoSocket):
 		return exit.Unavailable
 	case errors.As(err, &start):
 		return start.Code()
-	}
-	return exit.Failed
-}
-
-// refusedCode maps an error of the API to an exit code.
-func refusedCode(err *api.StatusError) int {
-	switch err.Code {
-	case "refused":
-		return exit.BadConfig
-	case api.CodeNotNow, api.CodeTimeout:
-		return exit.TryLater
-	case api.CodeNoRoom, api.CodeFileExists:
-		return exit.CannotWrite
-	case "bad-parameter":
-		return exit.Usage
-	}
-	switch err.Status {
-	case http.StatusForbidden:
-		return exit.Refused
-	case http.StatusNotFound:
-		return exit.NotFound
 	}
 	return exit.Failed
 }

@@ -3,12 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/display"
-
 	"github.com/stoker-init/stoker/internal/cmdline"
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/urfave/cli/v2"
@@ -60,6 +60,14 @@ func dash(s string) string {
 	return s
 }
 
+// optional puts a text between two others; empty: there is no text.
+func optional(before, text, after string) string {
+	if text == "" {
+		return ""
+	}
+	return before + text + after
+}
+
 // fields writes lines of a name and a text, with the texts one below the other.
 type fields struct {
 	strings.Builder
@@ -71,12 +79,10 @@ const fieldIndent = 11
 
 // add writes a line, unless the text is empty.
 func (f *fields) add(name, text string) {
-	if text == "" {
-		return
+	if text != "" {
+		lines := layout.Wrap(text, within(f.width, fieldIndent), "")
+		fmt.Fprintf(f, "%-*s %s\n", fieldIndent-1, name, strings.ReplaceAll(lines, "\n", "\n"+strings.Repeat(" ", fieldIndent)))
 	}
-	lines := strings.Split(layout.Wrap(text, within(f.width, fieldIndent), ""), "\n")
-	f.WriteString((name + strings.Repeat(" ", fieldIndent))[:max(fieldIndent, len(name)+1)])
-	f.WriteString(strings.Join(lines, "\n"+strings.Repeat(" ", fieldIndent)) + "\n")
 }
 
 // within returns what is left of a width behind an indent; 0: unlimited.

@@ -1,28 +1,30 @@
 package main
 
 import (
+	"embed"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/display"
-
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/daemon"
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/urfave/cli/v2"
 )
 
-// pluginCommand is `stoker plugin`.
 func pluginCommand() *cli.Command {
 	return &cli.Command{Name: "plugin", Usage: "show, switch and make plugins", Category: categoryExtensions, UsageText: "stoker plugin list",
 		Subcommands: []*cli.Command{
 			{Name: "list", Usage: "show the plugins and their states", UsageText: "stoker plugin list",
-				Flags: []cli.Flag{tableOrJSON()}, Action: withClient(listPlugins)},
+				Flags: []cli.Flag{tableOrJSON()}, Action: answer("list the plugins", (*api.Client).Plugins, pluginsText)},
 			{Name: "show", Usage: "show one with its parameters, JVM options, hooks and actions", ArgsUsage: "PLUGIN",
 				UsageText: "stoker plugin show jacoco", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(showPlugin)},
 			{Name: "enable", Usage: "switch one on; services whose JVM options change are restarted once", ArgsUsage: "PLUGIN",
@@ -44,11 +46,9 @@ func switchFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "no-restart", Usage: "do not restart services whose JVM options change"})
 }
 
-// listPlugins prints the table of plugins.
-func listPlugins(c *cli.Context, client *api.Client) error {
-	list, err := client.Plugins(c.Context)
-	if err != nil {
-		return fmt.Errorf("cannot list the plugins: %w", err)
+func pluginsText(list api.PluginList, width int) string {
+	if len(list.Plugins) == 0 {
+		return "There are no plugins.\n"
 	}
 	t := layout.Table{{"NAME", "VERSION", "STATE", "WHY"}}
 	for _, p := range list.Plugins {
@@ -58,12 +58,7 @@ func listPlugins(c *cli.Context, client *api.Client) error {
 		}
 		t.Add(oneLine(p.Name), dash(oneLine(p.Version)), string(p.State), oneLine(why))
 	}
-	return show(c, list, func(width int) string {
-		if len(t) == 1 {
-			return "There are no plugins.\n"
-		}
-		return layout.Rows(t, width)
-	})
+	return layout.Rows(t, width)
 }
 
 // showPlugin prints everything about one plugin.
@@ -115,7 +110,6 @@ func pluginText(p plugin.Info, width int) string {
 
 // switchPlugin enables or disables a plugin.
 func switchPlugin(c *cli.Context, on bool) error {
-	verb := map[bool]string{true: "enable", false: "disable"}[on]
 	name := c.Args().First()
 	want := plugin.SwitchRequest{Enabled: &on, NoRestart: c.Bool("no-restart"), Params: map[string]*string{}}
 	for _, pair := range c.StringSlice("set") {
@@ -129,11 +123,11 @@ func switchPlugin(c *cli.Context, on bool) error {
 		return err
 	}
 	return s.around(c.Context, func() error {
-		done, err := retryIf(c.Context, s.wait, func() (api.SwitchResult, error) { return s.client.SwitchPlugin(c.Context, name, want) })
+		done, err := s.client.SwitchPlugin(c.Context, name, want)
 		if err != nil {
-			return fmt.Errorf("cannot %s the plugin %s: %w", verb, name, err)
+			return fmt.Errorf("cannot %s the plugin %s: %w", c.Command.Name, name, err)
 		}
-		err = show(c, done, func(int) string { return strings.Join(switchedLines(done), "\n") + "\n" })
+		err = show(c, done, func(int) string { return switchedText(done) })
 		if err == nil && on && done.Plugin.State == plugin.Failed {
 			err = &exit.Error{Err: fmt.Errorf("cannot enable the plugin %s: it has failed", name),
 				Hint: "stoker plugin show " + name + " tells more"}
@@ -142,26 +136,18 @@ func switchPlugin(c *cli.Context, on bool) error {
 	})
 }
 
-// switchedLines describes the result of a switch.
-func switchedLines(done api.SwitchResult) []string {
-	lines := []string{fmt.Sprintf("%s is %s", done.Plugin.Name, done.Plugin.State)}
-	if done.Plugin.Why != "" {
-		lines[0] += ": " + done.Plugin.Why
-	}
-	if len(done.Restarted) > 0 {
-		lines = append(lines, "restarted for its JVM options: "+strings.Join(done.Restarted, ", "))
-	}
-	if len(done.Deferred) > 0 {
-		lines = append(lines, "to be restarted to apply its JVM options: "+strings.Join(done.Deferred, ", "))
-	}
+// switchedText describes the result of a switch.
+func switchedText(done api.SwitchResult) string {
+	text := fmt.Sprintf("%s is %s%s\n", done.Plugin.Name, done.Plugin.State, optional(": ", done.Plugin.Why, "")) +
+		optional("restarted for its JVM options: ", strings.Join(done.Restarted, ", "), "\n") +
+		optional("to be restarted to apply its JVM options: ", strings.Join(done.Deferred, ", "), "\n")
 	if len(done.Restarted)+len(done.Deferred)+len(done.Notes) == 0 {
-		lines = append(lines, "no running service has to be restarted")
+		text += "no running service has to be restarted\n"
 	}
-	lines = append(lines, done.Notes...)
-	if done.Unsaved != "" {
-		lines = append(lines, "this counts until the container ends only: "+done.Unsaved)
+	for _, note := range done.Notes {
+		text += note + "\n"
 	}
-	return lines
+	return text + optional("this counts until the container ends only: ", done.Unsaved, "\n")
 }
 
 // runPluginAction runs an action, and ends with its exit code.
@@ -189,4 +175,84 @@ func runPluginAction(c *cli.Context, client *api.Client) error {
 		return &exit.Error{Err: fmt.Errorf("the action %s of the plugin %s ended with %d", action, name, done.Code), Code: done.Code}
 	}
 	return nil
+}
+
+//go:embed all:plugintemplate
+var pluginTemplate embed.FS
+
+func pluginInitCommand() *cli.Command {
+	return &cli.Command{Name: "init", Usage: "write a plugin to begin with", ArgsUsage: "NAME",
+		UsageText: "stoker plugin init my-plugin --dir plugins", Action: initPlugin,
+		Flags: []cli.Flag{&cli.StringFlag{Name: "dir", Value: ".", Usage: "make its folder in `DIR`"}}}
+}
+
+// initPlugin writes a plugin to begin with into a new folder.
+func initPlugin(c *cli.Context) error {
+	name, parent := c.Args().First(), c.String("dir")
+	if !plugin.ValidName(name) {
+		return exit.UsageError("a name has small letters, digits, _ . and -", "cannot make the plugin %q: that is no name", name)
+	}
+	dir := filepath.Join(parent, name)
+	err := os.MkdirAll(parent, 0o755)
+	if err == nil {
+		err = os.Mkdir(dir, 0o755)
+	}
+	if err == nil {
+		err = copyTemplate(dir, name)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot make the plugin: %w", err)
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s is a plugin now; stoker plugin validate %s checks it after a change\n", dir, dir)
+	return err
+}
+
+// copyTemplate writes the files of the template with the name of the plugin.
+func copyTemplate(dir, name string) error {
+	const top = "plugintemplate"
+	return fs.WalkDir(pluginTemplate, top, func(path string, d fs.DirEntry, err error) error {
+		to := filepath.Join(dir, strings.TrimPrefix(path, top))
+		if err != nil || path == top {
+			return err
+		}
+		if d.IsDir() {
+			return os.Mkdir(to, 0o755)
+		}
+		data, err := pluginTemplate.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		mode := os.FileMode(0o644)
+		if strings.HasPrefix(string(data), "#!") {
+			mode = 0o755
+		}
+		return os.WriteFile(to, []byte(strings.ReplaceAll(string(data), "PLUGIN-NAME", name)), mode)
+	})
+}
+
+func pluginValidateCommand() *cli.Command {
+	return &cli.Command{Name: "validate", Usage: "find problems in the folder of a plugin; no stoker has to run", ArgsUsage: "DIR",
+		UsageText: "stoker plugin validate ./my-plugin",
+		Action:    func(c *cli.Context) error { return validatePlugin(c.App.Writer, c.Args().First()) }}
+}
+
+// validatePlugin checks the folder of a plugin, except the owners of its files: they
+// depend on where it is installed.
+func validatePlugin(w io.Writer, path string) error {
+	dir, err := filepath.Abs(path)
+	if err != nil {
+		return fmt.Errorf("cannot validate %s: %w", path, err)
+	}
+	reader := daemon.PluginReader()
+	reader.CheckOwners = false
+	f := reader.Read(dir)
+	f.Check()
+	for _, note := range f.Notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+	if len(f.Problems) > 0 {
+		return &exit.Error{Err: fmt.Errorf("cannot use the plugin in %s:\n%s", path, strings.Join(f.Problems, "\n")), Code: exit.BadConfig}
+	}
+	_, err = fmt.Fprintf(w, "%s %s is valid\n", f.Manifest.Name, f.Manifest.Version)
+	return err
 }

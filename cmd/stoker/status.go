@@ -1,17 +1,19 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/display"
-
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/printable"
@@ -19,7 +21,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// statusCommand is `stoker status`.
 func statusCommand() *cli.Command {
 	return &cli.Command{Name: "status", Usage: "show the services: state, process, problems", ArgsUsage: "[SERVICE|all]",
 		Category: categoryServices, UsageText: "stoker status tomcat -o json",
@@ -52,6 +53,9 @@ func showStatus(c *cli.Context, client *api.Client) error {
 	return checkReady(c.Context, client, name)
 }
 
+// Colours of a terminal (SGR).
+const red, green, yellow = 31, 32, 33
+
 // printStatus prints a row for each service, and its details below the row.
 func printStatus(w io.Writer, st api.Status, now time.Time, colour bool, width int) error {
 	var b strings.Builder
@@ -79,7 +83,11 @@ func printStatus(w io.Writer, st api.Status, now time.Time, colour bool, width i
 	for k, s := range st.Services {
 		row, state := printable.Text(strings.Join(rows[k+1], "\n")), string(s.State)
 		if colour {
-			row = strings.Replace(row, state, colourOf(s.State)+state+"\x1b[0m", 1)
+			code, known := map[supervisor.State]int{supervisor.Running: green, supervisor.Fatal: red, supervisor.Backoff: red}[s.State]
+			if !known {
+				code = yellow
+			}
+			row = strings.Replace(row, state, fmt.Sprintf("\x1b[%dm%s\x1b[0m", code, state), 1)
 		}
 		b.WriteString(row + "\n")
 		for _, d := range details(s, now) {
@@ -90,25 +98,10 @@ func printStatus(w io.Writer, st api.Status, now time.Time, colour bool, width i
 		if k == 0 {
 			b.WriteByte('\n')
 		}
-		text := fmt.Sprintf("plugin %s: %s", p.Name, p.State)
-		if p.Why != "" {
-			text += ": " + strings.ReplaceAll(p.Why, "\n", "\n  ")
-		}
-		line(text)
+		line(fmt.Sprintf("plugin %s: %s%s", p.Name, p.State, optional(": ", strings.ReplaceAll(p.Why, "\n", "\n  "), "")))
 	}
 	_, err := io.WriteString(display.Exact(w), b.String())
 	return err
-}
-
-func colourOf(s supervisor.State) string {
-	switch s {
-	case supervisor.Running:
-		return "\x1b[32m"
-	case supervisor.Fatal, supervisor.Backoff:
-		return "\x1b[31m"
-	default:
-		return "\x1b[33m"
-	}
 }
 
 // details returns what a row cannot show.
@@ -128,14 +121,11 @@ func details(s supervisor.Snapshot, now time.Time) (out []string) {
 			add("start timeout in %s", left(*s.Deadline))
 		}
 	case supervisor.Stopping:
-		phase := "stop: " + s.Phase
-		if s.Waiting != "" {
-			phase += ", because " + s.Waiting
-		}
+		next := ""
 		if s.Deadline != nil {
-			phase += "; the next step in " + left(*s.Deadline)
+			next = "; the next step in " + left(*s.Deadline)
 		}
-		add("%s", phase)
+		add("stop: %s%s%s", s.Phase, optional(", because ", s.Waiting, ""), next)
 		if len(s.Left) > 0 {
 			add("its process has ended; other processes of the service are alive: %v", s.Left)
 		}
@@ -161,11 +151,7 @@ func details(s supervisor.Snapshot, now time.Time) (out []string) {
 		add("reason: %s", s.Reason)
 	}
 	if s.Exit != nil && s.State != supervisor.Running && s.Pid == 0 {
-		requested := ""
-		if s.Exit.Asked != "" {
-			requested = ", stop requested by " + s.Exit.Asked
-		}
-		add("last end: %s, %s%s", s.Exit, ago(s.Exit.At), requested)
+		add("last end: %s, %s%s", s.Exit, ago(s.Exit.At), optional(", stop requested by ", s.Exit.Asked, ""))
 	}
 	if s.Previous != nil && s.Pid != 0 {
 		add("previous end: %s, %s", s.Previous, ago(s.Previous.At))
@@ -176,29 +162,84 @@ func details(s supervisor.Snapshot, now time.Time) (out []string) {
 	if s.Incident != 0 && s.State != supervisor.Running && (s.State != supervisor.Stopped || s.Reason != "") {
 		add("evidence: stoker incidents show %d", s.Incident)
 	}
-	out = append(out, s.Notes...)
-	return append(out, outputDetails(s.Output)...)
-}
-
-// outputDetails returns what is wrong with the output of a service.
-func outputDetails(o *logs.Stats) (out []string) {
-	if o == nil {
-		return nil
+	for _, note := range s.Notes {
+		add("%s", note)
 	}
-	if o.DroppedBytes+o.LostBytes > 0 {
-		out = append(out, fmt.Sprintf("output: %d lines (%d bytes) dropped because they were not read fast enough, "+
-			"%d (%d bytes) discarded because no supervisor worked or they could not be kept",
-			o.DroppedLines, o.DroppedBytes, o.LostLines, o.LostBytes))
-	}
-	if o.Blocked {
-		out = append(out, "output: the service waits, because its output is not read (output.overflow is block)")
-	}
-	if f := o.File; f != nil && (f.Error != "" || f.DroppedBytes > 0) {
-		line := fmt.Sprintf("output: %d lines (%d bytes) were not written to %s", f.DroppedLines, f.DroppedBytes, f.Path)
-		if f.Error != "" {
-			line += ": " + f.Error
-		}
-		out = append(out, line)
+	if s.Output != nil {
+		outputDetails(s.Output, add)
 	}
 	return out
+}
+
+// outputDetails adds what is wrong with the output of a service.
+func outputDetails(o *logs.Stats, add func(format string, args ...any)) {
+	if o.DroppedBytes+o.LostBytes > 0 {
+		add("output: %d lines (%d bytes) dropped because they were not read fast enough, "+
+			"%d (%d bytes) discarded because no supervisor worked or they could not be kept",
+			o.DroppedLines, o.DroppedBytes, o.LostLines, o.LostBytes)
+	}
+	if o.Blocked {
+		add("output: the service waits, because its output is not read (output.overflow is block)")
+	}
+	if f := o.File; f != nil && (f.Error != "" || f.DroppedBytes > 0) {
+		add("output: %d lines (%d bytes) were not written to %s%s", f.DroppedLines, f.DroppedBytes, f.Path, optional(": ", f.Error, ""))
+	}
+}
+
+// healthTime bounds one health check. The container runtime has a limit of its own.
+const healthTime = 5 * time.Second
+
+func healthCommand() *cli.Command {
+	return &cli.Command{Name: "health", Usage: "check whether the container, or a service, is ready: for HEALTHCHECK and probes",
+		ArgsUsage: "[SERVICE]", Category: categoryServices, UsageText: "stoker health\nstoker health tomcat",
+		Description: `Ends with 0 if every service is in its wanted state, as GET /v1/ready says; with
+SERVICE if that one is RUNNING and healthy. Else with 1 and one line why; with
+69 if no stoker answers. docs/howto/containers.md has HEALTHCHECK and probes for
+Kubernetes.`,
+		Action: checkHealth}
+}
+
+// checkHealth fails unless the container, or one service, is ready. It runs every few
+// seconds, so it reads the configuration only if no default socket answers.
+func checkHealth(c *cli.Context) error {
+	ctx, cancel := context.WithTimeout(c.Context, healthTime)
+	defer cancel()
+	client, err := api.Find("", os.Getenv)
+	if err != nil {
+		client, err = connect()
+	}
+	if err != nil {
+		return err
+	}
+	if err := checkReady(ctx, client, c.Args().First()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(c.App.Writer, "ready")
+	return err
+}
+
+// checkReady returns an error with the reason if the container, or one service, is not
+// ready.
+func checkReady(ctx context.Context, client *api.Client, service string) error {
+	state, err := retry(ctx, func() (api.Readiness, error) { return client.Ready(ctx, service) })
+	switch {
+	case err != nil && service != "":
+		return fmt.Errorf("cannot check the health of %q: %w", service, err)
+	case err != nil:
+		return fmt.Errorf("cannot check the health: %w", err)
+	case state.Ready:
+		return nil
+	}
+	reasons := state.Waiting
+	if st, err := client.Status(ctx); err == nil { // only viewers may see the reasons
+		for k, line := range reasons {
+			for _, s := range st.Services {
+				if strings.HasPrefix(line, s.Name+" is ") && s.Reason != "" {
+					reason, _, _ := strings.Cut(s.Reason, "\n")
+					reasons[k] = line + ": " + reason
+				}
+			}
+		}
+	}
+	return errors.New("not ready: " + strings.Join(reasons, "; "))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/urfave/cli/v2"
 )
 
@@ -17,7 +18,6 @@ import (
 // dies late, and then needs a moment for the previous one.
 const upgradeTime = 45 * time.Second
 
-// upgradeCommand is `stoker upgrade`.
 func upgradeCommand() *cli.Command {
 	return &cli.Command{Name: "upgrade", Usage: "swap the supervisor's binary under the running services", ArgsUsage: "[PATH]",
 		Category: categoryStoker, UsageText: "stoker upgrade /tmp/stoker --check",
@@ -33,11 +33,10 @@ replaced; it returns to the previous binary if the new one does not work.`,
 func upgrade(c *cli.Context, client *api.Client) error {
 	path := c.Args().First()
 	if path != "" {
-		abs, err := filepath.Abs(path)
-		if err != nil {
+		var err error
+		if path, err = filepath.Abs(path); err != nil {
 			return fmt.Errorf("cannot upgrade: %w", err)
 		}
-		path = abs
 	}
 	ctx, cancel := context.WithTimeout(c.Context, upgradeTime)
 	defer cancel()
@@ -67,15 +66,9 @@ func upgrade(c *cli.Context, client *api.Client) error {
 	})
 }
 
-// upgradeError adds what could not be done. A supervisor without the route is one of the
-// first versions.
+// upgradeError adds what could not be done.
 func upgradeError(err error) error {
-	var refused *api.StatusError
-	if errors.As(err, &refused) && refused.Code == "not-found" {
-		return &exit.Error{Err: errors.New("cannot upgrade: the running supervisor cannot do that yet"),
-			Hint: "restart the container with the new image"}
-	}
-	if errors.As(err, &refused) && !strings.HasPrefix(refused.Message, "cannot ") {
+	if refused := new(api.StatusError); errors.As(err, &refused) && !strings.HasPrefix(refused.Message, "cannot ") {
 		return fmt.Errorf("cannot upgrade: %w", err)
 	}
 	return err
@@ -84,37 +77,75 @@ func upgradeError(err error) error {
 // swap requests the upgrade and waits for a supervisor that was started after it. If one
 // of the old binary answers, the request was lost with its predecessor and is repeated.
 func swap(ctx context.Context, client *api.Client, before api.Versions, path string) (api.Versions, error) {
-	for {
-		v, err := client.Upgrade(ctx, path, false)
-		if err != nil && !errors.Is(err, api.ErrNoSocket) {
-			return v, upgradeError(err)
+	for request := true; ; {
+		if request {
+			if _, err := client.Upgrade(ctx, path, false); err != nil && !errors.Is(err, api.ErrNoSocket) {
+				return api.Versions{}, upgradeError(err)
+			}
 		}
-		now, done, err := awaitSupervisor(ctx, client, before, v.Candidate)
-		if done || err != nil {
-			return now, err
+		now, err := client.Versions(ctx)
+		if err == nil && now.Upgrades > before.Upgrades {
+			return now, nil
 		}
-		before = now
-	}
-}
-
-// awaitSupervisor waits for another supervisor than before; done says that the binary was
-// swapped since.
-func awaitSupervisor(ctx context.Context, client *api.Client, before api.Versions, want *api.Program) (
-	v api.Versions, done bool, err error) {
-	for {
-		v, err := client.Versions(ctx)
-		var refused *api.StatusError
-		switch {
-		case err == nil && (v.Upgrades > before.Upgrades || v.Supervisor.Pid != before.Supervisor.Pid):
-			return v, v.Upgrades > before.Upgrades, nil
-		case errors.As(err, &refused) && refused.Code == "not-found" && want != nil: // an older one, which cannot say more
-			return api.Versions{Supervisor: *want}, true, nil
+		if request = err == nil && now.Supervisor.Pid != before.Supervisor.Pid; request {
+			before = now
 		}
 		select {
 		case <-ctx.Done():
-			return v, false, &exit.Error{Err: fmt.Errorf("cannot tell how the upgrade ended: no other supervisor answered within %v", upgradeTime),
+			return now, &exit.Error{Err: fmt.Errorf("cannot tell how the upgrade ended: no other supervisor answered within %v", upgradeTime),
 				Hint: "the services run on; stoker's own log says more"}
 		case <-time.After(retryPause):
 		}
 	}
+}
+
+// versionTime bounds how long the version of the running stoker is waited for.
+const versionTime = 2 * time.Second
+
+func versionCommand() *cli.Command {
+	return &cli.Command{Name: "version", Usage: "print the version, and what runs here", Category: categoryStoker,
+		UsageText: "stoker version -o json", Flags: []cli.Flag{tableOrJSON()}, Action: showVersion}
+}
+
+// showVersion prints the version of this binary and, if a stoker answers, of what runs.
+func showVersion(c *cli.Context) error {
+	ctx, cancel := context.WithTimeout(c.Context, versionTime)
+	defer cancel()
+	var running *api.Versions
+	if client, err := connect(); err == nil {
+		if v, err := client.Versions(ctx); err == nil {
+			running = &v
+		}
+	}
+	here := struct {
+		Version  string        `json:"version"`
+		Protocol int           `json:"protocol"`
+		Running  *api.Versions `json:"running,omitempty"`
+	}{version, initproto.Version, running}
+	return show(c, here, func(int) string {
+		text := "stoker " + version + "\n"
+		if running != nil {
+			text += versionsText(*running)
+		}
+		return text
+	})
+}
+
+// versionsText describes what runs, and the binary that was checked.
+func versionsText(v api.Versions) string {
+	line := func(name string, p api.Program) string {
+		text := fmt.Sprintf("%-12s%s, protocol %d", name+":", p.Version, p.Protocol)
+		if p.Pid != 0 {
+			text += fmt.Sprintf(", pid %d", p.Pid)
+		}
+		return text + optional(", from ", p.Path, "") + "\n"
+	}
+	text := line("supervisor", v.Supervisor) + line("init", v.Init)
+	if v.Fallback != nil {
+		text += fmt.Sprintf("the latest upgrade was undone: %s %s\n", v.Fallback.Version, v.Fallback.Reason)
+	}
+	if v.Candidate != nil {
+		text += line("candidate", *v.Candidate)
+	}
+	return text
 }

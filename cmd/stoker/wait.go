@@ -11,9 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/display"
-
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/display"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/printable"
@@ -59,43 +58,6 @@ func newStartWait(c *cli.Context) (*startWait, error) {
 	return s, err
 }
 
-// changeServices starts, stops or restarts services, one after the other.
-func changeServices(c *cli.Context, verb string) error {
-	s, err := newStartWait(c)
-	if err != nil {
-		return err
-	}
-	before, err := services(c.Context, s.client)
-	if err != nil {
-		return err
-	}
-	names, err := selectServices(before, verb, c.Args().Slice())
-	if err != nil {
-		return err
-	}
-	starts := map[string]uint64{}
-	for _, name := range names {
-		var latest uint64 // a repeated request does not start it twice
-		for _, snap := range before {
-			if snap.Name == name {
-				latest = snap.Starts
-			}
-		}
-		snap, err := retry(c.Context, func() (supervisor.Snapshot, error) { return s.client.Command(c.Context, name, verb, latest) })
-		if err != nil {
-			return fmt.Errorf("cannot %s %s: %w", verb, name, err)
-		}
-		switch starts[name] = snap.Start; {
-		case s.wait:
-		case snap.State == supervisor.Starting || snap.State == supervisor.Stopping:
-			fmt.Fprintf(s.w, "%s is %s (requested; --wait waits until it is RUNNING or has failed)\n", name, snap.State)
-		default:
-			fmt.Fprintf(s.w, "%s is %s\n", name, snap.State)
-		}
-	}
-	return s.await(c.Context, before, starts)
-}
-
 // around calls request, and waits for the starts that it causes.
 func (s *startWait) around(ctx context.Context, request func() error) error {
 	if !s.wait {
@@ -105,7 +67,7 @@ func (s *startWait) around(ctx context.Context, request func() error) error {
 	if err != nil {
 		return err
 	}
-	if err := request(); err != nil {
+	if _, err := retry(ctx, func() (any, error) { return nil, request() }); err != nil {
 		return err
 	}
 	return s.await(ctx, before, nil)
@@ -159,16 +121,13 @@ func (s *startWait) poll(ctx context.Context, name string, number uint64, severa
 	switch {
 	case errors.As(err, &refused) && (refused.Code == "start-failed" || refused.Code == "no-such-service"):
 		s.failures = append(s.failures, fmt.Errorf("cannot start %s: %w", name, err))
-		if several {
+		if err = nil; several {
 			reason, _, _ := strings.Cut(refused.Message, "\n")
 			_, err = fmt.Fprintf(s.w, "%s has failed after %s: %s\n", name, layout.Duration(took), reason)
-			return true, err
 		}
-		return true, nil
+		return true, err
 	case err != nil:
 		return false, fmt.Errorf("cannot wait for %s: %w", name, err)
-	case done && snap.Start == 0:
-		return false, &exit.Error{Err: fmt.Errorf("cannot wait for %s: the supervisor is an older stoker", name), Hint: "stoker upgrade swaps it"}
 	case done:
 		end := "is " + string(snap.State)
 		if snap.Oneshot {

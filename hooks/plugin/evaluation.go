@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/jvm"
@@ -188,27 +189,28 @@ func (e *evaluation) fill() error {
 	for _, name := range slices.Sorted(maps.Keys(e.folder.Manifest.Actions)) {
 		a := e.folder.Manifest.Actions[name]
 		var err error
-		a.Command, err = e.fillCommand(a.Command)
+		a.Command, err = e.scope.expandAll(a.Command)
 		note("actions."+name, err)
+		e.locate(a.Command)
 		e.actions[name] = a
 	}
 	return first
 }
 
+var baseParam = lazyregexp.New(`^\$\{params\.([A-Za-z0-9_]+)(?::-[^}]*)?\}`)
+
 // withBaseURL puts the value of a parameter of type url in the place of the reference with which a
 // hook's URL begins: unescaped, unlike other values. It is empty if the parameter is.
 func (e *evaluation) withBaseURL(text string) string {
-	parts, err := parseText(text, true)
-	if err != nil || len(parts) == 0 || parts[0].ref == nil || parts[0].ref.kind != refParam ||
-		e.folder.Manifest.Params[parts[0].ref.name].kind() != TypeURL {
+	m := baseParam().FindStringSubmatch(text)
+	if m == nil || e.folder.Manifest.Params[m[1]].kind() != TypeURL {
 		return text
 	}
-	base := strings.TrimSuffix(e.scope.params[parts[0].ref.name], "/")
+	base := strings.TrimSuffix(e.scope.params[m[1]], "/")
 	if base == "" {
 		return ""
 	}
-	_, rest, _ := strings.Cut(text, "}")
-	return base + rest
+	return base + text[len(m[0]):]
 }
 
 // addHook adds a hook of the plugin.
@@ -222,47 +224,30 @@ func (e *evaluation) addHook(b hooks.ResolvedHook) {
 }
 
 // fillHook resolves the references of a hook.
-func (e *evaluation) fillHook(h *hooks.Hook) (err error) {
-	if len(h.Command) > 0 {
-		if h.Command, err = e.fillCommand(h.Command); err != nil {
-			return err
+func (e *evaluation) fillHook(h *hooks.Hook) (first error) {
+	replaceTexts(h, func(key, text string, use usage) string {
+		out, err := "", error(nil)
+		if use == inRequest {
+			out, err = e.scope.request(text, h.Env)
+		} else {
+			out, err = e.scope.expand(text)
 		}
-	}
-	env := map[string]string{}
-	for name, text := range h.Env {
-		if env[name], err = e.scope.expand(text); err != nil {
-			return fmt.Errorf("env.%s: %w", name, err)
+		if err != nil && first == nil {
+			first = fmt.Errorf("%s: %w", key, err)
 		}
-	}
-	if h.CAFile, err = e.scope.expand(h.CAFile); err != nil {
-		return fmt.Errorf("ca_file: %w", err)
-	}
-	if h.URL, err = e.scope.request(h.URL, env); err != nil {
-		return fmt.Errorf("url: %w", err)
-	}
-	if h.Body, err = e.scope.request(h.Body, env); err != nil {
-		return fmt.Errorf("body: %w", err)
-	}
-	headers := map[string]string{}
-	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
-		if headers[name], err = e.scope.request(h.Headers[name], env); err != nil {
-			return fmt.Errorf("headers.%s: %w", name, err)
-		}
-	}
-	h.Env, h.Headers = env, headers
-	return nil
+		return out
+	})
+	e.locate(h.Command)
+	return first
 }
 
-// fillCommand resolves the references of an argument list. The program may be stoker, or a path in the
-// plugin's folder.
-func (e *evaluation) fillCommand(argv []string) ([]string, error) {
-	out, err := e.scope.expandAll(argv)
+// locate completes the program of a command, which may be stoker, or a path in the plugin's folder.
+func (e *evaluation) locate(argv []string) {
 	switch {
-	case err != nil || len(out) == 0:
-	case out[0] == "stoker" && e.scope.stoker != "":
-		out[0] = e.scope.stoker
-	case strings.Contains(out[0], "/") && !strings.HasPrefix(out[0], "/"):
-		out[0] = e.scope.pluginDir + "/" + out[0]
+	case len(argv) == 0:
+	case argv[0] == "stoker" && e.scope.stoker != "":
+		argv[0] = e.scope.stoker
+	case strings.Contains(argv[0], "/") && !strings.HasPrefix(argv[0], "/"):
+		argv[0] = e.scope.pluginDir + "/" + argv[0]
 	}
-	return out, err
 }

@@ -105,39 +105,27 @@ func ValidParamName(name string) bool { return paramName().MatchString(name) }
 func ValidActionName(name string) bool { return actionName().MatchString(name) }
 
 // CheckReferences returns the problems with the references of a manifest; keys are dotted paths.
-func (m *Manifest) CheckReferences() []Problem {
-	var out []Problem
-	check := func(path, text string, use usage) {
+func (m *Manifest) CheckReferences() (out []Problem) {
+	check := func(path, text string, use usage) string {
 		if err := checkText(text, m.Params, use); err != nil {
 			out = append(out, Problem{Key: path, Message: err.Error()})
 		}
-	}
-	checkList := func(path string, texts []string) {
-		for k, text := range texts {
-			check(fmt.Sprintf("%s[%d]", path, k), text, inArgument)
-		}
-	}
-	checkMap := func(path string, texts map[string]string, use usage) {
-		for _, name := range slices.Sorted(maps.Keys(texts)) {
-			check(path+"."+name, texts[name], use)
-		}
+		return text
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Params)) {
 		check("params."+name+".default", deref(m.Params[name].Default), inDefault)
 	}
 	for _, event := range lifecycle.Events() {
 		for k, h := range m.Hooks.Of(event) {
-			path := fmt.Sprintf("hooks.%s[%d]", event, k)
-			checkList(path+".command", h.Command)
-			check(path+".url", h.URL, inRequest)
-			check(path+".body", h.Body, inRequest)
-			check(path+".ca_file", h.CAFile, inVariable)
-			checkMap(path+".headers", h.Headers, inRequest)
-			checkMap(path+".env", h.Env, inVariable)
+			replaceTexts(&h, func(key, text string, use usage) string {
+				return check(fmt.Sprintf("hooks.%s[%d].%s", event, k, key), text, use)
+			})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Actions)) {
-		checkList("actions."+name+".command", m.Actions[name].Command)
+		for k, text := range m.Actions[name].Command {
+			check(fmt.Sprintf("actions.%s.command[%d]", name, k), text, inArgument)
+		}
 	}
 	return out
 }

@@ -1,93 +1,58 @@
 package plugin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/lazyregexp"
 	"github.com/stoker-init/stoker/internal/reference"
 )
 
 // ref is a reference such as ${label.appid:-none}.
 type ref struct {
-	kind, name string
-	// fallback is for a value that is not set or empty; nil: there is none.
-	fallback *string
+	kind, name string // params, env and label have a name
+	fallback   string // for a value that is not set or empty
+	optional   bool   // there is a fallback
 }
 
-// Kinds of references.
-const (
-	refParam  = "params"
-	refEnv    = "env"
-	refLabel  = "label"
-	refPlugin = "plugin_dir"
-	refState  = "state_dir"
-	refStoker = "stoker"
-)
+func (r ref) String() string { return strings.TrimSuffix(r.kind+"."+r.name, ".") }
 
-func (r ref) String() string {
-	if r.name == "" {
-		return r.kind
-	}
-	return r.kind + "." + r.name
-}
+var referencePattern = lazyregexp.New(`^(?:(params|env|label)\.([A-Za-z0-9_.-]+)|(plugin_dir|state_dir|stoker))(:-[^\n\r\x00]*)?$`)
 
-// part is a part of a text: literal, or a reference.
-type part struct {
-	text string
-	ref  *ref
-}
-
-// parseText splits a text at its references: ${params.NAME}, ${env.NAME}, ${label.NAME}, ${plugin_dir},
-// ${state_dir} and ${stoker}, each also with a fallback. $${ is a literal ${. With foreign, ${NAME} and
-// $${ are left for what sends a request.
-func parseText(text string, foreign bool) ([]part, error) {
+// replace replaces each reference of a text. $${ is a literal ${. With foreign, ${NAME} and $${ are left
+// for what sends a request.
+func replace(text string, foreign bool, value func(ref) (string, error)) (string, error) {
+	const forms = "there are ${params.NAME}, ${env.NAME}, ${label.NAME}, ${plugin_dir}, ${state_dir} and ${stoker}; $${ stands for itself"
 	pieces, err := reference.Split(text)
 	if err != nil {
-		return nil, err
+		return "", fmt.Errorf("%w: %s", err, forms)
 	}
-	var out []part
+	var b strings.Builder
 	for _, p := range pieces {
-		r, ok := parseReference(p.Text)
+		m := referencePattern().FindStringSubmatch(p.Text)
 		_, _, variable := reference.Variable(p.Text)
 		switch {
 		case !p.Ref && foreign:
-			out = append(out, part{text: strings.ReplaceAll(p.Text, "${", "$${")})
+			p.Text = strings.ReplaceAll(p.Text, "${", "$${")
 		case !p.Ref:
-			out = append(out, part{text: p.Text})
-		case ok:
-			out = append(out, part{ref: &r})
+		case m != nil:
+			p.Text, err = value(ref{kind: m[1] + m[3], name: m[2], fallback: strings.TrimPrefix(m[4], ":-"), optional: m[4] != ""})
 		case foreign && variable:
-			out = append(out, part{text: "${" + p.Text + "}"})
+			p.Text = "${" + p.Text + "}"
 		default:
-			return nil, fmt.Errorf("%q is no reference", "${"+reference.Shorten(p.Text, 60)+"}")
+			err = fmt.Errorf("%q is no reference: %s", "${"+reference.Shorten(p.Text, 60)+"}", forms)
 		}
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(p.Text)
 	}
-	return out, nil
-}
-
-var referenceBody = lazyregexp.New(`^([a-z_]+)(?:\.([A-Za-z0-9_.-]+))?(:-[^\n\r\x00]*)?$`)
-
-// parseReference parses the text between the braces.
-func parseReference(body string) (r ref, ok bool) {
-	m := referenceBody().FindStringSubmatch(body)
-	if m == nil {
-		return r, false
-	}
-	r.kind, r.name = m[1], m[2]
-	if fallback, ok := strings.CutPrefix(m[3], ":-"); ok {
-		r.fallback = &fallback
-	}
-	switch r.kind {
-	case refParam, refEnv, refLabel:
-		return r, r.name != ""
-	case refPlugin, refState, refStoker:
-		return r, r.name == ""
-	}
-	return r, false
+	return b.String(), nil
 }
 
 // usage is where a text is used.
@@ -102,28 +67,21 @@ const (
 
 // checkText checks the references of a text.
 func checkText(text string, params map[string]Param, use usage) error {
-	parts, err := parseText(text, use == inRequest)
-	if err != nil {
-		return fmt.Errorf("%w: there are ${params.NAME}, ${env.NAME}, ${label.NAME}, ${plugin_dir}, ${state_dir} and ${stoker}; "+
-			"$${ stands for itself", err)
-	}
-	for _, p := range parts {
-		if p.ref == nil || p.ref.kind != refParam {
-			continue
-		}
-		name := p.ref.name
-		param, known := params[name]
+	_, err := replace(text, use == inRequest, func(r ref) (string, error) {
+		param, known := params[r.name]
 		switch {
+		case r.kind != "params":
 		case use == inDefault:
-			return errors.New("a default cannot have a reference to a parameter")
+			return "", errors.New("a default cannot have a reference to a parameter")
 		case !known:
-			return fmt.Errorf("there is no parameter %q%s", name, among(slices.Sorted(maps.Keys(params))))
+			return "", fmt.Errorf("there is no parameter %q%s", r.name, among(slices.Sorted(maps.Keys(params))))
 		case param.Secret && use == inArgument:
-			return fmt.Errorf("the parameter %q is secret, and everybody can read a command line; a script has it as STOKER_PARAM_%s", name,
-				strings.ToUpper(name))
+			return "", fmt.Errorf("the parameter %q is secret, and everybody can read a command line; a script has it as STOKER_PARAM_%s",
+				r.name, strings.ToUpper(r.name))
 		}
-	}
-	return nil
+		return "", nil
+	})
+	return err
 }
 
 // among lists names for a message.
@@ -146,28 +104,28 @@ type scope struct {
 func (s scope) value(r ref) (string, error) {
 	value, set := "", true
 	switch r.kind {
-	case refParam:
+	case "params":
 		value = s.params[r.name]
-	case refEnv:
+	case "env":
 		value, set = s.env[r.name]
-	case refLabel:
+	case "label":
 		value, set = s.labels[r.name]
-	case refPlugin:
+	case "plugin_dir":
 		value = s.pluginDir
-	case refState:
+	case "state_dir":
 		if value = s.stateDir; s.stateErr != nil {
 			return "", s.stateErr
 		}
-	case refStoker:
+	case "stoker":
 		value = s.stoker
 	}
 	switch {
-	case value == "" && r.fallback != nil:
-		value = *r.fallback
+	case r.optional:
+		value = cmp.Or(value, r.fallback)
 	case !set && s.sample:
 		value = "sample"
 	case !set:
-		return "", fmt.Errorf("%s is not set, and ${%s} has no fallback (write ${%s:-TEXT})", strings.Replace(r.String(), ".", " ", 1), r, r)
+		return "", fmt.Errorf("%s %s is not set, and ${%s} has no fallback (write ${%s:-TEXT})", r.kind, r.name, r, r)
 	}
 	if strings.ContainsAny(value, "\n\r\x00") {
 		return "", fmt.Errorf("%s has a value of more than one line", r)
@@ -176,36 +134,7 @@ func (s scope) value(r ref) (string, error) {
 }
 
 // expand replaces the references of a text. References in their values are not resolved.
-func (s scope) expand(text string) (string, error) {
-	return replace(text, false, s.value)
-}
-
-// replace replaces each reference of a text; foreign is that of parseText.
-func replace(text string, foreign bool, value func(ref) (string, error)) (string, error) {
-	parts, err := parseText(text, foreign)
-	if err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	for _, p := range parts {
-		if p.ref != nil {
-			if p.text, err = value(*p.ref); err != nil {
-				return "", err
-			}
-		}
-		b.WriteString(p.text)
-	}
-	return b.String(), nil
-}
-
-// WithoutReferences replaces each reference by "1", so that the form of the text can be checked.
-func WithoutReferences(text string) string {
-	out, err := replace(text, true, func(ref) (string, error) { return "1", nil })
-	if err != nil {
-		return text
-	}
-	return out
-}
+func (s scope) expand(text string) (string, error) { return replace(text, false, s.value) }
 
 func (s scope) expandAll(list []string) ([]string, error) {
 	out := make([]string, len(list))
@@ -227,4 +156,36 @@ func (s scope) request(text string, variables map[string]string) (string, error)
 		variables[name] = value
 		return "${" + name + "}", err
 	})
+}
+
+// replaceTexts replaces the texts of a hook that may have references. key is below that of the hook.
+func replaceTexts(h *hooks.Hook, replace func(key, text string, use usage) string) {
+	h.Command = slices.Clone(h.Command)
+	for k, text := range h.Command {
+		h.Command[k] = replace(fmt.Sprintf("command[%d]", k), text, inArgument)
+	}
+	replaceValues := func(key string, values map[string]string, use usage) map[string]string {
+		out := map[string]string{}
+		for _, name := range slices.Sorted(maps.Keys(values)) {
+			out[name] = replace(key+"."+name, values[name], use)
+		}
+		return out
+	}
+	h.Env = replaceValues("env", h.Env, inVariable)
+	h.CAFile = replace("ca_file", h.CAFile, inVariable)
+	h.URL = replace("url", h.URL, inRequest)
+	h.Body = replace("body", h.Body, inRequest)
+	h.Headers = replaceValues("headers", h.Headers, inRequest)
+}
+
+// WithoutReferences replaces each reference in a hook by "1", so that the form of the hook can be checked.
+func WithoutReferences(h hooks.Hook) hooks.Hook {
+	replaceTexts(&h, func(_, text string, _ usage) string {
+		out, err := replace(text, true, func(ref) (string, error) { return "1", nil })
+		if err != nil {
+			return text
+		}
+		return out
+	})
+	return h
 }

@@ -18,10 +18,12 @@ func TestIncidents(t *testing.T) {
 	if got := ask(t, path, -1, "GET", "/v1/incidents"); got.status != 200 || got.body != `{"incidents":[]}` {
 		t.Errorf("%d %s", got.status, got.body)
 	}
-	want := incident.Incident{Number: 7, Service: "app", At: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Cause: incident.CauseCore,
-		Reason: "why",
-		Exit:   &incident.Exit{Code: -1, Signal: 11}, Output: []byte("last <words>\xff"), ThreadDump: []byte("dump"),
-		Files: []incident.File{{Kind: incident.FileCore, Path: "/core"}}}
+	want := incident.Incident{Summary: incident.Summary{Number: 7, Service: "app", At: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
+		Cause: incident.CauseCore, Reason: "why"},
+		Exit:       &incident.Exit{Code: -1, Signal: 11},
+		Output:     []byte("last <words>\xff"),
+		ThreadDump: []byte("dump"),
+		Files:      []incident.File{{Kind: incident.FileCore, Path: "/core"}}}
 	b.broken = []incident.Incident{want}
 	for _, c := range []struct {
 		target string
@@ -48,7 +50,7 @@ func TestIncidents(t *testing.T) {
 	}
 	c := NewClient(path)
 	list, err := c.Incidents(context.Background())
-	if err != nil || len(list.Incidents) != 1 || list.Incidents[0] != want.Summary() {
+	if err != nil || len(list.Incidents) != 1 || list.Incidents[0] != want.Summary {
 		t.Errorf("%+v, %v", list, err)
 	}
 	got, err := c.Incident(context.Background(), 7)

@@ -39,7 +39,8 @@ func TestMetrics(t *testing.T) {
 		{Name: "never", State: supervisor.Stopped},
 		{Name: `odd "name" \` + "\nof \xff bytes", State: supervisor.Backoff, Starts: 1},
 	}
-	f.broken = []incident.Incident{{Number: 12, Service: "app"}, {Number: 11, Service: "app"}}
+	f.broken = []incident.Incident{{Summary: incident.Summary{Number: 12, Service: "app"}},
+		{Summary: incident.Summary{Number: 11, Service: "app"}}}
 	j := newJournal(t)
 	j.Append(events.Event{Kind: "init"})
 	got := ask(t, serveWith(t, f, j), -1, "GET", "/metrics")

@@ -38,17 +38,16 @@ func socketFolders(uid int, env func(string) string) []socketFolder {
 // folder that can be written and that others cannot change. The
 // peer decides what is permitted, not the mode of the socket.
 func Listen(path string, env func(string) string) (net.Listener, string, error) {
-	if path != "" {
-		if err := folderOf(path, env).create(); err != nil {
-			return nil, "", fmt.Errorf("cannot open the API's socket %s: %w", path, err)
+	candidates := []string{path}
+	if path == "" {
+		candidates = nil
+		for _, f := range socketFolders(os.Getuid(), env) {
+			candidates = append(candidates, filepath.Join(f.path, socketName))
 		}
-		l, err := listen(path)
-		return l, path, err
 	}
 	var tried []string
-	for _, f := range socketFolders(os.Getuid(), env) {
-		path := filepath.Join(f.path, socketName)
-		err := f.create()
+	for _, path := range candidates {
+		err := folderOf(path, env).create()
 		var l net.Listener
 		if err == nil {
 			l, err = listen(path)
@@ -58,7 +57,7 @@ func Listen(path string, env func(string) string) (net.Listener, string, error) 
 		}
 		tried = append(tried, err.Error())
 	}
-	return nil, "", fmt.Errorf("cannot open the API's socket anywhere: %s", strings.Join(tried, "; "))
+	return nil, "", fmt.Errorf("cannot open the API's socket: %s", strings.Join(tried, "; "))
 }
 
 // folderOf is the folder of a path.
@@ -218,4 +217,14 @@ func mayBeStoker(uid int) bool {
 	}
 	owner, err := procfs.Owner(1)
 	return err == nil && owner == uid
+}
+
+// Config is the api section of the configuration.
+type Config struct {
+	// Socket is the path of the unix socket; empty: the first writable of
+	// the list in Candidates.
+	Socket string `yaml:"socket" change:"container" check:"socket"`
+	// Admins are the services whose processes have the grants of their uid; processes of other
+	// services have view at most, also as root.
+	Admins []string `yaml:"admins"`
 }

@@ -193,7 +193,7 @@ type fake struct {
 func (f *fake) Incidents() []incident.Summary {
 	out := []incident.Summary{}
 	for _, i := range f.broken {
-		out = append(out, i.Summary())
+		out = append(out, i.Summary)
 	}
 	return out
 }

@@ -14,27 +14,46 @@ const helpWord = "help"
 
 // Invocation is a command line, split into the command, its flags and its arguments.
 type Invocation struct {
-	Args []string // for the library, from the name of the program on
-	Help bool     // only the help of the command is wanted
+	Help bool // only the help of the command is wanted
 
 	program  *Program
 	path     []*cli.Command        // from the program itself to the command
-	flags    []string              // of the command, as --name=value
+	flags    []flagValue           // of the command
 	rest     []string              // arguments of the command
 	argsOnly bool                  // what follows are arguments, even with a dash
 	pending  cli.DocGenerationFlag // the last flag, whose value is missing; nil: there is none
 	err      error                 // about the first unknown flag
 }
 
+// flagValue is a flag with its value.
+type flagValue struct {
+	flag  cli.DocGenerationFlag
+	value string
+}
+
 func (i *Invocation) command() *cli.Command { return i.path[len(i.path)-1] }
 
 // Name returns the command as it is typed.
-func (i *Invocation) Name() string {
-	var words []string
+func (i *Invocation) Name() string { return strings.Join(i.names(), " ") }
+
+func (i *Invocation) names() (out []string) {
 	for _, c := range i.path {
-		words = append(words, c.Name)
+		out = append(out, c.Name)
 	}
-	return strings.Join(words, " ")
+	return out
+}
+
+// Words returns the command line with its flags in their long form before the arguments.
+func (i *Invocation) Words() []string {
+	out := i.names()
+	for _, f := range i.flags {
+		word := "--" + f.flag.Names()[0]
+		if f.flag.TakesValue() || f.value != "true" {
+			word += "=" + f.value
+		}
+		out = append(out, word)
+	}
+	return slices.Concat(out, []string{"--"}, i.rest)
 }
 
 // RootCommand returns the program itself as a command.
@@ -62,13 +81,12 @@ func (p *Program) Parse(args []string) (*Invocation, error) {
 	if err := i.checkCount(); err != nil && !i.Help {
 		return i, err
 	}
-	i.Args = slices.Concat(i.Args, i.flags, []string{"--"}, i.rest)
 	return i, nil
 }
 
 // read splits the words behind the program's name.
 func (p *Program) read(words []string) *Invocation {
-	i := &Invocation{program: p, path: []*cli.Command{RootCommand(p.App)}, Args: []string{p.App.Name}}
+	i := &Invocation{program: p, path: []*cli.Command{RootCommand(p.App)}}
 	for ; len(words) > 0; words = words[1:] {
 		cmd, word := i.command(), words[0]
 		switch i.pending = nil; {
@@ -83,7 +101,6 @@ func (p *Program) read(words []string) *Invocation {
 		case len(i.rest) == 0 && len(cmd.Subcommands) > 0 && word == helpWord:
 			i.Help = true
 		case len(i.rest) == 0 && cmd.Command(word) != nil:
-			i.Args = slices.Concat(i.Args, i.flags, []string{word})
 			i.path, i.flags = append(i.path, cmd.Command(word)), nil
 		default:
 			i.rest = append(i.rest, word)
@@ -120,27 +137,26 @@ func (i *Invocation) readFlag(word string, next []string) (takesNext bool) {
 		case first.TakesValue() || len(letters) == 1:
 			f, value, valued = first, strings.TrimPrefix(letters[1:], "="), len(letters) > 1
 		default:
-			i.addFlag(first, "")
+			i.addFlag(first, "true")
 		}
 	}
 	switch {
 	case valued:
-		i.addFlag(f, "="+value)
+		i.addFlag(f, value)
 	case !f.TakesValue():
-		i.addFlag(f, "")
+		i.addFlag(f, "true")
 	case len(next) == 0:
 		i.pending = f
 	default:
-		i.addFlag(f, "="+next[0])
+		i.addFlag(f, next[0])
 		return true
 	}
 	return false
 }
 
 func (i *Invocation) addFlag(f cli.DocGenerationFlag, value string) {
-	name := f.Names()[0]
-	i.flags = append(i.flags, "--"+name+value)
-	i.Help = i.Help || name == helpWord
+	i.flags = append(i.flags, flagValue{f, value})
+	i.Help = i.Help || f.Names()[0] == helpWord
 }
 
 // FlagOf returns the flag of a command with a name; nil: there is none.

@@ -74,22 +74,14 @@ func longFlags(cmd *cli.Command) (out []string) {
 // withPrefix filters words by their beginning, and puts prefix before each.
 func withPrefix(begin, prefix string, words []string) (out []string) {
 	for _, word := range words {
-		name, about, described := strings.Cut(word, "\t")
-		switch {
-		case word == fileNames:
+		if word == FileNames {
 			out = append(out, word)
-		case !strings.HasPrefix(name, begin):
-		case described:
-			out = append(out, prefix+name+"\t"+about)
-		default:
-			out = append(out, prefix+name)
+		} else if strings.HasPrefix(word, begin) {
+			out = append(out, prefix+word)
 		}
 	}
 	return out
 }
 
-// fileNames has the shell complete the names of files.
-const fileNames = ":files"
-
-// FileNames are the values of a placeholder for a file.
-func FileNames() []string { return []string{fileNames} }
+// FileNames is a value that has the shell complete the names of files.
+const FileNames = ":files"

@@ -7,7 +7,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -65,7 +64,7 @@ func (p *Program) Run(ctx context.Context, args []string) error {
 	return i.run(ctx)
 }
 
-// run parses the flags of the command and calls its action. App.Run would do the same, and
+// run sets the flags of the command and calls its action. App.Run would do the same, and
 // link text/template for a help that is not used: with it the linker keeps every exported
 // method of every type, a tenth of the binary.
 func (i *Invocation) run(ctx context.Context) error {
@@ -76,7 +75,6 @@ func (i *Invocation) run(ctx context.Context) error {
 		action = app.Action
 	}
 	set := flag.NewFlagSet(cmd.Name, flag.ContinueOnError)
-	set.SetOutput(io.Discard)
 	for _, f := range cmd.Flags {
 		if err := f.Apply(set); err != nil {
 			return err
@@ -84,8 +82,19 @@ func (i *Invocation) run(ctx context.Context) error {
 	}
 	c := cli.NewContext(app, set, &cli.Context{Context: ctx})
 	c.Command = cmd
-	if err := set.Parse(slices.Concat(i.wholeLists(), []string{"--"}, i.rest)); err != nil {
-		return flagError(c, err)
+	if err := set.Parse(append([]string{"--"}, i.rest...)); err != nil {
+		return err
+	}
+	lists := map[string][]string{}
+	for _, f := range i.flags {
+		name, value := f.flag.Names()[0], f.value
+		if _, list := f.flag.(*cli.StringSliceFlag); list { // the library would split a value at its commas
+			lists[name] = append(lists[name], value)
+			value = cli.NewStringSlice(lists[name]...).Serialize()
+		}
+		if err := set.Set(name, value); err != nil {
+			return exit.UsageError(i.Name()+" --help explains the flags", "cannot use %q for --%s: %s", f.value, name, wanted(f.flag, err))
+		}
 	}
 	for _, f := range cmd.Flags {
 		if a, ok := f.(cli.ActionableFlag); ok && c.IsSet(f.Names()[0]) {
@@ -97,42 +106,21 @@ func (i *Invocation) run(ctx context.Context) error {
 	return action(c)
 }
 
-// wholeLists joins the values of each list flag. The library would split them at their commas,
-// but not its own form of a list.
-func (i *Invocation) wholeLists() []string {
-	lists := map[string][]string{}
-	var out []string
-	for _, text := range i.flags {
-		name, value, _ := strings.Cut(text, "=")
-		if _, list := FlagOf(i.command(), strings.TrimLeft(name, "-")).(*cli.StringSliceFlag); list {
-			lists[name] = append(lists[name], value)
-		} else {
-			out = append(out, text)
-		}
+// wanted describes the values of a flag, for an error about one.
+func wanted(f cli.DocGenerationFlag, err error) string {
+	want := ""
+	switch f.(type) {
+	case *cli.IntFlag:
+		want = "want a number"
+	case *cli.DurationFlag:
+		want = "want a duration such as 30s"
+	case *cli.BoolFlag:
+		want = "want true or false"
 	}
-	for name, values := range lists {
-		out = append(out, name+"="+cli.NewStringSlice(values...).Serialize())
+	if cause := err.Error(); cause != "parse error" {
+		want += " (" + cause + ")"
 	}
-	return out
-}
-
-// flagError rewords the library's error about the value of a flag.
-func flagError(c *cli.Context, err error) error {
-	text := strings.NewReplacer("invalid value", "cannot use", " for flag -", " for --").Replace(err.Error())
-	for _, f := range c.Command.Flags {
-		kind := ""
-		switch f.(type) {
-		case *cli.IntFlag:
-			kind = "a number"
-		case *cli.DurationFlag:
-			kind = "a duration such as 30s"
-		}
-		if before, cause, found := strings.Cut(text, " for --"+f.Names()[0]+": "); found && kind != "" {
-			text = fmt.Sprintf("%s for --%s: want %s (%s)", before, f.Names()[0], kind, cause)
-		}
-	}
-	text = strings.Replace(text, " (parse error)", "", 1)
-	return exit.UsageError(c.Command.HelpName+" --help explains the flags", "%s", text)
+	return want
 }
 
 // outputFlag is -o, whose values are completed.

@@ -1,225 +1,101 @@
 package config
 
 import (
+	_ "embed"
+	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
-	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/lazyregexp"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/suggest"
-	"github.com/stoker-init/stoker/jvm"
-	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// foreignKey is the advice for keys of Supervisor, compose, systemd or Kubernetes, and for
-// keys of stoker in the wrong section.
-type foreignKey struct {
-	keys  string // folded as by package suggest
-	write string // a template, see adviser.fill; empty: nothing takes the key's place
-	note  string
-	top   bool // write stands at the top of the file
-}
-
-// topKeys are about keys at the top of the file.
-var topKeys = []foreignKey{
-	{"programs apps processes service unit", serviceExample, "", true},
-	{"version", "", "the file has no version, and no keys of your own", false},
-	{"networks volumes configs secrets supervisord supervisorctl unixhttpserver inethttpserver install", "",
-		"it belongs to another program (compose, Supervisor or systemd)", false},
-}
+//go:embed advice.txt
+var adviceText string
 
 // serviceExample is the smallest configuration.
 const serviceExample = `services: {app: {command: ["PROGRAM", "ARGUMENT"]}}`
 
-// serviceKeys are about keys of a service.
-var serviceKeys = []foreignKey{
-	// Sections of stoker that belong to the top.
-	{"hooks", `hooks: {ready: [{name: tell, command: ["PROGRAM"], services: [<service>]}]}`, "services names the services of the hook", true},
-	{"jvm javaopts jvmoptions jvmopts", `jvm: {user: {options: ["-Dname=value"]}}`, "it applies to all services", true},
-	{"log loglevel", "log: {level: info}", "it is stoker's own log; a service has output", true},
-	{"labels", "labels: {NAME: VALUE}", "they belong to the whole container", true},
-	{"main", "main: <service>", "", true},
-	{"plugins api reload services", "<key>: {}", "it belongs to no single service", true},
-	// What is started, and when.
-	{"execstart entrypoint cmd exec program script", "command: [<command>]", "", false},
-	{"execstartpre execcondition", "hooks: {pre-start: [{name: <service>, command: [<command>], on_failure: fail, services: [<service>]}]}",
-		"", true},
-	{"execstartpost", "hooks: {started: [{name: <service>, command: [<command>], services: [<service>]}]}", "", true},
-	{"execstoppost", "hooks: {stopped: [{name: <service>, command: [<command>], services: [<service>]}]}", "", true},
-	{"startsecs", "restart: {backoff: {reset: <seconds 10s>}}", "after that time it counts as stable; ready says when it is started", false},
-	{"timeoutstartsec starttimeout", "ready: {within: <seconds 90s>}", "", false},
-	{"dependson wants bindsto requisite upholds", "requires: [<names other>]", "it is started when they are RUNNING", false},
-	{"requires after", "<key>: [<names other>]", "", false},
-	{"priority before", "after: [other]", "name the services that start before this one", false},
-	{"type", "", "the program stays in the foreground; ready says when it is started", false},
-	{"healthcheck livenessprobe", "live: {exec: [<command>], every: 10s, timeout: 5s, failures: 3}",
-		"ready says when it is started, live that it hangs; both can ask http, tcp, exec or file", false},
-	{"readinessprobe startupprobe", "ready: {exec: [<command>], every: 10s, timeout: 5s}",
-		"ready says when it is started, live that it hangs; both can ask http, tcp, exec or file", false},
-	{"watchdogsec", `live: {exec: ["PROGRAM"], every: <seconds 10s>}`, "it is probed, and does not report by itself", false},
-	// Its end.
-	{"autorestart restart restartpolicy", "restart: {<policy>}", "", false},
-	{"startretries startlimitburst", "restart: {limit: {starts: <number 3>, retry_every: 0s}}",
-		"0s gives up then, as there; without it the service is tried again every 5m", false},
-	{"startlimitintervalsec startlimitinterval", "restart: {limit: {within: <seconds 10m>}}", "", false},
-	{"restartsec", "restart: {backoff: {first: <seconds 1s>, max: <seconds 1s>}}", "with a larger max the wait doubles up to it", false},
-	{"exitcodes successexitstatus restartpreventexitstatus", "success_codes: [<codes 0>]", "", false},
-	{"stopsignal killsignal", "stop: {signal: <word TERM>}", "", false},
-	{"stopwaitsecs stopgraceperiod timeoutstopsec stoptimeout terminationgraceperiodseconds", "stop: {timeout: <seconds 10s>}",
-		"the container's own stop.timeout must be longer", false},
-	{"execstop", "stop: {command: [<command>]}", "", false},
-	{"stopasgroup killasgroup killmode sendsigkill", "",
-		"the signal always goes to the whole process group, and KILL to all processes of the service", false},
-	// Its output.
-	{"stdoutlogfilemaxbytes stderrlogfilemaxbytes", "output: {file: {path: /var/log/app.log, size: <word 50MiB>}}", "", false},
-	{"stdoutlogfilebackups stderrlogfilebackups", "output: {file: {path: /var/log/app.log, files: <number 10>}}", "", false},
-	{"redirectstderr", "output: {merge: true}", "one pipe for both streams keeps their order; without it stderr stays apart", false},
-	// Its process.
-	{"environment envs", `env: {NAME: "VALUE"}`, "names and values as a section", false},
-	{"envfile environmentfile", "env_files: [<absolute /app/app.env>]", "", false},
-	{"directory workingdir workingdirectory cwd", "dir: <absolute /app>", "", false},
-	{"group", "user: USER:<word GROUP>", "", false},
-	{"groupadd supplementarygroups", "groups: [<items GROUP>]", "", false},
-	{"ulimits", `rlimits: {nofile: "1024:4096"}`, "the soft and the hard limit", false},
-	{"limitnofile limitnproc limitcore limitmemlock limitas limitstack limitfsize limitcpu limitdata", "rlimits: {<limit 1024>}", "", false},
-	{"oomscoreadjust", "oom_score_adj: <number 0>", "", false},
-	{"capdrop", "drop_capabilities: [<items ALL>]", "", false},
-	{"capabilityboundingset", "drop_capabilities: [NET_RAW]", "these are dropped, not kept", false},
-	{"securityopt", "no_new_privileges: true", "", false},
-	{"memlimit memorymax memory", "cgroup: {memory: <word 512MiB>}", "", false},
-	{"cpus", "cgroup: {cpus: <word 1.5>}", "a number of CPUs", false},
-	{"cpuquota", "cgroup: {cpus: 1.5}", "a number of CPUs", false},
-	{"ioniceschedulingclass ioschedulingclass", "ionice: <word idle>", "", false},
-	// What has no counterpart.
-	{"numprocs numprocsstart replicas scale processname", "", "write a service for each process, each with a name of its own", false},
-	{"image build containername ports expose volumes networks networkmode deploy logging hostname privileged init tty stdinopen readonly " +
-		"tmpfs sysctls capadd dns extrahosts pullpolicy platform profiles links devices shmsize pid ipc", "",
-		"it belongs to the start of the container; a service is a process in it", false},
-	{"pidfile remainafterexit execreload stdouteventsenabled stderreventsenabled stdoutcapturemaxbytes stderrcapturemaxbytes stdoutsyslog " +
-		"stderrsyslog serverurl notifyaccess syslogidentifier wantedby description documentation", "",
-		"there is no counterpart, and none is needed", false},
-}
-
-// probeKeys are about keys of ready and live.
-var probeKeys = []foreignKey{
-	{"test command cmd", "exec: [<command>]", "", false},
-	{"url httpget path", "http: http://127.0.0.1:8080/health", "", false},
-	{"port tcpsocket", "tcp: 127.0.0.1:<number 8080>", "", false},
-	{"interval period periodseconds", "every: <seconds 10s>", "", false},
-	{"timeoutseconds", "timeout: <seconds 5s>", "", false},
-	{"retries failurethreshold", "failures: <number 3>", "of live; ready has within, the time that a start may take", false},
-	{"startperiod initialdelay initialdelayseconds", "",
-		"live begins when the service is ready; ready.within is the time that a start may take", false},
-}
-
 // adviseKey is the advice for a key that the section of type t at path lacks.
 func adviseKey(t reflect.Type, path, key string, v layeredyaml.Value) (layeredyaml.Advice, bool) {
-	a := adviser{service: layeredyaml.LastKey(path), key: suggest.Fold(key), value: v}
-	switch t {
-	case reflect.TypeFor[Config]():
-		name, isProgram := strings.CutPrefix(strings.ToLower(key), "program:")
-		switch {
-		case layeredyaml.HasKey(reflect.TypeFor[Service](), key):
-			return layeredyaml.Advice{Write: serviceExample, Top: true, Note: key + " belongs to a service"}, true
-		case isProgram:
-			a.service = strings.TrimSpace(name)
-			return layeredyaml.Advice{Write: a.fill("services: {<service>: {command: [<command>]}}"), Top: true}, true
-		case strings.HasPrefix(key, "x-"):
-			a.key = "version"
+	a := adviser{service: layeredyaml.LastKey(path), key: suggest.Fold(key), text: v.Text(), value: v}
+	switch {
+	case t == reflect.TypeFor[Config]() && layeredyaml.HasKey(reflect.TypeFor[Service](), key):
+		return layeredyaml.Advice{Write: serviceExample, Top: true, Note: key + " belongs to a service"}, true
+	case t == reflect.TypeFor[Config]() && strings.HasPrefix(strings.ToLower(key), "program:"):
+		a.service = strings.TrimSpace(strings.ToLower(key)[len("program:"):])
+		return layeredyaml.Advice{Write: a.fill("services: {<service>: {command: [<command>]}}"), Top: true}, true
+	case t == reflect.TypeFor[Config]() && strings.HasPrefix(key, "x-"):
+		a.key = "version"
+	case slices.Contains([]string{"stdoutlogfile", "stderrlogfile", "standardoutput", "standarderror", "logfile"}, a.key):
+		a.text = logMode().ReplaceAllString(a.text, "")
+		if a.text != "null" && !strings.EqualFold(a.text, "none") && !isLogFile(a.text) {
+			a.text = "container"
 		}
-		return a.lookUp(topKeys)
-	case reflect.TypeFor[Service]():
-		if advice, ok := a.special(); ok {
-			return advice, true
-		}
-		return a.lookUp(serviceKeys)
-	case reflect.TypeFor[supervisor.Live](), reflect.TypeFor[supervisor.Ready]():
-		return a.lookUp(probeKeys)
 	}
-	return layeredyaml.Advice{}, false
+	return a.lookUp(t)
 }
 
-// adviser makes advice about a value that was written for a foreign key.
+// adviser makes advice about a value that was written for another program.
 type adviser struct {
 	service, key string
+	text         string // of the value
 	value        layeredyaml.Value
 }
 
-func (a adviser) lookUp(table []foreignKey) (layeredyaml.Advice, bool) {
-	for _, k := range table {
-		if slices.Contains(strings.Fields(k.keys), a.key) {
-			return layeredyaml.Advice{Write: a.fill(k.write), Top: k.top, Note: k.note}, true
+// lookUp finds the advice for a section of type t in the table.
+func (a adviser) lookUp(t reflect.Type) (layeredyaml.Advice, bool) {
+	wanted := false
+	for line := range strings.Lines(adviceText) {
+		if types, ok := strings.CutPrefix(strings.TrimSpace(line), "["); ok {
+			wanted = slices.Contains(strings.Fields(strings.TrimSuffix(types, "]")), t.String())
+		}
+		if !wanted || strings.HasPrefix(line, "#") {
+			continue
+		}
+		keys, rest, _ := strings.Cut(line, "|")
+		if words := strings.Fields(keys); slices.Contains(words, a.key) || slices.Contains(words, a.key+"="+strings.ToLower(a.text)) {
+			write, note, _ := strings.Cut(rest, "|")
+			write, top := strings.CutPrefix(strings.TrimSpace(write), "^ ")
+			return layeredyaml.Advice{Write: a.fill(write), Top: top, Note: strings.TrimSpace(note)}, true
 		}
 	}
 	return layeredyaml.Advice{}, false
 }
 
-// special is about keys whose advice depends on the value.
-func (a adviser) special() (layeredyaml.Advice, bool) {
-	text := a.value.Text()
-	switch a.key {
-	case "type":
-		return layeredyaml.Advice{Write: "oneshot: true"}, strings.EqualFold(text, "oneshot")
-	case "stdoutlogfile", "stderrlogfile", "standardoutput", "standarderror", "logfile":
-		for _, prefix := range []string{"file:", "append:", "truncate:"} {
-			text = strings.TrimPrefix(text, prefix)
-		}
-		switch {
-		case strings.EqualFold(text, "none") || text == "null":
-			return layeredyaml.Advice{Write: "output: {format: none}", Note: "that is both streams"}, true
-		case !strings.HasPrefix(text, "/") || noLogFile().MatchString(text):
-			return layeredyaml.Advice{Note: "output goes to the container's own output and to `stoker logs` anyway"}, true
-		}
-		return layeredyaml.Advice{Write: "output: {file: {path: " + logPath(text) + "}}",
-			Note: "both streams go there, and to the container's output (output.format: none: not to that)"}, true
-	}
-	return layeredyaml.Advice{}, false
+var (
+	containerOutput = lazyregexp.New(`^/(dev|proc)/`)
+	logMode         = lazyregexp.New(`^(file|append|truncate):`)
+	keyWithoutBlank = lazyregexp.New(`^([A-Za-z_][\w-]*):(\S+)$`)
+)
+
+// isLogFile reports whether a path does not lead to the container's output.
+func isLogFile(path string) bool {
+	return strings.HasPrefix(path, "/") && !containerOutput().MatchString(path)
 }
-
-// sections are how one value is written as a section, by the section's type; templates.
-var sections = map[reflect.Type]string{
-	reflect.TypeFor[Service]():                  "command: [<command>]",
-	reflect.TypeFor[plugin.Action]():            "command: [<command>]",
-	reflect.TypeFor[supervisor.Restart]():       "<policy>",
-	reflect.TypeFor[supervisor.BackoffConfig](): "first: <seconds 1s>",
-	reflect.TypeFor[supervisor.Limit]():         "starts: <number 5>",
-	reflect.TypeFor[supervisor.Stop]():          "timeout: <seconds 8s>",
-	reflect.TypeFor[Stop]():                     "timeout: <seconds 8s>",
-	reflect.TypeFor[supervisor.Ready]():         "tcp: 127.0.0.1:<number 8080>",
-	reflect.TypeFor[supervisor.Live]():          "tcp: 127.0.0.1:<number 8080>",
-	reflect.TypeFor[supervisor.Output]():        "file: {path: <log>}",
-	reflect.TypeFor[supervisor.OutputFile]():    "path: <log>",
-	reflect.TypeFor[supervisor.Cgroup]():        "memory: <word 512MiB>",
-	reflect.TypeFor[Log]():                      "level: <word info>",
-	reflect.TypeFor[tomcat.Config]():            "home: <word /usr/share/tomcat>",
-	reflect.TypeFor[Java]():                     "jar: <word /app/app.jar>",
-	reflect.TypeFor[jvm.Config]():               "user: {options: [<argument>]}",
-}
-
-// noLogFile matches paths that lead to the container's output.
-var noLogFile = lazyregexp.New(`^/(dev|proc)/`)
-
-var keyWithoutBlank = lazyregexp.New(`^([A-Za-z_][\w-]*):(\S+)$`)
 
 // adviseSection is how a value in the place of a section of type t is written as one;
 // empty: that is not known.
 func adviseSection(t reflect.Type, path string, v layeredyaml.Value) string {
-	a := adviser{key: layeredyaml.LastKey(path), value: v}
-	text := v.Text()
+	text, key := v.Text(), layeredyaml.LastKey(path)
+	a := adviser{key: "*", text: text, value: v}
 	if m := keyWithoutBlank().FindStringSubmatch(text); m != nil && v.IsPlain() && layeredyaml.HasKey(t, m[1]) {
 		return "put a space after the colon: " + m[1] + ": " + word(m[2])
 	}
-	template := sections[t]
+	template := ""
 	_, notSignal := proc.ParseSignal(text)
 	switch {
-	case t == reflect.TypeFor[map[string]string]() && a.key == "env":
+	case t == reflect.TypeFor[map[string]string]() && key == "env":
 		return `write env: {NAME: "VALUE"}`
-	case v.IsList() && a.key == "secrets":
+	case v.IsList() && key == "secrets":
 		template = "NAME: /run/secrets/NAME"
 	case v.IsList() && t != reflect.TypeFor[Service](), !v.IsList() && !v.IsText():
 		return ""
@@ -227,14 +103,191 @@ func adviseSection(t reflect.Type, path string, v layeredyaml.Value) string {
 		return "write keys with a colon, as in " + serviceExample
 	case t == reflect.TypeFor[supervisor.Stop]() && notSignal == nil && a.fill("<number>") == "":
 		template = "signal: " + word(text)
-	case strings.HasPrefix(template, "tcp:") && strings.HasPrefix(redact.Arg(text), "http"):
+	case (t == reflect.TypeFor[supervisor.Ready]() || t == reflect.TypeFor[supervisor.Live]()) && strings.HasPrefix(redact.Arg(text), "http"):
 		template = "http: <argument>"
 	case t == reflect.TypeFor[supervisor.Output]() &&
 		slices.Contains([]string{supervisor.OutputRaw, supervisor.OutputPrefix, supervisor.OutputJSON, supervisor.OutputNone}, text):
 		template = "format: " + text
 	}
-	if template == "" {
+	section := a.fill(template)
+	if advice, ok := a.lookUp(t); ok && template == "" {
+		section = advice.Write
+	}
+	if section == "" {
 		return ""
 	}
-	return "write " + word(a.key) + ": {" + a.fill(template) + "}"
+	return "write " + word(key) + ": {" + section + "}"
+}
+
+// maxExample bounds what of a user's value a hint repeats, in bytes.
+const maxExample = 60
+
+var (
+	placeholder = lazyregexp.New(`<([a-z]+)(?: ([^>]*))?>`)
+	bareWord    = lazyregexp.New(`^[A-Za-z0-9_/][A-Za-z0-9_./:@+-]*$`)
+	anyText     = lazyregexp.New(`^[^\s"'{}\[\],#]+$`)
+	digits      = lazyregexp.New(`^[0-9]{1,3}$`)
+)
+
+// fill replaces the placeholders of a template, <form default>, by the adviser's value in
+// that form, or by the default.
+func (a adviser) fill(template string) string {
+	return placeholder().ReplaceAllStringFunc(template, func(p string) string {
+		m := placeholder().FindStringSubmatch(p)
+		return a.form(m[1], m[2])
+	})
+}
+
+func (a adviser) form(form, otherwise string) string {
+	text := a.text
+	switch form {
+	case "example":
+		return serviceExample
+	case "key":
+		return a.key
+	case "service":
+		return word(a.service)
+	case "command":
+		return commandIn(a.value)
+	case "seconds":
+		return seconds(text, otherwise)
+	case "number":
+		if i, err := strconv.Atoi(text); err == nil && i > 0 {
+			return text
+		}
+		return otherwise
+	case "word":
+		return wordOr(text, otherwise)
+	case "argument":
+		return layeredyaml.Quote("", redact.Arg(text))
+	case "absolute":
+		if !strings.HasPrefix(text, "/") {
+			return otherwise
+		}
+		return word(text)
+	case "log":
+		return logPath(text)
+	case "items":
+		return joinOr(items(a.value, anyText()), otherwise)
+	case "codes":
+		return joinOr(items(a.value, digits()), otherwise)
+	case "names":
+		return joinOr(unitNames(a.value), otherwise)
+	case "policy":
+		return policy(text)
+	case "limit":
+		limit := wordOr(strings.Replace(text, "infinity", "unlimited", 1), otherwise)
+		return strings.TrimPrefix(a.key, "limit") + ": " + layeredyaml.Quote("", limit)
+	}
+	return otherwise
+}
+
+// word is text as a value of YAML, in quotes where it needs them.
+func word(s string) string {
+	if bareWord().MatchString(s) && len(s) <= maxExample {
+		return s
+	}
+	return layeredyaml.Quote("", s)
+}
+
+// wordOr is word, or a default for what is no use as an example.
+func wordOr(s, otherwise string) string {
+	if !anyText().MatchString(s) || len(s) > maxExample {
+		return otherwise
+	}
+	return word(s)
+}
+
+func joinOr(list []string, otherwise string) string {
+	out := strings.Join(list, ", ")
+	if out == "" || len(out) > maxExample {
+		return otherwise
+	}
+	return out
+}
+
+// items are the words of a list, or of a text with blanks or commas between them, that
+// have a form.
+func items(v layeredyaml.Value, form *regexp.Regexp) (out []string) {
+	words := strings.FieldsFunc(v.Text(), func(c rune) bool { return c == ' ' || c == ',' || c == ';' })
+	for _, item := range v.Items() {
+		words = append(words, item.Text())
+	}
+	for _, w := range words {
+		if form.MatchString(w) {
+			out = append(out, word(w))
+		}
+	}
+	return out
+}
+
+// seconds is a time as a duration; its unit may be missing.
+func seconds(text, otherwise string) string {
+	if guess, ok := layeredyaml.GuessDuration(text); ok {
+		text = guess
+	}
+	if d, err := time.ParseDuration(text); err == nil && d > 0 {
+		return text
+	}
+	return otherwise
+}
+
+// policy is the restart section for a word of another program.
+func policy(text string) string {
+	kind, times, _ := strings.Cut(strings.ToLower(text), ":")
+	switch kind {
+	case "always", "true", "yes", "unless-stopped", "on-success":
+		return "policy: always"
+	case "no", "never", "false":
+		return "policy: never"
+	}
+	if n, err := strconv.Atoi(times); err == nil && n > 0 {
+		return fmt.Sprintf("policy: on-failure, limit: {starts: %d, retry_every: 0s}", n)
+	}
+	return "policy: on-failure"
+}
+
+// unitNames are the services that something needs: a list, the keys of a section, or
+// systemd's names of units.
+func unitNames(v layeredyaml.Value) []string {
+	names := items(v, anyText())
+	for name := range v.Pairs() {
+		names = append(names, word(name))
+	}
+	for i, name := range names {
+		names[i] = strings.TrimSuffix(strings.TrimSuffix(name, ".service"), ".target")
+	}
+	return names
+}
+
+// commandIn are the arguments of a command line: a text, a list, or the command or test
+// key of a section. compose begins a test with CMD or CMD-SHELL.
+func commandIn(v layeredyaml.Value) string {
+	for key, command := range v.Pairs() {
+		if key = suggest.Fold(key); key == "command" || key == "test" {
+			return commandIn(command)
+		}
+	}
+	var argv []string
+	for i, item := range v.Items() {
+		switch text := item.Text(); {
+		case i == 0 && text == "CMD":
+		case i == 0 && text == "CMD-SHELL":
+			argv = []string{"sh", "-c"}
+		default:
+			argv = append(argv, text)
+		}
+	}
+	if out := layeredyaml.QuoteList(redact.Args(argv)); out != "" && len(out) <= 2*maxExample {
+		return out
+	}
+	return layeredyaml.AsList(strings.ReplaceAll(strings.TrimLeft(v.Text(), "-@:+!"), "$MAINPID", "$STOKER_PID"))
+}
+
+// logPath is a path of a log as an example.
+func logPath(text string) string {
+	if isLogFile(text) {
+		return word(text)
+	}
+	return "/var/log/app.log"
 }

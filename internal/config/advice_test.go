@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
@@ -221,6 +223,32 @@ func TestCommandIsAList(t *testing.T) {
 		_, err := loadText(t, aroundService+"    "+given+"\n")
 		if err == nil || !strings.Contains(err.Error(), `is text, not a list (write ["a", "b"])`) {
 			t.Errorf("%s: %v", given, err)
+		}
+	}
+}
+
+// A type that is renamed keeps its advice.
+func TestAdviceIsAboutTypesOfTheSchema(t *testing.T) {
+	known := map[string]bool{}
+	var walk func(t reflect.Type)
+	walk = func(t reflect.Type) {
+		switch t.Kind() {
+		case reflect.Map, reflect.Slice, reflect.Array, reflect.Pointer:
+			walk(t.Elem())
+		case reflect.Struct:
+			known[t.String()] = true
+			for i := range t.NumField() {
+				walk(t.Field(i).Type)
+			}
+		}
+	}
+	walk(reflect.TypeFor[Config]())
+	walk(reflect.TypeFor[plugin.Manifest]())
+	for _, heading := range regexp.MustCompile(`(?m)^\[(.*)\]$`).FindAllStringSubmatch(adviceText, -1) {
+		for _, name := range strings.Fields(heading[1]) {
+			if !known[name] {
+				t.Errorf("advice.txt: there is no type %s", name)
+			}
 		}
 	}
 }

@@ -183,6 +183,15 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// A misspelt key is one problem: what it was meant to set is not reported as missing.
+func TestMisspeltSettingIsReportedOnce(t *testing.T) {
+	_, err := Load(Options{Default: "/none", Set: []string{"services.web.comand=[x]"}})
+	var ps layeredyaml.Problems
+	if !errors.As(err, &ps) || len(ps) != 1 || ps[0].Hint != `did you mean "command"?` || ps[0].File != "flag --set services.web.comand" {
+		t.Errorf("got %v, want one problem with a hint", err)
+	}
+}
+
 func TestUnreadableFileSilencesAbsence(t *testing.T) {
 	file := write(t, map[string]string{"stoker.yaml": "main: web\nlog: {level: loud}\n", "conf.d/a.yaml": "services: [",
 		"conf.d/b.yaml": "x: 1\n"})

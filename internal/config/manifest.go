@@ -122,15 +122,8 @@ func (v *manifestValidator) hooks() {
 		list := layeredyaml.Join("hooks", string(event))
 		v.hookNames(list, v.m.Hooks.Of(event))
 		for k, h := range v.m.Hooks.Of(event) {
-			h.Services, h.URL = nil, plugin.WithoutReferences(h.URL)
-			h.Command = slices.Clone(h.Command)
-			for i, arg := range h.Command {
-				h.Command[i] = plugin.WithoutReferences(arg)
-			}
-			h.CAFile, h.Body, h.Headers = plugin.WithoutReferences(h.CAFile), plugin.WithoutReferences(h.Body), maps.Clone(h.Headers)
-			for name, text := range h.Headers {
-				h.Headers[name] = plugin.WithoutReferences(text)
-			}
+			h = plugin.WithoutReferences(h)
+			h.Services = nil
 			if strings.HasPrefix(h.URL, "1") { // a parameter of type url
 				h.URL = "http://" + h.URL
 			}

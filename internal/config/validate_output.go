@@ -9,29 +9,26 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/logfile"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
 func (v *validator) output(at string, raw, cfg supervisor.Output) {
-	if n, ok := v.size(layeredyaml.Join(at, "keep"), raw.Keep); ok && n > logs.MaxKeep {
+	if n, _ := jvm.ParseMemory(raw.Keep); n > logs.MaxKeep {
 		v.Bad(layeredyaml.Join(at, "keep"), "it is memory: write the rest to output.file", "%s is more than %d MiB", layeredyaml.Quote("",
 			raw.Keep), logs.MaxKeep>>20)
 	}
-
 	file := layeredyaml.Join(at, "file")
 	name := layeredyaml.Join(file, "path")
 	if p := raw.File.Path; strings.HasPrefix(p, "/") && (strings.HasSuffix(p, "/") || path.Clean(p) == "/") {
 		v.Bad(name, "add the file's name", "%s is a folder", layeredyaml.Quote(name, p))
-	} else if what := logs.NotAFile(p); what != "" {
+	} else if what := logfile.NotAFile(p); what != "" {
 		v.Bad(name, notAFileHint(p), "%s is %s, and only an ordinary file is written to", layeredyaml.Quote(name, p), what)
 	}
-	full, sized := v.size(layeredyaml.Join(file, "size"), raw.File.Size)
-	if !sized && raw.File.Size == "" {
-		full, _ = jvm.ParseMemory(cfg.File.Size) // the default's
-	}
-	if total, ok := v.size(layeredyaml.Join(file, "total"), raw.File.Total); ok && total < full {
+	full, _ := jvm.ParseMemory(cfg.File.Size) // of a wrong size 0
+	if total, err := jvm.ParseMemory(raw.File.Total); err == nil && total < full {
 		v.Bad(layeredyaml.Join(file, "total"), "raise total or lower size", "%s is less than the size of one file, %s", raw.File.Total,
 			cfg.File.Size)
 	}

@@ -19,9 +19,9 @@ import (
 
 // apiBackend returns the implementation of the API.
 func apiBackend(d *daemon) api.Backend {
-	return api.Backend{Supervisor: d.sup, ServiceManager: d, Reloader: d, Evidence: d.sup, Hooks: d.hooks.Runner, PluginManager: &d.plugins,
-		JVMTools: tools.New(d.sup, d.currentPlan().jvms.Attacher, d.log, stateFolder(os.Geteuid(), os.Getenv)),
-		Upgrader: &upgrades{m: d.m, version: d.program.Version, log: d.log, busy: make(chan struct{}, 1)}}
+	return api.Backend{Supervisor: d.sup, ServiceManager: d, Reloader: d, Evidence: d.sup, Hooks: d.hooks.Runner, PluginManager: d,
+		JVMTools: tools.New(d.sup, d.shared.Attacher, d.log, stateFolder(os.Geteuid(), os.Getenv)),
+		Upgrader: &upgrades{m: d.m, version: d.program.Version, log: d.log}}
 }
 
 // Limits returns the current cgroup limits.
@@ -29,7 +29,7 @@ func (d *daemon) Limits() any { return cgroup.Read("/") }
 
 // JVM returns the options report of the latest start of a service.
 func (d *daemon) JVM(name string) (data any, text func(width int) string, ok bool) {
-	latest := d.currentPlan().jvms.Report(name)
+	latest := d.shared.Report(name)
 	if latest == nil {
 		return nil, nil, false
 	}
@@ -109,7 +109,7 @@ func (d *daemon) confinedService(pid int) (string, error) {
 		return "", err
 	}
 	name, ok := supervisor.ServiceOf(id)
-	if !ok || len(opts.Command) > 0 && name == commandName(opts.Command) || slices.Contains(plan.config.API.Admins, name) {
+	if !ok || len(opts.Command) > 0 && name == commandName(opts.Command) || slices.Contains(plan.Config.API.Admins, name) {
 		return "", nil
 	}
 	return name, nil

@@ -10,8 +10,8 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
-	"unicode"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/api"
@@ -31,38 +31,38 @@ const (
 	candidateSize = 256 << 20
 )
 
-// upgrades replaces the supervisor's binary, one upgrade at a time.
+// upgrades replaces the supervisor's binary.
 type upgrades struct {
 	m       *proc.Manager
 	version string
 	log     hclog.Logger
-	busy    chan struct{} // holds a token during an upgrade
+	busy    sync.Mutex // one upgrade at a time; held until this process ends
 }
 
 // Versions returns the running versions.
 func (u *upgrades) Versions() api.Versions {
 	i := u.m.Init()
 	v := api.Versions{Supervisor: api.Program{Version: u.version, Protocol: proc.Protocol, Pid: os.Getpid(), Path: i.Path},
-		Init: api.Program{Version: i.Version, Protocol: i.Protocol, Pid: i.Pid}, Upgrades: i.Upgrades}
+		Init: api.Program{Version: i.Init, Protocol: i.Protocol, Pid: i.Pid}, Upgrades: i.Count}
 	if i.Failed != "" || i.Why != "" {
 		v.Fallback = &api.Rollback{Version: i.Failed, Reason: i.Why}
 	}
 	return v
 }
 
-// Upgrade checks a binary and passes it to the init.
-func (u *upgrades) Upgrade(ctx context.Context, path string, check bool, by string) (api.Versions, error) {
-	select {
-	case u.busy <- struct{}{}:
-	default:
-		return api.Versions{}, api.Refuse(http.StatusConflict, "upgrading", "", "another upgrade is under way")
+// Upgrade checks a binary and passes it to the init, which logs what follows: this process may end
+// before it could.
+func (u *upgrades) Upgrade(ctx context.Context, path string, check bool, by string) (v api.Versions, err error) {
+	if !u.busy.TryLock() {
+		return v, api.Refuse(http.StatusConflict, "upgrading", "", "another upgrade is under way")
 	}
-	done := func() { <-u.busy }
-	v := u.Versions()
+	defer func() {
+		if err != nil || check {
+			u.busy.Unlock()
+		}
+	}()
 	if path == "" {
-		var err error
 		if path, err = u.runningPath(); err != nil {
-			done()
 			return v, err
 		}
 	}
@@ -75,15 +75,12 @@ func (u *upgrades) Upgrade(ctx context.Context, path string, check bool, by stri
 		err = u.m.Upgrade(int(c.file.Fd()), c.program.Version, path, by)
 	}
 	if err != nil {
-		done()
 		u.log.Warn("upgrade refused", "path", path, "by", by, "error", err)
 		return v, err
 	}
+	v = u.Versions()
 	v.Candidate = &c.program
-	if check {
-		done()
-	}
-	return v, nil // the init logs what follows: this process may end before it could
+	return v, nil
 }
 
 // Leave exits without cleanup, as after a kill.
@@ -238,11 +235,6 @@ func (c *candidate) runVersion(ctx context.Context, m *proc.Manager) (int, strin
 
 // versionText returns a version that is safe in a log line.
 func versionText(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) || !unicode.IsGraphic(r) {
-			return '?'
-		}
-		return r
-	}, s)
+	s = strings.Join(strings.Fields(printable.Line(s)), "?")
 	return s[:min(len(s), 128)]
 }

@@ -51,7 +51,7 @@ func (h *hookRunner) start(m *proc.Manager, rec *proc.Recovered, d *daemon) {
 		Env:    service.EnvironMap(os.Environ()),
 		Labels: h.labels, Runtime: api.RuntimeFolder("hooks", os.Getenv), Socket: d.socket, Self: ownPath(m),
 		OOMKills: func() (uint64, string, bool) { return cgroup.OOMKills("/") },
-		OnDone:   h.journal.hooks, OnPluginFailure: d.plugins.set.OnHookFailure,
+		OnDone:   h.journal.hooks, OnPluginFailure: d.plugins.OnHookFailure,
 		OnFailure: func(o lifecycle.Occurrence, out hooks.Outcome) {
 			d.sup.Fail(o.Service, o.Start, fmt.Sprintf("its hook %s/%s failed: %s", o.Event, out.Hook, out.Why))
 		}})
@@ -65,11 +65,10 @@ func (h *hookRunner) setPlan(plan *plan) {
 		h.teardown = left
 	}
 	h.teardown = slices.DeleteFunc(h.teardown, func(b hooks.ResolvedHook) bool {
-		_,
-			back := plan.config.Services[b.Services[0]]
+		_, back := plan.Config.Services[b.Services[0]]
 		return back
 	})
-	h.configured, h.config = plan.hooks, plan.config
+	h.configured, h.config = plan.hooks, plan.Config
 	for _, p := range plan.hookNotes {
 		if text := p.Error(); !h.logged[text] {
 			h.logged[text] = true
@@ -82,15 +81,14 @@ func (h *hookRunner) setPlan(plan *plan) {
 // teardownHooks returns the stop hooks of services that the next configuration removes, since it may remove their hooks too.
 func teardownHooks(own []hooks.ResolvedHook, before config.Config, next *plan) (out []hooks.ResolvedHook) {
 	for _, name := range slices.Sorted(maps.Keys(before.Services)) {
-		if _, stays := next.config.Services[name]; stays {
+		if _, stays := next.Config.Services[name]; stays {
 			continue
 		}
 		of := func(b hooks.ResolvedHook) bool { return len(b.Services) == 0 || slices.Contains(b.Services, name) }
 		for _, b := range own {
 			ends := slices.Contains([]lifecycle.Event{lifecycle.PreStop, lifecycle.Exited, lifecycle.Stopped}, b.Event)
 			again := slices.ContainsFunc(next.hooks, func(n hooks.ResolvedHook) bool {
-				return n.Event == b.Event &&
-					n.Name == b.Name && of(n)
+				return n.Event == b.Event && n.Name == b.Name && of(n)
 			})
 			if ends && !again && of(b) {
 				b.Services, b.Source = []string{name}, b.Source+", until "+name+" is gone"
@@ -161,12 +159,4 @@ func (h *hookRunner) Await(ctx context.Context, o lifecycle.Occurrence) error {
 func (h *hookRunner) configChanged(by string) {
 	// The number comes from a monotonic clock: an occurrence with a lower number was already published.
 	h.Runner.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: uint64(initproto.BootNow()), Reason: by, At: time.Now()})
-}
-
-// output returns the output of hooks for the current start of a service, restricted to what its user may read.
-func (h *hookRunner) output(service string, uid int) hooks.Output {
-	if h == nil || h.Runner == nil {
-		return hooks.Output{}
-	}
-	return h.Output(service, uid)
 }

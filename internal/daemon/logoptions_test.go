@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logfile"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -19,9 +20,9 @@ func TestLogOptions(t *testing.T) {
 		{supervisor.Output{Keep: "1MiB", Format: "json", Overflow: "block"}, logs.Options{Keep: 1 << 20, Format: logs.FormatJSON, Block: true},
 			""},
 		{supervisor.Output{Format: "raw", Overflow: "drop", File: supervisor.OutputFile{Path: "/f"}},
-			logs.Options{Format: logs.FormatRaw, File: &logs.FileOptions{Path: "/f"}}, ""},
+			logs.Options{Format: logs.FormatRaw, File: &logfile.Options{Path: "/f"}}, ""},
 		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Size: "1MiB", Every: time.Hour, Files: 3, Total: "2G"}},
-			logs.Options{File: &logs.FileOptions{Path: "/f", Size: 1 << 20, Every: time.Hour, Files: 3, Total: 2 << 30}}, ""},
+			logs.Options{File: &logfile.Options{Path: "/f", Size: 1 << 20, Every: time.Hour, Files: 3, Total: 2 << 30}}, ""},
 		{supervisor.Output{Keep: "lots"}, logs.Options{}, `output.keep: cannot read size "lots": use a whole number with KiB, MiB or GiB, such as 512MiB`},
 		{supervisor.Output{File: supervisor.OutputFile{Path: "/f", Size: "x"}}, logs.Options{},
 			`output.file.size: cannot read size "x": use a whole number with KiB, MiB or GiB, such as 512MiB`},

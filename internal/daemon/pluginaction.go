@@ -26,11 +26,11 @@ import (
 const actionKillDelay = 5 * time.Second
 
 // RunAction runs a plugin action until it exits, its timeout expires, or the client disconnects.
-func (m *pluginManager) RunAction(ctx context.Context, of, name string, args []string, by string) (done api.ActionResult, err error) {
-	if m.set == nil {
+func (d *daemon) RunAction(ctx context.Context, of, name string, args []string, by string) (done api.ActionResult, err error) {
+	if d.plugins == nil {
 		return done, errNoPlugins()
 	}
-	action, err := m.set.Action(of, name)
+	action, err := d.plugins.Action(of, name)
 	var none *plugin.NotFoundError
 	if errors.As(err, &none) {
 		return done, err
@@ -38,12 +38,12 @@ func (m *pluginManager) RunAction(ctx context.Context, of, name string, args []s
 	if err != nil {
 		return done, fmt.Errorf("%w: %w", api.ErrNotNow, err)
 	}
-	spec, err := m.actionSpec(of, action, args)
+	spec, err := d.actionSpec(of, action, args)
 	if err != nil {
 		return done, fmt.Errorf("cannot run the action %q of the plugin %s: %w", name, of, err)
 	}
-	m.daemon.log.Info("plugin action", "plugin", of, "action", name, "by", by)
-	if done, err = m.awaitAction(ctx, spec, action.Timeout); err != nil {
+	d.log.Info("plugin action", "plugin", of, "action", name, "by", by)
+	if done, err = d.awaitAction(ctx, spec, action.Timeout); err != nil {
 		return done, fmt.Errorf("cannot run the action %q of the plugin %s: %w", name, of, err)
 	}
 	var hide service.Mask
@@ -55,7 +55,7 @@ func (m *pluginManager) RunAction(ctx context.Context, of, name string, args []s
 }
 
 // actionSpec returns the process spec of an action.
-func (m *pluginManager) actionSpec(of string, action plugin.ResolvedAction, args []string) (proc.Spec, error) {
+func (d *daemon) actionSpec(of string, action plugin.ResolvedAction, args []string) (proc.Spec, error) {
 	if slices.ContainsFunc(args, func(a string) bool { return strings.ContainsRune(a, 0) }) {
 		return proc.Spec{}, errors.New("an argument has a NUL byte")
 	}
@@ -69,24 +69,23 @@ func (m *pluginManager) actionSpec(of string, action plugin.ResolvedAction, args
 		spec.User = user
 		user.AdaptEnv(env)
 	}
-	if spec.Argv[0] != ownPath(m.daemon.m) {
+	if spec.Argv[0] != ownPath(d.m) {
 		spec.Open = hooks.OpenTrusted(spec.User)
 	}
-	for name, value := range *m.daemon.currentPlan().labels.Load() {
+	for name, value := range d.currentPlan().Config.Labels {
 		env["STOKER_LABEL_"+hooks.VariableName(name)] = value
 	}
 	maps.Copy(env, service.EnvironMap(action.Env))
-	env["STOKER_SOCKET"] = m.daemon.socket()
+	if delete(env, "STOKER_SOCKET"); d.socket() != "" {
+		env["STOKER_SOCKET"] = d.socket()
+	}
 	if action.Service == plugin.ActionOfMain {
-		main := m.daemon.currentPlan().config.Main
-		s, ok := m.daemon.sup.Service(main)
+		main := d.currentPlan().main
+		s, ok := d.sup.Service(main)
 		if !ok || s.Pid == 0 {
 			return spec, fmt.Errorf("%w: it is about the main service, which has no process", api.ErrNotNow)
 		}
 		env["STOKER_SERVICE"], env["STOKER_PID"] = main, strconv.Itoa(s.Pid)
-	}
-	if env["STOKER_SOCKET"] == "" {
-		delete(env, "STOKER_SOCKET")
 	}
 	spec.Env = service.EnvironList(env)
 	return spec, nil
@@ -94,14 +93,14 @@ func (m *pluginManager) actionSpec(of string, action plugin.ResolvedAction, args
 
 // awaitAction runs a program until it exits. At its timeout the process group gets TERM, then KILL. Processes left in the group are
 // killed.
-func (m *pluginManager) awaitAction(ctx context.Context, spec proc.Spec, limit time.Duration) (done api.ActionResult, err error) {
+func (d *daemon) awaitAction(ctx context.Context, spec proc.Spec, limit time.Duration) (done api.ActionResult, err error) {
 	log, err := logs.NewTemporary(spec.ID)
 	if err != nil {
 		return done, err
 	}
 	defer log.Close() // a descendant may still be writing
 	spec.Stdio = proc.Stdio{Mode: proc.Capture, Log: log, Merge: true}
-	p, err := m.daemon.m.Start(ctx, spec)
+	p, err := d.m.Start(ctx, spec)
 	if err != nil {
 		return done, err
 	}

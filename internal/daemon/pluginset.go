@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/launch"
+	"golang.org/x/sys/unix"
 )
 
 // pluginsItem is the fd store item of the plugins.
@@ -81,33 +82,51 @@ func factsOf(cfg config.Config) hooks.Facts {
 }
 
 // expectRestarts records that the plugin changes of a new configuration require restarts, until settled is called. daemon.mu is held.
-func (m *pluginManager) expectRestarts(by string) (settled func()) {
-	if m.set == nil {
+func (d *daemon) expectRestarts(by string) (settled func()) {
+	if d.plugins == nil {
 		return func() {}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), switchTimeout)
 	defer cancel()
-	m.finishRestarts(ctx)
-	m.set.RequireRestart(by)
-	return m.set.RestartDone
+	d.finishRestarts(ctx)
+	d.plugins.RequireRestart(by)
+	return d.plugins.RestartDone
 }
 
 // configurePlugins applies a new configuration to the plugins. The caller calls then when that configuration is in force. daemon.mu is
 // held.
-func (m *pluginManager) configurePlugins(loaded *config.Loaded) (then func(by string)) {
-	if m.set == nil {
+func (d *daemon) configurePlugins(loaded *config.Loaded) (then func(by string)) {
+	if d.plugins == nil {
 		return func(string) {}
 	}
-	before := fmt.Sprint(m.set.JVMOptions(nil))
-	m.set.Configure(loaded.Config.Plugins, factsOf(loaded.Config))
-	if fmt.Sprint(m.set.JVMOptions(nil)) == before {
+	before := fmt.Sprint(d.plugins.JVMOptions(nil))
+	d.plugins.Configure(loaded.Config.Plugins, factsOf(loaded.Config))
+	if fmt.Sprint(d.plugins.JVMOptions(nil)) == before {
 		return func(string) {}
 	}
 	return func(by string) {
 		ctx, cancel := context.WithTimeout(context.Background(), switchTimeout)
 		defer cancel()
-		for _, note := range m.restartChanged(ctx, restartRequest{by: by, onlyRunning: true}).notes {
-			m.daemon.log.Warn("the plugins' JVM options are not applied", "problem", note)
+		for _, note := range d.restartChanged(ctx, restartRequest{by: by, onlyRunning: true}).Notes {
+			d.log.Warn("the plugins' JVM options are not applied", "problem", note)
 		}
 	}
+}
+
+// stateFolder returns the folder of state that outlives the container: below $XDG_STATE_HOME if set, else below /var/lib, or below
+// ~/.local/state for a user that cannot write there. Empty: none.
+func stateFolder(uid int, env func(string) string) string {
+	const system = "/var/lib/stoker"
+	if dir := env("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "stoker")
+	}
+	if uid == 0 || unix.Access(system, unix.W_OK) == nil {
+		return system
+	}
+	if home := env("HOME"); filepath.IsAbs(home) {
+		if info, err := os.Stat(home); err == nil && info.IsDir() {
+			return filepath.Join(home, ".local/state/stoker")
+		}
+	}
+	return ""
 }

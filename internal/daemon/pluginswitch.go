@@ -13,29 +13,23 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// pluginManager switches plugins and runs their actions for the API, and restarts the JVMs whose options change.
-type pluginManager struct {
-	daemon *daemon
-	set    *plugin.Set // nil: the command of run has no plugins
-}
-
 // Plugins returns all plugins by name; fresh rereads them.
-func (m *pluginManager) Plugins(fresh bool) []plugin.Info {
-	if m.set == nil {
+func (d *daemon) Plugins(fresh bool) []plugin.Info {
+	if d.plugins == nil {
 		return nil
 	}
 	if fresh {
-		m.set.Refresh()
+		d.plugins.Refresh()
 	}
-	return m.set.List()
+	return d.plugins.List()
 }
 
 // Plugin returns one plugin.
-func (m *pluginManager) Plugin(name string) (plugin.Info, error) {
-	if m.set == nil {
+func (d *daemon) Plugin(name string) (plugin.Info, error) {
+	if d.plugins == nil {
 		return plugin.Info{}, errNoPlugins()
 	}
-	return m.set.Get(name)
+	return d.plugins.Get(name)
 }
 
 // switchTimeout bounds the comparison of the JVM options after a switch.
@@ -43,31 +37,32 @@ const switchTimeout = time.Minute
 
 // SwitchPlugin switches a plugin or sets its parameters, and restarts the JVMs whose options change. It completes even if the client
 // disconnects.
-func (m *pluginManager) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (done api.SwitchResult,
+func (d *daemon) SwitchPlugin(ctx context.Context, name string, want plugin.SwitchRequest, by string) (done api.SwitchResult,
 	err error) {
-	if m.set == nil {
+	if d.plugins == nil {
 		return done, errNoPlugins()
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), switchTimeout)
 	defer cancel()
-	m.daemon.mu.Lock() // one switch at a time, and no reload beside it
-	defer m.daemon.mu.Unlock()
-	if m.daemon.sup.Stopping() {
+	d.mu.Lock() // one switch at a time, and no reload beside it
+	defer d.mu.Unlock()
+	if d.sup.Stopping() {
 		return done, fmt.Errorf("cannot switch the plugin %q: %w", name, proc.ErrStopping)
 	}
-	m.finishRestarts(ctx)
-	if done.Unsaved, err = m.set.Switch(name, want, by); err != nil {
+	d.finishRestarts(ctx)
+	if done.Unsaved, err = d.plugins.Switch(name, want, by); err != nil {
 		return done, err
 	}
-	m.daemon.log.Info("plugin switched", "plugin", name, "by", by)
+	d.log.Info("plugin switched", "plugin", name, "by", by)
 	if done.Unsaved != "" {
-		m.daemon.log.Warn("the plugin switch is not saved: it is lost with the container", "plugin", name, "error", done.Unsaved)
+		d.log.Warn("the plugin switch is not saved: it is lost with the container", "plugin", name, "error", done.Unsaved)
 	}
-	made := m.restartChanged(ctx, restartRequest{by: by + ", plugin " + name, plugin: name, deferred: want.NoRestart})
-	m.set.RestartDone()
-	done.Restarted, done.Deferred, done.Notes = made.restarted, made.deferred, made.notes
-	m.daemon.followSources()
-	done.Plugin, err = m.set.Get(name)
+	unsaved := done.Unsaved
+	done = d.restartChanged(ctx, restartRequest{by: by + ", plugin " + name, plugin: name, deferred: want.NoRestart})
+	done.Unsaved = unsaved
+	d.plugins.RestartDone()
+	d.followSources()
+	done.Plugin, err = d.plugins.Get(name)
 	return done, err
 }
 
@@ -85,86 +80,83 @@ type restartRequest struct {
 	onlyLive    bool   // only JVMs with a process
 }
 
-// restartResult holds service names, and a note for each failure.
-type restartResult struct{ restarted, deferred, notes []string }
-
 // restartChanged restarts the JVMs whose options would differ after a restart. A JVM that would fail to start is left running.
-func (m *pluginManager) restartChanged(ctx context.Context, how restartRequest) (out restartResult) {
-	for _, j := range m.daemon.jvms.JVMs() {
+func (d *daemon) restartChanged(ctx context.Context, how restartRequest) (out api.SwitchResult) {
+	for _, j := range d.jvms.JVMs() {
 		if j.State != supervisor.Running && (how.onlyRunning || j.State != supervisor.Starting) || how.onlyLive && j.Pid == 0 {
 			continue // its next start reads everything
 		}
-		changed, err := m.optionsChanged(ctx, j, how.plugin)
+		changed, err := d.optionsChanged(ctx, j, how.plugin)
 		switch {
 		case err != nil:
-			out.notes = append(out.notes, fmt.Sprintf("%s is not restarted: %v", j.Name, err))
+			out.Notes = append(out.Notes, fmt.Sprintf("%s is not restarted: %v", j.Name, err))
 			continue
 		case !changed:
 			continue
 		case how.deferred:
-			m.set.DeferRestart(j.Name, j.Pid)
-			out.deferred = append(out.deferred, j.Name)
+			d.plugins.DeferRestart(j.Name, j.Pid)
+			out.Deferred = append(out.Deferred, j.Name)
 			continue
 		case j.State == supervisor.Running:
-			err = m.daemon.sup.RestartProcess(ctx, j.Name, j.Pid, how.by)
+			err = d.sup.RestartProcess(ctx, j.Name, j.Pid, how.by)
 		default:
-			err = m.daemon.sup.Command(ctx, j.Name, supervisor.EvRestart, how.by)
+			err = d.sup.Command(ctx, j.Name, supervisor.EvRestart, how.by)
 		}
 		if err != nil {
-			out.notes = append(out.notes, err.Error())
+			out.Notes = append(out.Notes, err.Error())
 			continue
 		}
-		out.restarted = append(out.restarted, j.Name)
+		out.Restarted = append(out.Restarted, j.Name)
 	}
 	return out
 }
 
 // finishRestarts performs the restarts that an earlier supervisor still had to do after a plugin change. A service without a process
 // reads everything at its next start. daemon.mu is held.
-func (m *pluginManager) finishRestarts(ctx context.Context) {
-	if m.set == nil {
+func (d *daemon) finishRestarts(ctx context.Context) {
+	if d.plugins == nil {
 		return
 	}
-	if owed, ok := m.set.PendingRestart(); ok {
+	if owed, ok := d.plugins.PendingRestart(); ok {
 		by := owed.By
 		if owed.Plugin != "" {
 			by += ", plugin " + owed.Plugin
 		}
-		made := m.restartChanged(ctx, restartRequest{by: by, plugin: owed.Plugin, deferred: owed.Later,
+		made := d.restartChanged(ctx, restartRequest{by: by, plugin: owed.Plugin, deferred: owed.Later,
 			onlyRunning: owed.Plugin == "", onlyLive: true})
-		m.daemon.log.Info("restarts after a plugin change are done", "by", by, "restarted", made.restarted, "left", made.deferred)
-		for _, note := range made.notes {
-			m.daemon.log.Warn("the plugins' JVM options are not applied", "problem", note)
+		d.log.Info("restarts after a plugin change are done", "by", by, "restarted", made.Restarted, "left", made.Deferred)
+		for _, note := range made.Notes {
+			d.log.Warn("the plugins' JVM options are not applied", "problem", note)
 		}
 	}
-	m.set.RestartDone()
+	d.plugins.RestartDone()
 }
 
 // optionsChanged reports whether a restart would change the options of a JVM. If the new options are unusable, the switched plugin is
 // disabled and the options are compared again.
-func (m *pluginManager) optionsChanged(ctx context.Context, j launch.JVM, plugin string) (bool, error) {
+func (d *daemon) optionsChanged(ctx context.Context, j launch.JVM, plugin string) (bool, error) {
 	for {
-		digest, err := m.daemon.jvms.Digest(ctx, j.Name)
+		digest, err := d.jvms.Digest(ctx, j.Name)
 		if err != nil || digest == j.Sources {
 			return false, err
 		}
 		if j.State == supervisor.Starting {
 			return true, nil
 		}
-		changes, err := m.daemon.jvms.Compare(ctx, j.Name, j.Pid)
+		changes, err := d.jvms.Compare(ctx, j.Name, j.Pid)
 		var bad *launch.OptionsError
-		if err == nil || !errors.As(err, &bad) || !m.disableFor(plugin, bad) {
+		if err == nil || !errors.As(err, &bad) || !d.disableFor(plugin, bad) {
 			return len(changes) > 0, err
 		}
 	}
 }
 
 // disableFor disables a plugin because of unusable options, unless it is required.
-func (m *pluginManager) disableFor(name string, bad *launch.OptionsError) bool {
-	p, err := m.set.Get(name)
+func (d *daemon) disableFor(name string, bad *launch.OptionsError) bool {
+	p, err := d.plugins.Get(name)
 	if err != nil || p.State != plugin.Active || p.Required {
 		return false
 	}
-	m.set.Disable([]string{name}, launch.OptionsReason(bad))
+	d.plugins.Disable([]string{name}, launch.OptionsReason(bad))
 	return true
 }

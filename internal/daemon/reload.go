@@ -9,10 +9,14 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm/launch"
+	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -24,71 +28,75 @@ type daemon struct {
 	program Program
 	sup     *supervisor.Supervisor
 	jvms    *launch.Drift
-	// journal records the events of the container.
+	shared  *launch.Shared // state of the JVM launchers
+	cgroups *cgroup.Tree
 	journal *journal
-	// hooks runs the hooks of lifecycle events.
 	hooks   *hookRunner
-	plugins pluginManager
+	plugins *plugin.Set // nil: a command of run alone has none
 
-	mu      sync.Mutex // one reload at a time; guards the fields below
-	loaded  *config.Loaded
-	ctx     context.Context    // of the watch
-	unwatch context.CancelFunc // nil: not watching
-	current atomic.Pointer[plan]
-	problem atomic.Pointer[string] // why the files were rejected; nil: they are in force
-	api     *apiServer
-	// socketPath is the path of the API socket; nil: the API is not served.
-	socketPath atomic.Pointer[string]
+	mu         sync.Mutex         // one reload at a time; guards ctx and unwatch
+	ctx        context.Context    // of the watch
+	unwatch    context.CancelFunc // nil: not watching
+	current    atomic.Pointer[plan]
+	problem    atomic.Pointer[string] // why the files were rejected; nil: they are in force
+	api        *apiServer
+	socketPath atomic.Pointer[string] // of the API; nil: it is not served
 }
 
-// socket returns the path of the API socket; empty: none.
-func (d *daemon) socket() string {
-	if p := d.socketPath.Load(); p != nil {
-		return *p
+// loadText returns the text that a pointer holds; empty: none.
+func loadText(p *atomic.Pointer[string]) string {
+	if s := p.Load(); s != nil {
+		return *s
 	}
 	return ""
 }
+
+// socket returns the path of the API socket; empty: none.
+func (d *daemon) socket() string { return loadText(&d.socketPath) }
 
 // currentPlan returns the plan in force.
 func (d *daemon) currentPlan() *plan { return d.current.Load() }
 
 // begin loads the configuration of an earlier supervisor of this container, or the files.
 func (d *daemon) begin(rec *proc.Recovered) error {
-	kept := new(config.Loaded)
-	found, err := rec.TakeJSON(configItem, kept)
-	switch {
-	case err != nil:
-		d.log.Error("cannot read the saved configuration; reading the files", "error", err)
-	case found:
-		kept.Config = config.WithDefaults(kept.Config) // another version may have saved it
-		d.loaded = kept
-	}
-	if d.loaded == nil {
-		var found string
-		if d.loaded, found, err = d.read(); err != nil {
-			return err
-		}
-		if err = d.rejectSecond(d.loaded.Config.API.Socket, d.m.InitPid()); err != nil {
-			return err
-		}
-		if found != "" {
-			d.log.Info("no service is configured; running the Tomcat of the image", "found", found)
-		}
-		d.logWarnings()
-		if err = d.saveConfig(d.loaded); err != nil {
-			d.log.Error("a new supervisor will have to read the files again", "error", err)
-		}
-	}
-	if len(d.opts.Command) == 0 || d.opts.WithServices {
-		d.plugins.set = newPlugins(d.m, rec, d.program.Version, d.log, d.journal, d.hooks)
-		d.plugins.set.Configure(d.loaded.Config.Plugins, factsOf(d.loaded.Config))
-	}
-	plan, err := newPlan(d.m, d.log, d.opts, d.loaded, nil, d.plugins.set, d.hooks)
+	loaded := new(config.Loaded)
+	restored, err := rec.TakeJSON(configItem, loaded)
 	if err != nil {
+		d.log.Error("cannot read the saved configuration; reading the files", "error", err)
+	}
+	if restored && err == nil {
+		loaded.Config = config.WithDefaults(loaded.Config) // another version may have saved it
+	} else if loaded, err = d.firstConfig(); err != nil {
 		return err
 	}
-	d.setPlan(plan)
-	return nil
+	d.shared, d.cgroups = launch.NewShared(stateFolder(os.Geteuid(), os.Getenv)), cgroup.NewTree("/")
+	if !d.opts.Alone() {
+		d.plugins = newPlugins(d.m, rec, d.program.Version, d.log, d.journal, d.hooks)
+		d.plugins.Configure(loaded.Config.Plugins, factsOf(loaded.Config))
+	}
+	d.shared.Labels, d.shared.Plugins = func() map[string]string { return d.currentPlan().Config.Labels }, d.plugins
+	plan, err := d.newPlan(loaded)
+	d.current.Store(plan)
+	return err
+}
+
+// firstConfig reads the files for the first supervisor of this container.
+func (d *daemon) firstConfig() (*config.Loaded, error) {
+	loaded, found, err := d.read()
+	if err == nil {
+		err = d.rejectSecond(loaded.Config.API.Socket, d.m.InitPid())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if found != "" {
+		d.log.Info("no service is configured; running the Tomcat of the image", "found", found)
+	}
+	d.logWarnings(loaded)
+	if err := d.saveConfig(loaded); err != nil {
+		d.log.Error("a new supervisor will have to read the files again", "error", err)
+	}
+	return loaded, nil
 }
 
 // saveConfig puts the configuration into the fd store, so that a new supervisor can continue even if the files are broken by then.
@@ -99,26 +107,27 @@ func (d *daemon) saveConfig(loaded *config.Loaded) error {
 	return nil
 }
 
-// setPlan makes a plan the current one.
-func (d *daemon) setPlan(plan *plan) {
-	plan.labels.Store(&plan.config.Labels)
-	d.current.Store(plan)
-}
-
 // read reads and validates the files. If no service is configured, the Tomcat of the image is used and found describes it.
 func (d *daemon) read() (loaded *config.Loaded, found string, err error) {
-	if loaded, err = config.Load(d.sources()); err != nil {
+	sources := d.sources()
+	loaded, err = config.Load(sources)
+	if err == nil && len(loaded.Config.Services) == 0 && len(d.opts.Command) == 0 {
+		where, notFound := tomcat.Find(tomcat.Config{}, service.EnvironMap(os.Environ()))
+		if notFound != nil {
+			return nil, "", errNothingToRun(notFound)
+		}
+		found, sources.Assume = where.String(), []string{"services.tomcat.kind=tomcat"}
+		loaded, err = config.Load(sources)
+	}
+	if err != nil {
 		return nil, "", fmt.Errorf("cannot accept the configuration:\n%w", err)
 	}
-	if len(loaded.Config.Services) == 0 && len(d.opts.Command) == 0 {
-		return assumeTomcat(d.opts)
-	}
-	return loaded, "", nil
+	return loaded, found, nil
 }
 
-// logWarnings logs the warnings of the current configuration.
-func (d *daemon) logWarnings() {
-	for _, w := range d.loaded.Warnings {
+// logWarnings logs the warnings of a configuration.
+func (d *daemon) logWarnings(loaded *config.Loaded) {
+	for _, w := range loaded.Warnings {
 		d.log.Warn("configuration", "warning", w.String())
 	}
 }
@@ -141,7 +150,12 @@ func (d *daemon) Reload(by string, dryRun bool) (api.ReloadResult, error) {
 // reloadLocked is Reload; d.mu is held.
 func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) {
 	done := api.ReloadResult{DryRun: dryRun, Changes: []string{}}
-	loaded, plan, err := d.next()
+	before := d.currentPlan()
+	loaded, _, err := d.read()
+	var plan *plan
+	if err == nil {
+		plan, err = d.newPlan(loaded)
+	}
 	if err != nil {
 		if !dryRun {
 			text := err.Error()
@@ -150,10 +164,10 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 		return done, err
 	}
 	done.Files = loaded.Files
-	changes := config.Diff(d.loaded.Config, loaded.Config)
+	changes := config.Diff(before.Config, loaded.Config)
 	var names []string
 	for _, c := range changes {
-		if c.Service != "" && len(d.opts.Command) > 0 && !d.opts.WithServices {
+		if c.Service != "" && d.opts.Alone() {
 			continue // with a command of run the services of the files do not run
 		}
 		done.Changes = append(done.Changes, c.String())
@@ -171,23 +185,22 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 		return done, nil
 	}
 	d.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)
-	settled := d.plugins.expectRestarts(by)
+	settled := d.expectRestarts(by)
 	defer settled()
 	// Saved first: a new supervisor continues with it.
 	if err := d.saveConfig(loaded); err != nil {
 		return done, fmt.Errorf("cannot apply the configuration: %w", err)
 	}
-	followPlugins := d.plugins.configurePlugins(loaded) // before a service restarts
-	d.hooks.setPlan(plan)                               // also before a restart
+	followPlugins := d.configurePlugins(loaded) // before a service restarts
+	d.hooks.setPlan(plan)                       // also before a restart
 	if err := d.sup.Apply(plan.supervisorSet(), names, by); err != nil {
-		d.plugins.configurePlugins(d.loaded)
-		d.hooks.setPlan(d.currentPlan())
-		return done, errors.Join(err, d.saveConfig(d.loaded))
+		d.configurePlugins(before.Loaded)
+		d.hooks.setPlan(before)
+		return done, errors.Join(err, d.saveConfig(before.Loaded))
 	}
-	d.loaded = loaded
-	d.setPlan(plan)
+	d.current.Store(plan)
 	d.setLogLevel()
-	d.logWarnings()
+	d.logWarnings(loaded)
 	d.rewatch()
 	d.hooks.configChanged(by)
 	followPlugins(by)
@@ -202,16 +215,6 @@ func (d *daemon) followSources() {
 	}
 }
 
-// next reads the files and makes their plan.
-func (d *daemon) next() (*config.Loaded, *plan, error) {
-	loaded, _, err := d.read()
-	if err != nil {
-		return nil, nil, err
-	}
-	plan, err := newPlan(d.m, d.log, d.opts, loaded, d.currentPlan(), d.plugins.set, d.hooks)
-	return loaded, plan, err
-}
-
 // reloadAndLog reloads and logs the result.
 func (d *daemon) reloadAndLog(by string) {
 	done, err := d.Reload(by, false)
@@ -224,12 +227,7 @@ func (d *daemon) reloadAndLog(by string) {
 }
 
 // ConfigProblem returns why the files were rejected; empty: they are in force.
-func (d *daemon) ConfigProblem() string {
-	if p := d.problem.Load(); p != nil {
-		return *p
-	}
-	return ""
-}
+func (d *daemon) ConfigProblem() string { return loadText(&d.problem) }
 
 // byWatch is the reason of a reload by the file watcher.
 const byWatch = "a change of the files"
@@ -238,7 +236,7 @@ const byWatch = "a change of the files"
 func (d *daemon) watch(ctx context.Context) {
 	d.mu.Lock()
 	d.ctx = ctx
-	d.plugins.finishRestarts(ctx)
+	d.finishRestarts(ctx)
 	d.rewatch()
 	d.followSources()
 	watched := d.unwatch != nil
@@ -253,8 +251,8 @@ func (d *daemon) watch(ctx context.Context) {
 
 // rewatch starts or stops the file watch as configured. d.mu is held.
 func (d *daemon) rewatch() {
-	w := d.currentPlan().config.Reload.Watch
-	want := (w == nil || *w) && (len(d.opts.Command) == 0 || d.opts.WithServices)
+	w := d.currentPlan().Config.Reload.Watch
+	want := (w == nil || *w) && !d.opts.Alone()
 	switch {
 	case d.ctx == nil || want == (d.unwatch != nil):
 	case !want:
@@ -279,8 +277,8 @@ func (d *daemon) rewatch() {
 // setLogLevel sets the log level. With a command of run the default is quiet, since stderr belongs to the command.
 func (d *daemon) setLogLevel() {
 	plan := d.currentPlan()
-	level := hclog.LevelFromString(plan.config.Log.Level)
-	if _, set := plan.origins["log.level"]; !set && len(d.opts.Command) > 0 {
+	level := hclog.LevelFromString(plan.Config.Log.Level)
+	if _, set := plan.Origins["log.level"]; !set && len(d.opts.Command) > 0 {
 		level = hclog.Warn
 	}
 	d.log.SetLevel(level)

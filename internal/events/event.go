@@ -3,6 +3,7 @@
 package events
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -93,6 +94,19 @@ func (e *Event) limit() {
 	}
 	h.Output = h.Output[max(0, len(h.Output)-maxText):]
 	e.Hook = &h
+}
+
+// encode returns the event as a line of JSON, without its longest parts if it is too long.
+func (e *Event) encode() ([]byte, error) {
+	line, err := json.Marshal(e)
+	if err == nil && len(line) > maxEvent {
+		e.Changes = nil
+		if e.Hook != nil {
+			e.Hook.Annotations, e.Hook.Output = nil, ""
+		}
+		line, err = json.Marshal(e)
+	}
+	return append(line, '\n'), err
 }
 
 func cut(s string) string { return s[:min(len(s), maxText)] }

@@ -1,13 +1,17 @@
 package events
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/fdstore"
@@ -22,16 +26,26 @@ const (
 // maxID is above every ID, and an integer of JavaScript.
 const maxID = 1<<53 - 1
 
+// FDStore keeps the file of the journal for the next supervisor.
+type FDStore interface {
+	PutFile(name string, blob []byte, f syscall.Conn) error
+}
+
+// Item is the name of the journal in the fd store: a memfd with one event a line. Text behind
+// the last newline was being written when its writer was killed.
+const Item = "events"
+
 // Journal keeps the last events. It is safe for concurrent use; readers never wait for the fd store.
 type Journal struct {
 	fds  FDStore
 	warn func(string)
 
-	writing sync.Mutex // held by one Append; only it changes what follows
-	mu      sync.Mutex // guards what follows
-	store   *store     // nil: there is no memory, and nothing is kept
+	writing sync.Mutex // held by one Append; only it changes the following
+	mu      sync.Mutex // guards the following
+	file    *os.File   // for the next supervisor; nil: there is no memory for it
+	size    int64      // of the file
 	next    uint64
-	entries []entry
+	events  []Event
 	once    map[key]uint64 // events that happen once
 	wake    chan struct{}  // closed by the next event
 }
@@ -64,79 +78,62 @@ func (j *Journal) restore(items fdstore.Items) error {
 	if err != nil {
 		return err
 	}
-	j.store = &store{File: f}
-	err = j.store.each(func(line []byte, off int64) error {
+	j.file = f
+	data, err := fdstore.ReadFile(f, maxBytes+maxEvent)
+	for err == nil {
+		line, _, whole := bytes.Cut(data[j.size:], []byte{'\n'})
+		if !whole {
+			return f.Truncate(j.size)
+		}
 		var e Event
-		if err := json.Unmarshal(line, &e); err != nil {
-			return fmt.Errorf("the event at byte %d: %w", off, err)
+		switch err = json.Unmarshal(line, &e); {
+		case err != nil:
+			err = fmt.Errorf("the event at byte %d: %w", j.size, err)
+		case e.ID < j.next || e.ID > maxID:
+			err = fmt.Errorf("the event at byte %d has number %d behind %d", j.size, e.ID, j.next-1)
 		}
-		if e.ID < j.next || e.ID > maxID {
-			return fmt.Errorf("the event at byte %d has number %d behind %d", off, e.ID, j.next-1)
-		}
-		j.add(&e, entry{e.ID, off, len(line) + 1})
-		return nil
-	})
-	if err != nil {
-		f.Close()
+		j.add(e)
+		j.size += int64(len(line)) + 1
 	}
+	f.Close()
 	return err
 }
 
-// add adds an event that is in the store.
-func (j *Journal) add(e *Event, x entry) {
-	j.entries = append(j.entries, x)
+// add adds an event that is in the file.
+func (j *Journal) add(e Event) {
+	j.events = append(j.events, e)
 	j.next = e.ID + 1
 	if k, ok := e.key(); ok {
 		j.once[k] = e.ID
 	}
 }
 
-// renew copies the entries from the k-th on to a new store. The fd store has the old one until it has
-// the new one. If there is no memory for a new store, the old one is emptied. j.writing is held.
+// renew writes the events from the k-th on to a new file. The fd store has the old one until it has
+// the new one. If there is no memory for a new file, the old one is overwritten. j.writing is held.
 func (j *Journal) renew(k int) {
-	f, err := fdstore.NewFile(Item, nil)
-	s := &store{File: f}
-	var moved []entry
+	kept := slices.Clone(j.events[k:])
+	var data []byte
+	for _, e := range kept {
+		line, _ := e.encode() // it was encoded before
+		data = append(data, line...)
+	}
+	f, err := fdstore.NewFile(Item, data)
+	if err == nil {
+		err = j.fds.PutFile(Item, nil, f)
+	} else if f = j.file; f != nil {
+		_, writeErr := f.WriteAt(data, 0)
+		err = errors.Join(err, writeErr, f.Truncate(int64(len(data))))
+	}
 	if err != nil {
-		j.warn(fmt.Sprintf("cannot keep more events: %v", err))
-		if s = j.store; s != nil {
-			s.end = 0
-			_ = s.Truncate(0) // else the rest is overwritten
-		}
-	} else {
-		moved = j.copyTo(s, j.entries[k:])
-		if err := j.fds.PutFile(Item, nil, s); err != nil { // the next supervisor gets the old one
-			j.warn(fmt.Sprintf("cannot keep the events for the next supervisor: %v", err))
-		}
+		j.warn(fmt.Sprintf("cannot keep the events for the next supervisor: %v", err))
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.store != nil && j.store != s {
-		j.store.Close()
+	if j.file != nil && j.file != f {
+		j.file.Close()
 	}
-	j.store, j.entries = s, moved
-	for key, id := range j.once {
-		if len(moved) == 0 || id < moved[0].id {
-			delete(j.once, key)
-		}
-	}
-}
-
-// copyTo copies events to another store.
-func (j *Journal) copyTo(s *store, entries []entry) (moved []entry) {
-	for _, x := range entries {
-		line, err := j.store.read(x)
-		var to entry
-		if err == nil {
-			to, err = s.append(x.id, line)
-		}
-		if err != nil {
-			j.warn(fmt.Sprintf("cannot keep event %d any longer: %v", x.id, err))
-			break
-		}
-		moved = append(moved, to)
-	}
-	return moved
+	j.file, j.size, j.events = f, int64(len(data)), kept
+	maps.DeleteFunc(j.once, func(_ key, id uint64) bool { return len(kept) == 0 || id < kept[0].ID })
 }
 
 // Append records an event and returns its ID. Time defaults to now. An event that happens once and is
@@ -145,7 +142,7 @@ func (j *Journal) Append(e Event) uint64 {
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
-	e.Time = e.Time.UTC()
+	e.Time = e.Time.UTC().Round(0)
 	e.limit()
 	j.writing.Lock()
 	defer j.writing.Unlock()
@@ -154,45 +151,37 @@ func (j *Journal) Append(e Event) uint64 {
 		return id
 	}
 	e.ID = j.next
-	x, err := j.write(&e)
+	n, err := j.write(&e)
 	if err != nil {
-		j.warn(fmt.Sprintf("cannot keep event %d (%s): %v", e.ID, e.Kind, err))
+		j.warn(fmt.Sprintf("cannot keep event %d (%s) for the next supervisor: %v", e.ID, e.Kind, err))
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.next = e.ID + 1
-	if err == nil {
-		j.add(&e, x)
-	}
+	j.size += n
+	j.add(e)
 	close(j.wake)
 	j.wake = make(chan struct{})
 	return e.ID
 }
 
-// write writes an event to the store, and makes room where there is none.
-func (j *Journal) write(e *Event) (entry, error) {
-	line, err := json.Marshal(e)
-	if err == nil && len(line) > maxEvent {
-		e.Changes = nil
-		if e.Hook != nil {
-			e.Hook.Annotations, e.Hook.Output = nil, ""
-		}
-		line, err = json.Marshal(e)
-	}
-	if err != nil {
-		return entry{}, err
-	}
-	line = append(line, '\n')
+// write writes an event to the file, and drops others if there is no room. It returns the size.
+func (j *Journal) write(e *Event) (int64, error) {
+	line, err := e.encode()
 	switch {
-	case j.store == nil:
-		j.renew(0)
-	case len(j.entries) >= maxEvents || j.store.end+int64(len(line)) > maxBytes:
-		j.renew(len(j.entries) - len(j.entries)/2)
+	case err != nil:
+		return 0, err
+	case j.file == nil:
+		j.renew(len(j.events) / 2)
+	case len(j.events) >= maxEvents || j.size+int64(len(line)) > maxBytes:
+		j.renew(len(j.events) - len(j.events)/2)
 	}
-	if j.store == nil {
-		return entry{}, errors.New("there is no memory for events")
+	if j.file == nil {
+		return 0, errors.New("there is no memory for events")
 	}
-	return j.store.append(e.ID, line)
+	if _, err := j.file.WriteAt(line, j.size); err != nil { // half a line must not stay
+		return 0, errors.Join(err, j.file.Truncate(j.size))
+	}
+	return int64(len(line)), nil
 }
 
 // Last is the ID of the latest event; 0: there is none.
@@ -221,11 +210,11 @@ func (j *Journal) Since(id uint64, want Filter) []Event {
 func (j *Journal) Tail(n int, want Filter) (out []Event, last uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, x := range slices.Backward(j.entries) {
+	for _, e := range slices.Backward(j.events) {
 		if len(out) >= n {
 			break
 		}
-		if e, err := j.store.event(x); err == nil && want.matches(&e) {
+		if want.matches(&e) {
 			out = append(out, e)
 		}
 	}
@@ -262,21 +251,18 @@ func (j *Journal) after(id uint64) (e Event, ok bool, wake <-chan struct{}) {
 	defer j.mu.Unlock()
 	if id >= j.next {
 		id = 0
-		if len(j.entries) > 0 { // what is gone was not this follower's
-			id = j.entries[0].id - 1
+		if len(j.events) > 0 { // the dropped events were not this follower's
+			id = j.events[0].ID - 1
 		}
 	}
-	k, _ := slices.BinarySearchFunc(j.entries, id+1, func(x entry, id uint64) int { return cmp.Compare(x.id, id) })
-	for _, x := range j.entries[k:] {
-		if x.id > id+1 {
-			return missed(id, x.id), true, nil
-		}
-		if e, err := j.store.event(x); err == nil {
-			return e, true, nil
-		}
-		id = x.id // it cannot be read any more
+	k, _ := slices.BinarySearchFunc(j.events, id+1, func(e Event, id uint64) int { return cmp.Compare(e.ID, id) })
+	switch {
+	case k == len(j.events):
+		return e, false, j.wake
+	case j.events[k].ID > id+1:
+		return missed(id, j.events[k].ID), true, nil
 	}
-	return e, false, j.wake
+	return j.events[k], true, nil
 }
 
 // missed says that the events between two IDs are lost.

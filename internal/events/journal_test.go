@@ -60,12 +60,12 @@ func (b *fdStore) resume(first bool) *Journal {
 	if len(items.Files) != 1 {
 		b.t.Errorf("left in the fd store: %v", items.Files)
 	}
-	b.t.Cleanup(func() { j.store.Close() })
+	b.t.Cleanup(func() { j.file.Close() })
 	return j
 }
 
-// told are events as text: numbers and kinds.
-func told(events []Event) string {
+// summary are events as text: numbers and kinds.
+func summary(events []Event) string {
 	var out []string
 	for _, e := range events {
 		text := fmt.Sprint(e.ID, " ", e.Kind)
@@ -90,8 +90,8 @@ func TestEventsComeBack(t *testing.T) {
 	}
 	next := b.resume(false)
 	got := next.Since(0, Filter{})
-	if told(got) != "1 started, 2 exited, 3 hook" {
-		t.Fatalf("kept are %s", told(got))
+	if summary(got) != "1 started, 2 exited, 3 hook" {
+		t.Fatalf("kept are %s", summary(got))
 	}
 	if e := got[0]; !e.Time.Equal(at) || e.Time.Location() != time.UTC || e.Pid != 42 || e.Start != 7 || e.Code != nil {
 		t.Errorf("%+v", e)
@@ -130,7 +130,7 @@ func TestAppendedAgain(t *testing.T) {
 	j = b.resume(false)
 	for k, e := range all {
 		if id := j.Append(e); id != uint64(k+1) {
-			t.Errorf("%s told again has number %d, want %d", e.Kind, id, k+1)
+			t.Errorf("%s appended again has number %d, want %d", e.Kind, id, k+1)
 		}
 	}
 	last := j.Last()
@@ -142,32 +142,32 @@ func TestAppendedAgain(t *testing.T) {
 	}
 }
 
-// TestHalfALineDoesNotCount: the writer was killed at every byte of the last event.
-func TestHalfALineDoesNotCount(t *testing.T) {
+// TestIncompleteLineIsDropped: the writer was killed at every byte of the last event.
+func TestIncompleteLineIsDropped(t *testing.T) {
 	b := newFDStore(t)
 	j := b.resume(true)
 	j.Append(Event{Kind: "started", Service: "web", Start: 1})
-	whole := j.store.end
+	whole := j.size
 	j.Append(Event{Kind: "ready", Service: "web", Start: 1})
-	for size := j.store.end - 1; size >= whole; size-- {
+	for size := j.size - 1; size >= whole; size-- {
 		if err := unix.Ftruncate(b.fd, size); err != nil {
 			t.Fatal(err)
 		}
 		next := b.resume(false)
-		if got := told(next.Since(0, Filter{})); got != "1 started" {
+		if got := summary(next.Since(0, Filter{})); got != "1 started" {
 			t.Fatalf("of %d bytes: %s", size, got)
 		}
 		if id := next.Append(Event{Kind: "exited", Service: "web", Start: 1}); id != 2 {
 			t.Fatalf("the number is %d", id)
 		}
-		if got := told(b.resume(false).Since(0, Filter{})); got != "1 started, 2 exited" {
+		if got := summary(b.resume(false).Since(0, Filter{})); got != "1 started, 2 exited" {
 			t.Fatalf("behind %d bytes: %s", size, got)
 		}
 	}
 }
 
-// TestWhatCannotBeRead is forgotten, and no number comes again.
-func TestWhatCannotBeRead(t *testing.T) {
+// TestUnreadableJournal: the events are dropped, and no ID is used again.
+func TestUnreadableJournal(t *testing.T) {
 	for name, text := range map[string]string{"no JSON": "what\n", "numbers out of order": `{"id":5}` + "\n" + `{"id":5}` + "\n",
 		"too long": strings.Repeat("x", maxBytes+maxEvent+1)} {
 		b := newFDStore(t)
@@ -181,14 +181,14 @@ func TestWhatCannotBeRead(t *testing.T) {
 		}
 		next := b.resume(false)
 		if got := next.Since(0, Filter{}); len(got) != 0 {
-			t.Errorf("%s: kept are %s", name, told(got))
+			t.Errorf("%s: kept are %s", name, summary(got))
 		}
 		id := next.Append(Event{Kind: "init"})
 		if id < 1<<50 || id > 1<<53 {
 			t.Errorf("%s: the next number is %d", name, id)
 		}
 		if got := next.Since(1, Filter{}); len(got) != 2 || got[0].Kind != KindMissed || got[0].Missed != 0 || got[1].ID != id {
-			t.Errorf("%s: a follower gets %s", name, told(got))
+			t.Errorf("%s: a follower gets %s", name, summary(got))
 		}
 		if again := b.resume(false); again.Last() != id {
 			t.Errorf("%s: the last number is %d, was %d", name, again.Last(), id)
@@ -213,20 +213,20 @@ func TestOnlyTheLastAreKept(t *testing.T) {
 			if id := j.Append(Event{Kind: "ready", Service: "web", Start: uint64(k), Reason: test.reason}); id != uint64(k+1) {
 				t.Fatalf("%s: the number is %d, want %d", test.name, id, k+1)
 			}
-			if len(j.entries) > maxEvents || j.store.end > maxBytes || len(j.once) != len(j.entries) {
-				t.Fatalf("%s: kept are %d events with %d bytes, %d are known", test.name, len(j.entries), j.store.end, len(j.once))
+			if len(j.events) > maxEvents || j.size > maxBytes || len(j.once) != len(j.events) {
+				t.Fatalf("%s: kept are %d events with %d bytes, %d are known", test.name, len(j.events), j.size, len(j.once))
 			}
 		}
 		next := b.resume(false)
 		got, want := next.Since(0, Filter{}), j.Since(0, Filter{})
-		if fmt.Sprint(told(got)) != fmt.Sprint(told(want)) || next.Last() != uint64(test.n) {
+		if fmt.Sprint(summary(got)) != fmt.Sprint(summary(want)) || next.Last() != uint64(test.n) {
 			t.Errorf("%s: the next supervisor has other events", test.name)
 		}
-		gone := next.entries[0].id - 1
-		if len(next.entries) < 150 || got[0].Kind != KindMissed || got[0].Missed != gone || got[0].ID != gone {
-			t.Errorf("%s: %d are kept, the first told is %+v", test.name, len(next.entries), got[0])
+		gone := next.events[0].ID - 1
+		if len(next.events) < 150 || got[0].Kind != KindMissed || got[0].Missed != gone || got[0].ID != gone {
+			t.Errorf("%s: %d are kept, the first is %+v", test.name, len(next.events), got[0])
 		}
-		if rest := next.Since(gone-5, Filter{}); rest[0].Missed != 5 || len(rest) != len(next.entries)+1 {
+		if rest := next.Since(gone-5, Filter{}); rest[0].Missed != 5 || len(rest) != len(next.events)+1 {
 			t.Errorf("%s: behind %d come %d", test.name, gone-5, len(rest))
 		}
 		first, last := key{service: "web", kind: "ready"}, key{service: "web", start: uint64(test.n - 1), kind: "ready"}
@@ -255,11 +255,11 @@ func TestFilters(t *testing.T) {
 		{Filter{Kinds: []string{KindConfig, KindHook}}, 100, "11 config"},
 		{Filter{Services: []string{"nobody"}}, 100, ""},
 	} {
-		if got, last := j.Tail(test.n, test.want); told(got) != test.tail || last != 11 {
-			t.Errorf("%+v: %s up to %d, want %s", test.want, told(got), last, test.tail)
+		if got, last := j.Tail(test.n, test.want); summary(got) != test.tail || last != 11 {
+			t.Errorf("%+v: %s up to %d, want %s", test.want, summary(got), last, test.tail)
 		}
 	}
-	if got := told(j.Since(6, Filter{Services: []string{"web"}})); got != "7 started, 9 started, 10 ready" {
+	if got := summary(j.Since(6, Filter{Services: []string{"web"}})); got != "7 started, 9 started, 10 ready" {
 		t.Errorf("since 6: %s", got)
 	}
 	if got := j.Since(4711, Filter{}); len(got) != 11 {
@@ -314,9 +314,9 @@ func TestFollow(t *testing.T) {
 		}
 	}
 	close(release)
-	first := j.entries[0].id
+	first := j.events[0].ID
 	if e := <-stalled; e.Kind != KindMissed || e.Missed != first-3 || e.ID != first-1 {
-		t.Errorf("the stalled one is told %+v, want %d missed", e, first-3)
+		t.Errorf("the stalled one gets %+v, want %d missed", e, first-3)
 	}
 	cancel()
 	following.Wait()
@@ -330,18 +330,18 @@ func TestEventsAreBounded(t *testing.T) {
 	j.Append(Event{Kind: KindHook, Reason: long, Changes: strings.Split(strings.Repeat("restart web\n", 1000), "\n"), Hook: h})
 	j.Append(Event{Kind: KindHook, Hook: &Hook{Event: "ready", Name: "loud", Output: strings.Repeat("x", 10000) + "end"}})
 	got := j.Since(0, Filter{})
-	if len(got) != 2 || got[0].Hook.Name != "loud" || j.entries[0].size > maxEvent {
-		t.Fatalf("%d events, the first with %d bytes", len(got), j.entries[0].size)
+	if line, err := j.events[0].encode(); err != nil || len(got) != 2 || got[0].Hook.Name != "loud" || len(line) > maxEvent {
+		t.Fatalf("%d events, the first with %d bytes", len(got), len(line))
 	}
 	if out := got[1].Hook.Output; len(out) != maxText || !strings.HasSuffix(out, "end") {
 		t.Errorf("the output has %d bytes", len(out))
 	}
 	if len(h.Output) != 10003 {
-		t.Error("the caller's own is cut")
+		t.Error("the caller's hook is cut")
 	}
 }
 
-// FuzzResume: whatever is in the memfd, a journal comes of it that works.
+// FuzzResume: a journal works whatever the memfd contains.
 func FuzzResume(f *testing.F) {
 	f.Add([]byte(`{"id":1,"time":"2026-01-01T00:00:00Z","kind":"init"}` + "\n"))
 	f.Add([]byte(`{"id":7,"kind":"hook","hook":{"event":"ready"}}` + "\n{"))
@@ -363,12 +363,12 @@ func FuzzResume(f *testing.F) {
 		id := j.Append(Event{Kind: KindConfig, Reason: "fuzz"})
 		after, last := j.Tail(1, Filter{})
 		if len(after) != 1 || after[0].ID != id || last != id || after[0].Reason != "fuzz" {
-			t.Errorf("kept is %s, the number was %d", told(after), id)
+			t.Errorf("kept is %s, the number was %d", summary(after), id)
 		}
 		if n := len(before); n > 0 && before[n-1].ID >= id {
 			t.Errorf("%d comes behind %d", id, before[n-1].ID)
 		}
-		j.store.Close()
+		j.file.Close()
 		unix.Close(b.fd)
 	})
 }

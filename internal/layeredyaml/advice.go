@@ -2,6 +2,7 @@ package layeredyaml
 
 import (
 	"iter"
+	"reflect"
 	"strings"
 )
 
@@ -11,12 +12,7 @@ const maxExample = 60
 // Value is a value as it was written, cut to what a hint can show.
 type Value struct{ n node }
 
-func valueOf(n *node) Value {
-	if n.Kind == aliasNode {
-		n = n.Alias
-	}
-	return Value{*n}
-}
+func valueOf(n *node) Value { return Value{*resolved(n)} }
 
 func textValue(text string) Value { return Value{node{Kind: scalarNode, Value: text}} }
 
@@ -82,16 +78,18 @@ func (a Advice) hint() string {
 	return out
 }
 
-// adviseSetting is the hint for a setting that names a section or an unknown key; empty:
-// there is none. at has the unknown key at its end.
-func (l *Layers) adviseSetting(at target, known bool, value string) string {
-	switch around := (target{keys: at.keys[:max(0, len(at.keys)-1)]}).path(); {
-	case known && l.schema.AdviseSection != nil:
-		return l.schema.AdviseSection(plain(at.typ), at.path(), textValue(value))
-	case !known && len(at.keys) > 0 && l.schema.AdviseKey != nil:
-		if a, ok := l.schema.AdviseKey(plain(at.typ), around, at.keys[len(at.keys)-1], textValue(value)); ok {
-			return a.hint()
-		}
+// adviseKey calls AdviseKey if there is one.
+func (s Schema) adviseKey(t reflect.Type, path, key string, v Value) (a Advice, ok bool) {
+	if s.AdviseKey != nil {
+		a, ok = s.AdviseKey(t, path, key, v)
 	}
-	return ""
+	return a, ok
+}
+
+// adviseSection calls AdviseSection if there is one.
+func (s Schema) adviseSection(t reflect.Type, path string, v Value) string {
+	if s.AdviseSection == nil {
+		return ""
+	}
+	return s.AdviseSection(t, path, v)
 }

@@ -2,6 +2,7 @@ package layeredyaml
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,15 +18,16 @@ const (
 	maxMergeDepth = 16
 )
 
-// decoder checks one YAML document against the schema. It makes a tree of what is right,
-// and reports what is wrong.
+// decoder checks one YAML document against the schema. It lays what is right over the value
+// that earlier layers have set, and reports what is wrong.
 type decoder struct {
-	report *report
-	schema Schema
-	name   string // the file, or another source
-	lines  bool   // whether the source has lines
-	nodes  int
-	full   bool // maxNodes was passed and reported
+	report  *report
+	origins Origins
+	schema  Schema
+	name    string // the file, or another source
+	lines   bool   // whether the source has lines
+	nodes   int
+	full    bool // maxNodes was passed and reported
 }
 
 // entry is one key of a mapping with its value.
@@ -46,22 +48,32 @@ func (d *decoder) problem(n *node, path string, e valueError) {
 	d.report.add(Problem{o.File, o.Line, o.Column, path, e.message, e.hint, ""})
 }
 
-// node decodes n as a value of type t; nil if all of it is wrong.
-func (d *decoder) node(n *node, t reflect.Type, path string) *tree {
+// node decodes n into v, and returns false if all of it is wrong. at is the key of n, where
+// a section or list originates: its value may begin lines below.
+func (d *decoder) node(n, at *node, v reflect.Value, path string) bool {
 	if !d.count(n, path) {
-		return nil
+		return false
 	}
-	// An alias stands for a node, never for another alias.
-	if n.Kind == aliasNode {
-		n = n.Alias
-	}
-	switch t = plain(t); t.Kind() {
+	n = resolved(n)
+	switch v.Kind() {
 	case reflect.Struct, reflect.Map:
-		return d.section(n, t, path)
+		ok := d.section(n, v, path)
+		if _, has := d.origins[path]; ok && !has && path != "" {
+			d.origins[path] = d.origin(at)
+		}
+		return ok
 	case reflect.Slice:
-		return d.sequence(n, t, path)
+		return d.list(n, at, v, path)
 	}
-	return d.scalar(n, t, path)
+	return d.leaf(n, v, path, path)
+}
+
+// resolved is what an alias stands for: a node, never another alias.
+func resolved(n *node) *node {
+	if n.Kind == aliasNode {
+		return n.Alias
+	}
+	return n
 }
 
 // count is false once the document has expanded to more than maxNodes.
@@ -75,44 +87,39 @@ func (d *decoder) count(n *node, path string) bool {
 }
 
 // section decodes a struct or a map.
-func (d *decoder) section(n *node, t reflect.Type, path string) *tree {
-	out := newSection(d.origin(n))
-	if f, ok := shortOf(t); ok && n.Kind == scalarNode {
-		child := d.scalar(n, plain(f.typ), path)
-		if child == nil {
-			return nil
-		}
-		out.children[f.name] = child
-		return out
+func (d *decoder) section(n *node, v reflect.Value, path string) bool {
+	if f, ok := shortOf(v.Type()); ok && n.Kind == scalarNode {
+		return d.leaf(n, fieldAt(v, f.index), path, Join(path, f.name))
 	}
-	entries, ok := d.mapping(n, t, path)
+	entries, ok := d.mapping(n, v.Type(), path)
 	if !ok {
-		return nil
+		return false
 	}
 	for _, e := range entries {
-		f := field{}
-		if t.Kind() == reflect.Map {
-			f.typ = t.Elem()
-		} else if f, ok = fieldNamed(t, e.key); !ok {
-			d.unknown(e, t, path)
-			continue
+		if v.Kind() == reflect.Map {
+			d.mapEntry(e, v, Join(path, e.key))
+		} else if f, ok := fieldNamed(v.Type(), e.key); ok {
+			d.node(e.value, e.at, fieldAt(v, f.index), Join(path, e.key))
+		} else {
+			d.unknown(e, v.Type(), path)
 		}
-		d.addEntry(out, e, f.typ, Join(path, e.key))
 	}
-	return out
+	return true
 }
 
-// addEntry decodes an entry into its section. Sections and lists originate from
-// their key's line: their value may begin lines below it.
-func (d *decoder) addEntry(out *tree, e entry, t reflect.Type, path string) {
-	child := d.node(e.value, t, path)
-	if child == nil {
+// mapEntry decodes an entry of a map, over what the map has of it.
+func (d *decoder) mapEntry(e entry, v reflect.Value, path string) {
+	key, elem := reflect.ValueOf(e.key), reflect.New(v.Type().Elem()).Elem()
+	if old := v.MapIndex(key); old.IsValid() {
+		elem.Set(old)
+	}
+	if !d.node(e.value, e.at, elem, path) {
 		return
 	}
-	if !child.value.IsValid() {
-		child.origin = d.origin(e.at)
+	if v.IsNil() {
+		v.Set(reflect.MakeMap(v.Type()))
 	}
-	out.children[e.key] = child
+	v.SetMapIndex(key, elem)
 }
 
 // unknown reports a key that is not in the schema. Later checks do not report the key that
@@ -120,12 +127,10 @@ func (d *decoder) addEntry(out *tree, e entry, t reflect.Type, path string) {
 func (d *decoder) unknown(e entry, t reflect.Type, path string) {
 	keys := keysOf(t)
 	f := valueError{"unknown key", DidYouMean(e.key, keys)}
-	if d.schema.AdviseKey != nil {
-		if a, ok := d.schema.AdviseKey(t, path, e.key, valueOf(e.value)); ok {
-			f.hint = a.hint()
-			if key, _, _ := strings.Cut(a.Write, ":"); !a.Top {
-				d.report.meant[Join(path, key)] = true
-			}
+	if a, ok := d.schema.adviseKey(t, path, e.key, valueOf(e.value)); ok {
+		f.hint = a.hint()
+		if key, _, _ := strings.Cut(a.Write, ":"); !a.Top {
+			d.report.meant[Join(path, key)] = true
 		}
 	}
 	d.problem(e.at, Join(path, Shorten(e.key)), f)
@@ -141,11 +146,7 @@ func (d *decoder) mapping(n *node, t reflect.Type, path string) ([]entry, bool) 
 		return nil, true
 	}
 	if n.Kind != sectionNode {
-		hint := ""
-		if d.schema.AdviseSection != nil {
-			hint = d.schema.AdviseSection(t, path, valueOf(n))
-		}
-		d.problem(n, path, valueError{"is " + kindOf(n) + ", not a section of keys", hint})
+		d.problem(n, path, valueError{"is " + kindOf(n) + ", not a section of keys", d.schema.adviseSection(t, path, valueOf(n))})
 		return nil, false
 	}
 	return d.entries(n, path, 0), d.hasTag(n, path, "!!map")
@@ -197,10 +198,7 @@ func (d *decoder) merged(n *node, path string, depth int) []entry {
 		d.problem(n, path, valueError{message: fmt.Sprintf("merge keys are nested more than %d deep", maxMergeDepth)})
 		return nil
 	}
-	if n.Kind == aliasNode {
-		n = n.Alias
-	}
-	switch n.Kind {
+	switch n = resolved(n); n.Kind {
 	case sectionNode:
 		return d.entries(n, path, depth)
 	case listNode:
@@ -215,11 +213,8 @@ func (d *decoder) merged(n *node, path string, depth int) []entry {
 }
 
 func (d *decoder) key(n *node, path string) (string, bool) {
-	if n.Kind == aliasNode {
-		n = n.Alias
-	}
 	e := valueError{}
-	switch {
+	switch n = resolved(n); {
 	case n.Kind != scalarNode:
 		e.message = "a key is " + kindOf(n) + ", not text"
 	case isNull(n) || n.Value == "":
@@ -233,38 +228,35 @@ func (d *decoder) key(n *node, path string) (string, bool) {
 	return "", false
 }
 
-func (d *decoder) sequence(n *node, t reflect.Type, path string) *tree {
+// list decodes a list, which replaces that of earlier layers.
+func (d *decoder) list(n, at *node, v reflect.Value, path string) bool {
 	if isNull(n) {
-		return nil
+		return false
 	}
-	if n.Kind == scalarNode && takesItem(t) {
-		child := d.scalar(n, t.Elem(), path)
-		if child == nil {
-			return nil
+	items, item := n.Content, v.Type().Elem()
+	switch {
+	case n.Kind == scalarNode && takesItem(v.Type()):
+		items = []*node{n}
+	case n.Kind != listNode:
+		e := valueError{message: "is " + kindOf(n) + ", not a list"}
+		if n.Kind == scalarNode && item.Kind() == reflect.String && !secretPath(path) {
+			e.hint = "write [" + AsList(n.Value) + "]"
 		}
-		return &tree{origin: d.origin(n), list: true, items: []*tree{child}}
+		d.problem(n, path, e)
+		return false
+	case !d.hasTag(n, path, "!!seq"):
+		return false
 	}
-	if n.Kind != listNode {
-		f := valueError{message: "is " + kindOf(n) + ", not a list"}
-		if n.Kind == scalarNode && t.Elem().Kind() == reflect.String && !secretPath(path) {
-			f.hint = "write [" + AsList(n.Value) + "]"
-		}
-		d.problem(n, path, f)
-		return nil
+	if _, had := d.origins[path]; had {
+		maps.DeleteFunc(d.origins, func(other string, _ Origin) bool { return strings.HasPrefix(other, path+"[") })
 	}
-	if !d.hasTag(n, path, "!!seq") {
-		return nil
+	d.origins[path] = d.origin(at)
+	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
+	wrong := false
+	for i, n := range items {
+		wrong = !d.node(n, n, v.Index(i), Index(path, i))
 	}
-	out := &tree{origin: d.origin(n), list: true}
-	for i, item := range n.Content {
-		child := d.node(item, t.Elem(), Index(path, i))
-		if child == nil {
-			// A placeholder, so that problems of later items have the right index.
-			child = &tree{value: reflect.Zero(t.Elem())}
-		}
-		out.items = append(out.items, child)
-	}
-	return out
+	return n.Kind == listNode || !wrong
 }
 
 // AsList renders a command line as a list: its words, or a call of a shell where it has
@@ -294,32 +286,34 @@ func (d *decoder) hasTag(n *node, path string, tags ...string) bool {
 	return false
 }
 
-func (d *decoder) scalar(n *node, t reflect.Type, path string) *tree {
-	e := valueError{}
+// leaf decodes a text, a number or the like. own is the path of v: with a short form n is in
+// the place of the section around it, at path.
+func (d *decoder) leaf(n *node, v reflect.Value, path, own string) bool {
+	t := plain(v.Type())
+	var e *valueError
 	switch {
 	case n.Kind == sectionNode && len(n.Content) > 0 && n.Content[0].Kind == sectionNode:
-		e = valueError{"is a section of keys, not " + typeName(t),
+		e = &valueError{"is a section of keys, not " + typeName(t),
 			"a template with {{ }} that was not filled in? A value that begins with { is put in quotes"}
 	case n.Kind != scalarNode:
-		e.message = "is " + kindOf(n) + ", not " + typeName(t)
+		e = &valueError{message: "is " + kindOf(n) + ", not " + typeName(t)}
 	case n.Style&taggedStyle != 0 && !d.hasTag(n, path, "!!str", "!!int", "!!float", "!!bool"):
-		return nil
+		return false
+	case isNull(n) && t.Kind() == reflect.String:
+		e = &valueError{"has no value", `write "" for empty text, or remove the key`}
 	case isNull(n):
-		e = valueError{"has no value", "remove the key to keep the default"}
-		if t.Kind() == reflect.String {
-			e.hint = `write "" for empty text, or remove the key`
-		}
+		e = &valueError{"has no value", "remove the key to keep the default"}
 	case n.Style&anyQuotes != 0 && t.Kind() != reflect.String && !isDuration(t):
-		e = valueError{Quote(path, n.Value) + " is text, not " + typeName(t), "remove the quotes"}
+		e = &valueError{Quote(path, n.Value) + " is text, not " + typeName(t), "remove the quotes"}
 	default:
-		v, bad, ok := parseScalar(t, path, n.Value)
-		if ok {
-			return &tree{origin: d.origin(n), value: v}
-		}
-		e = bad
+		e = setScalar(v, path, n.Value)
 	}
-	d.problem(n, path, e)
-	return nil
+	if e != nil {
+		d.problem(n, path, *e)
+		return false
+	}
+	d.origins[own] = d.origin(n)
+	return true
 }
 
 func isNull(n *node) bool { return n.Kind == scalarNode && n.ShortTag() == "!!null" }

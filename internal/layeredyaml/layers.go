@@ -43,24 +43,23 @@ type Schema struct {
 
 // Layers is a configuration while its layers are added, in rising precedence.
 type Layers struct {
-	schema Schema
-	report *report
-	root   *tree
-	files  []string
+	schema  Schema
+	report  *report
+	value   reflect.Value // what the layers set so far
+	origins Origins
+	files   []string
 }
 
 // New returns a configuration without a layer.
 func New(s Schema) *Layers {
-	return &Layers{schema: s, report: newReport(), root: newSection(Origin{})}
+	return &Layers{schema: s, report: newReport(), value: reflect.New(s.Type).Elem(), origins: Origins{}}
 }
 
 // Decode sets what the layers set of v, a pointer to the schema's type, and returns where
 // the values came from.
 func (l *Layers) Decode(v any) Origins {
-	l.root.into(reflect.ValueOf(v).Elem())
-	origins := Origins{}
-	l.root.origins("", origins)
-	return origins
+	reflect.ValueOf(v).Elem().Set(l.value)
+	return l.origins
 }
 
 // Checker reports further problems of the values.
@@ -131,23 +130,18 @@ func missing(err error) bool {
 // Bytes adds the contents of a file.
 func (l *Layers) Bytes(path string, data []byte) {
 	l.files = append(l.files, path)
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-	p, bad := notText(data)
-	var root *node
-	if !bad {
-		var ok bool
-		root, p, ok = parse(data, l.schema.Example)
-		bad = !ok
-	}
-	if bad {
+	root, p, ok := parse(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), l.schema.Example)
+	if !ok {
 		p.File, l.report.partial = path, true
 		l.report.add(p)
 	}
-	if root == nil {
-		return
+	if root != nil {
+		l.decode(root, path, true)
 	}
-	d := decoder{report: l.report, schema: l.schema, name: path, lines: true}
-	if t := d.node(root, l.schema.Type, ""); t != nil {
-		l.root = l.root.merge(t)
-	}
+}
+
+// decode lays a document over what is set so far. lines is false if its source has none.
+func (l *Layers) decode(root *node, name string, lines bool) {
+	d := decoder{report: l.report, origins: l.origins, schema: l.schema, name: name, lines: lines}
+	d.node(root, root, l.value, "")
 }

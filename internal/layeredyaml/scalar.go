@@ -14,94 +14,75 @@ import (
 // valueError is what is wrong with one value, before its place is known.
 type valueError struct{ message, hint string }
 
-// parseScalar turns text into a value of type t, a leaf of the schema. Text is literal:
-// 0027, 1.10 and no are not converted. ok is false when f says what is wrong.
-func parseScalar(t reflect.Type, path, text string) (v reflect.Value, f valueError, ok bool) {
-	if strings.ContainsRune(text, 0) {
-		return v, valueError{message: Quote(path, text) + " has a NUL byte"}, false
-	}
-	v = reflect.New(t).Elem()
-	switch {
-	case isDuration(t):
-		d, f, ok := parseDuration(path, text)
-		v.SetInt(int64(d))
-		return v, f, ok
-	case t.Kind() == reflect.String:
-		v.SetString(text)
-		return v, f, true
-	case t.Kind() == reflect.Bool:
-		switch text {
-		case "true", "True", "TRUE":
-			v.SetBool(true)
-			return v, f, true
-		case "false", "False", "FALSE":
-			return v, f, true
-		}
-	case t.Kind() == reflect.Int:
-		n, f, ok := parseInt(path, text)
-		v.SetInt(int64(n))
-		return v, f, ok
-	case t.Kind() == reflect.Float64:
-		if decimal(text) {
-			if x, err := strconv.ParseFloat(text, 64); err == nil && !math.IsInf(x, 0) {
-				v.SetFloat(x)
-				return v, f, true
-			}
-		}
-	}
-	return v, valueError{message: Quote(path, text) + " is not " + typeName(t), hint: scalarHint(t, text)}, false
-}
-
-func scalarHint(t reflect.Type, text string) string {
-	if t.Kind() != reflect.Bool {
-		return ""
-	}
-	switch strings.ToLower(text) {
-	case "on", "yes", "y", "1":
-		return "write true"
-	case "off", "no", "n", "0":
-		return "write false"
-	}
-	return ""
-}
-
-// decimal refuses the other forms that strconv parses: hexadecimal, underscores, inf, nan.
-func decimal(text string) bool {
-	return text != "" && strings.Trim(text, "0123456789.eE+-") == ""
-}
-
-func parseInt(path, text string) (int, valueError, bool) {
-	digits := strings.TrimLeft(text, "+-")
-	if len(digits) > 1 && digits[0] == '0' && decimal(digits) {
-		// YAML 1.1 would read 010 as 8 and YAML 1.2 as 10.
-		return 0, valueError{Quote(path, text) + " begins with 0", "write a decimal number without it"}, false
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		return 0, valueError{message: Quote(path, text) + " is not a whole number"}, false
-	}
-	return n, valueError{}, true
-}
-
 var (
-	numberAndUnit = lazyregexp.New(`^([0-9]+(?:\.[0-9]+)?) *([a-zA-Z]*)$`)
+	booleans  = map[string]bool{"true": true, "True": true, "TRUE": true, "false": false, "False": false, "FALSE": false}
+	boolHints = map[string]string{"on": "write true", "yes": "write true", "y": "write true", "1": "write true",
+		"off": "write false", "no": "write false", "n": "write false", "0": "write false"}
+
+	leadingZero   = lazyregexp.New(`^[+-]*0[0-9.eE+-]+$`)
 	clockTime     = lazyregexp.New(`^([0-9]{1,4}):([0-9]{2})$`)
+	numberAndUnit = lazyregexp.New(`^([0-9]+(?:\.[0-9]+)?) *([a-zA-Z]*)$`)
 )
 
-// parseDuration is time.ParseDuration with hints for what people write instead.
-func parseDuration(path, text string) (time.Duration, valueError, bool) {
-	if d, err := time.ParseDuration(text); err == nil {
-		return d, valueError{}, true
+// setScalar parses text as the type of v, a leaf of the schema, and returns nil if it is set.
+// Text is literal: 0027, 1.10 and no are not converted.
+func setScalar(v reflect.Value, path, text string) *valueError {
+	t, wrong, hint := plain(v.Type()), "", ""
+	value, mismatch := reflect.New(t).Elem(), "is not "+typeName(t)
+	switch {
+	case strings.ContainsRune(text, 0):
+		wrong = "has a NUL byte"
+	case isDuration(t):
+		d, err := time.ParseDuration(text)
+		value.SetInt(int64(d))
+		if err != nil {
+			wrong, hint = notDuration(text)
+		}
+	case t.Kind() == reflect.String:
+		value.SetString(text)
+	case t.Kind() == reflect.Bool:
+		b, known := booleans[text]
+		value.SetBool(b)
+		if !known {
+			wrong, hint = mismatch, boolHints[strings.ToLower(text)]
+		}
+	case t.Kind() == reflect.Int:
+		n, err := strconv.Atoi(text)
+		value.SetInt(int64(n))
+		if leadingZero().MatchString(text) { // YAML 1.1 would read 010 as 8 and YAML 1.2 as 10
+			wrong, hint = "begins with 0", "write a decimal number without it"
+		} else if err != nil {
+			wrong = mismatch
+		}
+	case t.Kind() == reflect.Float64:
+		x, err := strconv.ParseFloat(text, 64)
+		value.SetFloat(x)
+		// The other forms that strconv parses: hexadecimal, underscores, inf, nan.
+		if err != nil || math.IsInf(x, 0) || strings.Trim(text, "0123456789.eE+-") != "" {
+			wrong = mismatch
+		}
 	}
-	e := valueError{Quote(path, text) + " is not a duration", "the units are h, m, s and ms: 90s, 1m30s, 500ms"}
-	guess, ok := GuessDuration(text)
-	if ok {
-		e.hint = "write " + guess
+	if wrong != "" {
+		return &valueError{Quote(path, text) + " " + wrong, hint}
+	}
+	if v.Kind() == reflect.Pointer {
+		v.Set(reflect.New(t))
+		v = v.Elem()
+	}
+	v.Set(value)
+	return nil
+}
+
+// notDuration is what is wrong with a text that time.ParseDuration refuses.
+func notDuration(text string) (wrong, hint string) {
+	wrong, hint = "is not a duration", "the units are h, m, s and ms: 90s, 1m30s, 500ms"
+	if guess, ok := GuessDuration(text); ok {
+		hint = "write " + guess
 	}
 	if m := numberAndUnit().FindStringSubmatch(text); m != nil && m[2] == "" {
-		e.message = Quote(path, text) + " needs a unit"
+		wrong = "needs a unit"
 	}
-	return 0, e, false
+	return wrong, hint
 }
 
 // GuessDuration returns the duration that is meant by a text such as 5, 10 min, 2days or

@@ -5,6 +5,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/stoker-init/stoker/internal/lazyregexp"
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // brokenText is a file that is no YAML.
@@ -21,30 +25,142 @@ type syntaxError struct {
 	valueError
 }
 
+// syntaxRule explains one kind of syntax error. $1, $2 and $3 are groups of the line, and
+// "$1" and "$2" are quoted values.
+type syntaxRule struct {
+	library string // what the YAML library says, a regular expression
+	in      view
+	line    string // the line; the group at is where the error is
+	message string
+	hint    string
+}
+
+// view is what of a line a rule sees.
+type view int
+
+const (
+	asWritten    view = iota
+	noQuotes          // the quoted values that are closed are \x01
+	noBrackets        // so are comments, and lists and sections that are closed are \x02
+	withoutColon      // as written, and the line above too: neither begins or continues a value
+)
+
+// maxNesting bounds the lists and sections in each other that noBrackets leaves out.
+const maxNesting = 20
+
+// begins is what a value begins behind.
+const begins = `(?:^\s*|[:,\[{-]\s+|[\[{,])`
+
+// syntaxRules are tried in this order.
+var syntaxRules = []syntaxRule{
+	{``, asWritten, `^(?P<at><{7}|={7}|>{7})(?: |$)`, "a merge conflict is left in the file",
+		"resolve it, and remove the lines <<<<<<<, ======= and >>>>>>>"},
+	{``, asWritten, `^ *(?P<at>\t)`, "the line is indented with a tab", "use spaces"},
+	// A reserved character.
+	{`cannot start any token`, asWritten, begins + "(?P<at>([@`%])[^,\\]}#]*)", "a value cannot begin with $2", `put it in quotes: "$1"`},
+	{`unknown anchor`, asWritten, begins + `(?P<at>\*([^\s,\]}#]*)[^,\]}#]*)`, "there is no anchor &$2",
+		`write &$2 at what it stands for, further up, or put the value in quotes: "$1"`},
+	{`alphabetic or numeric`, asWritten, begins + `(?P<at>([*&])[^,\]}#]*)`, "a value cannot begin with $2", `put it in quotes: "$1"`},
+	{`tag`, asWritten, begins + `(?P<at>(!)[^,\]}#]*)`, "a value cannot begin with $2", `put it in quotes: "$1"`},
+	// Quotes.
+	{`unknown escape`, asWritten, `(?P<at>\\[^0abtnvfre "/\\N_LPxuU])`, "$1 is no escape in double quotes",
+		`use single quotes, or write \\ for a backslash`},
+	{`end of stream|document indicator`, noQuotes, begins + `(?P<at>["'])`, "the quote is not closed", "end the value with $1"},
+	{`did not find expected`, noQuotes, `\x01 *(?P<at>[^ :,\]}#\x01])`, "there is text after the closing quote",
+		`put the whole value in quotes; within '...' a quote is written twice, within "..." as \"`},
+	// Brackets.
+	{`expected key`, noBrackets, `\x02[^\[{]*?(?P<at>[\]}])`, "unexpected $1", "remove it"},
+	{``, noBrackets, begins + `\[[^\[\]{}]*(?P<at>\})`, "} closes what [ began", "write ]"},
+	{``, noBrackets, begins + `\{[^\[\]{}]*(?P<at>\])`, "] closes what { began", "write }"},
+	{`expected ','`, noBrackets, ` (?P<at>//) `, "// does not begin a comment", "write # in its place"},
+	{`expected ','`, noBrackets, `(?P<at>\[)[^\[\]{}]*$`, "the [ is not closed", "write ] at its end, and a comma between two of its items"},
+	{`expected ','`, noBrackets, `(?P<at>\{)[^\[\]{}]*$`, "the { is not closed", "write } at its end, and a comma between two of its items"},
+	// Keys.
+	{`block sequence entries`, asWritten, `: (?P<at>.*)`, "a list item follows its key on the same line",
+		`put it on a line of its own, or write ["item", "item"]`},
+	{`comment or line break`, asWritten, `: (?P<at>.*)`, "there is text after | or >", "begin the text in the next line, indented deeper"},
+	{`expected ':'|mapping values|expected key`, withoutColon, `^ *([A-Za-z_][\w-]*:)(?P<at>[^\s:](?:[^:]|:\S)*)$`,
+		"there is no space after the colon", "write $1 $2"},
+	{`expected ':'|mapping values|expected key`, withoutColon, `^ *([A-Za-z_][\w-]*)(?P<at>)( (?:[^:]|:\S)*)?$`,
+		"there is no colon after the key", "write $1:$3"},
+	{`mapping values|expected ','`, asWritten, `(?:^\s*(?:- +)*|[{,]\s*)([^\s:,{}\[\]"']+): +([^"'\[{,|>\s][^,\]}]*?(?P<at>:)(?: [^,\]}]*|$))`,
+		"the value contains a colon and a space", `put the value in quotes: $1: "$2"`},
+}
+
+// The first line of files of Supervisor and systemd, and what a view leaves out.
+var (
+	iniSection     = lazyregexp.New(`^\[[A-Za-z][\w:. -]*\]\s*$`)
+	escapedQuote   = lazyregexp.New(`''|\\["\\]`)
+	closedQuote    = lazyregexp.New(begins + `("[^"]*"|'[^']*')`)
+	comment        = lazyregexp.New(` (#.*)`)
+	closedBrackets = lazyregexp.New(`(\[[^\[\]{}]*\]|\{[^\[\]{}]*\})`)
+)
+
 // explain finds out what is wrong from the YAML library's message and the line itself; ok
 // is false if there is no better message than the library's.
-func (b brokenText) explain(message string) (f syntaxError, ok bool) {
-	for _, check := range []func(message string) (syntaxError, bool){b.foreignFile, b.tab, b.firstCharacter, b.quotes, b.brackets, b.afterKey,
-		b.noColon, b.secondColon, b.indentation} {
-		if f, ok = check(message); ok {
-			return f, true
+func (b brokenText) explain(message string) (e syntaxError, ok bool) {
+	for k, line := range b.lines {
+		if iniSection().MatchString(line) {
+			return syntaxError{k, 0, valueError{"this is an INI file, as of Supervisor or systemd", "write " + b.example}}, true
+		}
+		if text := strings.TrimSpace(line); text != "" && text[0] != '#' {
+			break
 		}
 	}
-	return f, false
+	for _, rule := range syntaxRules {
+		if !regexp.MustCompile(rule.library).MatchString(message) {
+			continue
+		}
+		e, ok = b.apply(rule, b.at)
+		if above := b.before(b.at); !ok && rule.in == withoutColon && above >= 0 { // the library is a line late
+			e, ok = b.apply(rule, above)
+		}
+		if ok {
+			return e, true
+		}
+	}
+	return b.indentation(message)
 }
 
-func (b brokenText) line() string { return b.lines[b.at] }
-
-func (b brokenText) here(column int, message, hint string) (syntaxError, bool) {
-	return syntaxError{b.at, column, valueError{message, hint}}, true
+// apply tries one rule on a line.
+func (b brokenText) apply(rule syntaxRule, at int) (e syntaxError, ok bool) {
+	line := b.lines[at]
+	seen := line
+	switch {
+	case rule.in == withoutColon && b.continues(at):
+		return e, false
+	case rule.in == noQuotes || rule.in == noBrackets:
+		seen = blank(closedQuote(), escapedQuote().ReplaceAllString(line, "__"), "\x01")
+	}
+	if rule.in == noBrackets {
+		seen = blank(comment(), seen, "\x01")
+		for range maxNesting {
+			seen = blank(closedBrackets(), seen, "\x02")
+		}
+	}
+	pattern := regexp.MustCompile(rule.line)
+	m := pattern.FindStringSubmatchIndex(seen)
+	if m == nil {
+		return e, false
+	}
+	var group [4]string
+	for k := range min(len(group), len(m)/2) {
+		if m[2*k] >= 0 {
+			group[k] = strings.TrimRight(line[m[2*k]:m[2*k+1]], " ")
+		}
+	}
+	fill := strings.NewReplacer(`"$1"`, Quote("", group[1]), `"$2"`, Quote(group[1], group[2]), "$1", group[1], "$2", group[2], "$3", group[3])
+	return syntaxError{at, m[2*pattern.SubexpIndex("at")], valueError{fill.Replace(rule.message), fill.Replace(rule.hint)}}, true
 }
 
-// containsAny reports whether a message contains one of the parts.
-func containsAny(message string, parts ...string) bool {
-	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(message, part) })
+// blank replaces each character of what the first group of a pattern matches.
+func blank(pattern *regexp.Regexp, line, by string) string {
+	out := []byte(line)
+	for _, m := range pattern.FindAllStringSubmatchIndex(line, -1) {
+		copy(out[m[2]:m[3]], strings.Repeat(by, m[3]-m[2]))
+	}
+	return string(out)
 }
-
-func none() (syntaxError, bool) { return syntaxError{}, false }
 
 // before returns the last line above that is neither empty nor a comment; -1: none.
 func (b brokenText) before(line int) int {
@@ -56,173 +172,88 @@ func (b brokenText) before(line int) int {
 	return -1
 }
 
-func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
+func (b brokenText) indent(line int) int {
+	return len(b.lines[line]) - len(strings.TrimLeft(b.lines[line], " "))
+}
 
-// valueOfKey returns what follows the colon of a key in a line of YAML.
-func valueOfKey(line string) (value string, ok bool) {
-	m := regexp.MustCompile(`^[ ]*(?:- +)*("[^"]*"|'[^']*'|[^\s#:,{}\[\]"'-][^:,{}\[\]]*):(?:\s+(.*))?$`).FindStringSubmatch(line)
+var keyLine = lazyregexp.New(`^ *(?:- +)*(?:"[^"]*"|'[^']*'|[^\s#:,{}\[\]"'-][^:,{}\[\]]*):(?:\s+([^\s#].*)?(?:#.*)?)?$`)
+
+// keyOf reports whether a line begins with a key, and returns the value behind it.
+func (b brokenText) keyOf(line int) (value string, ok bool) {
+	m := keyLine().FindStringSubmatch(b.lines[line])
 	if m == nil {
 		return "", false
 	}
-	value = strings.TrimSpace(m[2])
-	if strings.HasPrefix(value, "#") {
-		value = ""
-	}
-	return value, true
+	return m[1], true
 }
 
-// foreignFile detects files of other programs, and merge conflicts.
-func (b brokenText) foreignFile(string) (syntaxError, bool) {
-	if first := b.before(len(b.lines)); first >= 0 {
-		for first = 0; strings.TrimSpace(b.lines[first]) == "" || strings.TrimSpace(b.lines[first])[0] == '#'; first++ {
+// continues reports whether a line continues a text that began above it.
+func (b brokenText) continues(line int) bool {
+	above := b.before(line)
+	if above < 0 || b.indent(line) <= b.indent(above) {
+		return false
+	}
+	value, ok := b.keyOf(above)
+	return !ok || value != ""
+}
+
+// indentation compares a line with those above it.
+func (b brokenText) indentation(message string) (e syntaxError, ok bool) {
+	above, own := b.before(b.at), b.indent(b.at)
+	if above < 0 || !regexp.MustCompile(`mapping values|did not find expected key|indicator|document start`).MatchString(message) {
+		return e, false
+	}
+	e = syntaxError{line: b.at, column: own}
+	value, ok := b.keyOf(above)
+	switch deeper := own > b.indent(above); {
+	case ok && deeper && value == "":
+		return e, false // it begins what the line above is the key of
+	case ok && deeper && value[0] != '&':
+		e.message = fmt.Sprintf("the line is indented deeper than line %d, which has a value already", above+1)
+		e.hint = fmt.Sprintf("indent it by %s as line %d, or move that value into lines of its own", spaces(b.indent(above)), above+1)
+		return e, true
+	}
+	nearest, least := above, b.indent(above) // of the lines that are open here
+	distance := func(line int) int { return max(b.indent(line)-own, own-b.indent(line)) }
+	for k := above; k >= 0; k = b.before(k) {
+		if b.indent(k) < least && distance(k) < distance(nearest) {
+			nearest = k
 		}
-		if regexp.MustCompile(`^\[[A-Za-z][\w:. -]*\]\s*$`).MatchString(b.lines[first]) {
-			return syntaxError{first, 0, valueError{"this is an INI file, as of Supervisor or systemd", "write " + b.example}}, true
-		}
+		least = min(least, b.indent(k))
 	}
-	if regexp.MustCompile(`^(<<<<<<<|=======|>>>>>>>)( |$)`).MatchString(b.line()) {
-		return b.here(0, "a merge conflict is left in the file", "resolve it, and remove the lines <<<<<<<, ======= and >>>>>>>")
-	}
-	return none()
-}
-
-func (b brokenText) tab(string) (syntaxError, bool) {
-	blank := b.line()[:len(b.line())-len(strings.TrimLeft(b.line(), " \t"))]
-	if at := strings.IndexByte(blank, '\t'); at >= 0 {
-		return b.here(at, "the line is indented with a tab", "use spaces")
-	}
-	return none()
-}
-
-// firstCharacter detects values that begin with a reserved character.
-func (b brokenText) firstCharacter(message string) (syntaxError, bool) {
-	marks := ""
+	item, siblingIsItem := strings.HasPrefix(b.lines[b.at][own:], "- "), strings.HasPrefix(strings.TrimLeft(b.lines[nearest], " "), "- ")
 	switch {
-	case strings.Contains(message, "cannot start any token"):
-		marks = "@`%"
-	case containsAny(message, "alphabetic or numeric", "unknown anchor"):
-		marks = "*&"
-	case strings.Contains(message, "tag"):
-		marks = "!"
-	default:
-		return none()
+	case distance(nearest) > 0:
+		e.message = "the indentation matches no line above"
+		e.hint = fmt.Sprintf("indent it by %s as line %d, or like the line it belongs beside", spaces(b.indent(nearest)), nearest+1)
+	case item && !siblingIsItem:
+		e.message = fmt.Sprintf("a list item stands at the level of the key on line %d", nearest+1)
+		e.hint = "indent it deeper, below its own key, or remove the -"
+	case !item && siblingIsItem:
+		e.message = fmt.Sprintf("a key stands at the level of the list item on line %d", nearest+1)
+		e.hint = "begin it with - too, or indent it otherwise"
 	}
-	m := regexp.MustCompile(`(?:^\s*|[:,\[{-]\s+|[\[{,])([` + marks + `][^,\]}#]*)`).FindStringSubmatchIndex(b.line())
-	if m == nil {
-		return none()
-	}
-	value := strings.TrimSpace(b.line()[m[2]:m[3]])
-	if name, ok := strings.CutPrefix(message, "unknown anchor '"); ok {
-		name, _, _ = strings.Cut(name, "'")
-		return b.here(m[2], "there is no anchor &"+name,
-			"write &"+name+" at what it stands for, further up, or put the value in quotes: "+Quote("", value))
-	}
-	return b.here(m[2], fmt.Sprintf("a value cannot begin with %c", value[0]), "put it in quotes: "+Quote("", value))
+	return e, e.message != ""
 }
 
-// quotes detects errors of quoted values.
-func (b brokenText) quotes(message string) (syntaxError, bool) {
-	line := b.line()
-	opening := regexp.MustCompile(`(?:^\s*|[:,\[{-]\s+|[\[{,])(["'])`)
-	m := opening.FindStringSubmatchIndex(line)
-	switch {
-	case strings.Contains(message, "unknown escape"):
-		at := regexp.MustCompile(`\\[^0abtnvfre "/\\N_LPxuU]`).FindStringIndex(line)
-		if at == nil {
-			return none()
-		}
-		return b.here(at[0], fmt.Sprintf("%s is no escape in double quotes", line[at[0]:at[1]]),
-			`use single quotes, or write \\ for a backslash`)
-	case m == nil:
-		return none()
+func spaces(n int) string {
+	if n == 1 {
+		return "1 space"
 	}
-	for _, m := range opening.FindAllStringSubmatchIndex(line, -1) {
-		end := closingQuote(line, m[2])
-		switch {
-		case end < 0 && containsAny(message, "end of stream", "document indicator"):
-			return b.here(m[2], "the quote is not closed", "end the value with "+line[m[2]:m[3]])
-		case end < 0:
-			return none()
-		}
-		rest := strings.TrimLeft(line[end+1:], " ")
-		if rest != "" && !strings.ContainsRune(":,]}#", rune(rest[0])) && strings.Contains(message, "did not find expected") {
-			return b.here(len(line)-len(rest), "there is text after the closing quote",
-				`put the whole value in quotes; within '...' a quote is written twice, within "..." as \"`)
-		}
-	}
-	return none()
+	return fmt.Sprintf("%d spaces", n)
 }
 
-// closingQuote returns the position of the quote that closes the one at open; -1: it is not
-// in this line.
-func closingQuote(line string, open int) int {
-	q := line[open]
-	for k := open + 1; k < len(line); k++ {
-		switch {
-		case q == '"' && line[k] == '\\':
-			k++
-		case line[k] == q && q == '\'' && k+1 < len(line) && line[k+1] == q:
-			k++
-		case line[k] == q:
-			return k
-		}
-	}
-	return -1
-}
+// maxShown bounds a line that is shown, in bytes.
+const maxShown = 120
 
-// brackets detects errors of lists and sections in one line.
-func (b brokenText) brackets(message string) (syntaxError, bool) {
-	line := b.line()
-	var open []int
-	for k := 0; k < len(line); k++ {
-		switch c := line[k]; c {
-		case '"', '\'':
-			if k > 0 && strings.ContainsRune(" [{,", rune(line[k-1])) {
-				if end := closingQuote(line, k); end > 0 {
-					k = end
-				}
-			}
-		case '#':
-			if k > 0 && line[k-1] == ' ' {
-				k = len(line)
-			}
-		case '[', '{':
-			if len(open) > 0 || k == 0 || strings.ContainsRune(" [{,:-", rune(line[k-1])) {
-				open = append(open, k)
-			}
-		case ']', '}':
-			if len(open) == 0 && strings.Contains(message, "did not find expected key") && k > 0 && strings.ContainsAny(line[:k], "]}") {
-				return b.here(k, fmt.Sprintf("unexpected %c", c), "remove it")
-			}
-			if len(open) == 0 {
-				continue
-			}
-			begun := line[open[len(open)-1]]
-			if want := map[byte]byte{'[': ']', '{': '}'}[begun]; want != c {
-				return b.here(k, fmt.Sprintf("%c closes what %c began", c, begun), fmt.Sprintf("write %c", want))
-			}
-			open = open[:len(open)-1]
-		}
-	}
-	if at := strings.Index(line, " // "); at >= 0 && strings.Contains(message, "did not find expected ','") {
-		return b.here(at+1, "// does not begin a comment", "write # in its place")
-	}
-	if len(open) > 0 && strings.Contains(message, "did not find expected ','") {
-		at := open[len(open)-1]
-		return b.here(at, fmt.Sprintf("the %c is not closed", line[at]),
-			fmt.Sprintf("write %c at its end, and a comma between two of its items", map[byte]byte{'[': ']', '{': '}'}[line[at]]))
-	}
-	return none()
-}
+var nameLike = lazyregexp.New(`[A-Za-z0-9_.-]+`)
 
-// afterKey detects what cannot be on the line of its key.
-func (b brokenText) afterKey(message string) (syntaxError, bool) {
-	colon := strings.Index(b.line(), ": ") + 2
-	switch {
-	case strings.Contains(message, "block sequence entries"):
-		return b.here(colon, "a list item follows its key on the same line", `put it on a line of its own, or write ["item", "item"]`)
-	case strings.Contains(message, "comment or line break"):
-		return b.here(colon, "there is text after | or >", "begin the text in the next line, indented deeper")
+// sourceLine is a line as it is shown; empty if it may hold a secret, or is too long.
+func sourceLine(line string) string {
+	line = strings.TrimRight(strings.ReplaceAll(line, "\t", " "), " \r")
+	if len(line) > maxShown || !utf8.ValidString(line) || redact.Line(line) != line ||
+		slices.ContainsFunc(nameLike().FindAllString(line, -1), redact.Name) {
+		return ""
 	}
-	return none()
+	return line
 }

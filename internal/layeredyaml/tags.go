@@ -53,8 +53,8 @@ func defaultOf(f reflect.StructField) (v reflect.Value, none bool) {
 	if !ok || text == "-" {
 		return v, ok
 	}
-	v, e, ok := parseScalar(plain(f.Type), "", text)
-	if !ok {
+	v = reflect.New(plain(f.Type)).Elem()
+	if e := setScalar(v, "", text); e != nil {
 		panic("the default of " + f.Name + ": " + e.message)
 	}
 	return v, false

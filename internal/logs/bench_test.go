@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/logfile"
 )
 
 // BenchmarkOutput measures how fast lines of 100 bytes go from a process's pipe to the
@@ -13,7 +15,7 @@ import (
 func BenchmarkOutput(b *testing.B) {
 	for name, o := range map[string]Options{
 		"raw": {Block: true}, "prefix": {Block: true, Format: FormatPrefix}, "json": {Block: true, Format: FormatJSON},
-		"file": {Format: FormatNone, Keep: 64 << 20, File: &FileOptions{Path: "f", Size: 1 << 30}},
+		"file": {Format: FormatNone, Keep: 64 << 20, File: &logfile.Options{Path: "f", Size: 1 << 30}},
 	} {
 		b.Run(name, func(b *testing.B) {
 			r, w, err := os.Pipe()

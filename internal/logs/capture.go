@@ -239,8 +239,10 @@ func (c *Capture) EndLine(stream int) {
 
 // SetLost notes how much the init discarded in total while no supervisor worked.
 func (c *Capture) SetLost(bytes, lines uint64) {
-	if c.log != nil && c.log.open() == nil {
-		c.log.noteLost(c, amount{bytes, lines})
+	if c.log != nil {
+		c.log.mu.Lock()
+		defer c.log.mu.Unlock()
+		c.lost = amount{bytes, lines}
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -131,37 +130,6 @@ func FuzzLineAssembler(f *testing.F) {
 			t.Errorf("%q and %q, want %q and %q", got[0], got[1], want[0], want[1])
 		}
 	})
-}
-
-// A rotation that was killed between two steps goes on and loses nothing more.
-func TestRotateAfterKill(t *testing.T) {
-	for _, c := range []struct{ have, want []string }{
-		{[]string{"f"}, []string{"f", "f.1=f"}},
-		{[]string{"f", "f.1", "f.2"}, []string{"f", "f.1=f", "f.2=f.1", "f.3=f.2"}},
-		{[]string{"f", "f.1", "f.2", "f.3"}, []string{"f", "f.1=f", "f.2=f.1", "f.3=f.2"}},
-		{[]string{"f", "f.2", "f.3"}, []string{"f", "f.1=f", "f.2=f.2", "f.3=f.3"}}, // killed before the last step
-		{[]string{"f", "f.1", "f.3"}, []string{"f", "f.1=f", "f.2=f.1", "f.3=f.3"}},
-		{[]string{"f.1", "f.2"}, []string{"f", "f.2=f.1", "f.3=f.2"}},
-		{[]string{"f", "f.1", "f.2", "f.3", "f.4", "f.5"}, []string{"f", "f.1=f", "f.2=f.1", "f.3=f.2"}}, // fewer are wanted now
-	} {
-		dir := t.TempDir()
-		for _, name := range c.have {
-			os.WriteFile(filepath.Join(dir, name), []byte("="+name), 0o600)
-		}
-		r := rotated{fd: -1, FileOptions: FileOptions{Path: dir + "/f", Files: 3, Size: 100}}
-		if err := r.rotate(); err != nil {
-			t.Errorf("%v: %v", c.have, err)
-		}
-		r.close()
-		var got []string
-		all, _ := filepath.Glob(dir + "/*")
-		for _, path := range all {
-			got = append(got, filepath.Base(path)+readFile(t, path))
-		}
-		if !slices.Equal(got, c.want) {
-			t.Errorf("%v became %v, want %v", c.have, got, c.want)
-		}
-	}
 }
 
 // fill writes to a log as a service would: stream 1 or 2 and text, a second apart.

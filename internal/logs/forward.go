@@ -2,7 +2,6 @@ package logs
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"os"
 	"time"
@@ -36,8 +35,10 @@ func (l *Log) forward() {
 		case did:
 			continue
 		case last:
-			l.sinks()[0].release(l)
-			l.sinks()[1].release(l)
+			if f != FormatNone { // their reader may stall
+				l.sinks()[0].release(l)
+				l.sinks()[1].release(l)
+			}
 			return
 		}
 		await(l.wake, wait)
@@ -274,23 +275,5 @@ func (l *Log) writeMark() {
 		l.mu.Lock()
 		l.ix.reported = dropped
 		l.mu.Unlock()
-	}
-}
-
-// noteLost notes how much the init discarded of c's output while no supervisor worked.
-func (l *Log) noteLost(c *Capture, lost amount) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return
-	}
-	c.lost = lost
-	total := l.ix.lost.lines
-	for other := range l.captures {
-		total += other.lost.lines
-	}
-	if total > l.ix.reportedLost { // an earlier supervisor may have reported a part of it
-		l.warn(fmt.Sprintf("%d lines of the output of %s were discarded while no supervisor worked", total-l.ix.reportedLost, l.name))
-		l.ix.reportedLost = total
 	}
 }

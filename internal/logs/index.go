@@ -38,9 +38,9 @@ type header struct {
 	lost      amount   // never captured
 
 	// Earlier versions ignore the following fields.
-	marked       uint64 // 1: they are valid
-	reported     amount // of dropped, what marks report
-	reportedLost uint64 // of the lost lines and those that the init still counts, what warnings report
+	marked   uint64 // 1: they are valid
+	reported amount // of dropped, what marks report
+	_        uint64
 }
 
 // segment is a run of bytes of one stream, from off to the next segment's. It

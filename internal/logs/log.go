@@ -40,7 +40,6 @@ type Log struct {
 	forwarded chan struct{}
 	stopping  bool // the container ends: what is there is forwarded, and no more
 	closed    bool
-	temporary bool // it is not in the registry, and not forwarded
 	retired   bool // it is removed once all is forwarded and no process writes
 	blocked   int  // captures that wait for room
 	room      *sync.Cond
@@ -61,7 +60,6 @@ func makeLog(name string, o Options) *Log {
 // newLog makes an empty log outside of any registry.
 func newLog(name string, o Options) (*Log, error) {
 	l := makeLog(name, o)
-	l.temporary = true
 	return l, l.allocate()
 }
 
@@ -88,7 +86,7 @@ func (l *Log) allocate() error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ix.lost, ix.reportedLost = l.ix.lost, l.ix.reportedLost
+	ix.lost = l.ix.lost
 	l.data, l.sent, l.ix = data, sent, ix
 	return nil
 }
@@ -113,11 +111,7 @@ func openLog(name string, o Options, data, sent, ixfd int) (l *Log, err error) {
 	if l.end, err = unix.Seek(data, 0, io.SeekCurrent); err != nil {
 		return nil, err
 	}
-	for l.ix.counted < l.end {
-		if l.count(int(min(l.end-l.ix.counted, chunkSize))) != nil {
-			break
-		}
-	}
+	_ = l.count(int(l.end - l.ix.counted))
 	// The same for what had been forwarded. The position of sent is behind where bytes
 	// were dropped or forwarded as lines.
 	pos, err := unix.Seek(sent, 0, io.SeekCurrent)

@@ -1,11 +1,13 @@
 package logs
 
 import (
+	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
-	"time"
+	"slices"
+
+	"github.com/stoker-init/stoker/internal/logfile"
 )
 
 // Format is how a service's output is forwarded to the container's.
@@ -22,12 +24,8 @@ const (
 // byLines reports whether lines are forwarded in another form than the service wrote them.
 func (f Format) byLines() bool { return f == FormatPrefix || f == FormatJSON }
 
-// Defaults of Options and FileOptions.
-const (
-	DefaultKeep  = 256 << 10
-	DefaultSize  = 10 << 20
-	DefaultFiles = 5
-)
+// DefaultKeep is the default of Options.Keep.
+const DefaultKeep = 256 << 10
 
 // MaxKeep is the upper limit of Options.Keep, in bytes. What the index has no segments for
 // is dropped before.
@@ -41,51 +39,21 @@ type Options struct {
 	// of dropping the oldest lines.
 	Block bool `json:"block,omitempty"`
 	// Title replaces the log's name in FormatPrefix and FormatJSON; empty: its name.
-	Title string       `json:"title,omitempty"`
-	File  *FileOptions `json:"file,omitempty"` // nil: no file
+	Title string           `json:"title,omitempty"`
+	File  *logfile.Options `json:"file,omitempty"` // nil: no file
 }
 
-// FileOptions write the output to files too.
-type FileOptions struct {
-	Path  string        `json:"path"`            // full ones are renamed to Path.1, Path.2, ...
-	Size  int64         `json:"size,omitempty"`  // bytes at which it is full; 0: DefaultSize
-	Every time.Duration `json:"every,omitempty"` // age at which it is full; 0: no limit
-	Files int           `json:"files,omitempty"` // number of full files kept; 0: DefaultFiles
-	Total int64         `json:"total,omitempty"` // bytes of all files; 0: what Size and Files allow
-}
-
-// withDefaults fills in what is absent.
+// withDefaults fills in what is absent. A format of a later version becomes FormatRaw.
 func (o Options) withDefaults() Options {
-	if o.Keep <= 0 {
-		o.Keep = DefaultKeep
-	}
-	if o.Format == "" {
+	o.Keep = cmp.Or(o.Keep, DefaultKeep)
+	if !slices.Contains([]Format{FormatPrefix, FormatJSON, FormatNone}, o.Format) {
 		o.Format = FormatRaw
 	}
 	if o.File != nil {
-		f := *o.File
-		if f.Size <= 0 {
-			f.Size = DefaultSize
-		}
-		if f.Files <= 0 {
-			f.Files = DefaultFiles
-		}
-		if f.Total > 0 {
-			f.Size = min(f.Size, (f.Total+1)/2) // a full file and the next have room
-		}
+		f := o.File.WithDefaults()
 		o.File = &f
 	}
 	return o
-}
-
-func (o Options) check() error {
-	switch {
-	case o.Format != FormatRaw && o.Format != FormatPrefix && o.Format != FormatJSON && o.Format != FormatNone:
-		return fmt.Errorf("there is no format %q", o.Format)
-	case o.File != nil && o.File.Path == "":
-		return errors.New("its file has no path")
-	}
-	return nil
 }
 
 // Items of a log in the store.
@@ -100,9 +68,6 @@ func (l *Log) Configure(o Options) error {
 	l.changes.Lock() // the output flows on meanwhile
 	defer l.changes.Unlock()
 	o = o.withDefaults()
-	if err := o.check(); err != nil {
-		return fmt.Errorf("cannot configure the output of %q: %w", l.name, err)
-	}
 	if reflect.DeepEqual(o, l.opts) {
 		return nil
 	}

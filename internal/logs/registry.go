@@ -61,11 +61,10 @@ func (r *Registry) Open(name string, o Options) (*Log, error) {
 	}
 	l := makeLog(name, Options{})
 	r.own(l)
-	err := r.add(l)
-	if err != nil {
+	if err := r.add(l); err != nil {
 		return nil, err
 	}
-	if err = l.Configure(o); err != nil {
+	if err := l.Configure(o); err != nil {
 		l.Retire()
 		return nil, r.Explain(err)
 	}
@@ -92,31 +91,23 @@ func (r *Registry) own(l *Log) { l.registry, l.noSplice, l.warn = r, r.NoSplice,
 // not read, they would accumulate.
 const maxUnread = 64
 
-// open adds a log on demand to the registry. If too many logs wait to be forwarded, it
-// becomes a temporary log.
-func (l *Log) open() error {
-	r := l.registry
-	if r == nil {
-		return nil
-	}
+// open adds a log on demand to the registry. If too many logs wait to be forwarded, it is not
+// forwarded.
+func (r *Registry) open(l *Log) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l.mu.Lock()
-	opened := l.data >= 0 || l.closed
-	l.mu.Unlock()
-	if opened {
+	if r.logs[l.name] == l {
 		return nil
 	}
-	if r.unread() < maxUnread {
-		return r.add(l)
+	if r.unread() >= maxUnread {
+		r.warnUnread.Do(func() {
+			r.Warn("the container's output is not read: that of hooks is not forwarded until it is")
+		})
+		l.mu.Lock()
+		l.opts.Format = FormatNone
+		l.mu.Unlock()
 	}
-	r.warnUnread.Do(func() {
-		r.Warn("the container's output is not read: that of hooks is not forwarded until it is")
-	})
-	l.mu.Lock()
-	l.temporary, l.closed = true, l.retired
-	l.mu.Unlock()
-	return l.allocate()
+	return r.add(l)
 }
 
 // add makes the memory of a log, puts it into the store and begins to forward it. r.mu is held.
@@ -167,13 +158,11 @@ func (r *Registry) Adopt(items fdstore.Items) {
 	for _, item := range items.Names(logPrefix) {
 		r.adoptLog(strings.TrimPrefix(item, logPrefix), items)
 	}
-	for _, prefix := range []string{pagePrefix, "log-file/"} { // of a supervisor killed in add, and of an earlier version
-		for _, item := range items.Names(prefix) {
-			if f, _, err := items.TakeFile(item); err == nil {
-				f.Close()
-			}
-			r.Store.Delete(item)
+	for _, item := range items.Names("log-") { // pages of a supervisor killed in add, and of an earlier version
+		if f, _, err := items.TakeFile(item); err == nil {
+			f.Close()
 		}
+		r.Store.Delete(item)
 	}
 	for _, l := range r.logs { // after claimSinks of all logs
 		go r.forward(l) // ends with Flush or Retire, or with the process
@@ -191,9 +180,6 @@ func (r *Registry) adoptLog(name string, items fdstore.Items) {
 		return
 	}
 	o = o.withDefaults()
-	if o.check() != nil { // of a later version
-		o.Format = FormatRaw
-	}
 	l, err := openLog(name, o, fds[0], fds[1], fds[2])
 	if err != nil {
 		r.Warn(fmt.Sprintf("cannot take over the output kept for %s: %v", name, err))
@@ -258,13 +244,9 @@ func (r *Registry) Get(name string) *Log {
 // for it before that, it is kept.
 func (l *Log) Retire() {
 	l.mu.Lock()
-	temporary := l.temporary
+	defer l.mu.Unlock()
 	l.retired = true
 	notify(l.wake)
-	l.mu.Unlock()
-	if temporary {
-		l.Close()
-	}
 }
 
 // unread counts the retired logs that are not removed yet. r.mu is held.

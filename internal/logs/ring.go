@@ -27,7 +27,7 @@ func (l *Log) capture(fd int, stream int, force bool) (int, error) {
 		if ready, err := readable(fd); !ready {
 			return 0, err
 		}
-		if err := l.open(); err != nil {
+		if err := l.registry.open(l); err != nil {
 			return -1, err
 		}
 		l.mu.Lock()
@@ -151,9 +151,7 @@ func (l *Log) discard(fd int, cause error) (int, error) {
 // countLost counts bytes that cannot be kept, and warns once a process. A short
 // write has no error; the next one has the cause.
 func (l *Log) countLost(b []byte, cause error) {
-	lines := newlines(b)
-	l.ix.lost = l.ix.lost.plus(amount{uint64(len(b)), lines})
-	l.ix.reportedLost += lines // noteLost warns about those of the init
+	l.ix.lost = l.ix.lost.plus(amount{uint64(len(b)), newlines(b)})
 	if !l.warnedLost && cause != nil {
 		l.warnedLost = true
 		l.warn(fmt.Sprintf("the output of %s cannot be kept and is discarded: %v", l.name, cause))

@@ -19,13 +19,12 @@ type Sink struct {
 	made    time.Time
 
 	mu      sync.Mutex
-	owner   any           // the last writer
-	midLine bool          // its last write did not end a line
-	more    bool          // and more of that line follows
-	torn    bool          // and another's line was already written into it
-	since   time.Time     // when it was written
-	ended   chan struct{} // closed when that line ends; nil: nothing waits for it
-	noSend  bool          // sendfile does not work on it
+	owner   any       // the last writer
+	midLine bool      // its last write did not end a line
+	more    bool      // and more of that line follows
+	torn    bool      // and another's line was already written into it
+	since   time.Time // when it was written
+	noSend  bool      // sendfile does not work on it
 }
 
 // StdSinks are those of the container's stdout and stderr: one and the same
@@ -55,6 +54,7 @@ const longLine = 4 << 10
 const (
 	lineQuiet = 250 * time.Millisecond
 	lineTime  = time.Second
+	linePoll  = time.Millisecond
 )
 
 // skipped reports whether no write is tried now.
@@ -78,24 +78,10 @@ func (s *Sink) Write(p []byte) (int, error) {
 // prompt or of a torn line.
 func (s *Sink) lock(owner any) {
 	s.mu.Lock()
-	for limit := (time.Time{}); s.midLine && s.more && !s.torn && s.owner != owner; {
-		if limit.IsZero() {
-			limit = time.Now().Add(lineTime)
-		}
-		wait := min(time.Until(s.since.Add(lineQuiet)), time.Until(limit))
-		if wait <= 0 {
-			return
-		}
-		if s.ended == nil {
-			s.ended = make(chan struct{})
-		}
-		ended, timer := s.ended, time.NewTimer(wait)
+	limit := time.Now().Add(lineTime)
+	for s.midLine && s.more && !s.torn && s.owner != owner && time.Since(s.since) < lineQuiet && time.Now().Before(limit) {
 		s.mu.Unlock()
-		select {
-		case <-ended:
-		case <-timer.C:
-		}
-		timer.Stop()
+		<-time.After(linePoll)
 		s.mu.Lock()
 	}
 }
@@ -104,19 +90,9 @@ func (s *Sink) lock(owner any) {
 func (s *Sink) setOwner(owner any) {
 	if s.midLine && s.owner != owner {
 		_, _ = s.writeAll([]byte{'\n'})
-		s.wrote(true)
+		s.midLine = false
 	}
 	s.owner = owner
-}
-
-// wrote notes whether the owner's bytes ended a line.
-func (s *Sink) wrote(ends bool) {
-	s.midLine = !ends
-	if !ends {
-		s.since = time.Now()
-	} else {
-		s.lineEnded()
-	}
 }
 
 // endLine ends the line of owner, if it is in one.
@@ -132,17 +108,8 @@ func (s *Sink) endLine(owner any) {
 func (s *Sink) release(owner any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.owner == owner && s.midLine {
+	if s.owner == owner {
 		s.more = false
-		s.lineEnded()
-	}
-}
-
-// lineEnded wakes the writers that wait for the end of a line.
-func (s *Sink) lineEnded() {
-	if s.ended != nil {
-		close(s.ended)
-		s.ended = nil
 	}
 }
 
@@ -235,7 +202,7 @@ func (s *Sink) pass(t transfer) (int, error) {
 		n, err = s.send(t.src, t.n)
 	}
 	if n > 0 {
-		s.wrote(t.ends && n == max(t.n, len(t.text)))
+		s.midLine, s.since = !t.ends || n < max(t.n, len(t.text)), time.Now()
 	}
 	return n, err
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stoker-init/stoker/internal/logfile"
 	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
 )
@@ -106,7 +107,7 @@ func TestDropsAreCountedAtOnce(t *testing.T) {
 				folder := t.TempDir() + "/folder"
 				out := performance{script: "unread", kills: kills, shell: fmt.Sprintf(
 					`yes "a line that is about fifty bytes long, to fill it" | head -n %d`, unreadLines),
-					options: logs.Options{Format: f, File: &logs.FileOptions{Path: folder + "/f", Size: 64 << 10}},
+					options: logs.Options{Format: f, File: &logfile.Options{Path: folder + "/f", Size: 64 << 10}},
 					read:    func(r io.Reader) []byte { <-gate; out, _ := io.ReadAll(r); return out },
 					during: func(dir string) {
 						waitFile(dir + "/ended")

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logfile"
 	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
 )
@@ -403,12 +404,12 @@ func TestForwardedInSpiteOfKills(t *testing.T) {
 	})
 	t.Run("file", func(t *testing.T) {
 		t.Parallel()
-		out, _ := run(t, logs.Options{Format: logs.FormatNone, Keep: 4 << 20, File: &logs.FileOptions{Path: "DIR/f", Size: 5000, Files: 100}})
+		out, _ := run(t, logs.Options{Format: logs.FormatNone, Keep: 4 << 20, File: &logfile.Options{Path: "DIR/f", Size: 5000, Files: 100}})
 		wantFiles(t, out.dir, n, 5000, kills)
 	})
 	t.Run("raw and file", func(t *testing.T) {
 		t.Parallel()
-		out, errs := run(t, logs.Options{Keep: 4 << 20, File: &logs.FileOptions{Path: "DIR/f", Size: 50000, Files: 100}})
+		out, errs := run(t, logs.Options{Keep: 4 << 20, File: &logfile.Options{Path: "DIR/f", Size: 50000, Files: 100}})
 		wantCounted(t, "stdout", out.stdout, "out %d", n)
 		wantCounted(t, "stderr", errs, "err %d", n)
 		wantFiles(t, out.dir, n, 50000, kills)
@@ -442,7 +443,7 @@ func TestMergedStreamsKeepTheirOrder(t *testing.T) {
 		"raw":    {Keep: 4 << 20},
 		"prefix": {Keep: 4 << 20, Format: logs.FormatPrefix},
 		"json":   {Keep: 4 << 20, Format: logs.FormatJSON},
-		"file":   {Keep: 4 << 20, Format: logs.FormatNone, File: &logs.FileOptions{Path: "DIR/f", Size: 8 << 20, Files: 3}},
+		"file":   {Keep: 4 << 20, Format: logs.FormatNone, File: &logfile.Options{Path: "DIR/f", Size: 8 << 20, Files: 3}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -562,7 +563,7 @@ func TestRenderedIsWhole(t *testing.T) {
 }
 
 // Nobody reads until the service has ended: it must not be held up, and what was
-// dropped is told in the stream, in its format.
+// dropped is reported in the stream, in its format.
 func TestStalledReaderOfRendered(t *testing.T) {
 	for _, f := range []logs.Format{logs.FormatPrefix, logs.FormatJSON} {
 		t.Run(string(f), func(t *testing.T) {
@@ -683,8 +684,8 @@ func playChange(s *stage) int {
 	}
 	step(logs.Options{Format: logs.FormatPrefix}, "333")
 	step(logs.Options{Format: logs.FormatNone}, "4444")
-	step(logs.Options{Format: logs.FormatRaw, File: &logs.FileOptions{Path: s.dir + "/f"}}, "55555")
-	step(logs.Options{Format: logs.FormatJSON, File: &logs.FileOptions{Path: s.dir + "/g"}}, "666666")
+	step(logs.Options{Format: logs.FormatRaw, File: &logfile.Options{Path: s.dir + "/f"}}, "55555")
+	step(logs.Options{Format: logs.FormatJSON, File: &logfile.Options{Path: s.dir + "/g"}}, "666666")
 	step(logs.Options{Format: logs.FormatPrefix, Keep: 8192}, "7777777")
 	s.say("%d", status(s.process("svc.1")))
 	if err := l.Configure(logs.Options{Format: "xml"}); err != nil {
@@ -724,7 +725,7 @@ func playMany(s *stage) int {
 	return 0
 }
 
-func TestServicesShareTheOutletByLines(t *testing.T) {
+func TestServicesShareTheSinkByLines(t *testing.T) {
 	for _, f := range []logs.Format{logs.FormatRaw, logs.FormatPrefix} {
 		t.Run(string(f), func(t *testing.T) {
 			out := performance{script: "many", options: logs.Options{Format: f, Block: true}}.run(t)
@@ -761,7 +762,7 @@ func mount(t *testing.T, size string) string {
 	return dir
 }
 
-// A disk that is full stalls nobody; what could not be written in time is counted,
+// A disk that is full stalls no writer; what could not be written in time is counted,
 // and marked when there is room again.
 func TestFullDisk(t *testing.T) {
 	dir := mount(t, "256k")
@@ -769,7 +770,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := performance{shell: `for i in {1..60000}; do echo "a line that is about fifty bytes long, to fill disks $i"; done; touch $DIR/full; while [ ! -e $DIR/room ]; do sleep 0.02; done; sleep 2.5; echo last`,
-		options: logs.Options{Format: logs.FormatNone, File: &logs.FileOptions{Path: dir + "/f", Size: 16 << 20}, Keep: 64 << 10},
+		options: logs.Options{Format: logs.FormatNone, File: &logfile.Options{Path: dir + "/f", Size: 16 << 20}, Keep: 64 << 10},
 		during: func(play string) {
 			waitFile(play + "/full")
 			os.Remove(dir + "/filler")
@@ -791,7 +792,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("%d lines written and %d dropped, want 60001 together", lines, f.DroppedLines)
 	}
 	if n := strings.Count(out.stderr, "no space left"); n != 1 {
-		t.Errorf("the operator was told %d times", n)
+		t.Errorf("the operator was warned %d times", n)
 	}
 }
 
@@ -806,7 +807,7 @@ func TestRefusedPaths(t *testing.T) {
 		"/dev/null": "it is a device", dir + "/none/f": "no such file or directory",
 	} {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			out := performance{shell: "for i in {1..1000}; do echo $i; done", options: logs.Options{File: &logs.FileOptions{Path: path}}}.run(t)
+			out := performance{shell: "for i in {1..1000}; do echo $i; done", options: logs.Options{File: &logfile.Options{Path: path}}}.run(t)
 			if strings.Count(out.stderr, want) != 1 || !strings.Contains(out.stats.File.Error, want) ||
 				!strings.Contains(out.stats.File.Error, path) {
 				t.Errorf("%q; %+v", out.stderr, out.stats.File)
@@ -818,11 +819,11 @@ func TestRefusedPaths(t *testing.T) {
 	}
 }
 
-// The file is found again when somebody moves or removes it, and truncated files
+// The file is found again when it is moved or removed, and truncated files
 // are appended to.
 func TestFileIsMovedAway(t *testing.T) {
 	out := performance{shell: `echo one; while [ ! -e $DIR/f ]; do sleep 0.01; done; sleep 0.1; mv $DIR/f $DIR/moved; echo two; sleep 0.2; rm $DIR/f; echo three; sleep 0.2; : >$DIR/f; echo four`,
-		options: logs.Options{Format: logs.FormatNone, File: &logs.FileOptions{Path: "DIR/f"}}}.run(t)
+		options: logs.Options{Format: logs.FormatNone, File: &logfile.Options{Path: "DIR/f"}}}.run(t)
 	if moved, now := read(t, out.dir+"/moved"), read(t, out.dir+"/f"); moved != "one\n" || now != "four\n" {
 		t.Errorf("%q and %q", moved, now)
 	}
@@ -840,11 +841,11 @@ func TestFilesAreLimited(t *testing.T) {
 		}
 		return n, total
 	}
-	out := performance{shell: shell, options: logs.Options{Block: true, File: &logs.FileOptions{Path: "DIR/f", Size: 4000, Files: 3}}}.run(t)
+	out := performance{shell: shell, options: logs.Options{Block: true, File: &logfile.Options{Path: "DIR/f", Size: 4000, Files: 3}}}.run(t)
 	if n, _ := sum(out.dir); n != 4 || !strings.HasSuffix(read(t, out.dir+"/f"), "bytes 2000\n") {
 		t.Errorf("%d files", n)
 	}
-	out = performance{shell: shell, options: logs.Options{File: &logs.FileOptions{Path: "DIR/f", Size: 4000, Files: 30, Total: 20000}}}.run(t)
+	out = performance{shell: shell, options: logs.Options{File: &logfile.Options{Path: "DIR/f", Size: 4000, Files: 30, Total: 20000}}}.run(t)
 	if n, total := sum(out.dir); n != 5 || total > 20000 {
 		t.Errorf("%d files of %d bytes", n, total)
 	}
@@ -853,7 +854,7 @@ func TestFilesAreLimited(t *testing.T) {
 // A file is full by its age too, at the next line.
 func TestFileIsFullByAge(t *testing.T) {
 	out := performance{shell: `echo one; sleep 0.1; echo two; sleep 1.1; echo three`,
-		options: logs.Options{File: &logs.FileOptions{Path: "DIR/f", Every: time.Second}}}.run(t)
+		options: logs.Options{File: &logfile.Options{Path: "DIR/f", Every: time.Second}}}.run(t)
 	if one, two := read(t, out.dir+"/f.1"), read(t, out.dir+"/f"); one != "one\ntwo\n" || two != "three\n" {
 		t.Errorf("%q and %q", one, two)
 	}

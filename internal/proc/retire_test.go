@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/logfile"
 	"github.com/stoker-init/stoker/internal/logs"
 	"golang.org/x/sys/unix"
 )
@@ -92,9 +93,9 @@ func TestRetiredLogsAreGone(t *testing.T) {
 }
 
 // playRetireAgain retires a log with a file, takes it up again while its process
-// writes, and gives it up for good while somebody reads it.
+// writes, and gives it up for good while it is read.
 func playRetireAgain(s *stage) int {
-	o := logs.Options{Format: logs.FormatNone, File: &logs.FileOptions{Path: s.dir + "/file"}}
+	o := logs.Options{Format: logs.FormatNone, File: &logfile.Options{Path: s.dir + "/file"}}
 	l, err := s.m.Logs.Open("a", o)
 	if err != nil {
 		s.say("%v", err)

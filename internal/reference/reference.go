@@ -4,6 +4,8 @@ package reference
 import (
 	"fmt"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 )
 
 // Piece is a part of a text: literal text, or the body of a reference.
@@ -43,22 +45,18 @@ func Split(text string) ([]Piece, error) {
 	}
 }
 
+var variablePattern = lazyregexp.New(`^([A-Za-z_][A-Za-z0-9_]*)(:-([^\n\r\x00]*))?$`)
+
 // Variable parses NAME or NAME:-TEXT. TEXT replaces an unset or empty value; nil: there is none.
 func Variable(body string) (name string, fallback *string, ok bool) {
-	name, text, given := strings.Cut(body, ":-")
-	if given {
-		fallback = &text
-	}
-	if name == "" || strings.ContainsAny(text, "\n\r\x00") {
+	m := variablePattern().FindStringSubmatch(body)
+	if m == nil {
 		return "", nil, false
 	}
-	for k, c := range []byte(name) {
-		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
-		if !letter && (k == 0 || c < '0' || c > '9') {
-			return "", nil, false
-		}
+	if m[2] != "" {
+		fallback = &m[3]
 	}
-	return name, fallback, true
+	return m[1], fallback, true
 }
 
 // Shorten truncates a text to n bytes for a message.

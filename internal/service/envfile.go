@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
@@ -66,7 +67,7 @@ func parseVariable(line string) (v variable, err error) {
 		return v, errors.New("it has no =\nhint: write NAME=VALUE, or # before a comment")
 	case name == "":
 		return v, errors.New("there is no name before the =")
-	case !variableName(name):
+	case !namePattern().MatchString(name):
 		return v, errors.New("what stands before the = is not the name of a variable\n" +
 			"hint: a name has letters, digits, _ . -, and begins with a letter or _")
 	}
@@ -77,39 +78,25 @@ func parseVariable(line string) (v variable, err error) {
 	return v, err
 }
 
-func variableName(name string) bool {
-	for k, r := range []byte(name) {
-		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '_'
-		other := r >= '0' && r <= '9' || r == '.' || r == '-'
-		if !letter && (k == 0 || !other) {
-			return false
-		}
-	}
-	return true
-}
+var (
+	namePattern  = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+	quotedValue  = lazyregexp.New(`(?s)^(?:'([^']*)'|"((?:[^"\\]|\\.)*)")(.*)$`)
+	escapedValue = lazyregexp.New("\\\\([\\\\\"$`])")
+)
 
 // unquote removes the quotes of a quoted value.
 func unquote(value string) (string, error) {
-	if value == "" || value[0] != '"' && value[0] != '\'' {
+	if !strings.HasPrefix(value, `"`) && !strings.HasPrefix(value, "'") {
 		return value, nil
 	}
-	quote := value[0]
-	var b strings.Builder
-	for k := 1; k < len(value); k++ {
-		switch c := value[k]; {
-		case c == quote:
-			if k < len(value)-1 {
-				return "", errors.New("something follows the closing quote\nhint: put the whole value into quotes, or none of it")
-			}
-			return b.String(), nil
-		case c == '\\' && quote == '"' && k+1 < len(value) && strings.IndexByte("\\\"$`", value[k+1]) >= 0:
-			k++
-			b.WriteByte(value[k])
-		default:
-			b.WriteByte(c)
-		}
+	m := quotedValue().FindStringSubmatch(value)
+	switch {
+	case m == nil:
+		return "", errors.New("the quote is not closed on its line")
+	case m[3] != "":
+		return "", errors.New("something follows the closing quote\nhint: put the whole value into quotes, or none of it")
 	}
-	return "", errors.New("the quote is not closed on its line")
+	return m[1] + escapedValue().ReplaceAllString(m[2], "$1"), nil
 }
 
 // readEnvFile reads the variables of a file. A path with the prefix "-" is optional.

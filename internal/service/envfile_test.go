@@ -70,7 +70,7 @@ func FuzzParseEnvFile(f *testing.F) {
 		}
 		again := ""
 		for _, v := range vars {
-			if !variableName(v.name) || strings.ContainsAny(v.value, "\n\x00") || len(v.name)+1+len(v.value) > maxVariable {
+			if !namePattern().MatchString(v.name) || strings.ContainsAny(v.value, "\n\x00") || len(v.name)+1+len(v.value) > maxVariable {
 				t.Fatalf("variable %q %q", v.name, v.value)
 			}
 			again += v.name + "=\"" + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(v.value) + "\"\n"

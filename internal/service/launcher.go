@@ -187,8 +187,8 @@ func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 // Attach returns the Launch of a running process: its probes.
 func (l *Launcher) Attach(context.Context, string) (*supervisor.Launch, error) {
 	out := &supervisor.Launch{Port: l.Config.Ready.Port(),
-		Checks: supervisor.Checks{Ready: l.Config.Ready.New(l.runProbe), Live: l.Config.Live.New(l.runProbe)},
-		Ending: supervisor.Ending{StopCommand: l.stopCommand()}}
+		Ready: l.Config.Ready.New(l.runProbe), Live: l.Config.Live.New(l.runProbe),
+		StopCommand: l.stopCommand()}
 	if l.Observe != nil {
 		l.Observe(out)
 	}
@@ -221,27 +221,40 @@ func (l *Launcher) WithinStart(ctx context.Context) (context.Context, context.Ca
 	return context.WithTimeout(ctx, l.Config.Ready.Within/2)
 }
 
-// specBeside returns the spec of a program that runs beside the service's process as the service's user, without JVM options.
-func (l *Launcher) specBeside() (proc.Spec, error) {
+// runBeside runs a program beside the service's process as the service's user, without JVM options.
+func (l *Launcher) runBeside(ctx context.Context, spec proc.Spec, more ...string) (int, string, error) {
 	env, err := l.Environ()
 	if err != nil {
-		return proc.Spec{}, err
+		return 0, "", err
 	}
 	vars := env.Vars
 	if l.Config.Kind != config.KindProcess {
 		vars = jvm.WithoutOptions(vars)
 	}
-	return l.Spec(vars), nil
+	full := l.Spec(vars)
+	full.ID, full.Argv, full.WhileStopping, full.Env = ProcessID(spec.ID), spec.Argv, spec.WhileStopping, append(full.Env, more...)
+	return proc.RunProbe(ctx, l.Manager, full)
 }
 
 // runProbe runs the command of an exec probe.
 func (l *Launcher) runProbe(ctx context.Context, argv []string) (int, string, error) {
-	spec, err := l.specBeside()
-	if err != nil {
-		return 0, "", err
+	return l.runBeside(ctx, proc.Spec{ID: "probe", Argv: argv})
+}
+
+// stopCommand returns a function that runs the configured stop command; nil: none is configured. It may also start while the
+// container stops.
+func (l *Launcher) stopCommand() func(context.Context, supervisor.Process) error {
+	argv := l.Config.Stop.Command
+	if len(argv) == 0 {
+		return nil
 	}
-	spec.ID, spec.Argv = ProcessID("probe"), argv
-	return proc.RunProbe(ctx, l.Manager, spec)
+	return func(ctx context.Context, p supervisor.Process) error {
+		spec := proc.Spec{ID: "stop", Argv: argv, WhileStopping: true}
+		if err := proc.CommandError(l.runBeside(ctx, spec, fmt.Sprintf("STOKER_PID=%d", p.Pid()))); err != nil {
+			return fmt.Errorf("cannot stop by %s: %w", argv[0], err)
+		}
+		return nil
+	}
 }
 
 // isTerminal reports whether fd is a terminal.

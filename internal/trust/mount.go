@@ -19,17 +19,7 @@ type mount struct {
 	writableAt string
 }
 
-// mountAt returns the mount of a path without following a final link. An unknown mount counts as writable.
-func mountAt(path string) mount {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return mount{}
-	}
-	defer unix.Close(fd)
-	return mountOf(fd)
-}
-
-// mountOf returns the mount of an open file.
+// mountOf returns the mount of an open file. An unknown mount counts as writable.
 func mountOf(fd int) mount {
 	var st unix.Statfs_t
 	if unix.Fstatfs(fd, &st) != nil || st.Flags&unix.ST_RDONLY == 0 {
@@ -41,13 +31,9 @@ func mountOf(fd int) mount {
 	if err != nil || infoErr != nil || tableErr != nil {
 		return mount{}
 	}
-	var id string
-	for line := range strings.Lines(string(info)) {
-		if value, ok := strings.CutPrefix(line, "mnt_id:"); ok {
-			id = strings.TrimSpace(value)
-		}
-	}
-	return findMount(table, id, path)
+	_, rest, _ := strings.Cut(string(info), "mnt_id:")
+	id, _, _ := strings.Cut(rest, "\n")
+	return findMount(table, strings.TrimSpace(id), path)
 }
 
 // findMount looks up a mount id in the text of mountinfo, and a writable mount of the same path.
@@ -60,7 +46,7 @@ func findMount(table []byte, id, path string) mount {
 	own, m := all[k], mount{readOnly: true}
 	inside := filepath.Join(own.Root, strings.TrimPrefix(path, strings.TrimSuffix(own.Mountpoint, "/")))
 	for _, l := range all {
-		writable := firstOption(l.Options) == "rw" && firstOption(l.VFSOptions) == "rw"
+		writable := strings.HasPrefix(l.Options+",", "rw,") && strings.HasPrefix(l.VFSOptions+",", "rw,")
 		if l.Major == own.Major && l.Minor == own.Minor && writable && within(inside, l.Root) {
 			m.writableAt = filepath.Join(l.Mountpoint, strings.TrimPrefix(inside, strings.TrimSuffix(l.Root, "/")))
 		}
@@ -68,8 +54,7 @@ func findMount(table []byte, id, path string) mount {
 	return m
 }
 
-// firstOption returns the first mount option, which is rw or ro.
-func firstOption(options string) string {
-	head, _, _ := strings.Cut(options, ",")
-	return head
+// within reports whether path is dir or below it.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }

@@ -14,6 +14,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -105,7 +106,8 @@ func Cause(err error) error {
 
 // found is the target of a path: a name in an open folder.
 type found struct {
-	dir  int // AT_FDCWD, or a descriptor to close
+	dir  int    // AT_FDCWD, or a descriptor to close
+	at   string // path of dir without links
 	name string
 	is   unix.Stat_t // never a link
 }
@@ -114,12 +116,6 @@ func (f *found) close() {
 	if f.dir >= 0 {
 		unix.Close(f.dir)
 	}
-}
-
-// enter replaces the folder.
-func (f *found) enter(dir int) {
-	f.close()
-	f.dir = dir
 }
 
 // open opens the target and checks that it was not replaced.
@@ -140,7 +136,36 @@ func (f *found) open(path string, flags int) (*os.File, error) {
 }
 
 // find resolves a path. The caller closes the result.
-func find(path string) (f found, err error) {
+func find(path string) (found, error) {
+	us, _ := unix.SetfsuidRetUid(-1) // an invalid id only returns the current one
+	var owners []uint32              // owners of the links that are not trusted
+	f, err := walk(path, func(_ string, _ int, is *unix.Stat_t) error {
+		if is.Mode&unix.S_IFMT == unix.S_IFLNK && is.Uid != 0 && int(is.Uid) != us {
+			owners = append(owners, is.Uid)
+		}
+		return nil
+	})
+	if err == nil && slices.ContainsFunc(owners, func(owner uint32) bool { return owner != f.is.Uid }) {
+		f.close()
+		return f, ErrLink
+	}
+	return f, err
+}
+
+// Visit gets a step of a path: a folder, a link, or the target. at has no links but for its end, fd has O_PATH.
+type Visit func(at string, fd int, is *unix.Stat_t) error
+
+// Walk resolves an absolute path as the kernel does, whoever owns its links, and visits each step until there is an error. name in
+// folder is the target.
+func Walk(path string, visit Visit) (folder *os.File, name string, err error) {
+	f, err := walk(path, visit)
+	if err != nil {
+		return nil, "", err
+	}
+	return os.NewFile(uintptr(f.dir), f.at), f.name, nil
+}
+
+func walk(path string, visit Visit) (f found, err error) {
 	if path == "" {
 		return f, unix.ENOENT
 	}
@@ -150,62 +175,47 @@ func find(path string) (f found, err error) {
 			f.close()
 		}
 	}()
-	us, _ := unix.SetfsuidRetUid(-1) // an invalid id only returns the current one
-	var owners []uint32              // owners of the links that are not trusted
 	for rest, links := parts(path), 0; len(rest) > 0; {
-		if strings.HasPrefix(rest[0], "/") {
-			root, err := openat(unix.AT_FDCWD, "/", unix.O_PATH)
-			if err != nil {
-				return f, err
-			}
-			f.enter(root)
+		f.name, rest = rest[0], rest[1:]
+		at := f.name
+		if at != "/" {
+			at = filepath.Join(f.at, f.name)
 		}
-		f.name, rest = strings.TrimPrefix(rest[0], "/"), rest[1:]
 		fd, err := openat(f.dir, f.name, unix.O_PATH|unix.O_NOFOLLOW)
 		if err != nil {
 			return f, err
 		}
-		if err := unix.Fstat(fd, &f.is); err != nil {
-			unix.Close(fd)
-			return f, err
+		if err = unix.Fstat(fd, &f.is); err == nil {
+			err = visit(at, fd, &f.is)
 		}
-		if f.is.Mode&unix.S_IFMT != unix.S_IFLNK {
-			if len(rest) == 0 {
-				unix.Close(fd)
-				break
+		if err == nil && f.is.Mode&unix.S_IFMT == unix.S_IFLNK {
+			var target string
+			if target, err = readlink(fd); err == nil && links == maxLinks {
+				err = unix.ELOOP
 			}
-			f.enter(fd) // if it is no folder, the next openat fails
+			links++
+			rest = append(parts(target), rest...)
+		} else if err == nil && len(rest) > 0 {
+			f.close()
+			f.dir, f.at = fd, at // if it is no folder, the next openat fails
 			continue
 		}
-		target, err := readlink(fd)
 		unix.Close(fd)
-		if links++; err == nil && links > maxLinks {
-			err = unix.ELOOP
-		}
 		if err != nil {
 			return f, err
-		}
-		if f.is.Uid != 0 && int(f.is.Uid) != us {
-			owners = append(owners, f.is.Uid)
-		}
-		rest = append(parts(target), rest...)
-	}
-	for _, owner := range owners {
-		if f.is.Uid != owner {
-			return f, ErrLink
 		}
 	}
 	return f, nil
 }
 
-// parts splits a non-empty path; the first part begins with / for an absolute path. A trailing / means a folder.
+// parts splits a path; an absolute one begins with /. A trailing / means a folder.
 func parts(path string) []string {
 	out := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
 	if strings.HasSuffix(path, "/") {
 		out = append(out, ".")
 	}
 	if strings.HasPrefix(path, "/") {
-		out[0] = "/" + out[0]
+		out = slices.Insert(out, 0, "/")
 	}
 	return out
 }

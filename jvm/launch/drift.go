@@ -34,22 +34,22 @@ type Drift struct {
 	sup       *supervisor.Supervisor
 	launchers func() map[string]*Launcher // of the current configuration
 	log       hclog.Logger
-	watch     *rollout
-	named     *optionFileSet
+	rollout   *rollout
 
 	mu      sync.Mutex // guards the fields below
 	watched watchSet
-	stop    context.CancelFunc // stops the watch; nil: not watching
-	done    <-chan struct{}    // closed when the latest watch has ended; nil: none was started
+	named   map[string][]string // by service: option files named in the configuration or found by Digest (@file and the like)
+	renamed chan struct{}       // holds one token after a change of named
+	stop    context.CancelFunc  // stops the watch; nil: not watching
+	done    <-chan struct{}     // closed when the latest watch has ended; nil: none was started
 	recheck chan struct{}
 }
 
 // watchSet lists what is watched for one configuration.
 type watchSet struct {
 	Files, Dirs []string
-	// Named holds the files that options in the configuration name, by service.
-	Named  map[string][]string
-	Polled []polledURL
+	Named       map[string][]string
+	Polled      []polledURL
 }
 
 // polledURL is a URL that is polled.
@@ -64,8 +64,8 @@ type polledURL struct {
 
 // NewDrift returns a Drift for the JVM services of a supervisor.
 func NewDrift(sup *supervisor.Supervisor, launchers func() map[string]*Launcher, log hclog.Logger) *Drift {
-	r := &Drift{sup: sup, launchers: launchers, log: log, named: newOptionFileSet()}
-	r.watch = newRollout(r, log)
+	r := &Drift{sup: sup, launchers: launchers, log: log}
+	r.rollout = newRollout(r, log)
 	return r
 }
 
@@ -86,67 +86,49 @@ func (r *Drift) Follow(ctx context.Context) {
 		r.startWatching(ctx, want)
 	} else if r.done != nil {
 		over := r.done
-		go func() { <-over; r.watch.forget() }() // ends with the previous watch
+		go func() { <-over; r.rollout.found.Clear() }() // ends with the previous watch
 	}
 }
 
 // watchSet collects the sources of all JVMs.
 func (r *Drift) watchSet() watchSet {
-	var out watchSet
+	out := watchSet{Named: map[string][]string{}}
 	launchers := r.launchers()
+	var shared *Shared
 	for _, name := range slices.Sorted(maps.Keys(launchers)) {
 		l := launchers[name]
-		out.Files, out.Dirs = filesOf(l.JVM) // the same for all
-		env, _ := l.Environ()                // unreadable values are reported by the comparison
+		shared = l.shared
+		env, _ := l.Environ() // unreadable values are reported by the comparison
 		sources := &sources{cfg: l.JVM, shared: l.shared, serviceEnv: *env}
-		if files := filesInConfig(sources); len(files) > 0 {
-			if out.Named == nil {
-				out.Named = map[string][]string{}
-			}
-			out.Named[name] = files
+		var named []string
+		if out.Files, out.Dirs, named = sources.watchedFiles(); len(named) > 0 { // files and folders are the same for all
+			out.Named[name] = named
 		}
 		if sources.chooseFlavor() != nil {
 			continue // the fetch reports the error
 		}
-		for _, n := range sources.layers() {
-			for _, u := range n.cfg.URLs {
-				if ok, _ := u.When.Matches(env.Vars, l.shared.Labels(), sources.policy.ProfileName()); ok && u.Every != nil &&
-					*u.Every > 0 {
-					out.Polled = append(out.Polled, polledURL{sourceOf(u), *u.Every, env.Vars, l.shared.Labels(), name, l.shared.fetch})
-				}
+		for _, u := range sources.urls() {
+			if u.Every != nil && *u.Every > 0 {
+				out.Polled = append(out.Polled, polledURL{sourceOf(u), *u.Every, env.Vars, l.shared.Labels(), name, l.shared.fetch})
 			}
 		}
 	}
-	for _, l := range launchers {
-		if l.shared.Plugins != nil {
-			files, dirs := l.shared.Plugins.Watched()
-			out.Files, out.Dirs = append(out.Files, files...), append(out.Dirs, dirs...)
-		}
-		break // the same for all
+	if shared != nil && shared.Plugins != nil {
+		files, dirs := shared.Plugins.Watched()
+		out.Files, out.Dirs = append(out.Files, files...), append(out.Dirs, dirs...)
 	}
 	return out
 }
 
-// startWatching starts the goroutines of a watch. The new rollout waits until the previous one has ended, since its check may take as long
-// as the deadline of a configuration service. r.mu is held.
+// startWatching starts the goroutines of a watch. The new rollout waits until the previous one has ended, since its check may take as
+// long as the deadline of a configuration service. r.mu is held.
 func (r *Drift) startWatching(parent context.Context, want watchSet) {
 	ctx, cancel := context.WithCancel(parent)
 	var all sync.WaitGroup
-	kick, before, over := make(chan struct{}, 1), r.done, make(chan struct{})
-	r.recheck, r.stop, r.done = kick, cancel, over
-	if len(want.Files)+len(want.Dirs) > 0 {
-		if w, err := filewatch.New(filewatch.FileSet{Files: want.Files, Folders: want.Dirs, Match: optionFileName}); err != nil {
-			r.log.Warn(unwatchedNote, "error", err)
-		} else {
-			all.Go(func() { // ends with ctx
-				if err := w.Run(ctx, func() { signal(kick) }); err != nil {
-					r.log.Warn(unwatchedNote, "error", err)
-				}
-			})
-		}
-	}
-	r.named.reset(want.Named)
-	all.Go(func() { r.watchNamed(ctx, kick) }) // ends with ctx
+	kick, before, over, watching := make(chan struct{}, 1), r.done, make(chan struct{}), make(chan struct{})
+	r.recheck, r.stop, r.done, r.named, r.renamed = kick, cancel, over, maps.Clone(want.Named), make(chan struct{}, 1)
+	renamed := r.renamed
+	all.Go(func() { r.watchFiles(ctx, want, renamed, watching, kick) }) // ends with ctx
 	for _, p := range want.Polled {
 		all.Go(func() { r.poll(ctx, p, kick) }) // ends with ctx
 	}
@@ -154,9 +136,74 @@ func (r *Drift) startWatching(parent context.Context, want watchSet) {
 		if before != nil {
 			<-before
 		}
-		r.watch.run(ctx, kick)
+		<-watching
+		r.rollout.run(ctx, kick)
 	})
 	go func() { all.Wait(); close(over) }() // ends with the others
+}
+
+// watchFiles watches the files and folders of a configuration, and the files that options name, until ctx ends. It closes watching when
+// the first watch has begun, and signals the beginning of a later one, as the files may have changed before.
+func (r *Drift) watchFiles(ctx context.Context, want watchSet, renamed <-chan struct{}, watching, changed chan<- struct{}) {
+	set, stop := r.fileSet(want), func() {}
+	for {
+		stop()
+		stop = r.watchSetOfFiles(ctx, set, changed)
+		if watching != nil {
+			close(watching)
+			watching = nil
+		} else {
+			signal(changed)
+		}
+		for before := set; slices.Equal(set.Files, before.Files); set = r.fileSet(want) {
+			select {
+			case <-ctx.Done():
+				stop()
+				return
+			case <-renamed:
+			}
+		}
+	}
+}
+
+// watchSetOfFiles starts to watch files until stop is called.
+func (r *Drift) watchSetOfFiles(ctx context.Context, set filewatch.FileSet, changed chan<- struct{}) (stop func()) {
+	if len(set.Files)+len(set.Folders) == 0 {
+		return func() {}
+	}
+	w, err := filewatch.New(set)
+	if err != nil {
+		r.log.Warn(unwatchedNote, "error", err)
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	over := make(chan struct{})
+	go func() { // ends with stop
+		defer close(over)
+		if err := w.Run(ctx, func() { signal(changed) }); err != nil {
+			r.log.Warn(unwatchedNote, "error", err)
+		}
+	}()
+	return func() { cancel(); <-over }
+}
+
+// fileSet returns the files and folders to watch, with the files that options name.
+func (r *Drift) fileSet(want watchSet) filewatch.FileSet {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	named := slices.Concat(slices.Collect(maps.Values(r.named))...)
+	slices.Sort(named)
+	return filewatch.FileSet{Files: slices.Concat(want.Files, slices.Compact(named)), Folders: want.Dirs, Match: optionFileName}
+}
+
+// setNamed sets the files that the options of a service name.
+func (r *Drift) setNamed(service string, files []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.named != nil && !slices.Equal(r.named[service], files) {
+		r.named[service] = files
+		signal(r.renamed)
+	}
 }
 
 // signal puts a token into a channel with a buffer of one.
@@ -231,8 +278,8 @@ func (r *Drift) Digest(ctx context.Context, name string) (string, error) {
 	if _, err := sources.readConfigured(ctx); err != nil {
 		return "", env.Mask.Error(err)
 	}
-	r.named.set(name, sources.files)
-	return sources.digest(), nil
+	r.setNamed(name, sources.files)
+	return sources.digest, nil
 }
 
 // Compare renders the options as a start would, with the preflight check, since a restart with rejected options would end a working
@@ -247,15 +294,16 @@ func (r *Drift) Compare(ctx context.Context, name string, pid int) (changes []st
 		return nil, env.Mask.Error(err)
 	}
 	before, own := r.started(name, pid, l)
-	facts, err := l.checkedReport(ctx, &service.Start{Environment: env, Cgroup: own, Options: l.FromHooks().Options})
+	report, err := l.checkedReport(ctx, &service.Start{Environment: env, Cgroup: own, Options: l.FromHooks().Options})
 	if err != nil {
 		why, _, _ := strings.Cut(env.Mask.Error(err).Error(), "\nhint:") // explain shows the running options
+		masked := errors.New(why)
 		if bad := new(OptionsError); errors.As(err, &bad) {
-			return nil, &OptionsError{errors.New(why)}
+			masked = &OptionsError{masked}
 		}
-		return nil, errors.New(why)
+		return nil, masked
 	}
-	for _, c := range jvm.Diff(before, facts.argv) {
+	for _, c := range jvm.Diff(before, report.argv) {
 		changes = append(changes, env.Mask.Text(c))
 	}
 	return changes, nil
@@ -266,14 +314,14 @@ func (r *Drift) started(name string, pid int, l *Launcher) (argv []string, own *
 	if f := l.shared.Report(name); f != nil && f.argv != nil {
 		return f.argv, f.cgroup
 	}
-	if l.CgroupLimits.Memory > 0 {
-		own = &cgroup.Own{Memory: &l.CgroupLimits.Memory}
-	}
-	if l.CgroupLimits.CPUs > 0 {
-		if own == nil {
-			own = &cgroup.Own{}
+	if limits := l.CgroupLimits; limits != (cgroup.OwnLimits{}) {
+		own = new(cgroup.Own)
+		if limits.Memory > 0 {
+			own.Memory = &limits.Memory
 		}
-		own.CPUs = &l.CgroupLimits.CPUs
+		if limits.CPUs > 0 {
+			own.CPUs = &limits.CPUs
+		}
 	}
 	argv, _ = procfs.Cmdline(pid)
 	return argv, own
@@ -291,11 +339,11 @@ func (r *Drift) start(ctx context.Context, name string) error {
 }
 
 // Pending returns what a restart would change in the process pid of a service; nil: nothing.
-func (r *Drift) Pending(name string, pid int) *PendingRestart { return r.watch.pending(name, pid) }
+func (r *Drift) Pending(name string, pid int) *PendingRestart { return r.rollout.pending(name, pid) }
 
 // AddTo adds the pending restart to the notes of a service.
 func (r *Drift) AddTo(s supervisor.Snapshot) supervisor.Snapshot {
-	if p := r.watch.pending(s.Name, s.Pid); p != nil {
+	if p := r.rollout.pending(s.Name, s.Pid); p != nil {
 		s.Notes = append(slices.Clone(s.Notes), p.String())
 	}
 	return s

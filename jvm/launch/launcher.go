@@ -4,7 +4,6 @@ package launch
 
 import (
 	"context"
-	"fmt"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
@@ -95,7 +94,7 @@ func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []stri
 	}
 	out.Spec, out.Sources, out.Notes, out.Warnings = spec, p.report.sourceDigest, p.notes, p.warnings
 	out.ReadOutput = outputReader(p.report.Result.Options)
-	out.Verify = l.withPluginReady(l.verify(p.report, spec.Argv, r.Mask))
+	out.Verify = l.verify(p.report, spec.Argv, r.Mask)
 	return out, nil
 }
 
@@ -127,10 +126,16 @@ func (l *Launcher) base() (*supervisor.Launch, error) {
 	return out, nil
 }
 
-// layers returns the option sources of a start, including the options of variables that the kind reads.
-func (l *Launcher) layers(r *service.Start, without []string, env *service.Environment, dir string, words []variableOptions) *sources {
-	return &sources{cfg: l.JVM, shared: l.shared, serviceEnv: *r.Environment, env: *env, variables: words, own: r.Cgroup, user: l.User,
-		hookOptions: r.Options, withoutPlugins: without, flags: l.flagsReader(l.runner(env.Vars, nil, dir))}
+// layers returns the option sources of a start whose JVM runs with env in dir.
+func (l *Launcher) layers(r *service.Start, without []string, env *service.Environment, dir string) *sources {
+	out := &sources{cfg: l.JVM, shared: l.shared, serviceEnv: *r.Environment, env: *env, own: r.Cgroup, user: l.User,
+		hookOptions: r.Options, withoutPlugins: without}
+	if preflightEnabled(l.JVM) {
+		out.flags = func(ctx context.Context, java string) map[string]jvm.FlagInfo {
+			return ownFlags(l.shared.checker.Build(ctx, java, l.uid(), l.runner(env.Vars, nil, dir))) // preflight reports an error
+		}
+	}
+	return out
 }
 
 // javaKind is kind java.
@@ -142,11 +147,8 @@ func (l javaKind) plan(ctx context.Context, r *service.Start, without []string) 
 	if err != nil {
 		return nil, err
 	}
-	words, err := jvm.SplitOptions(r.Vars["JAVA_OPTS"])
-	if err != nil {
-		return nil, &OptionsError{fmt.Errorf("cannot take JVM options from JAVA_OPTS: %w", err)}
-	}
-	layers := l.layers(r, without, r.Environment, "", []variableOptions{{name: "JAVA_OPTS", words: words}})
+	layers := l.layers(r, without, r.Environment, "")
+	layers.kind.names = []string{"JAVA_OPTS"}
 	p := &plan{env: r.Environment, notes: []string{javaNote(java, found)}}
 	if p.report, err = layers.render(ctx, java, found, 0); err != nil {
 		return p, err

@@ -29,14 +29,14 @@ func RenderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 		return jvm.Result{Errors: missing}
 	}
 	own := service.Environment{Vars: env}
-	world := &Shared{Labels: func() map[string]string { return nil }}
-	l := &sources{cfg: cfg, shared: world, serviceEnv: own, env: own, java: target.jvm.JavaMajor}
-	in, err := l.scripted()
+	l := &sources{cfg: cfg, shared: &Shared{Labels: func() map[string]string { return nil }}, serviceEnv: own, env: own,
+		kind: kindVariables{names: []string{"JAVA_OPTS", "CATALINA_OPTS"}}, java: target.jvm.JavaMajor}
+	in, err := l.input(context.Background())
 	if err != nil {
 		return jvm.Result{Errors: []jvm.Problem{{Code: jvm.BadValue, Message: err.Error()}}}
 	}
 	in.Limits, in.Target, in.NoSizing = limits, target.jvm, noSizing
-	if in.NamesFlags() {
+	if target.flags != nil && in.NamesFlags() {
 		in.Target.Flags = target.flags()
 	}
 	result, _ := jvm.Render(in) // the error is in the result too
@@ -45,22 +45,10 @@ func RenderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 	return result
 }
 
-// scripted reads the sources of a Tomcat JVM, including the variables of catalina.sh.
-func (l *sources) scripted() (jvm.Input, error) {
-	for _, name := range []string{"JAVA_OPTS", "CATALINA_OPTS"} {
-		words, err := jvm.SplitOptions(l.env.Vars[name])
-		if err != nil {
-			return jvm.Input{}, fmt.Errorf("cannot take JVM options from %s: %w", name, err)
-		}
-		l.variables = append(l.variables, variableOptions{name: name, words: words})
-	}
-	return l.input(context.Background())
-}
-
 // Target is the JVM that options are rendered for.
 type Target struct {
 	jvm   jvm.Target
-	flags func() map[string]jvm.FlagInfo // returns the JVM's own flags; nil if it cannot be run
+	flags func() map[string]jvm.FlagInfo // returns the JVM's own flags; nil: it is not installed
 }
 
 // TargetOf returns the target for a Java version, which need not be installed, or for the installed java if the version is empty.
@@ -68,7 +56,7 @@ func TargetOf(version string) (Target, error) {
 	if version == "" {
 		own := &service.Environment{Vars: service.EnvironMap(os.Environ())}
 		java, _, err := hotspot.Find("/", own.Vars["PATH"], javaSettings(own)...) // an unknown version is treated as a current one
-		t := Target{jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}, noFlags}
+		t := Target{jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}, nil}
 		if err == nil {
 			t.flags = sync.OnceValue(func() map[string]jvm.FlagInfo { return localFlags(java.Java) })
 		}
@@ -79,19 +67,12 @@ func TargetOf(version string) (Target, error) {
 		return Target{}, &exit.Error{Err: fmt.Errorf("cannot use --java-version %q", version),
 			Hint: "it is a version from 8, such as 17 or 1.8.0_412", Code: exit.Usage}
 	}
-	return Target{jvm.Target{JavaMajor: major, JavaVersion: version}, noFlags}, nil
+	return Target{jvm.Target{JavaMajor: major, JavaVersion: version}, nil}, nil
 }
-
-func noFlags() map[string]jvm.FlagInfo { return nil }
 
 // localFlags returns the flags that the local java prints, or nil.
 func localFlags(java string) map[string]jvm.FlagInfo {
 	env := service.EnvironList(jvmEnviron(service.EnvironMap(os.Environ()), nil))
-	flags, err := new(hotspot.Checker).Build(context.Background(), java, "", func(ctx context.Context, argv []string) (int, string, error) {
-		return proc.Output(ctx, argv, env)
-	})
-	if err != nil {
-		return nil
-	}
-	return ownFlags(flags)
+	run := func(ctx context.Context, argv []string) (int, string, error) { return proc.Output(ctx, argv, env) }
+	return ownFlags(new(hotspot.Checker).Build(context.Background(), java, "", run))
 }

@@ -3,6 +3,7 @@ package launch
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -33,4 +34,16 @@ func readOptionFile(user *asuser.User, layer jvm.Layer, path string) (data []byt
 		return data, err
 	}
 	return untrusted.ReadFile(path, jvm.MaxOptionFile)
+}
+
+// absolutePath resolves a relative path in the current directory.
+func absolutePath(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	return dir + "/" + path // not cleaned: the component before .. may be a link
 }

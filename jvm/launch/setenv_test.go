@@ -29,7 +29,7 @@ func TestOptionsOfSetenvHaveItsName(t *testing.T) {
 			env.From["CATALINA_OPTS"] = "bin/setenv.sh"
 		}
 		l := &sources{shared: &Shared{Labels: noLabels}, serviceEnv: old, env: env,
-			variables: []variableOptions{{"CATALINA_OPTS", strings.Fields(now), strings.Fields(old.Vars["CATALINA_OPTS"])}}}
+			kind: kindVariables{names: []string{"CATALINA_OPTS"}}}
 		in, err := l.input(t.Context())
 		if err != nil {
 			t.Fatal(err)

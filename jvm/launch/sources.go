@@ -1,13 +1,14 @@
 package launch
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -95,21 +96,23 @@ type sources struct {
 	serviceEnv  service.Environment // of the service, for conditions and URLs
 	env         service.Environment // the same with the changes of setenv.sh, for option variables
 	hookOptions []hooks.OutputOption
-	variables   []variableOptions // option variables of the kind, weaker first
-	own         *cgroup.Own       // nil: the JVM runs in the container's
-	user        *asuser.User      // of the service; nil: stoker's own
+	kind        kindVariables
+	own         *cgroup.Own  // nil: the JVM runs in the container's
+	user        *asuser.User // of the service; nil: stoker's own
 	// flags reads the flags of the JVM; nil: the preflight check is off.
 	flags          func(ctx context.Context, java string) map[string]jvm.FlagInfo
-	java           int // the JVM's feature release; 0: unknown
-	limits         jvm.Limits
-	policy         jvm.Policy // with the flavor, which conditions may name
-	notes          []string
-	states         []SourceState
-	hash           hash.Hash // over the content of files, folders and URLs
-	files          []string  // named by options, as found by readConfigured; sorted
-	fetched        map[string]fetched
-	withoutPlugins []string            // plugins left out of this start
-	pluginOptions  []plugin.JVMOptions // options of the plugins
+	java           int      // the JVM's feature release; 0: unknown
+	withoutPlugins []string // plugins left out of this start
+
+	limits        jvm.Limits
+	policy        jvm.Policy // with the flavor, which conditions may name
+	notes         []string
+	states        []SourceState
+	digest        string   // fingerprint of what readConfigured has read
+	files         []string // named by options, as found by readConfigured; sorted
+	fetched       map[string]fetched
+	pluginOptions []plugin.JVMOptions // options of the plugins
+	err           error               // the first error of a source
 }
 
 // fetched is the answer of one URL.
@@ -118,76 +121,34 @@ type fetched struct {
 	err error
 }
 
-// input reads every source. A missing file or folder of the user layer is a note: a base image may name one for applications that do not
-// have it.
-func (l *sources) input(ctx context.Context) (in jvm.Input, err error) {
-	if in, err = l.readConfigured(ctx); err != nil {
-		return in, err
-	}
-	for _, o := range l.hookOptions { // variables of the operator override them
-		in.User = append(in.User, jvm.ParseArgs(o.Source, []string{o.Option})...)
-	}
-	for _, name := range l.cfg.User.Env { // other layers reject it
-		if err := l.variable(&in.User, name); err != nil {
-			return in, err
-		}
-	}
-	vars := jvm.ReadVariables()
-	for k, name := range vars {
-		if k == len(vars)-1 { // the strongest, after those of the kind
-			for _, w := range l.variables {
-				in.User = append(in.User, l.withSource(w)...)
-			}
-		}
-		if name == "JDK_JAVA_OPTIONS" && l.java == 8 && l.env.Vars[name] != "" {
-			in.Warnings = append(in.Warnings, jvm.Problem{Code: jvm.IgnoredEnv, Message: name + " does not count: Java 8 does not read it"})
-			continue // it may be for a later release, on which this JVM would fail
-		}
-		if err := l.variable(&in.User, name); err != nil {
-			return in, err
-		}
-		if strings.TrimSpace(l.env.Vars[name]) != "" {
-			in.Warnings = append(in.Warnings, jvm.Problem{Code: jvm.IgnoredEnv,
-				Message: name + " is part of the user layer now and taken out of the JVM's environment, where it would count for every JVM"})
-		}
-	}
-	l.addUserPlugins(&in)
-	in.Expand(optionFiles(l.user)) // those named by variables and plugins
-	return in, nil
-}
-
 // readConfigured reads the sources outside the environment, and the files that their options name.
 func (l *sources) readConfigured(ctx context.Context) (in jvm.Input, err error) {
 	if err := l.chooseFlavor(); err != nil {
 		return in, err
 	}
-	l.hash = sha256.New()
 	l.fetchAll(ctx)
-	for _, layer := range l.layers() {
-		options, err := l.readLayer(layer)
-		if err != nil {
-			return in, err
-		}
-		switch layer.name {
-		case jvm.Default:
-			in.Default = options
-		case jvm.User:
-			in.User = options
-		case jvm.Enforced:
-			in.Enforced = options
-		}
+	layers := l.layers()
+	in.Default, in.User, in.Enforced = l.readLayer(layers[0]), l.readLayer(layers[1]), l.readLayer(layers[2])
+	if l.err != nil {
+		return in, l.err
 	}
-	l.addPlugins(&in)
+	userPlugins := l.addPlugins(&in)
+	hash := sha256.New()
+	for _, options := range [][]jvm.Option{in.Default, in.User, in.Enforced, userPlugins} {
+		for _, o := range options {
+			fmt.Fprintf(hash, "%q\n", o.Args)
+		}
+		fmt.Fprintln(hash, "end")
+	}
 	read := optionFiles(l.user)
 	in.Expand(func(layer jvm.Layer, path string) ([]byte, error) {
 		data, err := read(layer, path)
-		fmt.Fprintf(l.hash, "%q %d %v\n", path, len(data), err)
-		l.hash.Write(data)
+		fmt.Fprintf(hash, "%q %q %v\n", path, data, err)
 		l.files = append(l.files, absolutePath(path))
 		return data, err
 	})
 	slices.Sort(l.files)
-	l.files = slices.Compact(l.files)
+	l.files, l.digest = slices.Compact(l.files), hex.EncodeToString(hash.Sum(nil)[:16])
 	return in, nil
 }
 
@@ -204,9 +165,6 @@ func (l *sources) chooseFlavor() (err error) {
 	return nil
 }
 
-// digest returns a fingerprint of what readConfigured has read: what can change without a change of the configuration.
-func (l *sources) digest() string { return hex.EncodeToString(l.hash.Sum(nil)[:16]) }
-
 // layer is the configuration of one layer.
 type layer struct {
 	name jvm.Layer
@@ -214,13 +172,13 @@ type layer struct {
 	cfg  jvm.LayerConfig
 }
 
-func (l *sources) layers() []layer {
-	return []layer{{jvm.Default, "jvm.default", l.cfg.Default}, {jvm.User, "jvm.user", l.cfg.User}, {jvm.Enforced, "jvm.enforced",
-		l.cfg.Enforced}}
+func (l *sources) layers() [3]layer {
+	return [3]layer{{jvm.Default, "jvm.default", l.cfg.Default}, {jvm.User, "jvm.user", l.cfg.User},
+		{jvm.Enforced, "jvm.enforced", l.cfg.Enforced}}
 }
 
-// readLayer reads the sources of one layer, weaker first.
-func (l *sources) readLayer(n layer) ([]jvm.Option, error) {
+// readLayer reads the sources of one layer, weaker first. It keeps the first error in l.err.
+func (l *sources) readLayer(n layer) []jvm.Option {
 	var inline []string
 	for k, o := range n.cfg.Options {
 		if l.applies(n, fmt.Sprintf("%s.options[%d]", n.path, k), o.When) {
@@ -229,72 +187,66 @@ func (l *sources) readLayer(n layer) ([]jvm.Option, error) {
 	}
 	out := jvm.ParseArgs(n.path+".options", inline)
 	for _, d := range n.cfg.Dirs {
-		files, err := l.dir(n, d)
-		if err != nil {
-			return nil, err
-		}
-		for _, file := range files {
-			if err := l.file(&out, n, "dirs", file, jvm.ParseFile); err != nil {
-				return nil, err
-			}
+		for _, file := range l.dir(n, d) {
+			out = append(out, l.file(n, "dirs", file, jvm.ParseFile)...)
 		}
 	}
 	for _, f := range n.cfg.Files {
 		if l.applies(n, f.File, f.When) {
-			if err := l.file(&out, n, "files", f.File, jvm.ParseFile); err != nil {
-				return nil, err
-			}
+			out = append(out, l.file(n, "files", f.File, jvm.ParseFile)...)
 		}
 	}
 	for _, f := range n.cfg.Argfiles {
 		if l.applies(n, f.File, f.When) {
-			if err := l.file(&out, n, "argfiles", f.File, jvm.ParseArgfile); err != nil {
-				return nil, err
-			}
+			out = append(out, l.file(n, "argfiles", f.File, jvm.ParseArgfile)...)
 		}
 	}
 	for k, u := range n.cfg.URLs {
-		if err := l.document(&out, n, k, u); err != nil {
-			return nil, err
+		if l.applies(n, redact.URL(u.URL), u.When) {
+			out = append(out, l.document(n, urlID(n, k))...)
 		}
 	}
-	return out, nil
+	return out
 }
 
-// applies reports whether the condition of a source holds in this container.
+// applies reports whether the condition of a source holds in this container, and records a source that is skipped.
 func (l *sources) applies(n layer, source string, when jvm.When) bool {
-	ok, why := when.Matches(l.serviceEnv.Vars, l.shared.Labels(), l.policy.ProfileName())
+	ok, why := l.matches(when)
 	if !ok {
 		l.record(n, source, sourceSkipped, why, nil)
 	}
 	return ok
 }
 
+func (l *sources) matches(when jvm.When) (ok bool, why string) {
+	return when.Matches(l.serviceEnv.Vars, l.shared.Labels(), l.policy.ProfileName())
+}
+
 func (l *sources) record(n layer, source, state, why string, at *time.Time) {
 	l.states = append(l.states, SourceState{string(n.name), source, state, why, at})
 }
 
-// noteMissing notes a missing file or folder of the user layer.
-func (l *sources) noteMissing(n layer, what, path string) {
-	l.notes = append(l.notes, fmt.Sprintf("no JVM options in %s: there is no such %s", path, what))
-	l.record(n, path, sourceMissing, "", nil)
-	fmt.Fprintf(l.hash, "%q missing\n", path)
+// unreadable handles an unreadable file or folder (what). If it is missing in the user layer, that is a note: a base image may name one
+// for applications that do not have it.
+func (l *sources) unreadable(n layer, key, what, path string, err error) {
+	if n.name == jvm.User && errors.Is(err, fs.ErrNotExist) {
+		l.notes = append(l.notes, fmt.Sprintf("no JVM options in %s: there is no such %s", path, what))
+		l.record(n, path, sourceMissing, "", nil)
+		return
+	}
+	l.err = cmp.Or(l.err, fmt.Errorf("cannot read JVM options (%s.%s): %s: %w", n.path, key, path, err))
 }
 
 // dir lists the option files of a folder.
-func (l *sources) dir(n layer, d jvm.Dir) ([]string, error) {
+func (l *sources) dir(n layer, d jvm.Dir) (files []string) {
 	if !l.applies(n, d.Dir, d.When) {
-		return nil, nil
+		return nil
 	}
 	entries, err := untrusted.ReadDir(d.Dir, maxOptionFiles) // in byte order
-	switch {
-	case n.name == jvm.User && errors.Is(err, fs.ErrNotExist):
-		l.noteMissing(n, "folder", d.Dir)
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("cannot read JVM options (%s.dirs): %s: %w", n.path, d.Dir, err)
+	if err != nil {
+		l.unreadable(n, "dirs", "folder", d.Dir, err)
+		return nil
 	}
-	var out []string
 	for _, e := range entries {
 		path := filepath.Join(d.Dir, e.Name())
 		if !optionFileName(e.Name()) {
@@ -304,12 +256,12 @@ func (l *sources) dir(n layer, d jvm.Dir) ([]string, error) {
 		if info, err := os.Stat(path); n.name != jvm.Enforced && err == nil && !info.Mode().IsRegular() {
 			continue
 		}
-		out = append(out, path)
+		files = append(files, path)
 	}
-	if len(out) == 0 {
+	if len(files) == 0 {
 		l.record(n, d.Dir, sourceRead, "it holds no *.opts file", nil)
 	}
-	return out, nil
+	return files
 }
 
 // optionFileName reports whether a folder entry is read. Names that begin with a dot are skipped: editors and mounted ConfigMaps create
@@ -318,45 +270,47 @@ func optionFileName(name string) bool {
 	return !strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".opts")
 }
 
-// file adds the options of a file.
-func (l *sources) file(to *[]jvm.Option, n layer, key, path string, parse func(name, content string) []jvm.Option) error {
+// file returns the options of a file.
+func (l *sources) file(n layer, key, path string, parse func(name, content string) []jvm.Option) []jvm.Option {
 	data, err := readOptionFile(l.user, n.name, path)
-	switch {
-	case n.name == jvm.User && errors.Is(err, fs.ErrNotExist):
-		l.noteMissing(n, "file", path)
+	if err != nil {
+		l.unreadable(n, key, "file", path, err)
 		return nil
-	case err != nil:
-		return fmt.Errorf("cannot read JVM options (%s.%s): %s: %w", n.path, key, path, err)
 	}
-	fmt.Fprintf(l.hash, "%q %d\n", path, len(data))
-	l.hash.Write(data)
 	l.record(n, path, sourceRead, "", nil)
-	*to = append(*to, parse(path, string(data))...)
-	return nil
+	return parse(path, string(data))
 }
+
+// urls yields the applicable URLs and their places in the configuration.
+func (l *sources) urls() iter.Seq2[string, jvm.URL] {
+	return func(yield func(string, jvm.URL) bool) {
+		for _, n := range l.layers() {
+			for k, u := range n.cfg.URLs {
+				if ok, _ := l.matches(u.When); ok && !yield(urlID(n, k), u) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func urlID(n layer, k int) string { return fmt.Sprintf("%s.urls[%d]", n.path, k) }
 
 // fetchAll fetches all applicable URLs in parallel. Each has its own deadline.
 func (l *sources) fetchAll(ctx context.Context) {
 	l.fetched = map[string]fetched{}
 	var all sync.WaitGroup
 	var mu sync.Mutex // guards fetched
-	for _, n := range l.layers() {
-		for k, u := range n.cfg.URLs {
-			if ok, _ := u.When.Matches(l.serviceEnv.Vars, l.shared.Labels(), l.policy.ProfileName()); !ok {
-				continue
-			}
-			all.Go(func() {
-				doc, err := l.shared.fetch.Fetch(ctx, sourceOf(u), remote.Variables(l.serviceEnv.Vars, l.shared.Labels()))
-				mu.Lock()
-				defer mu.Unlock()
-				l.fetched[urlID(n, k)] = fetched{doc, err}
-			})
-		}
+	for id, u := range l.urls() {
+		all.Go(func() {
+			doc, err := l.shared.fetch.Fetch(ctx, sourceOf(u), remote.Variables(l.serviceEnv.Vars, l.shared.Labels()))
+			mu.Lock()
+			defer mu.Unlock()
+			l.fetched[id] = fetched{doc, err}
+		})
 	}
 	all.Wait()
 }
-
-func urlID(n layer, k int) string { return fmt.Sprintf("%s.urls[%d]", n.path, k) }
 
 // sourceOf converts a URL for package remote.
 func sourceOf(u jvm.URL) remote.Source {
@@ -364,16 +318,14 @@ func sourceOf(u jvm.URL) remote.Source {
 		CAFile: u.CAFile}
 }
 
-// document adds the options of a URL.
-func (l *sources) document(to *[]jvm.Option, n layer, k int, u jvm.URL) error {
-	if !l.applies(n, redact.URL(u.URL), u.When) {
+// document returns the options of a URL.
+func (l *sources) document(n layer, id string) []jvm.Option {
+	doc, err := l.fetched[id].doc, l.fetched[id].err
+	if err != nil {
+		l.err = cmp.Or(l.err, fmt.Errorf("cannot read JVM options (%s): %w", id, err))
 		return nil
 	}
-	got := l.fetched[urlID(n, k)]
-	if got.err != nil {
-		return fmt.Errorf("cannot read JVM options (%s): %w", urlID(n, k), got.err)
-	}
-	doc, at := got.doc, got.doc.Time.UTC().Truncate(time.Second)
+	at := doc.Time.UTC().Truncate(time.Second)
 	state, why := sourceRead, ""
 	if doc.Stale != nil {
 		state, why = sourceCopy, doc.Stale.Error()
@@ -383,60 +335,52 @@ func (l *sources) document(to *[]jvm.Option, n layer, k int, u jvm.URL) error {
 	if doc.Damaged != nil {
 		l.notes = append(l.notes, fmt.Sprintf("the last good answer of %s could not have been used: %v", doc.URL, doc.Damaged))
 	}
-	if note := "the answers of configuration services are not kept: "; doc.Unkept != nil && !slices.ContainsFunc(l.notes,
-		func(n string) bool { return strings.HasPrefix(n, note) }) {
-		l.notes = append(l.notes, note+doc.Unkept.Error())
+	if doc.Unkept != nil {
+		if note := "the answers of configuration services are not kept: " + doc.Unkept.Error(); !slices.Contains(l.notes, note) {
+			l.notes = append(l.notes, note)
+		}
 	}
-	fmt.Fprintf(l.hash, "%q %q %q\n", doc.URL, doc.Text, doc.List)
 	l.record(n, doc.URL, state, why, &at)
 	options := append(jvm.ParseFile(doc.URL, doc.Text), jvm.ParseArgs(doc.URL, doc.List)...)
 	for i := range options {
 		options[i].Source += ", as of " + at.Format(time.RFC3339)
 	}
-	*to = append(*to, options...)
-	return nil
+	return options
 }
 
-// render sizes and merges the options and adds notes for the operator.
-func (l *sources) render(ctx context.Context, java hotspot.JVM, found string, maxThreads int) (*Report, error) {
-	l.java = java.Major
-	in, err := l.input(ctx)
-	if err != nil {
-		return nil, err
+// addPlugins adds the plugin options of the configured layers, and returns those of the user layer, which follow its variables.
+func (l *sources) addPlugins(in *jvm.Input) (user []jvm.Option) {
+	if l.shared.Plugins != nil {
+		l.pluginOptions = l.shared.Plugins.JVMOptions(l.withoutPlugins)
 	}
-	in.Limits, in.Policy, in.Env, in.JVMAsked = l.limits, l.policy, l.env.Vars, preflightEnabled(l.cfg)
-	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, MaxThreads: maxThreads}
-	if l.flags != nil && in.NamesFlags() {
-		in.Target.Flags = l.flags(ctx, java.Java)
-	}
-	result, err := jvm.Render(in)
-	facts := &Report{JVM: java, Found: found, Result: result, Sources: append([]SourceState{}, l.states...), limits: l.limits,
-		sourceDigest: l.digest(), cgroup: l.own,
-		plugins: l.pluginNames()}
-	for _, w := range result.Warnings {
-		if jvm.VersionDependent(w.Code) {
-			continue // the preflight check reports it
+	for _, c := range l.pluginOptions {
+		in.Default = append(in.Default, c.Options[jvm.Default]...)
+		user = append(user, c.Options[jvm.User]...)
+		in.Enforced = append(in.Enforced, c.Options[jvm.Enforced]...)
+		for _, n := range l.layers() {
+			if len(c.Options[n.name]) > 0 {
+				l.record(n, "plugin "+c.Name, sourceRead, "", nil)
+			}
 		}
-		l.notes = append(l.notes, "JVM options: "+w.Message)
 	}
-	if err != nil {
-		return facts, &OptionsError{fmt.Errorf("cannot size the JVM: %w", err)}
-	}
-	if err := result.Err(); err != nil {
-		return facts, &OptionsError{fmt.Errorf("cannot use the JVM options: %w", err)}
-	}
-	return facts, nil
+	return user
 }
 
-// filesOf returns the files and folders to watch, whether they apply now or not.
-func filesOf(c jvm.Config) (files, dirs []string) {
-	for _, n := range (&sources{cfg: c}).layers() {
+// watchedFiles returns the files and folders of the configuration, whether they apply now or not, and the files that its options name.
+func (l *sources) watchedFiles() (files, dirs, named []string) {
+	for _, n := range l.layers() {
 		for _, d := range n.cfg.Dirs {
 			dirs = append(dirs, d.Dir)
 		}
 		for _, f := range slices.Concat(n.cfg.Files, n.cfg.Argfiles) {
 			files = append(files, f.File)
 		}
+		for _, o := range n.cfg.Options {
+			if path, ok := jvm.OptionFile(o.Option); ok {
+				named = append(named, absolutePath(path))
+			}
+		}
 	}
-	return files, dirs
+	slices.Sort(named)
+	return files, dirs, slices.Compact(named)
 }

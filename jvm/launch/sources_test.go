@@ -138,7 +138,8 @@ func TestWindowsTextInEverySource(t *testing.T) {
 			"JAVA_OPTS": text("java"), "CATALINA_OPTS": text("catalina")}},
 		hookOptions: []hooks.OutputOption{{Option: "-Dhook=1\r", Source: "hook"}},
 		shared:      &Shared{Labels: noLabels, fetch: &remote.Fetcher{Dir: t.TempDir(), Accept: acceptOptions}}}
-	in, err := l.scripted()
+	l.kind.names = []string{"JAVA_OPTS", "CATALINA_OPTS"}
+	in, err := l.input(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +176,7 @@ func TestDigestOfSources(t *testing.T) {
 		if _, err := l.readConfigured(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		return l.digest()
+		return l.digest
 	}
 	first := read()
 	if again := read(); again != first {
@@ -201,8 +202,8 @@ func TestDigestOfSources(t *testing.T) {
 	}
 	say := func(text string) func() error { return func() error { answer = text; return nil } }
 	change("a file", put("a.opts", "-Da=2"), put("a.opts", "-Da=1"))
-	change("a missing file that appears", put("later", ""), func() error { return os.Remove(dir + "/later") })
-	change("a file in a folder", put("dir/c.opts", ""), func() error { return os.Remove(dir + "/dir/c.opts") })
+	change("a missing file that appears", put("later", "-Dl=1"), func() error { return os.Remove(dir + "/later") })
+	change("a file in a folder", put("dir/c.opts", "-Dc=1"), func() error { return os.Remove(dir + "/dir/c.opts") })
 	change("a document", say("-Durl=2"), say("-Durl=1"))
 	web.Close()
 	if read() != first {
@@ -228,7 +229,7 @@ func TestNothingToWatch(t *testing.T) {
 	l.JVM.Enforced.URLs = []jvm.URL{{URL: "http://config/z", Every: new(time.Minute)}}
 	one := func() map[string]*Launcher { return map[string]*Launcher{"app": l} }
 	if got := NewDrift(nil, one, hclog.NewNullLogger()).watchSet(); len(got.Dirs) != 1 || len(got.Files) != 0 || len(got.Polled) != 1 ||
-		got.Named != nil {
+		len(got.Named) > 0 {
 		t.Errorf("to be watched: %+v", got)
 	}
 	l.JVM = jvm.Config{User: jvm.LayerConfig{Options: []jvm.Inline{{Option: "@/b/../x"}, {Option: "-XX:Flags=/a"}, {Option: "-Dx=@/c"},

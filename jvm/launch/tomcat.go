@@ -3,6 +3,7 @@ package launch
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,40 +31,36 @@ type tomcatKind struct {
 // tomcatStart is what one start has determined.
 type tomcatStart struct {
 	install tomcat.Install
-	env     *service.Environment // with the changes of setenv.sh
-	vars    map[string]string
-	dir     string
+	vars    map[string]string // shell variables that setenv.sh set without exporting them
 	server  tomcat.ServerXML
 	// serverErr is why server.xml is unreadable; server is then incomplete.
 	serverErr error
 	proof     readyProof
 	options   []jvm.Option // of the JVM; nil: an earlier supervisor started it
 	umask     int
-	notes     []string
 }
 
 // plan does what catalina.sh would do.
 func (l *tomcatKind) plan(ctx context.Context, r *service.Start, without []string) (*plan, error) {
-	s, err := l.find(ctx, r)
+	p, err := l.find(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	java, found, err := l.findJava(s)
+	s := p.tomcat
+	java, found, err := l.findJava(p)
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{env: s.env, dir: s.dir, tomcat: s, notes: append(s.notes, javaNote(java, found))}
-	words, err := l.variableOptions(r, s)
-	if err != nil {
-		return nil, err
-	}
-	layers := l.layers(r, without, s.env, s.dir, words)
-	l.readServer(s, nil, s.env.Vars)
+	p.notes = append(p.notes, javaNote(java, found))
+	layers := l.layers(r, without, p.env, p.dir)
+	layers.kind = kindVariables{names: []string{"JAVA_OPTS", "CATALINA_OPTS"}, vars: maps.Clone(p.env.Vars), split: s.install.SplitOptions}
+	maps.Copy(layers.kind.vars, s.vars)
+	l.readServer(s, nil, p.env.Vars)
 	if p.report, err = layers.render(ctx, java, found, s.server.Threads()); err != nil {
 		return p, err
 	}
 	p.warnings, s.options = layers.notes, p.report.Result.Options
-	launch, err := s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(s.env.Vars, p.report.Result.Env),
+	launch, err := s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(p.env.Vars, p.report.Result.Env),
 		Vars: s.vars, CatalinaOpts: p.report.Result.Argv()})
 	p.report.argv, p.environ, p.notes, s.umask = launch.Argv, launch.Env, append(p.notes, launch.Notes...), int(launch.Umask)
 	return p, err
@@ -77,13 +74,17 @@ func (l *tomcatKind) launch(p *plan) (*supervisor.Launch, error) {
 		return nil, err
 	}
 	s.proof = newProof(s.server, s.serverErr, time.Now())
-	p.warnings = append(p.warnings, s.proof.notes()...)
+	if s.proof.Unknown != "" {
+		p.warnings = append(p.warnings,
+			s.proof.Unknown+"; ready is when Tomcat says that it has started and a socket of it listens (or what ready.http asks)")
+	}
 	out, err := l.launchWithProof(s)
 	if err != nil {
 		return nil, err
 	}
-	out.AttachData, out.Spec.Umask = s.proof.marshal(), &s.umask
-	return out, nil
+	data, err := json.Marshal(s.proof)
+	out.AttachData, out.Spec.Umask = string(data), &s.umask
+	return out, err
 }
 
 // attach does not run setenv.sh again.
@@ -93,32 +94,36 @@ func (l *tomcatKind) attach(learned string) (*supervisor.Launch, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &tomcatStart{install: install, env: env}
+	s := &tomcatStart{install: install}
 	l.readServer(s, nil, env.Vars)
-	if s.proof, err = parseProof(learned); err != nil {
+	if json.Unmarshal([]byte(learned), &s.proof) != nil {
 		s.proof = newProof(s.server, s.serverErr, time.Now())
 	}
 	return l.launchWithProof(s)
 }
 
 // find finds Tomcat and applies the changes of setenv.sh.
-func (l *tomcatKind) find(ctx context.Context, r *service.Start) (*tomcatStart, error) {
+func (l *tomcatKind) find(ctx context.Context, r *service.Start) (*plan, error) {
 	install, err := tomcat.Find(l.Config.Tomcat, r.Vars)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := l.WithinStart(ctx)
 	defer cancel()
-	imp, err := install.ImportSetenv(ctx, l.Config.Tomcat.Setenv, r.Vars, l.Config.Dir, l.run)
+	imp, err := install.ImportSetenv(ctx, l.Config.Tomcat.Setenv, r.Vars, l.Config.Dir,
+		func(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
+			code, output, err := l.Run(ctx, "setenv", argv, env, dir)
+			return []byte(output), proc.CommandError(code, "", err)
+		})
 	if err != nil {
 		return nil, setenvError(err)
 	}
-	s := &tomcatStart{install: imp.Install, vars: imp.Vars, dir: imp.Dir, notes: append([]string{imp.Install.String()}, imp.Notes...)}
-	s.env = &service.Environment{Vars: imp.Env, From: maps.Clone(r.From), Mask: r.Mask}
+	env := &service.Environment{Vars: imp.Env, From: maps.Clone(r.From), Mask: r.Mask}
 	for _, name := range slices.Concat(imp.Set, imp.Unset) {
-		s.env.From[name] = "bin/setenv.sh"
+		env.From[name] = "bin/setenv.sh"
 	}
-	return s, nil
+	return &plan{env: env, dir: imp.Dir, notes: append([]string{imp.Install.String()}, imp.Notes...),
+		tomcat: &tomcatStart{install: imp.Install, vars: imp.Vars}}, nil
 }
 
 // setenvError adds the end of the output of setenv.sh, in which the shell names the faulty line.
@@ -134,39 +139,13 @@ func setenvError(err error) error {
 	return fmt.Errorf("%w; %s\nhint: correct it, or set tomcat.setenv to ignore if it is not needed", err, wrote)
 }
 
-// run runs the shell for setenv.sh as the service's user.
-func (l *tomcatKind) run(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
-	code, output, err := l.Run(ctx, "setenv", argv, env, dir)
-	return []byte(output), proc.CommandError(code, "", err)
-}
-
 // findJava finds the JVM: as configured, as the script would, or in the image.
-func (l *tomcatKind) findJava(s *tomcatStart) (hotspot.JVM, string, error) {
+func (l *tomcatKind) findJava(p *plan) (hotspot.JVM, string, error) {
 	settings := []hotspot.Setting{l.setting("tomcat.java", l.Config.Tomcat.Java)}
-	if value, name, ok := tomcat.JavaSetting(s.env.Vars, s.vars); ok {
-		settings = append(settings, hotspot.Setting{Name: name, Value: value, From: s.env.Origin(name)})
+	if value, name, ok := tomcat.JavaSetting(p.env.Vars, p.tomcat.vars); ok {
+		settings = append(settings, hotspot.Setting{Name: name, Value: value, From: p.env.Origin(name)})
 	}
-	return hotspot.Find("/", s.env.Vars["PATH"], settings...)
-}
-
-// variableOptions returns the options of the variables that catalina.sh reads.
-func (l *tomcatKind) variableOptions(r *service.Start, s *tomcatStart) ([]variableOptions, error) {
-	sources, err := s.install.UserOptions(s.env.Vars, s.vars)
-	if err != nil {
-		return nil, &OptionsError{err}
-	}
-	before, _ := s.install.UserOptions(r.Vars, nil) // only for comparison
-	var out []variableOptions
-	for _, src := range sources {
-		w := variableOptions{name: src.Var, words: src.Options}
-		for _, b := range before {
-			if b.Var == src.Var {
-				w.given = b.Options
-			}
-		}
-		out = append(out, w)
-	}
-	return out, nil
+	return hotspot.Find("/", p.env.Vars["PATH"], settings...)
 }
 
 // readServer reads server.xml with the command line, environment and user of this Tomcat. An error in the file is left to Tomcat to report;

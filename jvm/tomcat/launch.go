@@ -26,8 +26,7 @@ type Options struct {
 	// Vars are shell variables that setenv.sh set without exporting them: the script sees them, the JVM does not.
 	Vars map[string]string
 	// JavaOpts and CatalinaOpts are JVM options, one argument each, put where the script puts JAVA_OPTS (before its own options) and
-	// CATALINA_OPTS (after them). UserOptions returns the values of these variables; merged options belong into CatalinaOpts, so that they
-	// win.
+	// CATALINA_OPTS (after them). Merged options belong into CatalinaOpts, so that they win.
 	JavaOpts, CatalinaOpts []string
 }
 
@@ -39,33 +38,8 @@ type Launch struct {
 	Notes []string
 }
 
-// OptionSource is a variable with options in it, split into arguments.
-type OptionSource struct {
-	Var     string
-	Options []string
-}
-
-var evaluated = []string{"JAVA_OPTS", "CATALINA_OPTS"}
-
-// UserOptions splits JAVA_OPTS and CATALINA_OPTS into arguments (jvm.SplitScript), in the order of the script. Variables that are unset or
-// blank are left out.
-func (in Install) UserOptions(env, vars map[string]string) ([]OptionSource, error) {
-	sh := in.scriptVariables(env, vars)
-	var out []OptionSource
-	for _, name := range evaluated {
-		words, err := sh.split(name, "")
-		if err != nil {
-			return nil, err
-		}
-		if len(words) > 0 {
-			out = append(out, OptionSource{Var: name, Options: words})
-		}
-	}
-	return out, nil
-}
-
 // Evaluates reports whether a variable holds options in which $NAME and ${NAME} are expanded when the JVM is started, as by catalina.sh.
-func Evaluates(name string) bool { return slices.Contains(evaluated, name) }
+func Evaluates(name string) bool { return name == "JAVA_OPTS" || name == "CATALINA_OPTS" }
 
 // SetByStoker reports whether a Tomcat gets this variable from stoker, whatever the environment has.
 func SetByStoker(name string) bool {
@@ -84,13 +58,14 @@ func (in Install) scriptVariables(env, vars map[string]string) scriptVariables {
 	return sh
 }
 
-// split splits the value of a variable as the script's eval does. An empty variable has the value of unset.
+// SplitOptions splits JAVA_OPTS or CATALINA_OPTS as the script's eval does (jvm.SplitScript). vars are its variables, exported or not.
+func (in Install) SplitOptions(name string, vars map[string]string) ([]string, error) {
+	return in.scriptVariables(vars, nil).split(name, "")
+}
+
+// split splits the value of a variable, or of unset if it is empty.
 func (sh scriptVariables) split(name, unset string) ([]string, error) {
-	words, err := jvm.SplitScript(cmp.Or(sh[name], unset), func(name string) string { return sh[name] })
-	if err != nil {
-		return nil, fmt.Errorf("cannot take options from %s: %w", name, err)
-	}
-	return words, nil
+	return jvm.SplitScript(cmp.Or(sh[name], unset), func(name string) string { return sh[name] })
 }
 
 // Launch returns what "catalina.sh run" would have executed. CATALINA_OUT, CATALINA_OUT_CMD, CATALINA_PID and USE_NOHUP have no effect on
@@ -110,11 +85,11 @@ func (in Install) Launch(o Options) (Launch, error) {
 	}
 	manager, err := sh.split("LOGGING_MANAGER", "-Djava.util.logging.manager=org.apache.juli.ClassLoaderLogManager")
 	if err != nil {
-		return Launch{}, err
+		return Launch{}, fmt.Errorf("cannot take options from LOGGING_MANAGER: %w", err)
 	}
 	jsse, err := sh.split("JSSE_OPTS", "-Djdk.tls.ephemeralDHKeySize=2048")
 	if err != nil {
-		return Launch{}, err
+		return Launch{}, fmt.Errorf("cannot take options from JSSE_OPTS: %w", err)
 	}
 	umask, err := strconv.ParseUint(cmp.Or(sh["UMASK"], "0027"), 8, 12)
 	if err != nil || umask > 0o777 {

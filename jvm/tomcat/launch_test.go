@@ -3,6 +3,7 @@ package tomcat
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -173,15 +174,11 @@ func (c launchCase) build(t *testing.T, env map[string]string, in Install, java 
 		t.Fatal(err)
 	}
 	o := Options{Java: java, JavaMajor: 17, Env: imp.Env, Vars: imp.Vars}
-	sources, err := imp.Install.UserOptions(imp.Env, imp.Vars)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range sources {
-		if s.Var == "JAVA_OPTS" {
-			o.JavaOpts = s.Options
-		} else {
-			o.CatalinaOpts = s.Options
+	vars := maps.Clone(imp.Env)
+	maps.Copy(vars, imp.Vars)
+	for name, to := range map[string]*[]string{"JAVA_OPTS": &o.JavaOpts, "CATALINA_OPTS": &o.CatalinaOpts} {
+		if *to, err = imp.Install.SplitOptions(name, vars); err != nil {
+			t.Fatal(err)
 		}
 	}
 	l, err := imp.Install.Launch(o)

@@ -1,6 +1,5 @@
-// Package incident finds out why a start failed or a service ended, and keeps the last
-// incidents with their evidence for the operator and the next supervisor. It knows
-// neither services nor their states: a Failure has plain facts.
+// Package incident finds out why a start failed or a service ended, and keeps the last incidents with their evidence
+// for the operator and the next supervisor. It knows neither services nor their states: a Failure has plain facts.
 package incident
 
 import (
@@ -47,22 +46,26 @@ const (
 	maxWords      = 64 << 10 // options together, notes together
 )
 
-// Incident is everything that is known of one failed start or one unexpected end of a
-// service.
+// Summary is an incident's line in a list.
+type Summary struct {
+	Number  uint64        `json:"number"` // from 1, of the container
+	Service string        `json:"service"`
+	Kind    string        `json:"kind,omitempty"` // of the service
+	At      time.Time     `json:"at"`
+	Cause   Cause         `json:"cause"`
+	Reason  string        `json:"reason"`
+	Start   uint64        `json:"start"`         // number of the service's start
+	Pid     int           `json:"pid,omitempty"` // 0: there was no process
+	Ran     time.Duration `json:"ran_ns,omitempty"`
+}
+
+// Incident is everything that is known of one failed start or one unexpected end.
 type Incident struct {
-	Number  uint64    `json:"number"` // from 1, of the container
-	Service string    `json:"service"`
-	Kind    string    `json:"kind,omitempty"` // of the service
-	At      time.Time `json:"at"`
-	Cause   Cause     `json:"cause"`
-	Reason  string    `json:"reason"`
+	Summary
 	// Exit is how the process ended; nil: there was none, it lives, or that is unknown.
 	Exit *Exit `json:"exit,omitempty"`
 	// StopRequestedBy is the origin of a stop request before the end; empty: none.
-	StopRequestedBy string        `json:"stop_requested_by,omitempty"`
-	Start           uint64        `json:"start"`         // number of the service's start
-	Pid             int           `json:"pid,omitempty"` // 0: there was no process
-	Ran             time.Duration `json:"ran_ns,omitempty"`
+	StopRequestedBy string `json:"stop_requested_by,omitempty"`
 	// Notes are what else was found, a line each.
 	Notes []string `json:"notes,omitempty"`
 	// Output is the end of what that start wrote, both streams as they came.
@@ -91,8 +94,7 @@ type File struct {
 	Excerpt Text      `json:"excerpt,omitempty"` // its beginning, of an hs_err only; secrets masked
 }
 
-// Text is output. In JSON it is a string if it is UTF-8, else an
-// object with the bytes as "base64".
+// Text is output. In JSON it is a string if it is UTF-8, else an object with the bytes as "base64".
 type Text []byte
 
 type encodedText struct {
@@ -113,11 +115,10 @@ func (t Text) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON decodes both forms.
 func (t *Text) UnmarshalJSON(data []byte) error {
-	if len(data) > 0 && data[0] == '"' {
-		var s string
-		err := json.Unmarshal(data, &s)
+	var s string
+	if json.Unmarshal(data, &s) == nil {
 		*t = Text(s)
-		return err
+		return nil
 	}
 	var e encodedText
 	err := json.Unmarshal(data, &e)
@@ -125,27 +126,7 @@ func (t *Text) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// Summary is an incident's line in a list.
-type Summary struct {
-	Number  uint64        `json:"number"`
-	Service string        `json:"service"`
-	Kind    string        `json:"kind,omitempty"`
-	At      time.Time     `json:"at"`
-	Cause   Cause         `json:"cause"`
-	Reason  string        `json:"reason"`
-	Start   uint64        `json:"start"`
-	Pid     int           `json:"pid,omitempty"`
-	Ran     time.Duration `json:"ran_ns,omitempty"`
-}
-
-// Summary returns the line.
-func (i *Incident) Summary() Summary {
-	return Summary{Number: i.Number, Service: i.Service, Kind: i.Kind, At: i.At, Cause: i.Cause, Reason: i.Reason,
-		Start: i.Start, Pid: i.Pid, Ran: i.Ran}
-}
-
-// cut cuts an incident to its limits: the output to its end, everything else to its
-// beginning.
+// cut cuts an incident to its limits: the output to its end, the rest to its beginning.
 func (i *Incident) cut() {
 	i.Reason = redact.Clip(i.Reason, MaxReason)
 	i.Output = i.Output[max(0, len(i.Output)-MaxOutput):]

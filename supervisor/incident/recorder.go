@@ -15,8 +15,7 @@ import (
 type Services interface {
 	// Kind is the kind of a service.
 	Kind(service string) string
-	// OutputOf returns at most the last most bytes of a service's output between two
-	// offsets; to 0: up to now.
+	// OutputOf returns at most the last most bytes of a service's output between two offsets; to 0: up to now.
 	OutputOf(service string, from, to int64, most int) []byte
 	// ReasonFound gives a better reason for the failure of a start.
 	ReasonFound(service string, start uint64, reason string)
@@ -40,8 +39,7 @@ func NewRecorder(store *Store, services Services, log hclog.Logger) *Recorder {
 	return &Recorder{store: store, services: services, log: log, queue: make(chan func(), maxQueued)}
 }
 
-// recordDelay is how long a failure waits to be recorded: the next start of the service
-// comes first. The failure is saved already.
+// recordDelay lets the next start of the service go first.
 const recordDelay = 20 * time.Millisecond
 
 // do runs f in the background, after what was queued before; false: the queue is full.
@@ -68,8 +66,7 @@ func (r *Recorder) do(f func()) bool {
 // flushTime bounds how long a query waits for what is queued.
 const flushTime = 2 * time.Second
 
-// flush waits until what was queued before is done: a caller that has seen a service
-// fail finds its incident.
+// flush waits for what is queued: a caller that has seen a service fail finds its incident.
 func (r *Recorder) flush() {
 	done := make(chan struct{})
 	if r.pending.Load() == 0 || !r.do(func() { close(done) }) {
@@ -114,6 +111,9 @@ func (r *Recorder) Record(f *Failure) {
 func (r *Recorder) Resume(failures []*Failure) {
 	known := r.store.List()
 	for _, f := range failures {
+		if f == nil {
+			continue
+		}
 		older := slices.ContainsFunc(known, func(i Summary) bool { return i.At.Before(f.At) })
 		if len(known) == maxIncidents && !older {
 			continue // its incident was dropped for others
@@ -124,8 +124,10 @@ func (r *Recorder) Resume(failures []*Failure) {
 	}
 }
 
-// evidenceTime bounds the search for what an end has left.
-const evidenceTime = 5 * time.Second
+const (
+	evidenceTime = 5 * time.Second // limit of Failure.Evidence
+	explainTime  = 3 * time.Second // limit of Failure.Explain
+)
 
 // record makes the incident of a failure: at once what is known, then what is found.
 func (r *Recorder) record(f *Failure) {
@@ -138,9 +140,10 @@ func (r *Recorder) record(f *Failure) {
 	if !known.Incident {
 		return
 	}
-	i := Incident{Service: f.Service, Kind: r.services.Kind(f.Service), At: f.At, Cause: known.Cause, Reason: known.Reason, Exit: f.Exit,
-		StopRequestedBy: f.Asked, Start: f.Start, Pid: f.Pid, Ran: f.Ran, Notes: known.Notes, Output: output, Options: redact.Args(f.Argv)}
-	number := r.store.Add(i)
+	number := r.store.Add(Incident{
+		Summary: Summary{Service: f.Service, Kind: r.services.Kind(f.Service), At: f.At, Cause: known.Cause, Reason: known.Reason,
+			Start: f.Start, Pid: f.Pid, Ran: f.Ran},
+		Exit: f.Exit, StopRequestedBy: f.Asked, Notes: known.Notes, Output: output, Options: redact.Args(f.Argv)})
 	find := f.Evidence
 	if find == nil {
 		find = ProcessEvidence
@@ -154,13 +157,19 @@ func (r *Recorder) record(f *Failure) {
 	complete := *f
 	complete.Found = found
 	v := Classify(complete)
+	if f.Explain != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), explainTime)
+		defer cancel()
+		if text := f.Explain(ctx); text != "" && !v.Cause.proven() {
+			v.Reason = text
+		}
+	}
 	r.store.Amend(number, func(i *Incident) { i.add(v, found) })
 	if v.Reason != known.Reason {
 		r.services.ReasonFound(f.Service, f.Start, v.Reason)
 	}
 }
 
-// add adds what was found.
 func (i *Incident) add(v Verdict, f Findings) {
 	i.Cause, i.Reason, i.Notes, i.Files = v.Cause, v.Reason, v.Notes, f.Files
 	if f.Options != nil {
@@ -172,24 +181,6 @@ func (i *Incident) add(v Verdict, f Findings) {
 	if len(i.ThreadDump) == 0 {
 		i.ThreadDump = f.ThreadDump
 	}
-}
-
-// AddReason gives the incident of a start a reason that was found later. If that
-// incident has a proven cause, it is the service that gets its reason.
-func (r *Recorder) AddReason(service string, start uint64, reason string) {
-	r.do(func() {
-		for _, i := range r.store.List() {
-			if i.Service != service || i.Start != start {
-				continue
-			}
-			if i.Cause.proven() {
-				r.services.ReasonFound(service, start, i.Reason)
-			} else {
-				r.store.Amend(i.Number, func(i *Incident) { i.Reason = reason })
-			}
-			return
-		}
-	})
 }
 
 // AddThreadDump adds a thread dump to the incidents of a start that have none.

@@ -17,7 +17,7 @@ func TestOldIncidentStaysAway(t *testing.T) {
 		mem, now := newMemoryStore(t), time.Now()
 		store := mem.resume(&warnings{})
 		for n := range maxIncidents {
-			store.Add(Incident{Service: string(rune('a' + n)), At: now.Add(time.Duration(n) * time.Second), Start: 1})
+			store.Add(Incident{Summary: Summary{Service: string(rune('a' + n)), At: now.Add(time.Duration(n) * time.Second), Start: 1}})
 		}
 		var asked atomic.Int32
 		for age, want := range map[time.Duration]int32{-time.Second: 0, time.Minute: 1} {
@@ -40,7 +40,7 @@ func TestIncidentIsThereAtOnce(t *testing.T) {
 		defer close(r.queue)
 		release := make(chan struct{})
 		for n := range 2 {
-			r.do(func() { store.Add(Incident{Service: "app", Start: uint64(n)}) })
+			r.do(func() { store.Add(Incident{Summary: Summary{Service: "app", Start: uint64(n)}}) })
 		}
 		r.do(func() { <-release })
 		begin := time.Now()
@@ -62,7 +62,7 @@ func TestPendingFailureOfAStartWithIncidents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem, now := newMemoryStore(t), time.Now()
 		store := mem.resume(&warnings{})
-		store.Add(Incident{Service: "app", At: now, Start: 1})
+		store.Add(Incident{Summary: Summary{Service: "app", At: now, Start: 1}})
 		for age, want := range map[time.Duration]int{0: 0, time.Second: 1} {
 			r := newTestRecorder(store)
 			r.begin.Do(func() {}) // nothing is recorded

@@ -20,11 +20,9 @@ import (
 	"github.com/stoker-init/stoker/internal/headroom"
 )
 
-// maxIncidents is how many incidents are kept.
 const maxIncidents = 10
 
-// maxKept bounds one incident, unpacked, in bytes: what cut lets through, with
-// every byte written in six.
+// maxKept bounds one incident, unpacked, in bytes: what cut lets through, with every byte written in six.
 const maxKept = 4 << 20
 
 // itemPrefix begins the name of an incident's item in the fd store.
@@ -36,9 +34,8 @@ type FDStore interface {
 	Delete(name string)
 }
 
-// Store keeps the last incidents. Each is gzipped JSON in a memfd that is in the fd
-// store before Add returns. Several goroutines may use it; readers never wait for a
-// writer.
+// Store keeps the last incidents, each as gzipped JSON in a memfd that is in the fd store before Add returns. It is
+// safe for concurrent use; readers never wait for a writer.
 type Store struct {
 	fds  FDStore
 	warn func(string)
@@ -49,14 +46,12 @@ type Store struct {
 	kept    map[uint64]*keptIncident
 }
 
-// keptIncident is one of them.
 type keptIncident struct {
 	summary Summary
 	file    *os.File // the memfd
 }
 
-// Restore takes the incidents of an earlier supervisor out of items. It warns of those
-// that cannot be read, and deletes them.
+// Restore takes the incidents of an earlier supervisor out of items. Unreadable ones are deleted with a warning.
 func Restore(fds FDStore, items fdstore.Items, warn func(string)) *Store {
 	s := &Store{fds: fds, warn: warn, next: 1, kept: map[uint64]*keptIncident{}}
 	for _, name := range items.Names(itemPrefix) {
@@ -74,7 +69,6 @@ func Restore(fds FDStore, items fdstore.Items, warn func(string)) *Store {
 	return s
 }
 
-// restore takes one back.
 func (s *Store) restore(number uint64, name string, items fdstore.Items) error {
 	f, _, err := items.TakeFile(name)
 	if err != nil {
@@ -88,13 +82,12 @@ func (s *Store) restore(number uint64, name string, items fdstore.Items) error {
 		f.Close()
 		return err
 	}
-	s.kept[number] = &keptIncident{i.Summary(), f}
+	s.kept[number] = &keptIncident{i.Summary, f}
 	return nil
 }
 
-// Add keeps an incident and returns its number. Beyond the limit the oldest incident of
-// the service that has the most is dropped: one that fails again and again does not
-// displace all others. If there is no memory left, Add warns.
+// Add keeps an incident and returns its number. Beyond the limit the oldest incident of the service that has the most
+// is dropped: a crash loop does not displace all others. If there is no memory left, Add warns.
 func (s *Store) Add(i Incident) uint64 {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -107,8 +100,7 @@ func (s *Store) Add(i Incident) uint64 {
 	return i.Number
 }
 
-// Amend changes an incident; false: it is not kept any more. f must neither keep its
-// argument nor use s.
+// Amend changes an incident; false: it is not kept. f must neither keep its argument nor use s.
 func (s *Store) Amend(number uint64, f func(*Incident)) bool {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -136,14 +128,13 @@ func (s *Store) store(i *Incident) {
 	}
 	s.mu.Lock()
 	old := s.kept[i.Number]
-	s.kept[i.Number] = &keptIncident{i.Summary(), f}
+	s.kept[i.Number] = &keptIncident{i.Summary, f}
 	s.mu.Unlock()
 	if old != nil {
 		old.file.Close()
 	}
 }
 
-// makeRoom drops what is beyond the limit.
 func (s *Store) makeRoom() {
 	for {
 		number, over := s.excess()
@@ -159,25 +150,23 @@ func (s *Store) makeRoom() {
 	}
 }
 
-// excess picks the incident to drop, if there are too many.
 func (s *Store) excess() (number uint64, over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.kept) <= maxIncidents {
 		return 0, false
 	}
-	counts, oldest := map[string]int{}, map[string]uint64{}
-	for n, k := range s.kept {
-		name := k.summary.Service
-		counts[name]++
-		if old, ok := oldest[name]; !ok || n < old {
-			oldest[name] = n
+	counts := map[string]int{}
+	for _, k := range s.kept {
+		counts[k.summary.Service]++
+	}
+	most := slices.Max(slices.Collect(maps.Values(counts)))
+	for _, n := range slices.Sorted(maps.Keys(s.kept)) {
+		if counts[s.kept[n].summary.Service] == most {
+			return n, true
 		}
 	}
-	most := slices.MaxFunc(slices.Collect(maps.Keys(counts)), func(a, b string) int {
-		return cmp.Or(cmp.Compare(counts[a], counts[b]), cmp.Compare(oldest[b], oldest[a]))
-	})
-	return oldest[most], true
+	return 0, false
 }
 
 // List returns the summaries, the newest first; never nil.
@@ -213,7 +202,6 @@ func (s *Store) Get(number uint64) (Incident, bool) {
 	}
 }
 
-// writeIncident packs an incident into a memfd.
 func writeIncident(name string, i *Incident) (*os.File, error) {
 	var packed bytes.Buffer
 	z, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)

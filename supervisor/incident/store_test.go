@@ -24,12 +24,17 @@ import (
 // fullIncident is one with everything.
 func fullIncident() Incident {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	return Incident{Service: "tomcat", Kind: "tomcat", At: at, Cause: CauseJVMCrash, Reason: "SIGSEGV <in> libc",
-		Exit: &Exit{Code: -1, Signal: 6, Core: true, At: at}, StopRequestedBy: "uid 0", Start: 7, Pid: 42, Ran: 3 * time.Second,
-		Notes: []string{"a note"}, Output: []byte("out \x1b[1m\xff\x00"), ThreadDump: []byte("Full thread dump"),
+	return Incident{Summary: Summary{Service: "tomcat", Kind: "tomcat", At: at, Cause: CauseJVMCrash,
+		Reason: "SIGSEGV <in> libc", Start: 7, Pid: 42, Ran: 3 * time.Second},
+		Exit:            &Exit{Code: -1, Signal: 6, Core: true, At: at},
+		StopRequestedBy: "uid 0",
+		Notes:           []string{"a note"},
+		Output:          []byte("out \x1b[1m\xff\x00"),
+		ThreadDump:      []byte("Full thread dump"),
 		Files: []File{{Kind: FileHsErr, Path: "/x", Size: 5, ModTime: at, Excerpt: []byte("# é")},
 			{Kind: FileCore, Path: "/core", ModTime: at}},
-		Options: []string{"java", "-Xmx1g"}, Limits: json.RawMessage(`{"cpus":2}`)}
+		Options: []string{"java", "-Xmx1g"},
+		Limits:  json.RawMessage(`{"cpus":2}`)}
 }
 
 func TestIncidentsSurvive(t *testing.T) {
@@ -45,14 +50,14 @@ func TestIncidentsSurvive(t *testing.T) {
 	if !s.Amend(1, func(i *Incident) { i.Cause, i.Number = CauseOOMKill, 99 }) {
 		t.Error("it cannot be amended")
 	}
-	s.Add(Incident{Service: "other"})
+	s.Add(Incident{Summary: Summary{Service: "other"}})
 	want.Number, want.Cause = 1, CauseOOMKill
 	for _, s := range []*Store{s, mem.resume(warned), mem.resume(warned)} {
 		got, ok := s.Get(1)
 		if !ok || !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v, want %+v", got, want)
 		}
-		if list := s.List(); len(list) != 2 || list[1] != want.Summary() || list[0].Service != "other" {
+		if list := s.List(); len(list) != 2 || list[1] != want.Summary || list[0].Service != "other" {
 			t.Errorf("%+v", list)
 		}
 	}
@@ -75,11 +80,11 @@ func TestIncidentsSurvive(t *testing.T) {
 func TestIncidentsKeepTen(t *testing.T) {
 	mem, warned := newMemoryStore(t), &warnings{}
 	s := mem.resume(warned)
-	s.Add(Incident{Service: "db"})
+	s.Add(Incident{Summary: Summary{Service: "db"}})
 	for range 30 {
-		s.Add(Incident{Service: "app"})
+		s.Add(Incident{Summary: Summary{Service: "app"}})
 	}
-	s.Add(Incident{Service: "web"})
+	s.Add(Incident{Summary: Summary{Service: "web"}})
 	want := []uint64{32, 31, 30, 29, 28, 27, 26, 25, 24, 1}
 	for _, s := range []*Store{s, mem.resume(warned)} {
 		if got := numbers(s.List()); !slices.Equal(got, want) {
@@ -90,7 +95,7 @@ func TestIncidentsKeepTen(t *testing.T) {
 		t.Errorf("the fd store has %d, had %d", len(mem.blobs), mem.most)
 	}
 	for k := range 20 { // each its own: then the oldest goes
-		s.Add(Incident{Service: fmt.Sprint("s", k)})
+		s.Add(Incident{Summary: Summary{Service: fmt.Sprint("s", k)}})
 	}
 	if got := numbers(s.List()); got[0] != 52 || got[9] != 43 {
 		t.Errorf("%v", got)
@@ -102,9 +107,9 @@ func TestIncidentsOneTooMany(t *testing.T) {
 	mem, warned := newMemoryStore(t), &warnings{}
 	s := mem.resume(warned)
 	for range maxIncidents {
-		s.Add(Incident{Service: "app"})
+		s.Add(Incident{Summary: Summary{Service: "app"}})
 	}
-	i := Incident{Number: 11, Service: "app"}
+	i := Incident{Summary: Summary{Number: 11, Service: "app"}}
 	f, err := writeIncident("incident/11", &i)
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +126,7 @@ func TestIncidentsOneTooMany(t *testing.T) {
 func TestIncidentsCorrupt(t *testing.T) {
 	mem, warned := newMemoryStore(t), &warnings{}
 	s := mem.resume(warned)
-	s.Add(Incident{Service: "app"})
+	s.Add(Incident{Summary: Summary{Service: "app"}})
 	memfd := func(data []byte) int {
 		fd, err := unix.MemfdCreate("x", unix.MFD_CLOEXEC)
 		if err == nil {
@@ -133,7 +138,7 @@ func TestIncidentsCorrupt(t *testing.T) {
 		return fd
 	}
 	var good bytes.Buffer
-	f, err := writeIncident("x", &Incident{Number: 5})
+	f, err := writeIncident("x", &Incident{Summary: Summary{Number: 5}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +199,7 @@ func TestIncidentsWithoutFDStore(t *testing.T) {
 	mem, warned := newMemoryStore(t), &warnings{}
 	s := mem.resume(warned)
 	mem.refuse = errors.New("the init is gone")
-	n := s.Add(Incident{Service: "app"})
+	n := s.Add(Incident{Summary: Summary{Service: "app"}})
 	if got, ok := s.Get(n); !ok || got.Service != "app" || len(warned.all) != 1 || !strings.Contains(warned.all[0], "the init is gone") {
 		t.Errorf("%+v %v %q", got, ok, warned.all)
 	}
@@ -211,7 +216,7 @@ func TestIncidentsWithoutDescriptors(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
-	n := s.Add(Incident{Service: "app", Cause: CauseSignal, Reason: "killed"})
+	n := s.Add(Incident{Summary: Summary{Service: "app", Cause: CauseSignal, Reason: "killed"}})
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +233,10 @@ func TestIncidentsAreBounded(t *testing.T) {
 	_, _ = random.Read(noise)
 	mem, warned := newMemoryStore(t), &warnings{}
 	s := mem.resume(warned)
-	in := Incident{Reason: string(noise), Output: noise, ThreadDump: noise, Limits: json.RawMessage(`{`)}
+	in := Incident{Summary: Summary{Reason: string(noise)},
+		Output:     noise,
+		ThreadDump: noise,
+		Limits:     json.RawMessage(`{`)}
 	for range 100 {
 		in.Files = append(in.Files, File{Excerpt: noise, Path: string(noise[:8<<10])})
 		in.Options = append(in.Options, string(noise[:8<<10]))
@@ -264,7 +272,8 @@ func TestIncidentsTogether(t *testing.T) {
 	for w := range 4 {
 		wg.Go(func() { // ends by itself
 			for k := range 50 {
-				n := s.Add(Incident{Service: fmt.Sprint("s", w), Output: bytes.Repeat([]byte("x"), 1000)})
+				n := s.Add(Incident{Summary: Summary{Service: fmt.Sprint("s", w)},
+					Output: bytes.Repeat([]byte("x"), 1000)})
 				s.Amend(n, func(i *Incident) { i.Cause, i.Start = CauseExit, uint64(k) })
 			}
 		})
@@ -272,7 +281,7 @@ func TestIncidentsTogether(t *testing.T) {
 			for range 100 {
 				for _, l := range s.List() {
 					if i, ok := s.Get(l.Number); ok && (i.Number != l.Number || len(i.Output) != 1000) {
-						t.Errorf("%d is %+v", l.Number, i.Summary())
+						t.Errorf("%d is %+v", l.Number, i.Summary)
 					}
 				}
 			}
@@ -327,7 +336,8 @@ func TestTextInJSON(t *testing.T) {
 func BenchmarkIncidentsAdd(b *testing.B) {
 	line := []byte("01-Mar-2026 12:00:00.000 INFO [main] org.apache.catalina.startup.Catalina.start Server startup in [1234] milliseconds\n")
 	s := Restore(&nullStore{}, fdstore.NewItems(), func(w string) { b.Error(w) })
-	i := Incident{Service: "app", Output: bytes.Repeat(line, MaxOutput/len(line))}
+	i := Incident{Summary: Summary{Service: "app"},
+		Output: bytes.Repeat(line, MaxOutput/len(line))}
 	for b.Loop() {
 		s.Add(i)
 	}

@@ -1,4 +1,4 @@
-package logs
+package logfile
 
 import (
 	"fmt"
@@ -109,26 +109,26 @@ func TestSwappedLogFolder(t *testing.T) {
 			}
 
 			stop := exchange(logs, other)
-			o := FileOptions{Path: logs + "/web.log", Size: 100, Files: 3}
-			r := rotated{fd: -1, FileOptions: o}
+			o := Options{Path: logs + "/web.log", Size: 100, Files: 3}
+			r := File{Options: o}
 			wrote := 0
 			for k := range 3000 {
 				if k%300 == 0 { // as another supervisor
-					r.close()
-					r = rotated{fd: -1, FileOptions: o}
+					r.Close()
+					r = File{Options: o}
 				}
-				if r.open() != nil {
+				if r.Open() != nil {
 					continue
 				}
-				if n, err := unix.Write(r.fd, []byte("the service's text\n")); err == nil && n > 0 {
+				if n, err := r.Write([]byte("the service's text\n")); err == nil && n > 0 {
 					wrote++
 				}
 				if k%3 == 0 {
-					_ = r.rotate()
+					_ = r.Rotate()
 				}
 			}
 			stop()
-			r.close()
+			r.Close()
 			if kind == "folder" && unix.Stat(logs, &info) == nil && info.Uid == 0 {
 				victim = logs
 			} else if kind == "folder" {
@@ -206,9 +206,9 @@ func TestLogPlaces(t *testing.T) {
 		app + "/logs/hard.log":    "2 names",
 		app + "/none/web.log":     "no such file or directory",
 	} {
-		r := rotated{fd: -1, FileOptions: FileOptions{Path: path, Size: 100, Files: 3}}
-		err := r.open()
-		r.close()
+		r := File{Options: Options{Path: path, Size: 100, Files: 3}}
+		err := r.Open()
+		r.Close()
 		switch {
 		case want == "" && err != nil:
 			t.Error(err)
@@ -226,14 +226,14 @@ func TestLogPlaces(t *testing.T) {
 func TestReplacedLogFolder(t *testing.T) {
 	dir := t.TempDir()
 	logs := place(t, dir+"/logs", os.Geteuid())
-	r := rotated{fd: -1, FileOptions: FileOptions{Path: logs + "/web.log", Size: 100, Files: 3}}
-	defer r.close()
+	r := File{Options: Options{Path: logs + "/web.log", Size: 100, Files: 3}}
+	defer r.Close()
 	write := func(text string) {
 		t.Helper()
-		if err := r.open(); err != nil {
+		if err := r.Open(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := unix.Write(r.fd, []byte(text)); err != nil {
+		if _, err := r.Write([]byte(text)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -243,7 +243,7 @@ func TestReplacedLogFolder(t *testing.T) {
 	}
 	place(t, logs, os.Geteuid())
 	write("two\n")
-	if err := r.rotate(); err != nil {
+	if err := r.Rotate(); err != nil {
 		t.Fatal(err)
 	}
 	write("three\n")
@@ -258,5 +258,36 @@ func TestReplacedLogFolder(t *testing.T) {
 	write("four\n")
 	if now := contents(t, logs); now["web.log"] != "four\n" {
 		t.Errorf("%q", now)
+	}
+}
+
+// A rotation that was killed between two steps goes on and loses nothing more.
+func TestRotateAfterKill(t *testing.T) {
+	for _, c := range []struct{ have, want []string }{
+		{[]string{"f"}, []string{"f", "f.1=f"}},
+		{[]string{"f", "f.1", "f.2"}, []string{"f", "f.1=f", "f.2=f.1", "f.3=f.2"}},
+		{[]string{"f", "f.1", "f.2", "f.3"}, []string{"f", "f.1=f", "f.2=f.1", "f.3=f.2"}},
+		{[]string{"f", "f.2", "f.3"}, []string{"f", "f.1=f", "f.2=f.2", "f.3=f.3"}}, // killed before the last step
+		{[]string{"f", "f.1", "f.3"}, []string{"f", "f.1=f", "f.2=f.1", "f.3=f.3"}},
+		{[]string{"f.1", "f.2"}, []string{"f", "f.2=f.1", "f.3=f.2"}},
+		{[]string{"f", "f.1", "f.2", "f.3", "f.4", "f.5"}, []string{"f", "f.1=f", "f.2=f.1", "f.3=f.2"}}, // fewer are wanted now
+	} {
+		dir := t.TempDir()
+		for _, name := range c.have {
+			os.WriteFile(filepath.Join(dir, name), []byte("="+name), 0o600)
+		}
+		r := File{Options: Options{Path: dir + "/f", Files: 3, Size: 100}}
+		if err := r.Rotate(); err != nil {
+			t.Errorf("%v: %v", c.have, err)
+		}
+		r.Close()
+		var got []string
+		for name, text := range contents(t, dir) {
+			got = append(got, name+text)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%v became %v, want %v", c.have, got, c.want)
+		}
 	}
 }

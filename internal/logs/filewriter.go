@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/stoker-init/stoker/internal/logfile"
 )
 
 // fileWriter writes a log to files in its own goroutine: a disk that is slow, full or gone
@@ -26,7 +26,7 @@ type fileWriter struct {
 
 	// Of the goroutine:
 	lines    *lineAssembler
-	file     rotated
+	file     logfile.File
 	rest     []byte        // of the batch, not written yet
 	buf      *[]byte       // the buffer of rest
 	marking  amount        // what the marks in the file report with the batch
@@ -50,7 +50,7 @@ const (
 const gatherTime = 10 * time.Millisecond
 
 func newFileWriter(l *Log) *fileWriter {
-	return &fileWriter{l: l, saved: &l.page.file, wake: make(chan struct{}, 1), done: make(chan struct{}), file: rotated{fd: -1}}
+	return &fileWriter{l: l, saved: &l.page.file, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // begin starts at the end of the log. l.mu is held, or the log is not shared yet.
@@ -90,7 +90,7 @@ func (f *fileWriter) stats() *FileStats {
 // run writes until the writer is retired or the container ends.
 func (f *fileWriter) run() {
 	defer close(f.done)
-	defer f.file.close()
+	defer f.file.Close()
 	for {
 		last := f.configure()
 		did, wait := f.step(last)
@@ -110,17 +110,17 @@ func (f *fileWriter) run() {
 // configure takes over the options. last: nothing is written after the next steps.
 func (f *fileWriter) configure() (last bool) {
 	f.l.mu.Lock()
-	o := f.file.FileOptions
+	o := f.file.Options
 	if !f.retired {
 		o = *f.l.opts.File
 	}
 	last = f.l.stopping || f.retired
 	f.l.mu.Unlock()
 	if o.Path != f.file.Path { // the last failure was of another file
-		f.file.close()
+		f.file.Close()
 		f.pause, f.retryAt = 0, time.Time{}
 	}
-	f.file.FileOptions = o
+	f.file.Options = o
 	return last
 }
 
@@ -139,7 +139,7 @@ func (f *fileWriter) step(last bool) (did bool, wait time.Duration) {
 	if left := time.Until(f.retryAt); left > 0 && !last {
 		return false, left
 	}
-	err := f.file.open()
+	err := f.file.Open()
 	if err == nil && len(f.rest) == 0 {
 		err = f.render(hold)
 	}
@@ -168,21 +168,21 @@ func (f *fileWriter) left() int64 {
 // render puts the next lines of both streams into rest, at most a chunk and a line. If the
 // file is full it begins another first.
 func (f *fileWriter) render(hold time.Duration) error {
-	if f.file.tooOld() {
-		if err := f.file.rotate(); err != nil {
+	if f.file.TooOld() {
+		if err := f.file.Rotate(); err != nil {
 			return err
 		}
 	}
 	f.buf = getBuffer()
 	out := f.skipDropped((*f.buf)[:0])
-	if f.torn && f.file.midLine() {
+	if f.torn && f.file.Len() > 0 {
 		out = append(out, '\n')
 	}
 	f.torn = false
 	marks, full := len(out), false
 	add := func(l Line) bool {
-		after := f.file.size + int64(len(out)+len(l.Text)) + 1
-		if after > f.file.Size && f.file.size+int64(len(out)-marks) > 0 || len(out) >= chunkSize {
+		after := f.file.Len() + int64(len(out)+len(l.Text)) + 1
+		if after > f.file.Size && f.file.Len()+int64(len(out)-marks) > 0 || len(out) >= chunkSize {
 			full = len(out) == marks
 			return false
 		}
@@ -197,7 +197,7 @@ func (f *fileWriter) render(hold time.Duration) error {
 	}
 	f.take(hold, &out, add)
 	if full {
-		if err := f.file.rotate(); err != nil {
+		if err := f.file.Rotate(); err != nil {
 			return err
 		}
 		f.take(hold, &out, add)
@@ -261,18 +261,14 @@ func (f *fileWriter) write() error {
 	f.l.mu.Lock()
 	f.saved.writing = 1
 	f.l.mu.Unlock()
-	for len(f.rest) > 0 {
-		n, err := unix.Write(f.file.fd, f.rest)
-		if n > 0 {
-			f.rest = f.rest[n:]
-			f.file.wrote(n)
-			f.l.mu.Lock()
-			f.saved.written += uint64(n)
-			f.l.mu.Unlock()
-			continue
-		}
-		if err != nil && err != unix.EINTR {
-			return fmt.Errorf("cannot write to %s: %w", f.file.Path, err)
+	if len(f.rest) > 0 {
+		n, err := f.file.Write(f.rest)
+		f.rest = f.rest[n:]
+		f.l.mu.Lock()
+		f.saved.written += uint64(n)
+		f.l.mu.Unlock()
+		if err != nil {
+			return err
 		}
 	}
 	if f.buf != nil {

@@ -1,4 +1,4 @@
-package logs
+package logfile
 
 import (
 	"errors"
@@ -12,23 +12,23 @@ import (
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// logFolder is the open folder of a log's file. Files are opened, renamed and removed
+// folder is the open folder of a log's file. Files are opened, renamed and removed
 // relative to it, so later changes of its path have no effect.
-type logFolder struct {
+type folder struct {
 	dir    *os.File // O_PATH
 	info   unix.Stat_t
 	shared bool // users other than root can add names
 }
 
-// openLogFolder opens the folder of the file at a path. If another user can change the path,
+// openFolder opens the folder of the file at a path. If another user can change the path,
 // it must not lead to a folder that this user cannot write to: the folder has to be the
 // user's, or a mount point, whose name the user cannot change.
-func openLogFolder(path string) (*logFolder, error) {
+func openFolder(path string) (*folder, error) {
 	dir, err := untrusted.OpenDir(filepath.Dir(path))
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: cannot open its folder: %w", path, untrusted.Cause(err))
 	}
-	f := &logFolder{dir: dir}
+	f := &folder{dir: dir}
 	if err = unix.Fstat(f.fd(), &f.info); err == nil {
 		err = f.check()
 	}
@@ -40,7 +40,7 @@ func openLogFolder(path string) (*logFolder, error) {
 }
 
 // check rejects a folder that another user may have put here.
-func (f *logFolder) check() error {
+func (f *folder) check() error {
 	us := os.Geteuid()
 	f.shared = trust.File(f.dir, us) != nil
 	var e *trust.Error
@@ -58,29 +58,30 @@ func (f *logFolder) check() error {
 	return nil
 }
 
-func (f *logFolder) isMountPoint() bool {
+func (f *folder) isMountPoint() bool {
 	var x unix.Statx_t
 	err := unix.Statx(f.fd(), "", unix.AT_EMPTY_PATH, 0, &x)
 	return err == nil && x.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 }
 
-func (f *logFolder) fd() int { return int(f.dir.Fd()) }
+func (f *folder) fd() int { return int(f.dir.Fd()) }
 
-func (f *logFolder) is(info unix.Stat_t) bool {
+func (f *folder) is(info unix.Stat_t) bool {
 	return f.info.Dev == info.Dev && f.info.Ino == info.Ino
 }
 
 // stat does not follow a link.
-func (f *logFolder) stat(name string, st *unix.Stat_t) error {
+func (f *folder) stat(name string, st *unix.Stat_t) error {
 	return unix.Fstatat(f.fd(), name, st, unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // open opens a regular file. It does not follow a link, nor wait for the reader of a FIFO.
 // In a shared folder the file must have no other name, which could be root's.
-func (f *logFolder) open(path string, flags int) (fd int, st unix.Stat_t, err error) {
-	fd, err = unix.Openat(f.fd(), filepath.Base(path), flags|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o640)
+func (f *folder) open(path string) (file *os.File, st unix.Stat_t, err error) {
+	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK
+	fd, err := unix.Openat(f.fd(), filepath.Base(path), flags, 0o640)
 	if err != nil {
-		return -1, st, fmt.Errorf("cannot open %s: %w", path, err)
+		return nil, st, fmt.Errorf("cannot open %s: %w", path, err)
 	}
 	if err = unix.Fstat(fd, &st); err == nil {
 		err = mustBeFile(path, st.Mode)
@@ -91,13 +92,13 @@ func (f *logFolder) open(path string, flags int) (fd int, st unix.Stat_t, err er
 	}
 	if err != nil {
 		unix.Close(fd)
-		return -1, st, err
+		return nil, st, err
 	}
-	return fd, st, nil
+	return os.NewFile(uintptr(fd), path), st, nil
 }
 
 // close also takes nil.
-func (f *logFolder) close() {
+func (f *folder) close() {
 	if f != nil {
 		_ = f.dir.Close()
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// What options name is known after a reading, whether it is there or not.
+// readConfigured lists the files that options name, whether they exist or not.
 func TestNamedFilesOfSources(t *testing.T) {
 	dir := write(t, map[string]string{"a.args": "-Da=1"})
 	t.Chdir(dir)
@@ -36,16 +36,17 @@ func TestWatchNamed(t *testing.T) {
 	dir := write(t, map[string]string{"a": "1", "b": "1"})
 	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
 	r := NewDrift(nil, nil, hclog.NewNullLogger())
-	r.named.reset(nil)
+	r.named, r.renamed = map[string][]string{}, make(chan struct{}, 1)
 	ctx, cancel := context.WithCancel(t.Context())
-	changed, over := make(chan struct{}, 1), make(chan struct{})
-	go func() { defer close(over); r.watchNamed(ctx, changed) }() // ends with ctx
-	told := func(what string) {
+	changed, over, watching := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	go func() { defer close(over); r.watchFiles(ctx, watchSet{}, r.renamed, watching, changed) }() // ends with ctx
+	<-watching
+	signaled := func(what string) {
 		t.Helper()
 		select {
 		case <-changed:
 		case <-time.After(10 * time.Second):
-			t.Fatalf("%s is not told", what)
+			t.Fatalf("no signal of %s", what)
 		}
 	}
 	put := func(path, text string) {
@@ -55,18 +56,18 @@ func TestWatchNamed(t *testing.T) {
 		}
 	}
 	for _, file := range []string{a, b} {
-		r.named.set("app", []string{file})
-		told("the new watch")
+		r.setNamed("app", []string{file})
+		signaled("the new watch")
 		put(file, "2")
-		told("the change of " + file)
+		signaled("the change of " + file)
 	}
-	r.named.set("app", []string{b})
-	if len(r.named.renewed) != 0 {
-		t.Error("the same files are told as others")
+	r.setNamed("app", []string{b})
+	if len(r.renamed) != 0 {
+		t.Error("the same files are a change")
 	}
-	r.named.set("other", []string{a, b})
-	told("the watch of both")
-	if got := r.named.all(); !slices.Equal(got, []string{a, b}) {
+	r.setNamed("other", []string{a, b})
+	signaled("the watch of both")
+	if got := r.fileSet(watchSet{}).Files; !slices.Equal(got, []string{a, b}) {
 		t.Errorf("all of them: %v", got)
 	}
 	cancel()
