@@ -33,7 +33,7 @@ func edges() map[string][]string {
 			"internal/execshim"},
 		"hooks/plugin": {"internal/lazyregexp", "hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference",
 			"internal/untrusted", "internal/redact", "internal/statefile"},
-		"hooks": {"internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
+		"hooks": {"internal/initproto", "internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
 			"internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact",
 			"internal/fdstore", "internal/asuser"},
 		"internal/asuser": {"internal/procfs"},
@@ -162,7 +162,6 @@ func homes() map[string]string {
 	return map[string]string{
 		"github.com/urfave/cli/v2":         "cmd/stoker internal/cmdline",
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
-		"github.com/creack/pty":            "internal/proc/terminal.go",
 		"gopkg.in/yaml.v3":                 "internal/layeredyaml/yaml.go",
 		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
 		"github.com/moby/sys/mountinfo":    "internal/mounts",

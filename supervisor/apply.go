@@ -19,10 +19,9 @@ func (noLauncher) Prepare(context.Context) (*Launch, error) {
 
 func (noLauncher) Attach(context.Context, string) (*Launch, error) { return &Launch{}, nil }
 
-// Apply replaces the set: removed services are stopped, new ones are started, and those
-// that changed names get their new configuration. It returns when all of them have been
-// asked. A supervisor that takes over meanwhile has the new configuration, and comes to
-// the same end.
+// Apply replaces the set: removed services are stopped, new ones are started, and those that changed names get their
+// new configuration. It returns when all requests are sent. A supervisor that takes over meanwhile reaches the same
+// state.
 func (s *Supervisor) Apply(want ServiceSet, changed []string, by string) error {
 	<-s.running // in a moment: the API answers before the services are begun
 	s.applyMu.Lock()

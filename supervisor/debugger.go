@@ -22,12 +22,10 @@ const (
 	debugPause      = time.Second
 )
 
-// DebuggerTime is for how long a debugger is looked for in a process that lets none in:
-// after that it never will.
+// DebuggerTime is for how long a debugger is searched for in a process that none can attach to.
 const DebuggerTime = 10 * time.Second
 
-// watchDebugger reports what a debugger does with the present process, until ctx ends or
-// it is clear that none can attach.
+// watchDebugger reports what a debugger does with the present process.
 func (s *Service) watchDebugger(ctx context.Context) {
 	if s.launch.Debugger == nil {
 		return
@@ -51,8 +49,7 @@ func (s *Service) watchDebugger(ctx context.Context) {
 	}()
 }
 
-// debuggerChanged suspends the deadline of a start while a debugger is attached or
-// waited for.
+// debuggerChanged suspends the deadline of a start while a debugger is attached or waited for.
 func (s *Service) debuggerChanged(h event) {
 	k := &s.saved
 	before := k.Debugging.Text

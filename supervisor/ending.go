@@ -1,12 +1,14 @@
 package supervisor
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/redact"
@@ -75,8 +77,7 @@ func (s *Service) exited(h event) {
 	s.env.updateStopPlan()
 }
 
-// failed handles an end that was not expected: status, log, events and incident give the
-// same reason.
+// failed handles an unexpected end: status, log, events and incident give the same reason.
 func (s *Service) failed(f *incident.Failure) {
 	before, again := s.saved.Reason, s.saved.InARow > 0
 	f.Reason = incident.Classify(*f).Reason
@@ -140,9 +141,8 @@ func (s *Service) exitOf(x proc.Exit) *incident.Exit {
 	return info
 }
 
-// isFailure reports whether the present start or run has failed: it ended before it was
-// ready, or it is stopped without a request. A oneshot that ends well before it was seen
-// ready has succeeded.
+// isFailure reports whether the present start or run has failed: it ended before it was ready, or it is stopped
+// without a request. A oneshot may end before it is ready.
 func (s *Service) isFailure() bool {
 	return s.saved.StopRequestedBy == "" && (s.saved.State == Starting && !s.cfg.Oneshot || s.saved.State == Stopping)
 }
@@ -192,8 +192,7 @@ func (s *Service) pastLimit() bool {
 	return s.saved.PastLimit
 }
 
-// enterFatal makes a service FATAL, and retries it rarely. The event fatal occurs once,
-// until the counters are reset.
+// enterFatal makes a service FATAL and retries it rarely. The event fatal occurs once, until the counters are reset.
 func (s *Service) enterFatal(why string, args ...any) {
 	if !s.saved.Fatal {
 		s.saved.Fatal = true
@@ -214,4 +213,85 @@ func (s *Service) enterFatal(why string, args ...any) {
 func (s *Service) restart() {
 	s.saved.Restarts++
 	s.enterStarting()
+}
+
+// wait is the time before restart number n (from 1) in a row. random is in [0, 1).
+func (b BackoffConfig) wait(n int, random float64) time.Duration {
+	d := float64(*b.First)
+	for range n - 1 {
+		if d *= b.Factor; d >= float64(b.Max) {
+			break
+		}
+	}
+	d = min(d, float64(b.Max))
+	return time.Duration(d + d**b.Jitter*random)
+}
+
+// startTimes counts starts within a time. Times are CLOCK_BOOTTIME, ns.
+type startTimes []int64
+
+func (h *startTimes) add(now int64, within time.Duration) {
+	if len(*h) == maxHistory {
+		*h = slices.Delete(*h, 0, 1)
+	}
+	*h = slices.DeleteFunc(*h, func(t int64) bool { return now-t >= int64(within) })
+	*h = append(*h, now)
+}
+
+// spread is d +-20 %, so that containers that failed together do not restart together.
+func spread(d time.Duration, random float64) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.4*random))
+}
+
+func (r Restart) wanted(success bool) bool {
+	switch r.Policy {
+	case Never:
+		return false
+	case OnFailure:
+		return !success
+	default:
+		return true
+	}
+}
+
+const (
+	earlyExitOutput = 8 << 10 // bound of EarlyExit.Output, in bytes
+	maxEarlyExits   = 16      // in a row without a stable time: from there on an end counts like any other
+)
+
+// askVariant asks the launcher for another variant of the start that has just failed.
+func (s *Service) askVariant(info *incident.Exit, ran time.Duration) {
+	ready := s.saved.State != Starting
+	if s.launch == nil || s.launch.OnEarlyExit == nil || ready && ran >= earlyExitTime || s.saved.EarlyExits >= maxEarlyExits {
+		return
+	}
+	d := EarlyExit{Exit: info, Ran: ran, Ready: ready}
+	if out := s.output(); out != nil {
+		s.proc.FlushOutput()
+		d.Output = s.lastLines(out, max(s.saved.LogStart, out.End()-earlyExitOutput))
+	}
+	why := s.launch.OnEarlyExit(d)
+	if why == "" {
+		return
+	}
+	s.saved.NextVariant = clip(why)
+	s.saved.EarlyExits++
+	s.log.Warn("the next start is another one", "why", s.saved.NextVariant)
+}
+
+// lastLines returns the whole lines of both streams from an offset on, which the log may interleave.
+func (s *Service) lastLines(out output, from int64) []byte {
+	var b bytes.Buffer
+	_ = out.Lines(s.life, from, false, func(line logs.Line) error { // ends with what there is
+		b.Write(line.Text)
+		return b.WriteByte('\n')
+	})
+	return b.Bytes()
+}
+
+// confirm reports to the launcher that a start has become stable.
+func (s *Service) confirm(ran time.Duration) {
+	if ran >= earlyExitTime && s.occurred(lifecycle.Ready) && s.launch != nil && s.launch.OnStable != nil {
+		s.launch.OnStable()
+	}
 }

@@ -26,8 +26,7 @@ func (s *Supervisor) startProcess(ctx context.Context, spec proc.Spec) (Process,
 	return p, nil
 }
 
-// Log returns the captured output of a service; nil: it is not captured, or there is no
-// such service.
+// Log returns the captured output of a service; nil: there is none.
 func (s *Supervisor) Log(name string) *logs.Log {
 	set := s.set.Load()
 	if set.services[name] == nil {
@@ -79,8 +78,7 @@ func (s *Supervisor) updateStopPlan() {
 	}
 }
 
-// putPlan renews the stop plan, by which the init stops the services if no supervisor
-// works. It stops one group after the other, so they share the budget.
+// putPlan renews the plan by which the init stops the services, one after the other, if no supervisor works.
 func (s *Supervisor) putPlan() {
 	s.planMu.Lock()
 	defer s.planMu.Unlock()

@@ -12,8 +12,8 @@ func (s *Service) record(f *incident.Failure) {
 	s.env.Record(f)
 }
 
-// failure is what is known of a failure of the present start. gaveUp is why the process is
-// stopped, or what is wrong with it; empty: it has ended.
+// failure is what is known of a failure of the present start. gaveUp is why the process is stopped, or what is wrong
+// with it; empty: it has ended.
 func (s *Service) failure(gaveUp incident.Cause, reason string, ran time.Duration) *incident.Failure {
 	k := &s.saved
 	f := &incident.Failure{Service: s.name, GaveUp: gaveUp, Reason: reason, Starting: k.State == Starting, At: time.Now(),
@@ -58,8 +58,7 @@ func (s *Supervisor) Incident(number uint64) (incident.Incident, bool) {
 // Kind is the kind of a service.
 func (s *Supervisor) Kind(service string) string { return s.set.Load().defined[service].Kind }
 
-// OutputOf returns at most the last most bytes of a service's output between two offsets;
-// to 0: up to now.
+// OutputOf returns the last bytes, at most most, of a service's output between two offsets; to 0: up to now.
 func (s *Supervisor) OutputOf(service string, from, to int64, most int) []byte {
 	log := s.Log(service)
 	if log == nil {

@@ -14,8 +14,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// HealthIssue is something that is wrong with a service that runs on. It makes one
-// incident for each start and Kind.
+// HealthIssue is a fault of a service that still runs. It makes one incident for each start and Kind.
 type HealthIssue struct {
 	Kind  string         `json:"kind"` // empty: that of Cause
 	Cause incident.Cause `json:"cause"`
@@ -56,8 +55,7 @@ func (s *Service) verify() {
 	}()
 }
 
-// watchHealth reads the output and log files of the present start, and reports each kind
-// of issue once.
+// watchHealth reads output and log files of the present start and reports each kind of issue once.
 func (s *Service) watchHealth(ctx context.Context) {
 	gen := s.saved.Gen
 	reporter := func() func(*HealthIssue) {
@@ -94,8 +92,8 @@ func (s *Service) watchHealth(ctx context.Context) {
 	}()
 }
 
-// Fail reports that something else has failed a start: a service that is STARTING fails,
-// and one that is RUNNING is unhealthy. It has no effect on a later start.
+// Fail reports a failure from outside: a service that is STARTING fails, one that is RUNNING is unhealthy. A later
+// start is not affected.
 func (s *Supervisor) Fail(service string, start uint64, why string) {
 	svc := s.set.Load().services[service]
 	if svc == nil {
@@ -114,8 +112,7 @@ func (s *Service) healthIssueAtStart(h event) {
 	}
 }
 
-// healthIssue handles an issue of a RUNNING service, or the error of a check that could
-// not be issue.
+// healthIssue handles an issue of a RUNNING service, or the error of a check that could not be made.
 func (s *Service) healthIssue(h event) {
 	var c *HealthIssue
 	if !errors.As(h.err, &c) {
@@ -137,19 +134,17 @@ func (s *Service) healthIssue(h event) {
 	}
 	s.saved.HealthIssues = append(s.saved.HealthIssues, issue)
 	then := LiveReport
-	if s.launch != nil && s.launch.Live != nil { // live.then is meant for an unhealthy service
-		then = s.cfg.Live.Then
-	}
 	switch {
 	case issue.Degraded:
-		then = LiveReport
 		s.log.Error("service is degraded", "reason", issue.Text)
 		s.occur(lifecycle.Degraded, issue.Text)
 	case !issue.Unhealthy:
-		then = LiveReport
 		s.log.Error("service is not what it should be", "reason", issue.Text)
 		s.addNote(issue.Text)
 	default:
+		if s.launch != nil && s.launch.Live != nil {
+			then = s.cfg.Live.Then
+		}
 		s.log.Error("service is unhealthy", "reason", issue.Text, "then", then)
 		s.occur(lifecycle.Unhealthy, issue.Text)
 		s.saved.Uncounted = true // it started well: its restarts do not make it FATAL

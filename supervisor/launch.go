@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"syscall"
+	"time"
 
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/supervisor/incident"
@@ -43,8 +44,7 @@ type processOutput interface {
 	FreeOutput() // from here on the process never waits for a reader of its output
 }
 
-// Launcher finds out how a service is started and probed. It is asked at every start, so
-// a repaired file takes effect.
+// Launcher finds out how a service is started and probed. It is asked at every start, so a repaired file takes effect.
 type Launcher interface {
 	// Prepare finds out what to start. Its error is the reason that the operator sees.
 	Prepare(ctx context.Context) (*Launch, error)
@@ -59,8 +59,7 @@ type Launch struct {
 	Notes []string  // what was found, for the operator
 	// Warnings are shown with the notes, and logged when they are new.
 	Warnings []string
-	// Sources is a fingerprint of what the command line was read from besides the
-	// configuration; empty: nothing.
+	// Sources is a fingerprint of what the command line was read from besides the configuration; empty: nothing.
 	Sources string
 	// AttachData is saved for Launcher.Attach; at most maxAttachData bytes.
 	AttachData string
@@ -92,10 +91,9 @@ type Launch struct {
 	// empty: unknown. It is not asked if ReadOutput has found a reason.
 	Explain func(ctx context.Context) string
 
-	// OnEarlyExit is called when a process has failed in STARTING or within 10 s after its
-	// start, and does not wait. It may return why the next start is another variant: that
-	// follows at once, whatever the policy, and does not count for back-off and limit. It may
-	// be left out if the process ended while no supervisor worked.
+	// OnEarlyExit is called when a process has failed in STARTING or within 10 s after its start, and does not wait. It
+	// may return why the next start is another variant: that follows at once, whatever the policy, and does not count
+	// for back-off and limit. It may be left out if the process ended while no supervisor worked.
 	OnEarlyExit func(e EarlyExit) (variant string)
 	// OnStable is called, perhaps more than once, when a start that was ready for 10 s or
 	// more becomes stable or ends. It may be left out if the supervisor dies meanwhile.
@@ -105,9 +103,16 @@ type Launch struct {
 	StopCommand func(ctx context.Context, p Process) error
 	// DumpSignal requests a thread dump; 0: it cannot make one.
 	DumpSignal syscall.Signal
-	// ThreadDump makes a thread dump outside of the output. If it fails before ctx is done
-	// DumpSignal is sent.
+	// ThreadDump makes a thread dump outside of the output. If it fails before ctx is done DumpSignal is sent.
 	ThreadDump func(ctx context.Context, p Process) ([]byte, error)
 	// Evidence finds what an ended process has left; nil: incident.ProcessEvidence.
 	Evidence incident.Evidence
+}
+
+// EarlyExit is a process that has ended by itself soon after it was started.
+type EarlyExit struct {
+	Exit   *incident.Exit
+	Ran    time.Duration
+	Ready  bool   // its readiness had been proven
+	Output []byte // the last lines that this start has written, of both streams
 }

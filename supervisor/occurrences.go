@@ -13,15 +13,13 @@ import (
 // Listener gets the lifecycle events of the container and of its services. The
 // occurrences of one service come in their order, and so does what follows from them.
 type Listener interface {
-	// Wants reports whether an event of a service has any hooks. It is called often and
-	// does not wait.
+	// Wants reports whether an event of a service has any hooks. It is called often and does not wait.
 	Wants(event lifecycle.Event, service string) bool
 	// Tell publishes an occurrence and does not wait for its hooks. When it returns the
 	// occurrence is kept, also for a later supervisor; one that is known has no effect.
 	Tell(o lifecycle.Occurrence)
-	// Await is Tell, and waits for the hooks, also for those of an occurrence that is
-	// known. When ctx is done, which it may be at once, they are ended. The error says why
-	// what follows the event must not.
+	// Await is Tell, and waits for the hooks, also for those of an occurrence that is known. When ctx is done, which it
+	// may be at once, they are ended. The error says why what follows the event must not.
 	Await(ctx context.Context, o lifecycle.Occurrence) error
 	// Settle waits for all hooks, and ends those that run when ctx is done.
 	Settle(ctx context.Context)
@@ -36,8 +34,7 @@ func (s *Service) occurred(event lifecycle.Event) bool {
 	return slices.Contains(s.saved.Reached, event)
 }
 
-// occur notes an event of the present start; the next save publishes it. It returns
-// false if the event has occurred before.
+// occur notes an event of the present start, which the next save publishes; false: it has occurred before.
 func (s *Service) occur(event lifecycle.Event, reason string) bool {
 	k := &s.saved
 	if s.occurred(event) {
@@ -71,8 +68,7 @@ func (s *Service) occur(event lifecycle.Event, reason string) bool {
 	return true
 }
 
-// occurBlocking is occur for an event whose hooks must end first, within limit unless
-// that is negative. It returns false if there are no hooks.
+// occurBlocking is occur for an event whose hooks must end first, within limit unless negative; false: no hooks.
 func (s *Service) occurBlocking(event lifecycle.Event, reason string, limit time.Duration) bool {
 	c := s.env.listener
 	if !s.occur(event, reason) || c == nil || !c.Wants(event, s.name) {
@@ -151,8 +147,7 @@ func (s *Service) endReason() string {
 	return s.saved.Reason
 }
 
-// preStart runs the pre-start hooks, once for a start, and returns the limit of the
-// state.
+// preStart runs the pre-start hooks, once for a start, and returns the limit of the state.
 func (s *Service) preStart() time.Duration {
 	if s.occurBlocking(lifecycle.PreStart, "", -1) {
 		return -1 // they have limits of their own
@@ -180,8 +175,8 @@ func (s *Service) startHooksDone(h event) {
 	}
 }
 
-// preStop runs the pre-stop hooks of a living process, and returns their limit: half of
-// what is left until KILL; negative: none.
+// preStop runs the pre-stop hooks of a living process and returns their limit, half of the time until KILL; negative:
+// none.
 func (s *Service) preStop() time.Duration {
 	limit := s.killLimit()
 	if limit >= 0 {
@@ -219,8 +214,8 @@ func (s *Service) cutHooks(why string) {
 	s.drain()
 }
 
-// republish publishes what the previous supervisor may not have published any more, and
-// the start of a process that was saved when the state was not.
+// republish publishes what the previous supervisor may not have published, and the start of a process that was not
+// saved.
 func (s *Service) republish() {
 	s.publishOccurrences()
 	if s.proc != nil && s.saved.State == Starting && s.occur(lifecycle.Started, "") {

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -13,8 +14,8 @@ import (
 // notOpen is what services wait for at first.
 const notOpen = "the container's init and network-ready hooks are not through"
 
-// beginOpening runs the container's init and network-ready hooks, if there are any: no
-// service starts before they have ended. opened then has their error; closeUp ends them.
+// beginOpening runs the container's init and network-ready hooks, before which no service starts. opened has their
+// error; closeUp ends them.
 func (s *Supervisor) beginOpening(ctx context.Context, rec *proc.Recovered, stops bool) (opened <-chan error, closeUp func()) {
 	c, begun := s.opts.Listener, rec.Has(openItem)
 	if c == nil || rec.Starts > 1 && !begun && s.resumed {
@@ -61,8 +62,7 @@ func (s *Supervisor) shutdownUnopened(ctx context.Context, err error) int {
 	return s.shutdown(ctx, 0, 0)
 }
 
-// ownShare is what the end of the container keeps of the budget for itself: at most half
-// of what there is to share.
+// ownShare is the part of the stop budget for the end of the container, at most half.
 func (s *Supervisor) ownShare() time.Duration {
 	if s.opts.Listener == nil {
 		return 0
@@ -71,8 +71,7 @@ func (s *Supervisor) ownShare() time.Duration {
 	return max(min(s.opts.Listener.Reserve(budget), (budget-reserve)/2), 0)
 }
 
-// runExitHooks waits for the hooks that still run, then runs the container's exit hooks,
-// which keep their share of the time that is left.
+// runExitHooks waits for running hooks, then runs the exit hooks, which keep their share of the remaining time.
 func (s *Supervisor) runExitHooks(ctx context.Context, st stopState, own time.Duration, code int, through chan<- struct{}) {
 	defer close(through)
 	c := s.opts.Listener
@@ -84,10 +83,7 @@ func (s *Supervisor) runExitHooks(ctx context.Context, st stopState, own time.Du
 	settle, cancel := context.WithTimeout(ctx, rest)
 	c.Settle(settle)
 	cancel()
-	why := st.Why
-	if why == "" {
-		why = "asked to stop"
-	}
+	why := cmp.Or(st.Why, "asked to stop")
 	now := time.Now()
 	m := lifecycle.Occurrence{Event: lifecycle.Exit, At: now, Reason: redact.Clip(why, maxOccurrenceReason), ExitCode: &code,
 		Until: now.Add(left()), Budget: s.set.Load().StopTimeout}

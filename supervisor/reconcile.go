@@ -18,9 +18,8 @@ func (s *Supervisor) wakeWaiters() {
 	}
 }
 
-// reconcile unblocks services that waited for others, and starts or stops what they wait
-// for. It goes by the present states only, so it does not matter which supervisor began
-// what.
+// reconcile starts and stops what services wait for, and unblocks them. It uses the present states only, so any
+// supervisor can go on with it.
 func (s *Supervisor) reconcile(ctx context.Context) {
 	for {
 		select {
@@ -83,8 +82,7 @@ func (s *Service) demand(ctx context.Context, r request) {
 	_ = s.ask(ctx, r)
 }
 
-// startRequired starts a service that another one requires, unless that one is being
-// stopped or does not wait any more.
+// startRequired starts a service that another one waits for, unless that one is being stopped.
 func (s *Supervisor) startRequired(ctx context.Context, svc, waiting *Service) {
 	s.stopsMu.RLock()
 	defer s.stopsMu.RUnlock()
@@ -93,8 +91,7 @@ func (s *Supervisor) startRequired(ctx context.Context, svc, waiting *Service) {
 	}
 }
 
-// mayStart returns what a service waits for before it starts: those that it requires
-// must be up, and those that it only follows must not be on their way.
+// mayStart returns what a service waits for: required ones must be up, those that it only follows must not be starting.
 func (s *Supervisor) mayStart(name string) string {
 	set := s.set.Load()
 	var why []string
@@ -130,17 +127,16 @@ func (s *Supervisor) mayStop(name string) string {
 	return strings.Join(why, "; ")
 }
 
-// Command starts, stops or restarts a service. What it requires is started with it, and
-// what requires it is stopped, or restarted, with it. A stop returns when every process
-// of the service is gone. by is the requester, for the log and the status.
+// Command starts, stops or restarts a service. What it requires is started with it; what requires it is stopped or
+// restarted with it. A stop returns when every process of the service is gone. by is the requester, for the log and
+// the status.
 func (s *Supervisor) Command(ctx context.Context, name string, event Event, by string) error {
 	_, err := s.Ask(ctx, name, event, by, nil)
 	return err
 }
 
-// Ask is Command, and returns the number of the start that a start or restart leads to,
-// for AwaitStart. If a start later than number after has begun, nothing is done: so a
-// request is a command to a service, with the channel of its answer.
+// Ask is Command, and returns the number of the resulting start for AwaitStart. If a start later than number after
+// has begun, nothing is done: a request whose answer was lost can be repeated.
 func (s *Supervisor) Ask(ctx context.Context, name string, event Event, by string, after *uint64) (start uint64, err error) {
 	set := s.set.Load()
 	svc := set.services[name]
@@ -171,9 +167,7 @@ func (s *Supervisor) Ask(ctx context.Context, name string, event Event, by strin
 	return *number, nil
 }
 
-// RestartProcess restarts a service, and with it those that require it, if it is still
-// RUNNING as process pid: what was found out about that process is no reason to
-// touch another one, or to start what was stopped meanwhile.
+// RestartProcess restarts a service, and those that require it, if it is still RUNNING as process pid.
 func (s *Supervisor) RestartProcess(ctx context.Context, name string, pid int, by string) error {
 	svc := s.set.Load().services[name]
 	switch {

@@ -89,18 +89,19 @@ func (s *Service) applyLiveThen(then string, cause incident.Cause, why string) {
 }
 
 func (s *Service) liveOK() {
-	if s.saved.LiveFailures == 0 && !s.saved.Reported {
+	k := &s.saved
+	if k.LiveFailures == 0 && !k.Reported {
 		return
 	}
-	s.saved.LiveFailures = 0
-	if s.saved.LiveSuccesses++; s.saved.Reported && s.saved.LiveSuccesses < s.cfg.Live.Successes {
-		s.save()
-		return
-	}
-	if s.saved.Reported {
+	k.LiveFailures = 0
+	k.LiveSuccesses++
+	if k.Reported && k.LiveSuccesses >= s.cfg.Live.Successes {
 		s.log.Info("service is alive again")
+		k.Reported = false
 	}
-	s.saved.Reported, s.saved.LiveSuccesses = false, 0
+	if !k.Reported {
+		k.LiveSuccesses = 0
+	}
 	s.save()
 }
 
@@ -136,8 +137,7 @@ func (s *Service) applyConfig(h event) {
 	}
 }
 
-// attach asks the launcher for the Launch of a process that runs already; EvAttached
-// follows.
+// attach asks the launcher for the Launch of a running process; EvAttached follows.
 func (s *Service) attach() {
 	gen, launcher, learned := s.saved.Gen, s.launcher, s.saved.AttachData
 	go func() { // ends when Attach does, which obeys its ctx

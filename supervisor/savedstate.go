@@ -8,8 +8,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// savedState is the state of a service that the next supervisor gets. Times are
-// CLOCK_BOOTTIME, ns.
+// savedState is the state of a service for the next supervisor. Times are CLOCK_BOOTTIME, ns.
 type savedState struct {
 	State     State      `json:"state"`
 	Gen       uint64     `json:"gen"`        // number of the latest attempt

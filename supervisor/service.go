@@ -93,8 +93,7 @@ type event struct {
 	late      bool      // a reason that was found later: it may come in any state
 }
 
-// Service keeps one service running. One goroutine owns its state; others send
-// requests or read a Snapshot.
+// Service keeps one service running. One goroutine owns its state; others send requests or read a Snapshot.
 type Service struct {
 	name       string
 	cfg        Config
@@ -206,8 +205,8 @@ func (s *Service) run(ctx context.Context) {
 	}
 }
 
-// handleExit handles the end of the process before anything that was seen after it: a
-// dead process does not become ready, and a stop does not hide how it died.
+// handleExit handles the end of the process before anything that was seen after it: a dead process does not become
+// ready.
 func (s *Service) handleExit() {
 	if s.proc == nil || s.saved.UpSince == 0 {
 		return
@@ -272,8 +271,7 @@ func (s *Service) resetCounters() {
 	s.saved.InARow, s.saved.Starts, s.saved.PastLimit, s.saved.Fatal, s.saved.EarlyExits = 0, nil, false, false, 0
 }
 
-// enter is the only way into a state: the deadline belongs to it, so a timer of
-// one state can never fire in another.
+// enter is the only way into a state, which owns its deadline: a timer of one state cannot fire in another.
 func (s *Service) enter(st State, limit time.Duration) {
 	if st != s.saved.State {
 		s.log.Debug("state", "from", s.saved.State, "to", st)

@@ -43,8 +43,7 @@ func (s *Supervisor) StopDeadline() (time.Time, bool) {
 	return time.Now().Add(time.Duration(until - initproto.BootNow())), until != 0
 }
 
-// shutdownFor ends the container because a service is over: an essential one, or one
-// that is FATAL where that ends it.
+// shutdownFor ends the container because a service has ended or is FATAL.
 func (s *Supervisor) shutdownFor(ctx context.Context, name string) int {
 	set := s.set.Load()
 	st := stopState{Until: initproto.BootNow() + int64(set.StopTimeout), For: name, Why: name + " is over"}
@@ -60,8 +59,7 @@ func (s *Supervisor) shutdownFor(ctx context.Context, name string) int {
 	return s.shutdown(ctx, 0, 0)
 }
 
-// shutdown stops everything under one budget and returns the exit code. level is the
-// number of stop requests: from the second one on it hurries.
+// shutdown stops everything within one budget and returns the exit code. level is the number of stop requests.
 func (s *Supervisor) shutdown(ctx context.Context, level int, sig syscall.Signal) int {
 	s.m.Stopping()
 	s.beginStop()
@@ -106,8 +104,8 @@ func (s *Supervisor) shutdown(ctx context.Context, level int, sig syscall.Signal
 	return code
 }
 
-// obey waits until done is closed, and handles further stop requests meanwhile. ended is
-// false when the time is over first, alive when the init is gone.
+// obey waits for done and handles further stop requests. ended is false if the time is over first, alive if the init
+// is gone.
 func (s *Supervisor) obey(done <-chan struct{}, within time.Duration, hurry func()) (ended, alive bool) {
 	over := time.After(within)
 	for {
@@ -133,8 +131,7 @@ func (s *Supervisor) Grace() time.Duration {
 	return min(max(time.Until(end), 0), reserve/2)
 }
 
-// stopAll stops every service: those that need others first, and all at once
-// where nothing forbids it.
+// stopAll stops every service at once, except that those that need others go first.
 func (s *Supervisor) stopAll(ctx context.Context, limit time.Duration, sig syscall.Signal, done chan<- struct{}) {
 	var stops sync.WaitGroup
 	set := s.set.Load()
@@ -179,8 +176,8 @@ func (s *Supervisor) alive() []string {
 	return out
 }
 
-// code is the container's exit code: an essential service's own, the command's
-// own, and else 0 when the main service ended as it should.
+// code is the container's exit code: that of an essential service or of the command, else 0 when the main service
+// ended as it should.
 func (s *Supervisor) code(st stopState) int {
 	if st.Code != 0 {
 		return st.Code

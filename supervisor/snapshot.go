@@ -11,8 +11,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// Snapshot is what can be said of a service at one moment: a value that others
-// may keep.
+// Snapshot is the state of a service at one moment: a value that others may keep.
 type Snapshot struct {
 	Name         string         `json:"name"`
 	Kind         string         `json:"kind"`
@@ -67,7 +66,7 @@ type Snapshot struct {
 	stopTimeout time.Duration
 }
 
-// Snapshot returns the latest one.
+// Snapshot is the state of a service at one moment: a value that others may keep.
 func (s *Service) Snapshot() Snapshot {
 	snap := *s.snap.Load()
 	if log := s.env.Log(s.name); log != nil {
@@ -146,8 +145,7 @@ func (s *Service) wallOf(boot int64) *time.Time {
 	return &t
 }
 
-// resume takes over the state of an earlier supervisor, and takes the process of that
-// state out of processes.
+// resume takes over the state of an earlier supervisor, and its process out of processes.
 func (s *Service) resume(state []byte, processes map[string]Process) error {
 	if err := json.Unmarshal(state, &s.saved); err != nil {
 		s.saved = savedState{State: Stopped, Since: s.env.now()}
@@ -176,8 +174,7 @@ func (s *Service) resume(state []byte, processes map[string]Process) error {
 		}
 	}
 	if s.proc != nil && s.saved.UpSince == 0 {
-		// Either the pid was saved and our state was not, or its end was handled and only
-		// its group is left.
+		// Either the pid was saved and our state was not, or its end was handled and only its group is left.
 		if _, ended := p.Exit(); !ended || s.saved.State != Stopping {
 			s.saved.UpSince = s.env.now()
 		}

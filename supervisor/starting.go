@@ -23,8 +23,7 @@ func (s *Service) enterStarting() {
 	s.attempt()
 }
 
-// attempt makes a start, or makes it again if nothing came of it: number, saved state,
-// then the work. What the service requires comes first, then the hooks.
+// attempt makes a start, or makes it again: what the service requires comes first, then the hooks.
 func (s *Service) attempt() {
 	k := &s.saved
 	k.Gen++
@@ -180,8 +179,7 @@ func (s *Service) spawn(l *Launch) {
 // processID names the process of the present start.
 func (s *Service) processID() string { return fmt.Sprintf("%s.%d", s.name, s.saved.Gen) }
 
-// ServiceOf returns the service that a process with this ID is a start of; false: the
-// process is a hook, a probe or another command.
+// ServiceOf returns the service of a process ID; false: it is a hook, a probe or another command.
 func ServiceOf(id string) (name string, ok bool) {
 	if strings.ContainsAny(id, "@/") {
 		return "", false
@@ -273,8 +271,7 @@ func (s *Service) startFailed(err error) {
 	s.applyRestartPolicy(false)
 }
 
-// PermanentError is an error of Launcher.Prepare that only another configuration, a
-// start by hand or another container changes.
+// PermanentError is an error of Launcher.Prepare that no retry changes.
 type PermanentError interface {
 	error
 	Lasting() bool

@@ -22,8 +22,7 @@ func States() []State {
 // Event is what can happen to a service.
 type Event string
 
-// Events. A failed start is an event like any other: no state is left without
-// a way out.
+// Events. A failed start is an event like any other: no state is left without a way out.
 const (
 	EvStart           Event = "start"             // requested
 	EvStop            Event = "stop"              // requested
@@ -47,8 +46,7 @@ const (
 	EvDeadline        Event = "deadline"          // the time of the state, or of the phase of a stop, is over
 )
 
-// Phase is a part of STOPPING, or what STARTING waits for. Phases follow each other in
-// this order; those that a stop does not need are left out.
+// Phase is a part of STOPPING, or what STARTING waits for, in this order.
 type Phase int
 
 // Phases.

@@ -66,8 +66,7 @@ const (
 	heldTime  = time.Second            // a zombie for so long whose end is not reported
 	dumpTime  = time.Second            // for a thread dump before KILL
 	dumpLeast = 100 * time.Millisecond // with less a thread dump is not worth the wait
-	// commandErrorTime is left of a stop command's time when it is killed, so that the error
-	// has its output.
+	// commandErrorTime is left of a stop command's time when it is killed, so that the error has its output.
 	commandErrorTime = 100 * time.Millisecond
 	signalShare      = 4 // of the stop timeout, one part is the signal's after a stop command
 )
@@ -145,8 +144,7 @@ func (s *Service) dumpIfHung() {
 	}
 }
 
-// terminate runs the stop command or sends the signal. A command and its effect have
-// three quarters of the time, so that the signal comes before KILL.
+// terminate runs the stop command, for at most three quarters of the time, or sends the signal.
 func (s *Service) terminate() {
 	wait := s.stopTimeout()
 	if s.launch == nil || s.launch.StopCommand == nil || s.leaderEnded() || s.saved.StopSig != 0 {
@@ -177,23 +175,20 @@ func (s *Service) stopCommandDone(h event) {
 	}
 }
 
-// signalAfterCommand sends the signal if the command did not stop the service. It gets
-// what is left of the command's time too.
+// signalAfterCommand sends the signal, which gets what is left of the command's time too.
 func (s *Service) signalAfterCommand(why string) {
 	s.log.Warn("the stop command did not end it, sending the signal", "error", why)
 	s.sendStopSignal(min(s.stopTimeout(), max(s.stopLeft(), 0)+s.cfg.Stop.Timeout/signalShare))
 }
 
-// sendStopSignal sends the stop signal to the group, once: many programs take a second
-// one as impatience.
+// sendStopSignal sends the stop signal to the group, once: many programs take a second one as impatience.
 func (s *Service) sendStopSignal(limit time.Duration) {
 	s.proc.SignalGroup(s.stopSignal())
 	s.proc.SignalGroup(syscall.SIGCONT) // a stopped process cannot obey
 	s.enterPhase(PhaseSignal, limit)
 }
 
-// stopTimeout is how long the stop signal or command may take. A limit includes the time
-// for the thread dump.
+// stopTimeout is how long the stop signal or command may take. A limit includes the time of the thread dump.
 func (s *Service) stopTimeout() time.Duration {
 	limit := s.killLimit()
 	if limit < 0 {
@@ -282,8 +277,7 @@ func (s *Service) canDump() bool {
 	return s.cfg.Stop.ThreadDump != nil && *s.cfg.Stop.ThreadDump && s.launch != nil && s.launch.DumpSignal != 0
 }
 
-// requestDump requests a thread dump and enters the phase that waits for it; false: none
-// will come.
+// requestDump requests a thread dump and enters the phase that waits for it; false: none will come.
 func (s *Service) requestDump(p Phase) bool {
 	wait := dumpTime
 	if s.saved.KillBy != 0 {

@@ -1,7 +1,6 @@
-// Package supervisor keeps services running: one goroutine and one state
-// machine for each service, and a Supervisor that owns the set, its order and
-// its end. It starts nothing itself (internal/proc does) and knows neither
-// Tomcat nor hooks: it calls the small interfaces that it defines.
+// Package supervisor keeps services running: one goroutine and one state machine for each service, and a Supervisor
+// that owns the set, its order and its end. It starts nothing itself (internal/proc does) and knows neither Tomcat nor
+// hooks: it calls the small interfaces that it defines.
 package supervisor
 
 import (
@@ -43,16 +42,13 @@ type Options struct {
 	// LogAfter has f waited for before what is logged from now on is written; nil:
 	// the order of our log and of the services' output does not matter.
 	LogAfter func(f func())
-	// Reload is called for SIGHUP, in a goroutine of its own; nil: there is
-	// nothing to read again.
+	// Reload is called for SIGHUP, in a goroutine of its own; nil: there is nothing to read again.
 	Reload func()
 	// Listener gets the events of the container and the services; nil: there is none.
 	Listener Listener
-	// OOM reads the counter of OOM kills of these cgroups, of none: of the
-	// container's; nil: they are unknown.
+	// OOM reads the counter of OOM kills of these cgroups, of none: of the container's; nil: they are unknown.
 	OOM func(cgroups []string) incident.OOMCount
-	// Stops is called when the container begins to stop, also by a supervisor that takes
-	// over meanwhile.
+	// Stops is called when the container begins to stop, also by a supervisor that takes over meanwhile.
 	Stops func(why string, budget time.Duration)
 }
 
@@ -102,8 +98,8 @@ const (
 	countsItem    = "start-counts"
 )
 
-// New makes the set. What rec holds of services is resumed, also of those that
-// are not defined any more, which are stopped; Run goes on with it.
+// New makes the set and resumes the services of rec. Those that are not defined any more are stopped. Run goes on
+// with it.
 func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *Supervisor {
 	s := &Supervisor{m: m, opts: opts, log: opts.Log, endedForGood: make(chan struct{}, 1),
 		wake: make(chan struct{}, 1), running: make(chan struct{}), startCounts: map[string]uint64{}}
@@ -145,9 +141,7 @@ func New(m *proc.Manager, rec *proc.Recovered, want ServiceSet, opts Options) *S
 	}
 	var failures []*incident.Failure
 	for _, svc := range services {
-		if svc.saved.Failure != nil {
-			failures = append(failures, svc.saved.Failure)
-		}
+		failures = append(failures, svc.saved.Failure)
 	}
 	s.incidents.Resume(failures)
 	for _, p := range latest {
@@ -162,8 +156,7 @@ func (s *Supervisor) restore(items fdstore.Items, name string, value any) {
 	}
 }
 
-// endStray ends a process that no service claims: a probe's or an import's of an
-// earlier supervisor, or a service that is not configured any more.
+// endStray ends a process that no service claims.
 func endStray(p Process) {
 	p.SignalGroup(syscall.SIGKILL)
 	<-p.Exited()
@@ -253,8 +246,7 @@ func (s *Supervisor) signal(sig syscall.Signal) {
 	}
 }
 
-// forward passes a signal on to the command, if it catches it: the others would
-// end it, and an unhandled signal to a container's PID 1 has no effect.
+// forward passes a signal to the command if it catches it. An unhandled signal to a PID 1 has no effect.
 func (s *Supervisor) forward(sig syscall.Signal) {
 	set := s.set.Load()
 	svc := set.services[set.Main]
@@ -276,7 +268,6 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 }
 
 // essentialOver finds a service whose end, or failed liveness, ends the container.
-// A FATAL service is past its limit, also where it is retried.
 func (s *Supervisor) essentialOver() (string, bool) {
 	set := s.set.Load()
 	for _, svc := range set.inOrder {
@@ -316,8 +307,7 @@ func (s *Supervisor) Service(name string) (Snapshot, bool) {
 // Stopping reports whether the container stops.
 func (s *Supervisor) Stopping() bool { return s.stopping.Load() != 0 }
 
-// Ready reports whether every service that is wanted is RUNNING and healthy, and
-// which is not.
+// Ready reports whether every wanted service is RUNNING and healthy, and which is not.
 func (s *Supervisor) Ready() (bool, []string) {
 	var not []string
 	if s.opening.Load() {

@@ -12,8 +12,7 @@ type threadDump struct {
 	from  int64  // where in the output it begins
 }
 
-// requestDumpDirectly makes a thread dump outside of the output. If that fails in time,
-// the signal is sent.
+// requestDumpDirectly makes a thread dump outside of the output, else by the signal.
 func (s *Service) requestDumpDirectly(limit time.Duration) {
 	ctx, cancel := context.WithTimeout(s.life, limit)
 	gen, p, l := s.saved.Gen, s.proc, s.launch

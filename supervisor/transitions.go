@@ -1,7 +1,6 @@
 package supervisor
 
-// rule is what an event does in a state, and in words where that leads. An event without
-// a rule has no effect.
+// rule is what an event does in a state, and where that leads. An event without a rule has no effect.
 type rule struct {
 	do    func(*Service, event) // nil: nothing
 	leads string
@@ -93,8 +92,7 @@ type phaseRule struct {
 
 const terminates = "STOPPING (stop command), or (signal sent) without one"
 
-// phaseRules are the transitions between the phases of STOPPING. In any other phase the
-// events that are listed here have no effect.
+// phaseRules are the transitions between the phases of STOPPING. In other phases their events have no effect.
 var phaseRules = []phaseRule{
 	{PhaseBegin, EvAttached, rule{(*Service).attached, terminates}},
 	{PhaseBegin, EvDeadline, rule{plain((*Service).terminate), terminates}},

@@ -13,8 +13,7 @@ type StartResult struct {
 	Failure  string   // why it failed; empty: it did not, or is not over
 }
 
-// AwaitStart waits until start number n of a service is over, or ctx is done.
-// Numbers are those of Snapshot.Start. False: there is no such service.
+// AwaitStart waits until start number n (Snapshot.Start) of a service is over, or ctx is done. False: no such service.
 func (s *Supervisor) AwaitStart(ctx context.Context, name string, n uint64) (StartResult, bool) {
 	ticker := time.NewTicker(awaitPoll)
 	defer ticker.Stop()
@@ -86,8 +85,7 @@ func (s *Snapshot) lastFailure() string {
 	return "nothing more is known"
 }
 
-// comingStart is the number of the present start, or of the one that follows the stop
-// that is under way.
+// comingStart is the number of the present start, or of the one that follows the present stop.
 func (k *savedState) comingStart() uint64 {
 	if k.State == Stopping && k.Then == Starting {
 		return k.Gen + 1

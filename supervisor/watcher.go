@@ -24,8 +24,7 @@ type watcher struct {
 	ended   chan struct{}      // closed when it has: Watch is not called any more
 }
 
-// watch begins to read the output of the present start; nil: it is not captured, or not
-// read.
+// watch begins to read the output of the present start; nil: it is not captured, or not read.
 func (s *Service) watch(l *Launch) *watcher {
 	out := s.output()
 	pattern := s.cfg.Ready.Log

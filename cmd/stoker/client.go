@@ -77,10 +77,7 @@ func mainService(ctx context.Context, c *api.Client) (string, error) {
 // selectServices returns the services that are named, each once; "all" names all. An
 // unknown name is an error that says what was to be done with it.
 func selectServices(all []supervisor.Snapshot, verb string, names []string) (out []string, err error) {
-	var known []string
-	for _, s := range all {
-		known = append(known, s.Name)
-	}
+	known := serviceList(all)
 	for _, name := range names {
 		selected := []string{name}
 		if name == config.AllServices {
@@ -105,6 +102,10 @@ const (
 	followTime = 10 * time.Second
 	retryPause = 50 * time.Millisecond
 )
+
+func serviceList(all []supervisor.Snapshot) []string {
+	return each(all, func(s supervisor.Snapshot) string { return s.Name })
+}
 
 // retry repeats a request while no supervisor answers: the init restarts one that died.
 func retry[T any](ctx context.Context, request func() (T, error)) (T, error) {

@@ -13,7 +13,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// eventsCommand is `stoker events`.
 func eventsCommand() *cli.Command {
 	return &cli.Command{Name: "events", Usage: "show what has happened: the stages of services, hooks, plugins, reloads",
 		Category: categoryHistory, UsageText: "stoker events -f --service tomcat --kind exited",

@@ -12,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// hookCommand is `stoker hook`.
 func hookCommand() *cli.Command {
 	return &cli.Command{Name: "hook", Usage: "show the hooks, run them by hand", Category: categoryExtensions, UsageText: "stoker hook list",
 		Subcommands: []*cli.Command{

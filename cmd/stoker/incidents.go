@@ -15,7 +15,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// incidentsCommand is `stoker incidents`.
 func incidentsCommand() *cli.Command {
 	return &cli.Command{Name: "incidents", Usage: "show why services failed or died: the last ten failures, or one by its NUMBER",
 		ArgsUsage: "[NUMBER]", Category: categoryHistory, UsageText: "stoker incidents\nstoker incidents 1",

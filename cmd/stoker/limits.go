@@ -9,7 +9,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// limitsCommand is `stoker limits`.
 func limitsCommand() *cli.Command {
 	return &cli.Command{Name: "limits", Usage: "show what CPU and memory the container really has, and which file says so",
 		Category: categoryHistory, UsageText: "stoker limits -o json",

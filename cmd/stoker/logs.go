@@ -18,7 +18,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// logsCommand is `stoker logs`.
 func logsCommand() *cli.Command {
 	return &cli.Command{Name: "logs", Usage: "show the output of a service, by default the main one", ArgsUsage: "[SERVICE|all]",
 		Category: categoryServices, UsageText: "stoker logs tomcat -n 50 -f\nstoker logs all --since 10m -t",
@@ -61,11 +60,7 @@ func showLogs(c *cli.Context, client *api.Client) (err error) {
 		if err != nil {
 			return err
 		}
-		var names []string
-		for _, s := range all {
-			names = append(names, s.Name)
-		}
-		return showAllLogs(c.Context, client, names, q, out)
+		return showAllLogs(c.Context, client, serviceList(all), q, out)
 	case "":
 		if service, err = mainService(c.Context, client); err != nil {
 			return err
@@ -92,7 +87,7 @@ func showAllLogs(ctx context.Context, client *api.Client, names []string, q api.
 		longest = max(longest, utf8.RuneCountInString(name))
 	}
 	show := func(l serviceLine) error {
-		out.prefix = l.service + strings.Repeat(" ", longest-utf8.RuneCountInString(l.service)) + " | "
+		out.prefix = fmt.Sprintf("%-*s | ", longest, l.service)
 		l.Open = false // the next line may be another service's
 		return out.print(l.LogLine)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"strings"
 
@@ -78,12 +79,10 @@ const fieldIndent = 11
 
 // add writes a line, unless the text is empty.
 func (f *fields) add(name, text string) {
-	if text == "" {
-		return
+	if text != "" {
+		lines := layout.Wrap(text, within(f.width, fieldIndent), "")
+		fmt.Fprintf(f, "%-*s %s\n", fieldIndent-1, name, strings.ReplaceAll(lines, "\n", "\n"+strings.Repeat(" ", fieldIndent)))
 	}
-	lines := strings.Split(layout.Wrap(text, within(f.width, fieldIndent), ""), "\n")
-	f.WriteString((name + strings.Repeat(" ", fieldIndent))[:max(fieldIndent, len(name)+1)])
-	f.WriteString(strings.Join(lines, "\n"+strings.Repeat(" ", fieldIndent)) + "\n")
 }
 
 // within returns what is left of a width behind an indent; 0: unlimited.

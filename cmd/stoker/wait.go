@@ -59,15 +59,15 @@ func newStartWait(c *cli.Context) (*startWait, error) {
 }
 
 // around calls request, and waits for the starts that it causes.
-func (s *startWait) around(ctx context.Context, request func() error) (err error) {
-	var before []supervisor.Snapshot
-	if s.wait {
-		before, err = services(ctx, s.client)
+func (s *startWait) around(ctx context.Context, request func() error) error {
+	if !s.wait {
+		return request()
 	}
-	if err == nil {
-		err = request()
-	}
+	before, err := services(ctx, s.client)
 	if err != nil {
+		return err
+	}
+	if _, err := retry(ctx, func() (any, error) { return nil, request() }); err != nil {
 		return err
 	}
 	return s.await(ctx, before, nil)

@@ -1,3 +1,6 @@
+// Package api serves the supervisor's HTTP API on a unix socket: one table of
+// routes, authorised by the peer's uid and by what the peer is. It decides nothing
+// about services; it asks the supervisor.
 package api
 
 import (

@@ -160,11 +160,3 @@ func (h *hookRunner) configChanged(by string) {
 	// The number comes from a monotonic clock: an occurrence with a lower number was already published.
 	h.Runner.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: uint64(initproto.BootNow()), Reason: by, At: time.Now()})
 }
-
-// output returns the output of hooks for the current start of a service, restricted to what its user may read.
-func (h *hookRunner) output(service string, uid int) hooks.Output {
-	if h == nil || h.Runner == nil {
-		return hooks.Output{}
-	}
-	return h.Output(service, uid)
-}

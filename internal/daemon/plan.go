@@ -8,6 +8,8 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/logfile"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/launch"
@@ -74,8 +76,8 @@ func (d *daemon) addService(p *plan, name, hash string) error {
 	if base.User != nil {
 		p.users = append(p.users, base.User)
 	}
-	base.Deps = service.Deps{Origins: p.Origins, HookOutput: d.hooks.output, Allow: launch.AllowedByPlugins(d.plugins),
-		Observe: launch.Observe}
+	base.Deps = service.Deps{Origins: p.Origins, Allow: launch.AllowedByPlugins(d.plugins), Observe: launch.Observe,
+		HookOutput: func(service string, uid int) hooks.Output { return d.hooks.Output(service, uid) }}
 	logs, err := logOptions(cfg.Output)
 	if err != nil {
 		return fmt.Errorf("cannot run service %q: %w", name, err)
@@ -107,4 +109,26 @@ func (p *plan) viewers() []int {
 		out = append(out, int(u.UID))
 	}
 	return out
+}
+
+// logOptions returns the log options of a validated service configuration.
+func logOptions(o supervisor.Output) (logs.Options, error) {
+	out := logs.Options{Format: logs.Format(o.Format), Block: o.Overflow == supervisor.OverflowBlock}
+	file := logfile.Options{Path: o.File.Path, Every: o.File.Every, Files: o.File.Files}
+	for _, size := range []struct {
+		key, text string
+		bytes     *int64
+	}{{"output.keep", o.Keep, &out.Keep}, {"output.file.size", o.File.Size, &file.Size}, {"output.file.total", o.File.Total, &file.Total}} {
+		if size.text == "" {
+			continue
+		}
+		var err error
+		if *size.bytes, err = jvm.ParseMemory(size.text); err != nil {
+			return out, fmt.Errorf("%s: %w", size.key, err)
+		}
+	}
+	if o.File != (supervisor.OutputFile{}) {
+		out.File = &file
+	}
+	return out, nil
 }

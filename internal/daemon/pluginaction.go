@@ -76,7 +76,9 @@ func (d *daemon) actionSpec(of string, action plugin.ResolvedAction, args []stri
 		env["STOKER_LABEL_"+hooks.VariableName(name)] = value
 	}
 	maps.Copy(env, service.EnvironMap(action.Env))
-	env["STOKER_SOCKET"] = d.socket()
+	if delete(env, "STOKER_SOCKET"); d.socket() != "" {
+		env["STOKER_SOCKET"] = d.socket()
+	}
 	if action.Service == plugin.ActionOfMain {
 		main := d.currentPlan().main
 		s, ok := d.sup.Service(main)
@@ -84,9 +86,6 @@ func (d *daemon) actionSpec(of string, action plugin.ResolvedAction, args []stri
 			return spec, fmt.Errorf("%w: it is about the main service, which has no process", api.ErrNotNow)
 		}
 		env["STOKER_SERVICE"], env["STOKER_PID"] = main, strconv.Itoa(s.Pid)
-	}
-	if env["STOKER_SOCKET"] == "" {
-		delete(env, "STOKER_SOCKET")
 	}
 	spec.Env = service.EnvironList(env)
 	return spec, nil

@@ -1,6 +1,5 @@
-// Package lifecycle names the events in the life of the container, of its services and of
-// its jobs. It is the one list of them: services publish these events, hooks run at them,
-// the journal records them. It publishes nothing itself.
+// Package lifecycle names the events in the life of the container, of its services and of its jobs. It is the one list
+// of them: services publish these events, hooks run at them, the journal records them. It publishes nothing itself.
 package lifecycle
 
 import "slices"
@@ -8,8 +7,7 @@ import "slices"
 // Event is the name of a lifecycle event, as users write it.
 type Event string
 
-// Events, in the order of a life. A new one is a constant here, with its documentation, and
-// its row in the table.
+// Events, in the order of a life. A new one is a constant here, with its documentation, and its row in the table.
 const (
 	Init          Event = "init"           // before anything else in the container
 	NetworkReady  Event = "network-ready"  // the container's network is configured

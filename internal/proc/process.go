@@ -15,11 +15,10 @@ import (
 
 // Process is a child of the init that this supervisor started or adopted.
 type Process struct {
-	m        *Manager
-	rec      *record
-	exited   chan struct{}
-	capture  *logs.Capture // captured output; without pipes where nothing is captured
-	terminal *os.File      // master side; nil: none
+	m       *Manager
+	rec     *record
+	exited  chan struct{}
+	capture *logs.Capture // captured output; without pipes where nothing is captured
 
 	done      atomic.Bool // Done was called
 	trackedAt int64       // when tracked knew it; CLOCK_BOOTTIME, ns
@@ -109,7 +108,6 @@ func (p *Process) Done() {
 	if p.rec.OwnLog != nil {
 		p.capture.RetireLog()
 	}
-	p.HangUp()
 	p.m.tracked.remove(p)
 	removeCgroups(p.rec.Dirs)
 	p.m.do(func() {

@@ -42,8 +42,7 @@ type Findings struct {
 	ThreadDump []byte `json:"-"`
 }
 
-// Evidence looks for what a process has left. It obeys ctx, and returns what it has
-// found by then.
+// Evidence looks for what a process has left. It obeys ctx, and returns what it has found by then.
 type Evidence func(ctx context.Context, end End) Findings
 
 // ProcessEvidence is the Evidence of every process: its command line and its core.

@@ -1,6 +1,5 @@
-// Package incident finds out why a start failed or a service ended, and keeps the last
-// incidents with their evidence for the operator and the next supervisor. It knows
-// neither services nor their states: a Failure has plain facts.
+// Package incident finds out why a start failed or a service ended, and keeps the last incidents with their evidence
+// for the operator and the next supervisor. It knows neither services nor their states: a Failure has plain facts.
 package incident
 
 import (
@@ -60,8 +59,7 @@ type Summary struct {
 	Ran     time.Duration `json:"ran_ns,omitempty"`
 }
 
-// Incident is everything that is known of one failed start or one unexpected end of a
-// service.
+// Incident is everything that is known of one failed start or one unexpected end.
 type Incident struct {
 	Summary
 	// Exit is how the process ended; nil: there was none, it lives, or that is unknown.
@@ -96,8 +94,7 @@ type File struct {
 	Excerpt Text      `json:"excerpt,omitempty"` // its beginning, of an hs_err only; secrets masked
 }
 
-// Text is output. In JSON it is a string if it is UTF-8, else an
-// object with the bytes as "base64".
+// Text is output. In JSON it is a string if it is UTF-8, else an object with the bytes as "base64".
 type Text []byte
 
 type encodedText struct {
@@ -118,11 +115,10 @@ func (t Text) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON decodes both forms.
 func (t *Text) UnmarshalJSON(data []byte) error {
-	if len(data) > 0 && data[0] == '"' {
-		var s string
-		err := json.Unmarshal(data, &s)
+	var s string
+	if json.Unmarshal(data, &s) == nil {
 		*t = Text(s)
-		return err
+		return nil
 	}
 	var e encodedText
 	err := json.Unmarshal(data, &e)
@@ -130,8 +126,7 @@ func (t *Text) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// cut cuts an incident to its limits: the output to its end, everything else to its
-// beginning.
+// cut cuts an incident to its limits: the output to its end, the rest to its beginning.
 func (i *Incident) cut() {
 	i.Reason = redact.Clip(i.Reason, MaxReason)
 	i.Output = i.Output[max(0, len(i.Output)-MaxOutput):]

@@ -15,8 +15,7 @@ import (
 type Services interface {
 	// Kind is the kind of a service.
 	Kind(service string) string
-	// OutputOf returns at most the last most bytes of a service's output between two
-	// offsets; to 0: up to now.
+	// OutputOf returns at most the last most bytes of a service's output between two offsets; to 0: up to now.
 	OutputOf(service string, from, to int64, most int) []byte
 	// ReasonFound gives a better reason for the failure of a start.
 	ReasonFound(service string, start uint64, reason string)
@@ -40,8 +39,7 @@ func NewRecorder(store *Store, services Services, log hclog.Logger) *Recorder {
 	return &Recorder{store: store, services: services, log: log, queue: make(chan func(), maxQueued)}
 }
 
-// recordDelay is how long a failure waits to be recorded: the next start of the service
-// comes first. The failure is saved already.
+// recordDelay lets the next start of the service go first.
 const recordDelay = 20 * time.Millisecond
 
 // do runs f in the background, after what was queued before; false: the queue is full.
@@ -68,8 +66,7 @@ func (r *Recorder) do(f func()) bool {
 // flushTime bounds how long a query waits for what is queued.
 const flushTime = 2 * time.Second
 
-// flush waits until what was queued before is done: a caller that has seen a service
-// fail finds its incident.
+// flush waits for what is queued: a caller that has seen a service fail finds its incident.
 func (r *Recorder) flush() {
 	done := make(chan struct{})
 	if r.pending.Load() == 0 || !r.do(func() { close(done) }) {
@@ -114,6 +111,9 @@ func (r *Recorder) Record(f *Failure) {
 func (r *Recorder) Resume(failures []*Failure) {
 	known := r.store.List()
 	for _, f := range failures {
+		if f == nil {
+			continue
+		}
 		older := slices.ContainsFunc(known, func(i Summary) bool { return i.At.Before(f.At) })
 		if len(known) == maxIncidents && !older {
 			continue // its incident was dropped for others

@@ -22,8 +22,7 @@ import (
 
 const maxIncidents = 10
 
-// maxKept bounds one incident, unpacked, in bytes: what cut lets through, with
-// every byte written in six.
+// maxKept bounds one incident, unpacked, in bytes: what cut lets through, with every byte written in six.
 const maxKept = 4 << 20
 
 // itemPrefix begins the name of an incident's item in the fd store.
@@ -35,9 +34,8 @@ type FDStore interface {
 	Delete(name string)
 }
 
-// Store keeps the last incidents. Each is gzipped JSON in a memfd that is in the fd
-// store before Add returns. Several goroutines may use it; readers never wait for a
-// writer.
+// Store keeps the last incidents, each as gzipped JSON in a memfd that is in the fd store before Add returns. It is
+// safe for concurrent use; readers never wait for a writer.
 type Store struct {
 	fds  FDStore
 	warn func(string)
@@ -53,8 +51,7 @@ type keptIncident struct {
 	file    *os.File // the memfd
 }
 
-// Restore takes the incidents of an earlier supervisor out of items. It warns of those
-// that cannot be read, and deletes them.
+// Restore takes the incidents of an earlier supervisor out of items. Unreadable ones are deleted with a warning.
 func Restore(fds FDStore, items fdstore.Items, warn func(string)) *Store {
 	s := &Store{fds: fds, warn: warn, next: 1, kept: map[uint64]*keptIncident{}}
 	for _, name := range items.Names(itemPrefix) {
@@ -89,9 +86,8 @@ func (s *Store) restore(number uint64, name string, items fdstore.Items) error {
 	return nil
 }
 
-// Add keeps an incident and returns its number. Beyond the limit the oldest incident of
-// the service that has the most is dropped: one that fails again and again does not
-// displace all others. If there is no memory left, Add warns.
+// Add keeps an incident and returns its number. Beyond the limit the oldest incident of the service that has the most
+// is dropped: a crash loop does not displace all others. If there is no memory left, Add warns.
 func (s *Store) Add(i Incident) uint64 {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -104,8 +100,7 @@ func (s *Store) Add(i Incident) uint64 {
 	return i.Number
 }
 
-// Amend changes an incident; false: it is not kept any more. f must neither keep its
-// argument nor use s.
+// Amend changes an incident; false: it is not kept. f must neither keep its argument nor use s.
 func (s *Store) Amend(number uint64, f func(*Incident)) bool {
 	s.writing.Lock()
 	defer s.writing.Unlock()

@@ -30,8 +30,7 @@ type HTTP struct {
 	Method string `yaml:"method" check:"method"`
 	// Headers of the request; "Host" sets the host.
 	Headers map[string]string `yaml:"headers" check:"headers"`
-	// Socket is the path of a unix socket to which the request goes instead of
-	// the URL's host.
+	// Socket is the path of a unix socket to which the request goes instead of the URL's host.
 	Socket string `yaml:"socket" check:"socket"`
 	// Status are the accepted codes; empty: 200 to 399. A server that demands a client
 	// certificate, and gets none, counts as one that answers 401.
@@ -50,8 +49,7 @@ const (
 	maxHeader = 64 << 10
 )
 
-// drainTime is how long the rest of an answer that does not matter is read: a server
-// whose answer is cut off may log that at each check.
+// drainTime is how long an irrelevant rest of an answer is read: some servers log a connection that is cut off.
 const drainTime = 100 * time.Millisecond
 
 // port returns the port of the URL; 0: the request goes to a unix socket.
@@ -94,8 +92,7 @@ func (h HTTP) reportUnused(r Report) {
 	}
 }
 
-// validateCertificate checks the client's certificate. It may be set without a URL: a
-// Tomcat has URLs of its own.
+// validateCertificate checks the client's certificate, which a Tomcat may use without http.
 func (h HTTP) validateCertificate(r Report) {
 	switch {
 	case h.CertFile != "" && h.KeyFile == "":
@@ -122,9 +119,8 @@ func newHTTPProbe(h HTTP) *httpProbe {
 	return p
 }
 
-// httpProbe asks a server. It follows no redirection, takes no proxy from the
-// environment and does not verify certificates: it talks to the service itself. Each
-// check has its own connection.
+// httpProbe asks a server. It follows no redirection, takes no proxy from the environment and does not verify
+// certificates: it talks to the service itself. Each check has its own connection.
 type httpProbe struct {
 	HTTP
 	pattern *regexp.Regexp // nil: any
@@ -151,9 +147,8 @@ func (p *httpProbe) check(ctx context.Context, _ Process) error {
 	return p.verify(resp, cancel)
 }
 
-// failed returns the error of a probe that got no answer. A TLS alert of a server that
-// demanded a client certificate and got none counts as an answer 401. With TLS 1.3 the
-// alert comes instead of the answer.
+// failed returns the error of a probe without an answer. The TLS alert of a server that got no client certificate
+// counts as 401. With TLS 1.3 it comes instead of the answer.
 func (p *httpProbe) failed(err error, demanded bool) error {
 	var op *net.OpError
 	alert := errors.As(err, &op) && op.Op == "remote error" // as crypto/tls calls the alerts of the other side
@@ -167,8 +162,7 @@ func (p *httpProbe) failed(err error, demanded bool) error {
 	return fmt.Errorf("%s: %s", p.name, networkError(innerError(err)))
 }
 
-// connect dials, with TLS for https. It sets demanded when the server asks for a
-// certificate that is not configured.
+// connect dials, with TLS for https. It sets demanded when the server demands a certificate that is not configured.
 func (p *httpProbe) connect(ctx context.Context, u *url.URL, demanded *bool) (net.Conn, error) {
 	network, address := "unix", p.Socket
 	if address == "" {
@@ -273,8 +267,7 @@ func (p *httpProbe) accepts(status int) bool {
 	return status >= 200 && status < 400
 }
 
-// explanation is the body of a refusing answer: health checks name the part that is
-// down. HTML is left out.
+// explanation is the body of a refusal, which names the part that is down. HTML is left out.
 func explanation(resp *http.Response, body []byte) string {
 	kind := resp.Header.Get("Content-Type")
 	if len(body) == 0 || strings.HasPrefix(kind, "text/html") {

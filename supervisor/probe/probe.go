@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -71,12 +72,10 @@ func (c Config) Port() int {
 	return n
 }
 
-// Validate reports what is wrong with the configuration besides the forms that the tags
-// check name.
+// Validate reports what is wrong besides the forms that the tags check name.
 func (c Config) Validate(r Report) { c.HTTP.validate(r) }
 
-// New returns the probe; nil if nothing is checked. run runs the command of an exec
-// probe.
+// New returns the probe; nil if nothing is checked. run runs the command of an exec probe.
 func (c Config) New(run Runner) Checker {
 	var all []Checker
 	if c.TCP != "" {
@@ -155,4 +154,59 @@ func networkError(err error) string {
 		err = op.Err
 	}
 	return printable.OneLine(strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: "))
+}
+
+// fileProbe checks that a path has been written since the process started. The file is never opened: it may be a FIFO.
+type fileProbe struct {
+	path string
+	// busy holds a token during a check: a check of a file system that does not
+	// answer cannot be ended, so no second one is begun.
+	busy chan struct{}
+}
+
+func newFileProbe(path string) *fileProbe {
+	return &fileProbe{path: path, busy: make(chan struct{}, 1)}
+}
+
+func (f *fileProbe) check(ctx context.Context, p Process) error {
+	select {
+	case f.busy <- struct{}{}:
+	default:
+		return fmt.Errorf("file %s: its file system has not answered since an earlier check", f.path)
+	}
+	type result struct {
+		info os.FileInfo
+		err  error
+	}
+	answer := make(chan result, 1)
+	go func() { // ends with stat(2), which only a dead file system delays
+		defer func() { <-f.busy }()
+		info, err := os.Stat(f.path)
+		answer <- result{info, err}
+	}()
+	select {
+	case got := <-answer:
+		return f.compare(got.info, got.err, p)
+	case <-ctx.Done():
+		return fmt.Errorf("file %s: its file system does not answer", f.path)
+	}
+}
+
+func (f *fileProbe) compare(info os.FileInfo, err error, p Process) error {
+	if err != nil {
+		var pe *os.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return fmt.Errorf("file %s: %w", f.path, err)
+	}
+	if p == nil || p.StartTicks() == 0 {
+		return fmt.Errorf("file %s: cannot compare it with the start of the process, which is unknown", f.path)
+	}
+	written, started := info.ModTime(), proc.StartTime(p.StartTicks())
+	if proc.WrittenSince(written, started) {
+		return nil
+	}
+	return fmt.Errorf("file %s: it is older than the process: written %s, %v before the start", f.path,
+		written.Format(time.RFC3339), started.Sub(written).Round(time.Millisecond))
 }
