@@ -56,7 +56,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) (any, error) {
 	whole := have.has(admin)
 	send := func(e events.Event) error {
 		if e.Hook != nil && !whole {
-			e.Hook.Output = "" // it may hold secrets, like the output in incidents
+			hook := *e.Hook  // the journal keeps it
+			hook.Output = "" // it may hold secrets, like the output in incidents
+			e.Hook = &hook
 		}
 		return out.send(int64(e.ID), e)
 	}
