@@ -94,7 +94,6 @@ type IncidentList struct {
 	Incidents []incident.Summary `json:"incidents"` // the newest first
 }
 
-// incidents lists the kept incidents.
 func (s *Server) incidents(http.ResponseWriter, *http.Request) (any, error) {
 	return IncidentList{s.opts.Backend.Incidents()}, nil
 }
