@@ -33,7 +33,7 @@ func edges() map[string][]string {
 			"internal/execshim"},
 		"hooks/plugin": {"internal/lazyregexp", "hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference",
 			"internal/untrusted", "internal/redact", "internal/statefile"},
-		"hooks": {"internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
+		"hooks": {"internal/initproto", "internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
 			"internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact",
 			"internal/fdstore", "internal/asuser"},
 		"internal/asuser": {"internal/procfs"},

@@ -74,11 +74,6 @@ func (r *Registry) For(e lifecycle.Event, service string) []ResolvedHook {
 	return out
 }
 
-// Has reports whether For returns any.
-func (r *Registry) Has(e lifecycle.Event, service string) bool {
-	return slices.ContainsFunc(r.active[e], func(h ResolvedHook) bool { return h.appliesTo(service) })
-}
-
 // All returns all hooks, inactive ones among them.
 func (r *Registry) All() []ResolvedHook { return r.all }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/printable"
@@ -35,8 +36,8 @@ func (x *execution) request() (out Outcome) {
 		out.Why = fmt.Sprintf("%s: %s", what, printable.OneLine(err.Error()))
 	case !h.isSuccess(resp.Status):
 		out.Why = fmt.Sprintf("%s: it answers with the status %d", what, resp.Status)
-		if line := firstLine(out.Output); line != "" {
-			out.Why += ": " + line
+		if line, _, _ := strings.Cut(strings.TrimLeft(out.Output, "\r\n\t "), "\n"); line != "" {
+			out.Why += ": " + printable.OneLine(line)
 		}
 	default:
 		out.OK = true

@@ -51,7 +51,6 @@ type savedQueue struct {
 	// Last is how each hook ended last.
 	Last []LastOutcome `json:"last,omitempty"`
 	Port int           `json:"port,omitempty"`
-	Seq  uint64        `json:"seq,omitempty"` // the last number of a run, output or process
 }
 
 // mark says that the occurrences of a kind up to Start are known.
@@ -156,7 +155,6 @@ func replaceLast[T any](list []T, limit int, value T, same func(T) bool) []T {
 
 // addRun completes the state from a run that was saved after it.
 func (s *savedQueue) addRun(e *run) {
-	s.Seq = max(s.Seq, e.Seq, e.QueueSeq)
 	if s.marked(&e.Occurrence) == nil {
 		s.mark(&e.Occurrence)
 	}

@@ -54,8 +54,7 @@ type Set struct {
 	facts       hooks.Facts
 	flavor      string // in force, if there are plugins
 	folders     []*Folder
-	scopes      map[string]scope // of each plugin, what the disk says
-	readErr     string           // why the plugins' folder cannot be read; empty: it can
+	readErr     string // why the plugins' folder cannot be read; empty: it can
 	saved       savedState
 	evaluations []*evaluation
 	lastHooks   string // that OnHooks was called with
@@ -90,16 +89,15 @@ func (p *Set) Refresh() {
 	if len(folders) > 0 && facts.Flavor != nil {
 		flavor = facts.Flavor()
 	}
-	scopes := map[string]scope{}
 	for _, f := range folders {
-		scopes[f.Name] = p.scopeOf(f)
+		f.scope = p.scopeOf(f)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if readErr != "" && readErr != p.readErr {
 		p.opts.Warn("there are no plugins: " + readErr)
 	}
-	p.readErr, p.folders, p.scopes, p.flavor = readErr, folders, scopes, flavor
+	p.readErr, p.folders, p.flavor = readErr, folders, flavor
 	p.update()
 }
 
@@ -118,23 +116,19 @@ func (p *Set) read(dir string) (out []*Folder, readErr string) {
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		info, err := os.Stat(path)
+		_, linkErr := os.Lstat(path)
+		f := &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}, Enforces: err != nil}
 		switch {
-		case strings.HasPrefix(e.Name(), "."), err == nil && !info.IsDir():
-			// a file beside them, or what an image build has left
+		case strings.HasPrefix(e.Name(), "."), err == nil && !info.IsDir(), errors.Is(linkErr, fs.ErrNotExist):
+			continue // a file beside them, or what an image build has left, or removed meanwhile
 		case err != nil:
-			if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-				continue // removed meanwhile
-			}
-			f := &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}, Enforces: true}
 			f.problem("cannot look at %s: %v", path, untrusted.Cause(err))
-			out = append(out, f)
 		case !ValidName(e.Name()):
-			f := &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}}
 			f.problem("%s: the name of a plugin has small letters, digits, _ . and -", path)
-			out = append(out, f)
 		default:
-			out = append(out, p.opts.Reader.Read(path))
+			f = p.opts.Reader.Read(path)
 		}
+		out = append(out, f)
 	}
 	return out, ""
 }
@@ -186,23 +180,23 @@ func (p *Set) update() {
 func (p *Set) activeHooks(e *evaluation) []hooks.ResolvedHook {
 	out := slices.Clone(e.hooks)
 	for k := range out {
-		if out[k].Event != lifecycle.PreStop {
-			continue
-		}
-		for _, service := range slices.Sorted(maps.Keys(p.saved.Services)) {
-			if slices.Contains(p.saved.Services[service].Without, e.info.Name) {
-				out[k].Except = append(out[k].Except, service)
-			}
+		if out[k].Event == lifecycle.PreStop {
+			out[k].Except = p.servicesWhere(func(s *serviceState) bool { return slices.Contains(s.Without, e.info.Name) })
 		}
 	}
 	return out
 }
 
+// servicesWhere returns the names of the services that holds selects. p.mu is held.
+func (p *Set) servicesWhere(holds func(*serviceState) bool) []string {
+	all := slices.Sorted(maps.Keys(p.saved.Services))
+	return slices.DeleteFunc(all, func(name string) bool { return !holds(p.saved.Services[name]) })
+}
+
 // teardownHooks are the hooks at the end of processes that were started with a plugin which is now
 // inactive: it ends what it has begun. p.mu is held.
 func (p *Set) teardownHooks(e *evaluation) (out []hooks.ResolvedHook) {
-	startedWith := func(service string) bool { return slices.Contains(p.saved.Services[service].With, e.info.Name) }
-	services := slices.DeleteFunc(slices.Sorted(maps.Keys(p.saved.Services)), func(s string) bool { return !startedWith(s) })
+	services := p.servicesWhere(func(s *serviceState) bool { return slices.Contains(s.With, e.info.Name) })
 	for _, b := range e.hooks {
 		if b.Event != lifecycle.PreStop && b.Event != lifecycle.Exited && b.Event != lifecycle.Stopped {
 			continue
@@ -221,7 +215,7 @@ func (p *Set) teardownHooks(e *evaluation) (out []hooks.ResolvedHook) {
 
 // evaluation collects what decides about a plugin. p.mu is held.
 func (p *Set) evaluation(f *Folder) *evaluation {
-	e := &evaluation{folder: f, override: p.cfg.Enabled[f.Name], operator: p.saved.Switches[f.Name], flavor: p.flavor, scope: p.scopes[f.Name]}
+	e := &evaluation{folder: f, override: p.cfg.Enabled[f.Name], operator: p.saved.Switches[f.Name], flavor: p.flavor, scope: f.scope}
 	e.scope.env, e.scope.labels = p.facts.Env, p.facts.Labels
 	if e.operator.Enabled == nil {
 		e.undecided = p.saved.Undecided
@@ -270,11 +264,7 @@ func (p *Set) notFound(name string) error {
 	for _, e := range p.evaluations {
 		names = append(names, e.info.Name)
 	}
-	hint := suggest.Hint(name, names)
-	if len(names) == 0 {
-		hint = fmt.Sprintf("there are none in %s", cmp.Or(p.cfg.Dir, "this mode"))
-	}
-	return &NotFoundError{fmt.Sprintf("there is no plugin %q", name), hint}
+	return &NotFoundError{fmt.Sprintf("there is no plugin %q in %s", name, cmp.Or(p.cfg.Dir, "this mode")), suggest.Hint(name, names)}
 }
 
 // Get returns a plugin.

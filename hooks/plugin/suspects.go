@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/lifecycle"
@@ -122,7 +121,7 @@ func (p *Set) OnHookFailure(name string, event lifecycle.Event, reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if e := p.find(name); e != nil && !e.info.Required {
-		p.saved.Failed[name] = failure{Reason: shorten(reason), At: time.Now(), OptionsApply: !event.Contributes()}
+		p.saved.Failed[name] = failure{Reason: shorten(reason), OptionsApply: !event.Contributes()}
 		p.update()
 	}
 }
@@ -137,7 +136,7 @@ func (p *Set) Disable(names []string, reason string) {
 
 func (p *Set) disable(names []string, reason string) {
 	for _, name := range names {
-		p.saved.Failed[name] = failure{Reason: shorten(reason), At: time.Now()}
+		p.saved.Failed[name] = failure{Reason: shorten(reason)}
 	}
 }
 

@@ -40,7 +40,7 @@ type upgrades struct {
 func (u *upgrades) Versions() api.Versions {
 	i := u.m.Init()
 	v := api.Versions{Supervisor: api.Program{Version: u.version, Protocol: proc.Protocol, Pid: os.Getpid(), Path: i.Path},
-		Init: api.Program{Version: i.Version, Protocol: i.Protocol, Pid: i.Pid}, Upgrades: i.Upgrades}
+		Init: api.Program{Version: i.Init, Protocol: i.Protocol, Pid: i.Pid}, Upgrades: i.Count}
 	if i.Failed != "" || i.Why != "" {
 		v.Fallback = &api.Rollback{Version: i.Failed, Reason: i.Why}
 	}

@@ -26,6 +26,9 @@ func Nearest(got string, known []string) (string, bool) {
 
 // Hint is the hint for an unknown word: the nearest known word, and all of them.
 func Hint(got string, known []string) string {
+	if len(known) == 0 {
+		return "there are none"
+	}
 	hint := "there are: " + strings.Join(known, ", ")
 	if word, ok := Nearest(got, known); ok {
 		hint = "did you mean " + word + "? " + hint
