@@ -162,6 +162,7 @@ func homes() map[string]string {
 	return map[string]string{
 		"github.com/urfave/cli/v2":         "cmd/stoker internal/cmdline",
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
+		"github.com/creack/pty":            "internal/proc/terminal.go",
 		"gopkg.in/yaml.v3":                 "internal/layeredyaml/yaml.go",
 		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
 		"github.com/moby/sys/mountinfo":    "internal/mounts",
