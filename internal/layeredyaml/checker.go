@@ -2,6 +2,7 @@ package layeredyaml
 
 import (
 	"fmt"
+	"slices"
 )
 
 // Checker reports what is wrong with values of the right types. It gives each problem the
@@ -49,6 +50,11 @@ func (c Checker) AlreadyReported(path string) bool { return within(c.report.repo
 
 // IsMeant reports whether an unknown key was probably meant to set path.
 func (c Checker) IsMeant(path string) bool { return within(c.report.meant, path) }
+
+// Refused reports whether one of the paths, or a misspelling of it, was refused.
+func (c Checker) Refused(paths ...string) bool {
+	return slices.ContainsFunc(paths, func(path string) bool { return c.AlreadyReported(path) || c.IsMeant(path) })
+}
 
 // IsSet reports whether a layer sets path.
 func (c Checker) IsSet(path string) bool {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/reference"
@@ -111,10 +110,7 @@ func (r *report) warn(p Problem) {
 
 // within reports whether path or a section around it is in paths.
 func within(paths map[string]bool, path string) bool {
-	if paths[path] {
-		return true
-	}
-	return slices.ContainsFunc(Ancestors(path), func(a string) bool { return paths[a] })
+	return paths[path] || slices.ContainsFunc(Ancestors(path), func(a string) bool { return paths[a] })
 }
 
 // sorted returns the problems by file in the order of files, then by place.
@@ -146,14 +142,10 @@ func Quote(path, value string) string {
 		return `"***"`
 	}
 	const most = 60
-	if len(value) <= most {
-		return fmt.Sprintf("%+q", value)
+	if len(value) > most {
+		return fmt.Sprintf("%+q...", strings.ToValidUTF8(value[:most], ""))
 	}
-	cut := most
-	for cut > 0 && !utf8.RuneStart(value[cut]) {
-		cut--
-	}
-	return fmt.Sprintf("%+q...", value[:cut])
+	return fmt.Sprintf("%+q", value)
 }
 
 // QuoteList renders words as items of a list.
