@@ -86,7 +86,7 @@ func (r *Drift) Follow(ctx context.Context) {
 		r.startWatching(ctx, want)
 	} else if r.done != nil {
 		over := r.done
-		go func() { <-over; r.rollout.forget() }() // ends with the previous watch
+		go func() { <-over; r.rollout.found.Clear() }() // ends with the previous watch
 	}
 }
 

@@ -56,7 +56,7 @@ func outputReader(options []jvm.Option) func(incident.End) incident.Findings {
 	}
 }
 
-// bounded runs f until ctx ends.
+// bounded runs f until ctx ends, and adds the container limits in the form of stoker limits.
 func (e *evidence) bounded(ctx context.Context, end incident.End, f func() incident.Findings) incident.Findings {
 	without := func(note string) incident.Findings {
 		return incident.Findings{Options: redact.Args(end.Argv), Notes: []string{note}}
@@ -68,7 +68,7 @@ func (e *evidence) bounded(ctx context.Context, end incident.End, f func() incid
 	go func() { // ends with f, which only a hanging file system delays
 		defer e.searchMu.Unlock()
 		out := f()
-		out.Limits = limitsInForce()
+		out.Limits, _ = json.Marshal(cgroup.Read("/")) // plain data
 		found <- out
 	}()
 	select {
@@ -77,15 +77,6 @@ func (e *evidence) bounded(ctx context.Context, end incident.End, f func() incid
 	case <-ctx.Done():
 		return without("files were not found in time: the file system does not answer")
 	}
-}
-
-// limitsInForce returns the container limits in the form of stoker limits.
-func limitsInForce() json.RawMessage {
-	data, err := json.Marshal(cgroup.Read("/"))
-	if err != nil {
-		return nil
-	}
-	return data
 }
 
 // OOMCount reads the OOM counter of a service's own cgroup, or of the container's.

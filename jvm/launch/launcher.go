@@ -94,7 +94,7 @@ func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []stri
 	}
 	out.Spec, out.Sources, out.Notes, out.Warnings = spec, p.report.sourceDigest, p.notes, p.warnings
 	out.ReadOutput = outputReader(p.report.Result.Options)
-	out.Verify = l.withPluginReady(l.verify(p.report, spec.Argv, r.Mask))
+	out.Verify = l.verify(p.report, spec.Argv, r.Mask)
 	return out, nil
 }
 
@@ -132,11 +132,7 @@ func (l *Launcher) layers(r *service.Start, without []string, env *service.Envir
 		hookOptions: r.Options, withoutPlugins: without}
 	if preflightEnabled(l.JVM) {
 		out.flags = func(ctx context.Context, java string) map[string]jvm.FlagInfo {
-			flags, err := l.shared.checker.Build(ctx, java, l.uid(), l.runner(env.Vars, nil, dir))
-			if err != nil {
-				return nil // preflight reports the error
-			}
-			return ownFlags(flags)
+			return ownFlags(l.shared.checker.Build(ctx, java, l.uid(), l.runner(env.Vars, nil, dir))) // preflight reports an error
 		}
 	}
 	return out

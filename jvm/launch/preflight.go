@@ -16,7 +16,6 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
-	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
@@ -41,8 +40,11 @@ func (l *Launcher) uid() string {
 	return strconv.Itoa(os.Geteuid())
 }
 
-// ownFlags converts the flags for package jvm.
-func ownFlags(flags hotspot.Flags) map[string]jvm.FlagInfo {
+// ownFlags converts the flags for package jvm; nil if they could not be read.
+func ownFlags(flags hotspot.Flags, err error) map[string]jvm.FlagInfo {
+	if err != nil {
+		return nil
+	}
 	out := make(map[string]jvm.FlagInfo, len(flags))
 	for name, f := range flags {
 		out[name] = jvm.FlagInfo{Type: f.Type, Kind: f.Kind}
@@ -164,8 +166,7 @@ func matchesTopic(message, option string) bool {
 		words   string
 		options []string // prefixes
 	}{
-		{"garbage collector", []string{"-XX:Use"}},
-		{"Garbage collector", []string{"-XX:Use"}},
+		{"arbage collector", []string{"-XX:Use"}},
 		{"heap", heap},
 		{"NewSize", heap}, // "GC triggered before VM initialization completed": too small
 		{"stack size", []string{"-Xss", "-XX:ThreadStackSize"}},
@@ -183,107 +184,63 @@ func matchesTopic(message, option string) bool {
 // verifyInterval is the time between two checks of a JVM that is starting.
 const verifyInterval = 100 * time.Millisecond
 
-// verify returns the check of the JVM started with argv: that it is that program with these arguments and the requested flags.
-func (l *Launcher) verify(f *Report, argv []string, hide service.Mask) func(context.Context, supervisor.Process) error {
-	return func(ctx context.Context, p supervisor.Process) error {
-		for {
-			r := runningJVM{f, argv, p, l.shared.Attacher}
-			err := r.checkProgram()
-			if err == nil {
-				if err = r.checkFlags(ctx); !errors.Is(err, hotspot.ErrNotCaught) {
-					return maskError(err, hide)
-				}
-			}
-			select { // without a readiness probe the service is RUNNING before the script executes the JVM
-			case <-time.After(verifyInterval):
-			case <-p.Exited():
-				return nil
-			case <-ctx.Done():
-				return maskError(err, hide)
-			}
-		}
-	}
-}
-
 // errDiffers means that the running JVM is not the one that was started.
 var errDiffers = errors.New("the JVM is not the one that was started")
 
-// maskError masks the text of an error.
-func maskError(err error, hide service.Mask) error {
-	if !errors.Is(err, errDiffers) {
-		return err
+// verify returns the check of the JVM started with argv: that it is that program with these arguments and the requested flags. Before, it
+// reports to the plugins that the start became ready.
+func (l *Launcher) verify(f *Report, argv []string, hide service.Mask) func(context.Context, supervisor.Process) error {
+	return func(ctx context.Context, p supervisor.Process) error {
+		if l.shared.Plugins != nil {
+			l.shared.Plugins.OnReady(l.Name)
+		}
+		for {
+			err := checkProgram(p, f.JVM.Java, argv)
+			done := false
+			if err == nil {
+				err = l.checkFlags(ctx, p, f)
+				done = !errors.Is(err, hotspot.ErrNotCaught)
+			}
+			if !done {
+				select { // without a readiness probe the service is RUNNING before the script executes the JVM
+				case <-time.After(verifyInterval):
+					continue
+				case <-p.Exited():
+					return nil
+				case <-ctx.Done():
+				}
+			}
+			if errors.Is(err, errDiffers) {
+				return &supervisor.HealthIssue{Cause: incident.CauseJVMDiffers, Text: hide.Text(err.Error())}
+			}
+			return err
+		}
 	}
-	return &supervisor.HealthIssue{Cause: incident.CauseJVMDiffers, Text: hide.Text(err.Error())}
 }
 
-// runningJVM is a JVM to verify.
-type runningJVM struct {
-	report   *Report
-	argv     []string
-	p        supervisor.Process
-	attacher *Attacher
-}
-
-// checkProgram compares the command line and the program with those of the start.
-func (r runningJVM) checkProgram() error {
-	argv, err := procfs.Cmdline(r.p.Pid())
+// checkProgram compares the command line and the program of a process with those of the start.
+func checkProgram(p supervisor.Process, java string, want []string) error {
+	argv, err := procfs.Cmdline(p.Pid())
 	if err != nil {
 		return fmt.Errorf("cannot look at the running JVM: %w", err)
 	}
-	if at := firstDifference(argv, r.argv); at >= 0 {
-		return fmt.Errorf("%w: argument %d is %s, and should be %s", errDiffers, at, argument(argv, at), argument(r.argv, at))
-	}
-	if exe, want := r.program(), resolved(r.report.JVM.Java); exe != "" && exe != want {
-		return fmt.Errorf("%w: the program is %s, and should be %s", errDiffers, exe, want)
-	}
-	return nil
-}
-
-// checkFlags compares the flags of the JVM with the options.
-func (r runningJVM) checkFlags(ctx context.Context) error {
-	a, err := r.attacher.Attach(ctx, r.p)
-	if err != nil {
-		return err
-	}
-	text, err := a.Command(ctx, "jcmd", "VM.flags -all")
-	if err != nil {
-		return err
-	}
-	if d := differences(r.report.Result.Options, hotspot.ParseFlags(text), r.report.flags); len(d) > 0 {
-		return fmt.Errorf("%w: %s", errDiffers, strings.Join(d, "; "))
-	}
-	return nil
-}
-
-// program returns the path of the executable; empty if it is unreadable or the file has been replaced.
-func (r runningJVM) program() string {
-	var path string
-	_ = AsUserOf(r.p)(func() (err error) {
-		path, err = procfs.Exe(r.p.Pid())
-		return err
-	})
-	if strings.HasSuffix(path, " (deleted)") {
-		return ""
-	}
-	return path
-}
-
-// resolved follows links; a path that no longer exists is returned unchanged.
-func resolved(path string) string {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		return target
-	}
-	return path
-}
-
-// firstDifference returns the index of the first differing argument, or -1.
-func firstDifference(a, b []string) int {
-	for k := range max(len(a), len(b)) {
-		if k >= len(a) || k >= len(b) || a[k] != b[k] {
-			return k
+	for at := range max(len(argv), len(want)) {
+		if at >= len(argv) || at >= len(want) || argv[at] != want[at] {
+			return fmt.Errorf("%w: argument %d is %s, and should be %s", errDiffers, at, argument(argv, at), argument(want, at))
 		}
 	}
-	return -1
+	if target, err := filepath.EvalSymlinks(java); err == nil {
+		java = target
+	}
+	var exe string // empty: unreadable
+	_ = AsUserOf(p)(func() (err error) {
+		exe, err = procfs.Exe(p.Pid())
+		return err
+	})
+	if exe != "" && exe != java && !strings.HasSuffix(exe, " (deleted)") { // the file has been replaced
+		return fmt.Errorf("%w: the program is %s, and should be %s", errDiffers, exe, java)
+	}
+	return nil
 }
 
 // argument quotes one argument with its secrets masked.
@@ -294,16 +251,20 @@ func argument(argv []string, at int) string {
 	return strconv.Quote(redact.Args(argv)[at])
 }
 
-// watchTomcatLogs reads the log files of Tomcat for exceptions of its applications.
-func watchTomcatLogs(base string) func(context.Context, func(*supervisor.HealthIssue)) {
-	return func(ctx context.Context, complain func(*supervisor.HealthIssue)) {
-		hear := watchOutput()
-		tomcat.FollowLogs(ctx, base, func(line []byte) {
-			if c := hear(line); c != nil {
-				complain(c)
-			}
-		})
+// checkFlags compares the flags of a running JVM with its options.
+func (l *Launcher) checkFlags(ctx context.Context, p supervisor.Process, f *Report) error {
+	a, err := l.shared.Attacher.Attach(ctx, p)
+	if err != nil {
+		return err
 	}
+	text, err := a.Command(ctx, "jcmd", "VM.flags -all")
+	if err != nil {
+		return err
+	}
+	if d := differences(f.Result.Options, hotspot.ParseFlags(text), f.flags); len(d) > 0 {
+		return fmt.Errorf("%w: %s", errDiffers, strings.Join(d, "; "))
+	}
+	return nil
 }
 
 // watchOutput reads the output of a running JVM for direct memory and code cache exhaustion, which degrade the service. Other kinds usually

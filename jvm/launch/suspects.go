@@ -23,60 +23,49 @@ func killedFromOutside(e *incident.Exit) bool {
 // a failed agent, the plugins that give such options are suspects.
 func suspects(output string, carried []plugin.JVMOptions) []string {
 	topics := topicsOf(output)
-	meant := slices.DeleteFunc(slices.Clone(carried), func(c plugin.JVMOptions) bool { return !givesOption(c, topics) })
-	if named := namesOf(meant, func(c plugin.JVMOptions) bool { return mentions(output, c) }); len(named) > 0 {
-		return named
+	onTopic := func(c plugin.JVMOptions) bool {
+		return slices.ContainsFunc(allOptions(c), func(o jvm.Option) bool {
+			return slices.ContainsFunc(topics, func(prefix string) bool { return strings.HasPrefix(o.Args[0], prefix) })
+		})
 	}
-	if len(meant) > 0 {
-		return namesOf(meant, func(plugin.JVMOptions) bool { return true })
-	}
-	return namesOf(carried, func(c plugin.JVMOptions) bool { return mentions(output, c) })
-}
-
-// namesOf returns the names of the plugins that match.
-func namesOf(carried []plugin.JVMOptions, fits func(plugin.JVMOptions) bool) (out []string) {
+	var named, meant, both []string
 	for _, c := range carried {
-		if fits(c) {
-			out = append(out, c.Name)
-		}
+		named, meant = appendIf(named, c.Name, mentions(output, c)), appendIf(meant, c.Name, onTopic(c))
+		both = appendIf(both, c.Name, onTopic(c) && mentions(output, c))
 	}
-	return out
+	switch {
+	case len(both) > 0:
+		return both
+	case len(meant) > 0:
+		return meant
+	}
+	return named
 }
 
-// givesOption reports whether a plugin gives an option that begins with one of the topics.
-func givesOption(c plugin.JVMOptions, topics []string) bool {
-	for _, options := range c.Options {
-		for _, o := range options {
-			if slices.ContainsFunc(topics, func(prefix string) bool { return strings.HasPrefix(o.Args[0], prefix) }) {
-				return true
-			}
-		}
+func appendIf(names []string, name string, condition bool) []string {
+	if condition {
+		return append(names, name)
 	}
-	return false
+	return names
+}
+
+func allOptions(c plugin.JVMOptions) []jvm.Option {
+	return slices.Concat(c.Options[jvm.Default], c.Options[jvm.User], c.Options[jvm.Enforced])
 }
 
 // mentions reports whether the output names a plugin: its folder, one of its jars, or an option that only it gives.
 func mentions(output string, c plugin.JVMOptions) bool {
-	if strings.Contains(output, c.Dir+"/") {
-		return true
-	}
-	var refusal hotspot.StartupErrorReader
+	var errs hotspot.StartupErrorReader
 	for line := range strings.Lines(output) {
-		r, ok := refusal.Line(strings.TrimRight(line, "\r\n"))
-		if ok && len(rejectedBy(slices.Concat(c.Options[jvm.Default], c.Options[jvm.User], c.Options[jvm.Enforced]), r)) > 0 {
+		if r, ok := errs.Line(strings.TrimRight(line, "\r\n")); ok && len(rejectedBy(allOptions(c), r)) > 0 {
 			return true
 		}
 	}
-	for _, options := range c.Options {
-		for _, o := range options {
-			kind, agent, _ := strings.Cut(o.Args[0], ":")
-			file, _, _ := strings.Cut(agent, "=")
-			if (kind == "-javaagent" || kind == "-agentpath") && file != "" && strings.Contains(output, filepath.Base(file)) {
-				return true
-			}
-		}
-	}
-	return false
+	return strings.Contains(output, c.Dir+"/") || slices.ContainsFunc(allOptions(c), func(o jvm.Option) bool {
+		kind, agent, _ := strings.Cut(o.Args[0], ":")
+		file, _, _ := strings.Cut(agent, "=")
+		return (kind == "-javaagent" || kind == "-agentpath") && file != "" && strings.Contains(output, filepath.Base(file))
+	})
 }
 
 // topicsOf returns the prefixes of the options that the output is about without naming them.
@@ -88,8 +77,8 @@ func topicsOf(output string) (out []string) {
 		{"-javaagent", []string{"-javaagent:"}}, {"agent library failed to init: instrument", []string{"-javaagent:"}},
 		{"sun.instrument.InstrumentationImpl.loadClassAndCallPremain", []string{"-javaagent:"}},
 		{"-agentpath", []string{"-agent"}}, {"-agentlib", []string{"-agent"}}, {"Could not find agent library", []string{"-agent"}},
-		{"jdk.management.agent/", []string{"-Dcom.sun.management."}}, {"sun.management.AgentConfigurationError",
-			[]string{"-Dcom.sun.management."}},
+		{"jdk.management.agent/", []string{"-Dcom.sun.management."}},
+		{"sun.management.AgentConfigurationError", []string{"-Dcom.sun.management."}},
 		{"JDWP exit error", []string{"-agentlib:jdwp"}},
 		{outOfMemoryError + ": Java heap space", []string{"-Xmx", "-XX:MaxHeapSize=", "-XX:MaxRAM"}},
 		{outOfMemoryError + ": Metaspace", []string{"-XX:MaxMetaspaceSize="}},
@@ -102,8 +91,5 @@ func topicsOf(output string) (out []string) {
 	return out
 }
 
-// outOfMemoryError is the Java class name in the output.
+// outOfMemoryError in the output means that only the plugins that it names are suspects.
 const outOfMemoryError = "java.lang.OutOfMemoryError"
-
-// outOfMemory reports whether a JVM ran out of memory. Then only plugins that the output names are suspects.
-func outOfMemory(output string) bool { return strings.Contains(output, outOfMemoryError) }
