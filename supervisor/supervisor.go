@@ -273,7 +273,7 @@ func (s *Supervisor) essentialOver() (string, bool) {
 	for _, svc := range set.inOrder {
 		snap := svc.snap.Load()
 		fatal := snap.State == Fatal && (snap.Essential || set.OnFatal == OnFatalExit)
-		if snap.endsContainer || fatal || snap.Essential && snap.State == Exited && !(snap.Oneshot && snap.succeeded()) {
+		if snap.endsContainer || fatal || snap.Essential && snap.State == Exited && (!snap.Oneshot || !snap.succeeded()) {
 			return svc.name, true
 		}
 	}
