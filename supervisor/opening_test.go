@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -49,7 +50,8 @@ func runWith(t *testing.T, c Listener, budget time.Duration, blobs map[string]an
 	t.Helper()
 	init, m, rec := connect(t, blobs, stop)
 	o := &runningSet{t: t, init: init, l: &cannotStart{}, log: &lockedBuffer{}, code: make(chan int, 1)}
-	opts := Options{Log: hclog.New(&hclog.LoggerOptions{Output: o.log}), Listener: c}
+	opts := Options{Log: hclog.New(&hclog.LoggerOptions{Output: o.log}), Listener: c,
+		Stops: func(why string, _ time.Duration) { fmt.Fprintln(o.log, "stops:", why) }}
 	o.s = New(m, rec, ServiceSet{Main: "app", StopTimeout: budget, Definitions: []Definition{
 		{Name: "app", Kind: "process", Config: defaults(), Launcher: o.l}}}, opts)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -198,8 +200,10 @@ func TestFirstHooksFail(t *testing.T) {
 	if m := c.last(t, lifecycle.Exit); m.Reason != "hook init/mount ended with code 3" || *m.ExitCode != 1 {
 		t.Errorf("%+v", m)
 	}
-	if want := "the container ends: hook init/mount ended with code 3"; !strings.Contains(o.log.text(), want) {
-		t.Errorf("the log does not say %q:\n%s", want, o.log.text())
+	for _, want := range []string{"the container ends: hook init/mount ended with code 3", "stops: hook init/mount ended with code 3"} {
+		if !strings.Contains(o.log.text(), want) {
+			t.Errorf("the log does not have %q:\n%s", want, o.log.text())
+		}
 	}
 }
 
