@@ -33,7 +33,7 @@ func edges() map[string][]string {
 			"internal/execshim"},
 		"hooks/plugin": {"internal/lazyregexp", "hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference",
 			"internal/untrusted", "internal/redact", "internal/statefile"},
-		"hooks": {"internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
+		"hooks": {"internal/initproto", "internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
 			"internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact",
 			"internal/fdstore", "internal/asuser"},
 		"internal/asuser": {"internal/procfs"},
@@ -107,7 +107,7 @@ func edges() map[string][]string {
 			"internal/waitid"},
 		"internal/execshim": {"internal/procfs", "internal/untrusted", "internal/terminal"},
 		"internal/remote":   {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
-		"internal/redact":   {},
+		"internal/redact":   {"internal/lazyregexp"},
 		// for the words of the JVM that it runs in, and to split its options
 		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"},
 		"internal/suggest":   {},

@@ -36,48 +36,52 @@ func (p Problem) Error() string {
 // maxFiles bounds the entries of a folder of hooks.
 const maxFiles = 10_000
 
-// folderSuffix ends the name of an event's folder.
-const folderSuffix = ".d"
-
-// Discover finds the hook files below a folder: EVENT.d/NN-name, of each event by number and then
-// by name. An entry of the lists with the name of a file has its settings; source returns where the
-// k-th one is defined. Files with another name are added as unmet. A missing folder has no hooks.
-func Discover(dir string, lists *ByEvent, source func(e lifecycle.Event, k int) string) ([]ResolvedHook, []Problem) {
-	var out []ResolvedHook
-	problems := unknownFolders(dir)
+// Discover finds the hook files below a folder: EVENT.d/NN-name, of each event by number and then by name. An entry of the lists
+// with the name of a file has its settings; source returns where the k-th one is defined. Files with another name are added at the
+// end as unmet. A missing folder has no hooks.
+func Discover(dir string, lists *ByEvent, source func(e lifecycle.Event, k int) string) (out []ResolvedHook, problems []Problem) {
+	const ignored = "is ignored: "
+	folders, problems := readDir(dir)
+	known := lifecycle.Names()
+	for k := range known {
+		known[k] += ".d"
+	}
+	for _, name := range folders {
+		if !slices.Contains(known, name) {
+			problems = append(problems, Problem{Path: filepath.Join(dir, name), Message: ignored + "it is not the folder of an event",
+				Hint: suggestion(name, known)})
+		}
+	}
 	for _, e := range lifecycle.Events() {
-		folder := filepath.Join(dir, string(e)+folderSuffix)
-		names, more := fileNames(folder)
+		folder := filepath.Join(dir, string(e)+".d")
+		names, more := readDir(folder)
 		problems = append(problems, more...)
+		bad := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return badFileName(name) == "" })
+		names = slices.DeleteFunc(names, func(name string) bool { return badFileName(name) != "" })
+		slices.SortFunc(names, CompareNumbered)
 		settings := map[string]Hook{}
 		for k, h := range lists.Of(e) {
-			switch {
-			case h.File == "":
-			case !slices.Contains(names, h.File):
+			if settings[h.File] = h; h.File != "" && !slices.Contains(names, h.File) {
 				problems = append(problems, Problem{Path: source(e, k), Fatal: true, Hint: suggestion(h.File, names),
 					Message: fmt.Sprintf("there is no hook file %s", filepath.Join(folder, h.File))})
-			default:
-				settings[h.File] = h
 			}
 		}
-		for _, name := range names {
-			h := settings[name].WithDefaults()
-			h.File, h.Name = name, cmp.Or(h.Name, name)
+		for _, name := range slices.Concat(names, bad) {
 			path := filepath.Join(folder, name)
-			out = append(out, ResolvedHook{Hook: h, Event: e, Source: path, Path: path})
-		}
-		for _, p := range more {
-			if !p.Fatal {
-				h := Hook{Name: filepath.Base(p.Path)}.WithDefaults()
-				out = append(out, ResolvedHook{Hook: h, Event: e, Source: p.Path, Path: p.Path, Unmet: strings.TrimPrefix(p.Message, ignored)})
+			h := ResolvedHook{Event: e, Source: path, Path: path, Unmet: badFileName(name)}
+			if h.Unmet == "" {
+				h.Hook, h.File = settings[name], name
+			} else {
+				problems = append(problems, Problem{Path: path, Message: ignored + h.Unmet,
+					Hint: "a hook is called NN-name, such as 50-register or 50-register.sh"})
 			}
+			h.Name = cmp.Or(h.Name, name)
+			h.Hook = h.WithDefaults()
+			out = append(out, h)
 		}
 	}
 	return out, problems
 }
-
-// ignored begins the message of a file that is ignored.
-const ignored = "is ignored: "
 
 // readDir lists the names in a folder, without those of a mounted ConfigMap (..data).
 func readDir(dir string) (names []string, problems []Problem) {
@@ -93,35 +97,9 @@ func readDir(dir string) (names []string, problems []Problem) {
 	return names, nil
 }
 
-// unknownFolders finds entries that are not the folder of an event.
-func unknownFolders(dir string) []Problem {
-	names, problems := readDir(dir)
-	known := lifecycle.Names()
-	for k := range known {
-		known[k] += folderSuffix
-	}
-	for _, name := range names {
-		if !slices.Contains(known, name) {
-			problems = append(problems, Problem{Path: filepath.Join(dir, name), Message: ignored + "it is not the folder of an event",
-				Hint: suggestion(name, known)})
-		}
-	}
-	return problems
-}
-
-// fileNames lists the hook files in an event's folder in their order.
-func fileNames(dir string) (names []string, problems []Problem) {
-	all, problems := readDir(dir)
-	for _, name := range all {
-		if why := badFileName(name); why != "" {
-			problems = append(problems, Problem{Path: filepath.Join(dir, name), Message: ignored + why,
-				Hint: "a hook is called NN-name, such as 50-register or 50-register.sh"})
-		} else {
-			names = append(names, name)
-		}
-	}
-	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(number(a), number(b)), cmp.Compare(a, b)) })
-	return names, problems
+// CompareNumbered compares names that begin with a number by it, and then by their text.
+func CompareNumbered(a, b string) int {
+	return cmp.Or(cmp.Compare(number(a), number(b)), cmp.Compare(a, b))
 }
 
 // badFileName is why a name is not that of a hook file; empty: it is.

@@ -18,18 +18,50 @@ const (
 	paramPrefix = "STOKER_PARAM_"
 )
 
-// hookVariables are set by stoker for a hook or absent, whatever is in stoker's own environment.
-var hookVariables = []string{"STOKER_EVENT", "STOKER_SERVICE", "STOKER_PID", "STOKER_ATTEMPT", "STOKER_EXIT_CODE", "STOKER_SIGNAL",
-	"STOKER_OOM", "STOKER_EXPECTED", "STOKER_REASON", "STOKER_PORT", "STOKER_PLUGIN_DIR", "STOKER_STATE_DIR", "STOKER_DEADLINE",
-	"STOKER_OUT", "STOKER_HOOK"}
+// hookVariables are set for a hook where they have a value, whatever is in stoker's own environment.
+var hookVariables = map[string]func(x *execution) string{
+	"STOKER_EVENT":      func(x *execution) string { return string(x.run.Event) },
+	"STOKER_HOOK":       func(x *execution) string { return x.hook.Title() },
+	"STOKER_SERVICE":    func(x *execution) string { return x.run.Service },
+	"STOKER_PID":        func(x *execution) string { return positive(x.run.Pid) },
+	"STOKER_ATTEMPT":    func(x *execution) string { return positive(x.run.Attempt) },
+	"STOKER_PORT":       func(x *execution) string { return positive(x.run.Port) },
+	"STOKER_EXIT_CODE":  func(x *execution) string { return known(x.run.ExitCode) },
+	"STOKER_SIGNAL":     func(x *execution) string { return x.run.Signal },
+	"STOKER_EXPECTED":   func(x *execution) string { return known(x.run.Expected) },
+	"STOKER_REASON":     func(x *execution) string { return x.run.Reason },
+	"STOKER_PLUGIN_DIR": func(x *execution) string { return x.hook.PluginDir },
+	"STOKER_STATE_DIR":  func(x *execution) string { return x.hook.StateDir },
+	"STOKER_OUT":        func(x *execution) string { return x.Out },
+	"STOKER_DEADLINE":   func(x *execution) string { return strconv.FormatInt(x.term.UnixMilli(), 10) },
+	"STOKER_OOM": func(x *execution) string {
+		switch {
+		case x.run.OOM:
+			return "1"
+		case x.run.ExitCode != nil || x.run.Signal != "":
+			return "0"
+		}
+		return ""
+	},
+}
+
+// positive is a number; empty: it is 0, which is unknown.
+func positive(n int) string { return strings.TrimPrefix(strconv.Itoa(n), "0") }
+
+// known is a value; empty: it is unknown.
+func known[T any](value *T) string {
+	if value == nil {
+		return ""
+	}
+	return fmt.Sprint(*value)
+}
 
 // Variable reports whether a variable is set for hooks.
 func Variable(name string) bool {
-	return slices.Contains(hookVariables, name) || strings.HasPrefix(name, labelPrefix) || strings.HasPrefix(name, paramPrefix)
+	return hookVariables[name] != nil || strings.HasPrefix(name, labelPrefix) || strings.HasPrefix(name, paramPrefix)
 }
 
-// VariableName is the name of a label or parameter in a variable: in capitals, with _ for other
-// characters.
+// VariableName is the name of a label or parameter in a variable: in capitals, with _ for other characters.
 func VariableName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
@@ -52,7 +84,14 @@ func (x *execution) environ(user *asuser.User) (map[string]string, error) {
 		setNamed(env, labelPrefix, opts.Labels())
 	}
 	setNamed(env, paramPrefix, h.Params)
-	x.setOccurrence(env)
+	for name, value := range hookVariables {
+		if value := value(x); value != "" {
+			env[name] = strings.ReplaceAll(value, "\x00", "?")
+		}
+	}
+	if opts.Socket != nil && opts.Socket() != "" {
+		env["STOKER_SOCKET"] = opts.Socket()
+	}
 	own, err := ownEnv(h, env)
 	if h.URL == "" {
 		env = jvm.WithoutOptions(env)
@@ -68,8 +107,7 @@ func setNamed(env map[string]string, prefix string, values map[string]string) {
 	}
 }
 
-// ownEnv is the env of a hook with its references resolved. Those of a plugin's hook are resolved
-// by the plugin.
+// ownEnv is the env of a hook with its references resolved. Those of a plugin's hook are resolved by the plugin.
 func ownEnv(h *ResolvedHook, env map[string]string) (map[string]string, error) {
 	if h.Plugin != "" {
 		return h.Env, nil
@@ -79,36 +117,6 @@ func ownEnv(h *ResolvedHook, env map[string]string) (map[string]string, error) {
 		return own, fmt.Errorf("env.%s of the hook (%s): %w", key, h.Source, errs[key])
 	}
 	return own, nil
-}
-
-// setOccurrence sets the variables that describe the occurrence.
-func (x *execution) setOccurrence(env map[string]string) {
-	o, h := &x.run.Occurrence, x.hook
-	number := func(n int) string { return strings.TrimPrefix(strconv.Itoa(n), "0") } // 0 is absent
-	set := map[string]string{"STOKER_EVENT": string(o.Event), "STOKER_HOOK": h.Title(), "STOKER_SERVICE": o.Service,
-		"STOKER_PID": number(o.Pid), "STOKER_ATTEMPT": number(o.Attempt), "STOKER_PORT": number(o.Port), "STOKER_SIGNAL": o.Signal,
-		"STOKER_REASON": o.Reason, "STOKER_PLUGIN_DIR": h.PluginDir, "STOKER_STATE_DIR": h.StateDir, "STOKER_OUT": x.Out,
-		"STOKER_DEADLINE": strconv.FormatInt(x.term.UnixMilli(), 10)}
-	if socket := x.q.r.opts.Socket; socket != nil {
-		set["STOKER_SOCKET"] = socket()
-	}
-	if o.ExitCode != nil {
-		set["STOKER_EXIT_CODE"] = strconv.Itoa(*o.ExitCode)
-	}
-	switch {
-	case o.OOM:
-		set["STOKER_OOM"] = "1"
-	case o.ExitCode != nil || o.Signal != "":
-		set["STOKER_OOM"] = "0"
-	}
-	if o.Expected != nil {
-		set["STOKER_EXPECTED"] = strconv.FormatBool(*o.Expected)
-	}
-	for name, value := range set {
-		if value != "" {
-			env[name] = strings.ReplaceAll(value, "\x00", "?")
-		}
-	}
 }
 
 // pairs are NAME=VALUE, sorted.

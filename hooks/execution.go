@@ -70,8 +70,7 @@ func (x *execution) execute(failed *ResolvedHook) (out Outcome) {
 	}
 }
 
-// resume continues with the try that an earlier supervisor has begun; ended is the outcome if it has
-// ended the hook.
+// resume continues with the try that an earlier supervisor has begun; ended is the outcome if it has ended the hook.
 func (x *execution) resume() (ended *Outcome) {
 	x.attempt = attempt{Hook: x.hook.Title(), Try: 1, First: time.Now()}
 	x.q.mu.Lock()
@@ -93,8 +92,12 @@ func (x *execution) resume() (ended *Outcome) {
 // recordEnd saves how the hook ended and what it output, and then releases what it used.
 func (x *execution) recordEnd(out Outcome) {
 	q, e := x.q, x.run
-	if !q.manual {
-		q.r.logOutcome(x.hook, e.Service, out)
+	switch {
+	case q.manual:
+	case out.OK:
+		q.r.log.Debug("hook succeeded", "hook", x.hook.FullName(), "name", e.Service, "took", out.Took.Round(time.Millisecond))
+	default:
+		q.r.log.Warn("a hook failed", "hook", x.hook.FullName(), "name", e.Service, "why", out.Why, "tries", out.Tries)
 	}
 	q.update(e, func() {
 		title, short := x.hook.Title(), out.short()
@@ -104,7 +107,7 @@ func (x *execution) recordEnd(out Outcome) {
 		if out.OK && e.Event.Contributes() && len(x.raw) > 0 {
 			// An earlier supervisor may have saved the output and not the end.
 			q.dropOutputs(func(o savedOutput) bool { return o.Event == e.Event && o.Hook == title })
-			o := savedOutput{Seq: q.nextSeq(), Event: e.Event, Hook: title, Order: x.order, User: x.User, Raw: x.raw, output: out.Given}
+			o := savedOutput{Seq: q.r.nextSeq(), Event: e.Event, Hook: title, Order: x.order, User: x.User, Raw: x.raw, output: out.Given}
 			q.put(itemName(outputPrefix, q.name, o.Seq), &o)
 			q.outputs = append(q.outputs, o)
 		}
@@ -200,7 +203,7 @@ func (x *execution) runProgram() Outcome {
 // start starts the program.
 func (x *execution) start() (Process, error) {
 	h, r := x.hook, x.q.r
-	x.ID = x.q.newID()
+	x.ID = itemName(idPrefix, x.q.name, r.nextSeq())
 	spec := proc.Spec{ID: x.ID, Argv: h.Command, Dir: h.PluginDir, WhileStopping: x.run.Event.Ending()}
 	if h.Path != "" {
 		if err := checkExecutable(h.Path); err != nil {

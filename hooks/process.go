@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
 	"golang.org/x/sys/unix"
 )
@@ -129,4 +131,16 @@ func (x *execution) readOutput(out *Outcome) {
 		return
 	}
 	x.raw = raw
+}
+
+// lastLine is the last non-empty line of a program's output that is not a hint of stoker itself.
+func lastLine(text string) string {
+	for {
+		text = strings.TrimRight(text, "\r\n\t ")
+		at := strings.LastIndexByte(text, '\n') + 1
+		if at == 0 || !strings.HasPrefix(text[at:], "hint: ") {
+			return printable.OneLine(text[at:])
+		}
+		text = text[:at]
+	}
 }

@@ -21,9 +21,8 @@ type queue struct {
 	mu      sync.Mutex // guards what follows, and the order of saves
 	saved   savedQueue
 	unsaved bool   // saved has changed and is saved with the run
-	runs    []*run // not finished; the first is under way
+	runs    []*run // not finished; the goroutine runs the first
 	outputs []savedOutput
-	idle    chan struct{} // closed when the goroutine ends; nil: there is none
 }
 
 // enqueue adds a run for an occurrence. It returns nil if there is nothing to wait for, with the
@@ -47,21 +46,22 @@ func (q *queue) enqueue(o lifecycle.Occurrence, hooks int) (*run, error) {
 		q.saved.Port = o.Port
 	}
 	if hooks == 0 && len(q.runs) == 0 {
-		if o.Event == lifecycle.PreStart && len(q.outputs) > 0 {
+		if o.Event == lifecycle.PreStart {
 			q.dropOutputs(everyOutput)
-			q.save()
 		}
 		return nil, nil
 	}
 	if hooks == 0 && !o.Event.Blocking() {
 		return nil, nil
 	}
-	e := newRun(&run{Occurrence: o, Seq: q.nextSeq()})
+	e := newRun(&run{Occurrence: o, Seq: q.r.nextSeq()})
 	q.saved.mark(&o)
 	q.runs = append(q.runs, e)
 	q.saveRun(e)
 	q.dropOldest()
-	q.start()
+	if len(q.runs) == 1 {
+		go q.loop() // ends when there are no runs
+	}
 	return e, nil
 }
 
@@ -86,12 +86,13 @@ func (q *queue) supersede(o lifecycle.Occurrence) {
 		return
 	}
 	for _, e := range q.runs {
-		switch {
-		case e.Cancelled != "" && !e.CancelAt.After(time.Now()):
-		case e.Event == lifecycle.Started || e.Event == lifecycle.Ready:
+		switch e.Event {
+		case lifecycle.Started, lifecycle.Ready:
 			q.cancelAt(e, why, time.Now())
-		case (e.Event == lifecycle.Unhealthy || e.Event == lifecycle.StartFailed) && !at.IsZero() && e.Cancelled == "":
-			q.cancelAt(e, whyLate, at)
+		case lifecycle.Unhealthy, lifecycle.StartFailed:
+			if !at.IsZero() && e.Cancelled == "" {
+				q.cancelAt(e, whyLate, at)
+			}
 		}
 	}
 }
@@ -103,14 +104,17 @@ func (q *queue) limitAtShutdown(until time.Time) {
 	defer q.mu.Unlock()
 	at := time.Now().Add(min(max(time.Until(until)/3, 0), lateGrace))
 	for _, e := range q.runs {
-		if (e.Event == lifecycle.ConfigChanged || e.Event == lifecycle.JobStarted) && e.Cancelled == "" {
+		if e.Event == lifecycle.ConfigChanged || e.Event == lifecycle.JobStarted {
 			q.cancelAt(e, whyLast, at)
 		}
 	}
 }
 
-// cancelAt cancels a run at a time, also in a later supervisor.
+// cancelAt cancels a run at a time, also in a later supervisor, unless it is cancelled earlier.
 func (q *queue) cancelAt(e *run, why string, at time.Time) {
+	if e.Cancelled != "" && !e.CancelAt.After(at) {
+		return
+	}
 	e.Cancelled, e.CancelAt = why, at
 	q.saveRun(e)
 	e.cancelLater()
@@ -132,14 +136,11 @@ func (q *queue) cancelAll() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range q.runs {
-		if e.Cancelled == "" || e.CancelAt.After(time.Now()) {
-			q.cancelAt(e, whyCancelled, time.Now())
-		}
+		q.cancelAt(e, whyCancelled, time.Now())
 	}
 }
 
-// dropOldest cancels the oldest waiting run where there are too many, but none that something
-// waits for or that ends a life.
+// dropOldest cancels the oldest waiting run where there are too many, but none that something waits for or that ends a life.
 func (q *queue) dropOldest() {
 	if len(q.runs) <= maxQueue {
 		return
@@ -154,58 +155,48 @@ func (q *queue) dropOldest() {
 	}
 }
 
-// start starts the goroutine if there are runs.
-func (q *queue) start() {
-	if q.idle == nil && len(q.runs) > 0 {
-		q.idle = make(chan struct{})
-		go q.loop() // ends when there are no runs
-	}
-}
-
-// busyUntil is closed when the queue is idle; nil: it is.
+// busyUntil is closed at the end of the last run; nil: there are none.
 func (q *queue) busyUntil() <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.idle
+	if len(q.runs) == 0 {
+		return nil
+	}
+	return q.runs[len(q.runs)-1].done
 }
 
+// loop runs the hooks of the first run and of those after it, until there are none.
 func (q *queue) loop() {
-	for {
+	for more := true; more; {
 		q.mu.Lock()
-		if len(q.runs) == 0 {
-			close(q.idle)
-			q.idle = nil
-			q.mu.Unlock()
-			return
-		}
 		e := q.runs[0]
-		if e.Event == lifecycle.PreStart && len(e.Ended) == 0 && len(e.Running) == 0 && len(q.outputs) > 0 {
+		if e.Event == lifecycle.PreStart && len(e.Ended) == 0 && len(e.Running) == 0 {
 			q.dropOutputs(everyOutput) // of the start before
-			q.save()
 		}
 		q.mu.Unlock()
 		outcomes, err := q.runHooks(e, q.r.hooksOf(&e.Occurrence))
-		q.finish(e, outcomes, err)
+		more = q.finish(e, outcomes, err)
 	}
 }
 
-// finish removes the first run. Its outcomes are reported before that is saved: a later supervisor
-// would take them for reported.
-func (q *queue) finish(e *run, outcomes []Outcome, err error) {
+// finish removes the first run; more: there are others. Its outcomes are reported before that is saved:
+// a later supervisor would take them for reported.
+func (q *queue) finish(e *run, outcomes []Outcome, err error) (more bool) {
 	if q.r.opts.OnDone != nil && len(outcomes) > 0 {
 		q.r.opts.OnDone(e.Occurrence, outcomes)
 	}
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	q.runs = q.runs[1:]
 	if m := q.saved.marked(&e.Occurrence); m != nil && err != nil && m.Start == e.Start {
 		m.Err = err.Error()
 	}
 	q.save() // with the mark that the item of the run stood for
 	q.r.host.Delete(itemName(runPrefix, q.name, e.Seq))
-	q.mu.Unlock()
 	e.err = err
 	e.cancel(nil)
 	close(e.done)
+	return len(q.runs) > 0
 }
 
 // save saves the queue without its runs and outputs.
@@ -222,7 +213,7 @@ func (q *queue) saveRun(e *run) {
 	if e.Cancelled == whyOverflow {
 		return
 	}
-	e.QueueSeq, e.saved = q.saved.Seq, e.changes
+	e.saved = e.changes
 	q.put(itemName(runPrefix, q.name, e.Seq), e)
 }
 
@@ -264,17 +255,4 @@ func (q *queue) output(uid int) (out Output) {
 		out.merge(o.output)
 	}
 	return out
-}
-
-// nextSeq is the next number of the queue.
-func (q *queue) nextSeq() uint64 {
-	q.saved.Seq++
-	return q.saved.Seq
-}
-
-// newID is an ID for a process that is never used again.
-func (q *queue) newID() string {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return itemName(idPrefix, q.name, q.nextSeq())
 }

@@ -23,9 +23,8 @@ type Registry struct {
 	active map[lifecycle.Event][]ResolvedHook
 }
 
-// NewRegistry makes a registry. The hooks of one event run in the order of the list; a hook whose
-// condition does not hold is listed and never runs. A hook with the name of another one of its
-// event gets a number.
+// NewRegistry makes a registry. The hooks of one event run in the order of the list; a hook whose condition does not hold is
+// listed and never runs. A hook with the name of another one of its event gets a number.
 func NewRegistry(list []ResolvedHook, facts Facts) *Registry {
 	r := &Registry{all: slices.Clone(list), active: map[lifecycle.Event][]ResolvedHook{}}
 	flavor := sync.OnceValue(func() string {
@@ -72,11 +71,6 @@ func (r *Registry) For(e lifecycle.Event, service string) []ResolvedHook {
 		}
 	}
 	return out
-}
-
-// Has reports whether For returns any.
-func (r *Registry) Has(e lifecycle.Event, service string) bool {
-	return slices.ContainsFunc(r.active[e], func(h ResolvedHook) bool { return h.appliesTo(service) })
 }
 
 // All returns all hooks, inactive ones among them.

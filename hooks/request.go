@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/printable"
@@ -21,7 +22,7 @@ func (x *execution) request() (out Outcome) {
 	ctx, cancel := context.WithDeadline(x.run.ctx, x.term)
 	defer cancel()
 	h := x.hook
-	req := remote.Request{Method: h.Method, URL: h.URL, Headers: h.Headers, Body: h.Body, CAFile: h.CAFile, Timeout: h.Timeout}
+	req := remote.Request{Method: h.Method, URL: h.URL, Headers: h.Headers, Body: h.Body, CAFile: h.CAFile}
 	resp, err := remote.Send(ctx, req, func(name string) (string, bool) { value, ok := env[name]; return value, ok })
 	out.Code, out.Output = resp.Status, string(resp.Body[:min(len(resp.Body), maxTail)])
 	what := h.Method + " " + redact.URL(h.URL)
@@ -35,8 +36,8 @@ func (x *execution) request() (out Outcome) {
 		out.Why = fmt.Sprintf("%s: %s", what, printable.OneLine(err.Error()))
 	case !h.isSuccess(resp.Status):
 		out.Why = fmt.Sprintf("%s: it answers with the status %d", what, resp.Status)
-		if line := firstLine(out.Output); line != "" {
-			out.Why += ": " + line
+		if line, _, _ := strings.Cut(strings.TrimLeft(out.Output, "\r\n\t "), "\n"); line != "" {
+			out.Why += ": " + printable.OneLine(line)
 		}
 	default:
 		out.OK = true

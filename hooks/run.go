@@ -19,8 +19,7 @@ type run struct {
 	CancelAt  time.Time `json:"cancel_at,omitzero"`
 	Ended     []Outcome `json:"ended,omitempty"`
 	Running   []attempt `json:"running,omitempty"`
-	Seq       uint64    `json:"seq"`       // in its queue
-	QueueSeq  uint64    `json:"queue_seq"` // the queue's Seq when the run was saved
+	Seq       uint64    `json:"seq"` // Runner.nextSeq
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc

@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/fdstore"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
@@ -38,8 +40,7 @@ type Options struct {
 	OnPluginFailure func(plugin string, event lifecycle.Event, reason string)
 	// OnFailure is called for a failed hook of started or ready with on_failure: fail.
 	OnFailure func(lifecycle.Occurrence, Outcome)
-	// OnDone is called when all hooks of an occurrence have ended. A supervisor that takes over
-	// may call it again.
+	// OnDone is called when all hooks of an occurrence have ended. A supervisor that takes over may call it again.
 	OnDone func(lifecycle.Occurrence, []Outcome)
 }
 
@@ -49,12 +50,12 @@ type Runner struct {
 	host       Host
 	log        hclog.Logger
 	manualRuns atomic.Int64
-	manualSeq  atomic.Uint64
 	warnNoOut  sync.Once
 
 	mu       sync.Mutex // guards what follows
 	queues   map[string]*queue
-	counters map[counterKey]*Counter
+	lastSeq  uint64
+	counters map[Counter]Counter
 }
 
 // NewRunner makes a Runner that continues with what an earlier supervisor has begun.
@@ -62,13 +63,13 @@ func NewRunner(o Options) *Runner {
 	if o.OOMKills == nil {
 		o.OOMKills = func() (uint64, string, bool) { return 0, "", false }
 	}
-	r := &Runner{opts: o, host: o.Host, log: o.Log, queues: map[string]*queue{}, counters: map[counterKey]*Counter{}}
+	r := &Runner{opts: o, host: o.Host, log: o.Log, queues: map[string]*queue{}, counters: map[Counter]Counter{}}
 	r.opts.Recovered = Recovered{}
 	r.restore(o.Recovered.Items, maps.Clone(o.Recovered.Processes))
-	for _, q := range r.queues {
-		q.mu.Lock()
-		q.start()
-		q.mu.Unlock()
+	for _, q := range r.allQueues() {
+		if len(q.runs) > 0 {
+			go q.loop() // ends when there are no runs
+		}
 	}
 	return r
 }
@@ -103,14 +104,17 @@ func (r *Runner) restore(items fdstore.Items, processes map[string]Process) {
 			o.output, _ = ParseOut(o.Raw, o.Event, o.Hook, []string{"*"}) // it was parsed before
 			q := r.queue(name, true)
 			q.outputs = append(q.outputs, o)
-			q.saved.Seq = max(q.saved.Seq, o.Seq)
 		}
 	}
 	for _, q := range r.queues {
-		slices.SortFunc(q.outputs, func(a, b savedOutput) int { return int(a.Seq) - int(b.Seq) })
-		slices.SortFunc(q.runs, func(a, b *run) int { return int(a.Seq) - int(b.Seq) })
+		slices.SortFunc(q.outputs, func(a, b savedOutput) int { return cmp.Compare(a.Seq, b.Seq) })
+		slices.SortFunc(q.runs, func(a, b *run) int { return cmp.Compare(a.Seq, b.Seq) })
 		for _, e := range q.runs {
-			q.saved.addRun(newRun(e))
+			newRun(e)
+			q.saved.Port = cmp.Or(e.Port, q.saved.Port)
+			if q.saved.marked(&e.Occurrence) == nil {
+				q.saved.mark(&e.Occurrence)
+			}
 			for k, a := range e.Running {
 				e.Running[k].process = processes[a.ID]
 				delete(processes, a.ID)
@@ -120,6 +124,14 @@ func (r *Runner) restore(items fdstore.Items, processes map[string]Process) {
 	for _, p := range processes {
 		kill(p)
 	}
+}
+
+// nextSeq is a number for a run, an output or a process. It is above all that earlier supervisors have used.
+func (r *Runner) nextSeq() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lastSeq = max(r.lastSeq+1, uint64(initproto.BootNow()))
+	return r.lastSeq
 }
 
 // queue returns a queue; nil: it does not exist and create is false.
@@ -144,17 +156,17 @@ func (r *Runner) allQueues() []*queue {
 // Wants reports whether hooks run at an event of a service, or must end before it.
 func (r *Runner) Wants(e lifecycle.Event, service string) bool {
 	o := lifecycle.Occurrence{Event: e, Service: service}
-	if has := r.opts.Registry().Has(e, subjectOf(&o)); has || e != lifecycle.PreStart {
-		return has
+	if len(r.opts.Registry().For(e, subjectOf(&o))) > 0 {
+		return true
 	}
 	q := r.queue(queueOf(&o), false)
-	return q != nil && q.busyUntil() != nil
+	return e == lifecycle.PreStart && q != nil && q.busyUntil() != nil
 }
 
 // hooksOf returns the hooks that run at an occurrence.
 func (r *Runner) hooksOf(o *lifecycle.Occurrence) []ResolvedHook {
 	all := r.opts.Registry().For(o.Event, subjectOf(o))
-	return slices.DeleteFunc(all, func(b ResolvedHook) bool { return !b.matchesEnd(o) })
+	return slices.DeleteFunc(all, func(h ResolvedHook) bool { return !h.matchesEnd(o) })
 }
 
 // Tell enqueues an occurrence. When it returns, that is saved for a later supervisor.
@@ -251,8 +263,7 @@ func (r *Runner) Reserve(budget time.Duration) time.Duration {
 	return min(sum, budget/maxReserved)
 }
 
-// Output merges what the hooks of init, network-ready and the present start of a service have
-// output for processes of a user.
+// Output merges what the hooks of init, network-ready and the present start of a service have output for processes of a user.
 func (r *Runner) Output(service string, uid int) Output {
 	var out Output
 	for _, name := range []string{containerQueue, service} {
@@ -261,15 +272,6 @@ func (r *Runner) Output(service string, uid int) Output {
 		}
 	}
 	return out
-}
-
-// logOutcome logs how a hook ended.
-func (r *Runner) logOutcome(b *ResolvedHook, service string, out Outcome) {
-	if out.OK {
-		r.log.Debug("hook succeeded", "hook", b.FullName(), "name", service, "took", out.Took.Round(time.Millisecond))
-		return
-	}
-	r.log.Warn("a hook failed", "hook", b.FullName(), "name", service, "why", out.Why, "tries", out.Tries)
 }
 
 // newOutFile makes a file for STOKER_OUT; empty: that is impossible, which is logged once.

@@ -1,9 +1,11 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -113,7 +115,7 @@ func (r *Runner) RunManually(ctx context.Context, o lifecycle.Occurrence, title 
 	if r.manualRuns.Add(1) > maxManualRuns {
 		return nil, ErrTooMany
 	}
-	q := &queue{r: r, manual: true, name: fmt.Sprintf("@hand/%d.%d", time.Now().UnixNano(), r.manualSeq.Add(1))}
+	q := &queue{r: r, manual: true, name: "@hand"}
 	e := newRun(&run{Occurrence: o})
 	defer e.cancel(nil)
 	stop := context.AfterFunc(ctx, func() { e.cancel(cancelError{whyCancelled}) })
@@ -145,4 +147,48 @@ func (r *Runner) manualHooks(o lifecycle.Occurrence, title string) ([]ResolvedHo
 		}
 	}
 	return nil, fmt.Errorf("%w as %s/%s; of this event there are: %v", ErrNoHook, o.Event, title, titles)
+}
+
+// Results of a try.
+const (
+	ResultOK      = "ok"
+	ResultFailed  = "failed"
+	ResultTimeout = "timeout"
+)
+
+// Counter counts the tries of a hook with one result since the supervisor started.
+type Counter struct {
+	Event  lifecycle.Event
+	Plugin string // that contributes it; empty: none
+	Hook   string
+	Result string // ResultOK, ResultFailed or ResultTimeout
+	Runs   uint64
+	Took   time.Duration // in total
+}
+
+// count counts a try.
+func (r *Runner) count(h *ResolvedHook, out Outcome, took time.Duration) {
+	key := Counter{Event: h.Event, Plugin: h.Plugin, Hook: h.Name, Result: ResultOK} // without counts
+	switch {
+	case out.TimedOut:
+		key.Result = ResultTimeout
+	case !out.OK:
+		key.Result = ResultFailed
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := cmp.Or(r.counters[key], key)
+	n.Runs++
+	n.Took += took
+	r.counters[key] = n
+}
+
+// Counters returns the counters, sorted.
+func (r *Runner) Counters() []Counter {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.SortedFunc(maps.Values(r.counters), func(a, b Counter) int {
+		return cmp.Or(cmp.Compare(a.Event.Index(), b.Event.Index()), cmp.Compare(a.Plugin, b.Plugin),
+			cmp.Compare(a.Hook, b.Hook), cmp.Compare(a.Result, b.Result))
+	})
 }

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cmdline"
 	"github.com/stoker-init/stoker/internal/config"
@@ -19,6 +20,8 @@ import (
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/suggest"
+	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/incident"
 	"github.com/urfave/cli/v2"
 )
 
@@ -85,7 +88,6 @@ var placeholders = map[string]cmdline.Placeholder{
 	"ARGS":        {Values: files},
 }
 
-// files has the shell complete the names of files.
 func files(context.Context, []string) []string { return []string{cmdline.FileNames} }
 
 // known returns values that need no running stoker.
@@ -93,8 +95,8 @@ func known(values func() []string) func(context.Context, []string) []string {
 	return func(context.Context, []string) []string { return values() }
 }
 
-// ask returns values that the running stoker has; there are none without it. args are the
-// arguments before the value.
+// ask returns values that the running stoker has, each with a tab and a description; there
+// are none without it. args are the arguments before the value.
 func ask(names func(ctx context.Context, c *api.Client, args []string) []string) func(context.Context, []string) []string {
 	return func(ctx context.Context, args []string) (out []string) {
 		c, err := connect()
@@ -116,12 +118,9 @@ func signalNames() (out []string) {
 	return out
 }
 
-func serviceNames(ctx context.Context, c *api.Client, _ []string) (out []string) {
+func serviceNames(ctx context.Context, c *api.Client, _ []string) []string {
 	st, _ := c.Status(ctx)
-	for _, s := range st.Services {
-		out = append(out, s.Name+"\t"+string(s.State))
-	}
-	return out
+	return each(st.Services, func(s supervisor.Snapshot) string { return s.Name + "\t" + string(s.State) })
 }
 
 func serviceNamesAndAll(ctx context.Context, c *api.Client, args []string) []string {
@@ -132,36 +131,30 @@ func serviceNamesAndAll(ctx context.Context, c *api.Client, args []string) []str
 	return out
 }
 
-func pluginNames(ctx context.Context, c *api.Client, _ []string) (out []string) {
+func pluginNames(ctx context.Context, c *api.Client, _ []string) []string {
 	list, _ := c.Plugins(ctx)
-	for _, p := range list.Plugins {
-		out = append(out, p.Name+"\t"+string(p.State))
-	}
-	return out
+	return each(list.Plugins, func(p plugin.Info) string { return p.Name + "\t" + string(p.State) })
 }
 
-func actionNames(ctx context.Context, c *api.Client, args []string) (out []string) {
+func actionNames(ctx context.Context, c *api.Client, args []string) []string {
 	p, _ := c.Plugin(ctx, args[0])
-	for _, name := range slices.Sorted(maps.Keys(p.Actions)) {
-		out = append(out, name+"\t"+p.Actions[name].Description)
-	}
-	return out
+	return each(slices.Sorted(maps.Keys(p.Actions)), func(name string) string { return name + "\t" + p.Actions[name].Description })
 }
 
-func hookNames(ctx context.Context, c *api.Client, args []string) (out []string) {
+func hookNames(ctx context.Context, c *api.Client, args []string) []string {
 	list, _ := c.Hooks(ctx)
-	for _, h := range list.Hooks {
-		if string(h.Event) == args[0] {
-			out = append(out, h.Name+"\t"+h.Plugin)
-		}
-	}
-	return out
+	ofEvent := slices.DeleteFunc(list.Hooks, func(h hooks.Status) bool { return string(h.Event) != args[0] })
+	return each(ofEvent, func(h hooks.Status) string { return h.Name + "\t" + h.Plugin })
 }
 
-func incidentNumbers(ctx context.Context, c *api.Client, _ []string) (out []string) {
+func incidentNumbers(ctx context.Context, c *api.Client, _ []string) []string {
 	list, _ := c.Incidents(ctx)
-	for _, n := range list.Incidents {
-		out = append(out, strconv.FormatUint(n.Number, 10)+"\t"+n.Service+": "+string(n.Cause))
+	return each(list.Incidents, func(n incident.Summary) string { return fmt.Sprintf("%d\t%s: %s", n.Number, n.Service, n.Cause) })
+}
+
+func each[T any](list []T, text func(T) string) (out []string) {
+	for _, v := range list {
+		out = append(out, text(v))
 	}
 	return out
 }

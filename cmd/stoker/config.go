@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/daemon"
@@ -18,7 +19,6 @@ func configFlags() []cli.Flag {
 	}
 }
 
-// configCommand is `stoker config`.
 func configCommand() *cli.Command {
 	const help = `The files, variables and flags are those of this command. The running stoker is
 not asked: where it was given --config or --set, give them here too.`
@@ -43,7 +43,6 @@ func loadConfig(c *cli.Context) (*config.Loaded, error) {
 	return loaded, err
 }
 
-// checkConfig reports every problem of the configuration.
 func checkConfig(c *cli.Context) error {
 	w := c.App.Writer
 	warn := func(about any) { fmt.Fprintln(w, "warning:", about) }
@@ -72,11 +71,40 @@ func checkConfig(c *cli.Context) error {
 	return nil
 }
 
-// showConfig prints the configuration after all layers are merged.
 func showConfig(c *cli.Context) error {
 	loaded, err := loadConfig(c)
 	if err != nil {
 		return err
 	}
 	return loaded.Show(display.ForPrograms(c.App.Writer), c.Bool("origin"))
+}
+
+func reloadCommand() *cli.Command {
+	return &cli.Command{Name: "reload", Usage: "read the configuration again and apply what has changed", Category: categoryExtensions,
+		UsageText: "stoker reload --dry-run\nstoker reload --wait --timeout 2m",
+		Description: `What did not change is not touched. Changed files are seen without this command,
+unless reload.watch is false. A configuration with a problem changes nothing.`,
+		Flags:  append(waitFlags(), tableOrJSON(), &cli.BoolFlag{Name: "dry-run", Usage: "only print what would be done"}),
+		Action: reload}
+}
+
+func reload(c *cli.Context) error {
+	s, err := newStartWait(c)
+	if err != nil {
+		return err
+	}
+	dryRun := c.Bool("dry-run")
+	return s.around(c.Context, func() error {
+		done, err := s.client.Reload(c.Context, dryRun)
+		if err != nil {
+			return fmt.Errorf("cannot reload: %w", err)
+		}
+		return show(c, done, func(int) string {
+			if len(done.Changes) == 0 {
+				return "nothing has changed\n"
+			}
+			before := map[bool]string{true: "would "}[dryRun]
+			return before + strings.Join(done.Changes, "\n"+before) + "\n"
+		})
+	})
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// hookCommand is `stoker hook`.
 func hookCommand() *cli.Command {
 	return &cli.Command{Name: "hook", Usage: "show the hooks, run them by hand", Category: categoryExtensions, UsageText: "stoker hook list",
 		Subcommands: []*cli.Command{
@@ -90,7 +89,6 @@ func runHooks(c *cli.Context, client *api.Client) error {
 	return nil
 }
 
-// hookRunText describes the result of each hook, with the end of its output.
 func hookRunText(run api.HookRun) string {
 	var b strings.Builder
 	for _, o := range run.Outcomes {

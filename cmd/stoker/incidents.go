@@ -15,7 +15,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// incidentsCommand is `stoker incidents`.
 func incidentsCommand() *cli.Command {
 	return &cli.Command{Name: "incidents", Usage: "show why services failed or died: the last ten failures, or one by its NUMBER",
 		ArgsUsage: "[NUMBER]", Category: categoryHistory, UsageText: "stoker incidents\nstoker incidents 1",
@@ -32,7 +31,6 @@ func incidentsCommand() *cli.Command {
 		}}
 }
 
-// showIncident prints everything about one incident.
 func showIncident(c *cli.Context) error {
 	text := c.Args().First()
 	number, err := strconv.ParseUint(text, 10, 64)
@@ -103,7 +101,6 @@ func (f *fields) section(title string, text incident.Text) {
 	}
 }
 
-// startOf describes the start that failed.
 func startOf(i incident.Incident) string {
 	text := fmt.Sprintf("number %d", i.Start)
 	if i.Pid == 0 {

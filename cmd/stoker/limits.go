@@ -9,7 +9,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// limitsCommand is `stoker limits`.
 func limitsCommand() *cli.Command {
 	return &cli.Command{Name: "limits", Usage: "show what CPU and memory the container really has, and which file says so",
 		Category: categoryHistory, UsageText: "stoker limits -o json",
@@ -20,7 +19,6 @@ func limitsCommand() *cli.Command {
 		}}
 }
 
-// limitsText lays out the limits and the warnings about them.
 func limitsText(l cgroup.Limits, width int) string {
 	version, quota, cpuset := "none", "none", "unknown"
 	if l.Version > 0 {

@@ -18,7 +18,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// logsCommand is `stoker logs`.
 func logsCommand() *cli.Command {
 	return &cli.Command{Name: "logs", Usage: "show the output of a service, by default the main one", ArgsUsage: "[SERVICE|all]",
 		Category: categoryServices, UsageText: "stoker logs tomcat -n 50 -f\nstoker logs all --since 10m -t",
@@ -54,27 +53,20 @@ func showLogs(c *cli.Context, client *api.Client) (err error) {
 		}
 	}
 	out := newLogPrinter(os.Stdout, os.Stderr, c.Bool("timestamps"))
-	service := c.Args().First()
-	switch service {
-	case config.AllServices:
+	if c.Args().First() == config.AllServices {
 		all, err := services(c.Context, client)
 		if err != nil {
 			return err
 		}
-		var names []string
-		for _, s := range all {
-			names = append(names, s.Name)
-		}
-		return showAllLogs(c.Context, client, names, q, out)
-	case "":
-		if service, err = mainService(c.Context, client); err != nil {
-			return err
-		}
+		return showAllLogs(c.Context, client, serviceList(all), q, out)
+	}
+	service, err := serviceOrMain(c.Context, client, c.Args().First())
+	if err != nil {
+		return err
 	}
 	return readLog(c.Context, client, service, q, out.print)
 }
 
-// readLog calls emit for each line of a service.
 func readLog(ctx context.Context, client *api.Client, service string, q api.LogQuery, emit func(api.LogLine) error) error {
 	q.Service = service
 	return readStream(ctx, &q.Following, "the output of "+service, func() error { return client.Logs(ctx, &q, emit) })
@@ -92,7 +84,7 @@ func showAllLogs(ctx context.Context, client *api.Client, names []string, q api.
 		longest = max(longest, utf8.RuneCountInString(name))
 	}
 	show := func(l serviceLine) error {
-		out.prefix = l.service + strings.Repeat(" ", longest-utf8.RuneCountInString(l.service)) + " | "
+		out.prefix = fmt.Sprintf("%-*s | ", longest, l.service)
 		l.Open = false // the next line may be another service's
 		return out.print(l.LogLine)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"strings"
 
@@ -16,7 +17,6 @@ import (
 // tableOrJSON is the -o of commands that print a table.
 func tableOrJSON() cli.Flag { return cmdline.OutputFlag("table", "json") }
 
-// asJSON says whether -o json was given.
 func asJSON(c *cli.Context) bool { return c.String("output") == "json" }
 
 // show prints a value, with -o json as JSON and else as text for the width of a terminal.
@@ -28,7 +28,6 @@ func show(c *cli.Context, v any, text func(width int) string) error {
 	return err
 }
 
-// printJSON writes indented JSON.
 func printJSON(w io.Writer, v any) error {
 	text, err := jsonText(v, "  ")
 	if err == nil {
@@ -73,17 +72,14 @@ type fields struct {
 	width int // of the terminal; 0: unlimited
 }
 
-// fieldIndent is the width of the names.
 const fieldIndent = 11
 
 // add writes a line, unless the text is empty.
 func (f *fields) add(name, text string) {
-	if text == "" {
-		return
+	if text != "" {
+		lines := layout.Wrap(text, within(f.width, fieldIndent), "")
+		fmt.Fprintf(f, "%-*s %s\n", fieldIndent-1, name, strings.ReplaceAll(lines, "\n", "\n"+strings.Repeat(" ", fieldIndent)))
 	}
-	lines := strings.Split(layout.Wrap(text, within(f.width, fieldIndent), ""), "\n")
-	f.WriteString((name + strings.Repeat(" ", fieldIndent))[:max(fieldIndent, len(name)+1)])
-	f.WriteString(strings.Join(lines, "\n"+strings.Repeat(" ", fieldIndent)) + "\n")
 }
 
 // within returns what is left of a width behind an indent; 0: unlimited.

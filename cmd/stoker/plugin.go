@@ -1,22 +1,25 @@
 package main
 
 import (
+	"embed"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/display"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/urfave/cli/v2"
 )
 
-// pluginCommand is `stoker plugin`.
 func pluginCommand() *cli.Command {
 	return &cli.Command{Name: "plugin", Usage: "show, switch and make plugins", Category: categoryExtensions, UsageText: "stoker plugin list",
 		Subcommands: []*cli.Command{
@@ -58,7 +61,6 @@ func pluginsText(list api.PluginList, width int) string {
 	return layout.Rows(t, width)
 }
 
-// showPlugin prints everything about one plugin.
 func showPlugin(c *cli.Context, client *api.Client) error {
 	name := c.Args().First()
 	p, err := client.Plugin(c.Context, name)
@@ -105,7 +107,6 @@ func pluginText(p plugin.Info, width int) string {
 	return b.String()
 }
 
-// switchPlugin enables or disables a plugin.
 func switchPlugin(c *cli.Context, on bool) error {
 	name := c.Args().First()
 	want := plugin.SwitchRequest{Enabled: &on, NoRestart: c.Bool("no-restart"), Params: map[string]*string{}}
@@ -120,7 +121,7 @@ func switchPlugin(c *cli.Context, on bool) error {
 		return err
 	}
 	return s.around(c.Context, func() error {
-		done, err := retry(c.Context, func() (api.SwitchResult, error) { return s.client.SwitchPlugin(c.Context, name, want) })
+		done, err := s.client.SwitchPlugin(c.Context, name, want)
 		if err != nil {
 			return fmt.Errorf("cannot %s the plugin %s: %w", c.Command.Name, name, err)
 		}
@@ -133,7 +134,6 @@ func switchPlugin(c *cli.Context, on bool) error {
 	})
 }
 
-// switchedText describes the result of a switch.
 func switchedText(done api.SwitchResult) string {
 	text := fmt.Sprintf("%s is %s%s\n", done.Plugin.Name, done.Plugin.State, optional(": ", done.Plugin.Why, "")) +
 		optional("restarted for its JVM options: ", strings.Join(done.Restarted, ", "), "\n") +
@@ -147,7 +147,6 @@ func switchedText(done api.SwitchResult) string {
 	return text + optional("this counts until the container ends only: ", done.Unsaved, "\n")
 }
 
-// runPluginAction runs an action, and ends with its exit code.
 func runPluginAction(c *cli.Context, client *api.Client) error {
 	args := c.Args().Slice()
 	name, action := args[0], args[1]
@@ -172,4 +171,82 @@ func runPluginAction(c *cli.Context, client *api.Client) error {
 		return &exit.Error{Err: fmt.Errorf("the action %s of the plugin %s ended with %d", action, name, done.Code), Code: done.Code}
 	}
 	return nil
+}
+
+//go:embed all:plugintemplate
+var pluginTemplate embed.FS
+
+func pluginInitCommand() *cli.Command {
+	return &cli.Command{Name: "init", Usage: "write a plugin to begin with", ArgsUsage: "NAME",
+		UsageText: "stoker plugin init my-plugin --dir plugins", Action: initPlugin,
+		Flags: []cli.Flag{&cli.StringFlag{Name: "dir", Value: ".", Usage: "make its folder in `DIR`"}}}
+}
+
+func initPlugin(c *cli.Context) error {
+	name, parent := c.Args().First(), c.String("dir")
+	if !plugin.ValidName(name) {
+		return exit.UsageError("a name has small letters, digits, _ . and -", "cannot make the plugin %q: that is no name", name)
+	}
+	dir := filepath.Join(parent, name)
+	err := os.MkdirAll(parent, 0o755)
+	if err == nil {
+		err = os.Mkdir(dir, 0o755)
+	}
+	if err == nil {
+		err = copyTemplate(dir, name)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot make the plugin: %w", err)
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s is a plugin now; stoker plugin validate %s checks it after a change\n", dir, dir)
+	return err
+}
+
+func copyTemplate(dir, name string) error {
+	const top = "plugintemplate"
+	return fs.WalkDir(pluginTemplate, top, func(path string, d fs.DirEntry, err error) error {
+		to := filepath.Join(dir, strings.TrimPrefix(path, top))
+		if err != nil || path == top {
+			return err
+		}
+		if d.IsDir() {
+			return os.Mkdir(to, 0o755)
+		}
+		data, err := pluginTemplate.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		mode := os.FileMode(0o644)
+		if strings.HasPrefix(string(data), "#!") {
+			mode = 0o755
+		}
+		return os.WriteFile(to, []byte(strings.ReplaceAll(string(data), "PLUGIN-NAME", name)), mode)
+	})
+}
+
+func pluginValidateCommand() *cli.Command {
+	return &cli.Command{Name: "validate", Usage: "find problems in the folder of a plugin; no stoker has to run", ArgsUsage: "DIR",
+		UsageText: "stoker plugin validate ./my-plugin",
+		Action:    func(c *cli.Context) error { return validatePlugin(c.App.Writer, c.Args().First()) }}
+}
+
+// validatePlugin checks the folder of a plugin, except the owners of its files: they
+// depend on where it is installed.
+func validatePlugin(w io.Writer, path string) error {
+	dir, err := filepath.Abs(path)
+	if err != nil {
+		return fmt.Errorf("cannot validate %s: %w", path, err)
+	}
+	reader := daemon.PluginReader()
+	reader.CheckOwners = false
+	f := reader.Read(dir)
+	f.Check()
+	for _, note := range f.Notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+	if len(f.Problems) > 0 {
+		return &exit.Error{Err: fmt.Errorf("cannot use the plugin in %s:\n%s", path, strings.Join(f.Problems, "\n")), Code: exit.BadConfig}
+	}
+	_, err = fmt.Fprintf(w, "%s %s is valid\n", f.Manifest.Name, f.Manifest.Version)
+	return err
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/stoker-init/stoker/hooks"
@@ -38,6 +37,7 @@ type Folder struct {
 	Problems []string
 	// Notes are about files that are ignored.
 	Notes []string
+	scope scope // folders that references name
 }
 
 // Fragment is a file of JVM options.
@@ -114,7 +114,7 @@ func (f *Folder) readHooks() {
 }
 
 var (
-	fragmentName = lazyregexp.New(`^([0-9]{1,4})-[A-Za-z0-9_.-]+\.opts$`)
+	fragmentName = lazyregexp.New(`^[0-9]{1,4}-[A-Za-z0-9_.-]+\.opts$`)
 	layerLine    = lazyregexp.New(`^#\s*layer:\s*(\S*)\s*$`)
 	layers       = []jvm.Layer{jvm.Default, jvm.User, jvm.Enforced}
 )
@@ -131,17 +131,15 @@ func (f *Folder) readFragments(unsure bool) {
 		f.problem("cannot read %s: %v", dir, err)
 		return
 	}
-	numbers := map[string]int{}
+	var names []string
 	for _, e := range entries {
-		if m := fragmentName().FindStringSubmatch(e.Name()); m != nil {
-			numbers[e.Name()], _ = strconv.Atoi(m[1]) // digits
+		if fragmentName().MatchString(e.Name()) {
+			names = append(names, e.Name())
 		} else {
 			f.Notes = append(f.Notes, fmt.Sprintf("%s is ignored: option files are called NN-name.opts", filepath.Join("jvm.d", e.Name())))
 		}
 	}
-	names := slices.SortedFunc(maps.Keys(numbers), func(a, b string) int {
-		return cmp.Or(cmp.Compare(numbers[a], numbers[b]), strings.Compare(a, b))
-	})
+	slices.SortFunc(names, hooks.CompareNumbered)
 	for _, name := range names {
 		f.readFragment(filepath.Join("jvm.d", name), unsure)
 	}
@@ -184,8 +182,7 @@ func (f *Folder) readFragment(name string, unsure bool) {
 	f.Fragments = append(f.Fragments, fragment)
 }
 
-// checkOwners refuses a plugin that others may write to: its folder, those above it, and all that is
-// in it.
+// checkOwners refuses a plugin that others may write to: its folder, those above it, and all that is in it.
 func checkOwners(dir string) error {
 	root, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -226,8 +223,12 @@ func (f *Folder) Check() {
 		}
 	}
 	e.parameters()
-	if err := e.fill(); err != nil {
-		f.problem("%s: %v", f.Dir, err)
+	e.problems = nil // a sample may not fit
+	e.fill()
+	for _, problem := range e.problems {
+		f.problem("%s: %s", f.Dir, problem)
+	}
+	if len(f.Problems) > 0 {
 		return
 	}
 	for _, p := range jvm.Merge(e.options.Options[jvm.Default], e.options.Options[jvm.User], e.options.Options[jvm.Enforced]).Errors {

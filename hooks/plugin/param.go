@@ -116,15 +116,13 @@ func (p Param) checkNumber(value string) error {
 	if err != nil {
 		return err
 	}
-	if p.Min != nil {
-		if limit, err := p.number(*p.Min); err != nil || n < limit {
-			return cmp.Or(err, fmt.Errorf("%s is below %s", value, *p.Min))
-		}
+	least, err := p.number(deref(cmp.Or(p.Min, &value)))
+	if err != nil || n < least {
+		return cmp.Or(err, fmt.Errorf("%s is below %s", value, deref(p.Min)))
 	}
-	if p.Max != nil {
-		if limit, err := p.number(*p.Max); err != nil || n > limit {
-			return cmp.Or(err, fmt.Errorf("%s is above %s", value, *p.Max))
-		}
+	most, err := p.number(deref(cmp.Or(p.Max, &value)))
+	if err != nil || n > most {
+		return cmp.Or(err, fmt.Errorf("%s is above %s", value, deref(p.Max)))
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ type Options struct {
 	// Save keeps a value for the next supervisor.
 	Save func(state any) error
 	// OnChange is called for every plugin with another state, one at a time and in their order. It
-	// must not call back. It may be nil, as OnHooks.
+	// must not call back.
 	OnChange func(p Info)
 	// OnHooks is called when the hooks of the plugins have changed. It must not call back.
 	OnHooks func(hooks []hooks.ResolvedHook)
@@ -42,8 +42,7 @@ type Options struct {
 	Warn func(text string)
 }
 
-// Set is the plugins of a container. It is safe for concurrent use; nothing but another Refresh waits
-// while it reads the disk.
+// Set is the plugins of a container. It is safe for concurrent use; nothing but another Refresh waits while it reads the disk.
 type Set struct {
 	opts      Options
 	reading   sync.Mutex // held while folders are read
@@ -54,8 +53,7 @@ type Set struct {
 	facts       hooks.Facts
 	flavor      string // in force, if there are plugins
 	folders     []*Folder
-	scopes      map[string]scope // of each plugin, what the disk says
-	readErr     string           // why the plugins' folder cannot be read; empty: it can
+	readErr     string // why the plugins' folder cannot be read; empty: it can
 	saved       savedState
 	evaluations []*evaluation
 	lastHooks   string // that OnHooks was called with
@@ -90,16 +88,15 @@ func (p *Set) Refresh() {
 	if len(folders) > 0 && facts.Flavor != nil {
 		flavor = facts.Flavor()
 	}
-	scopes := map[string]scope{}
 	for _, f := range folders {
-		scopes[f.Name] = p.scopeOf(f)
+		f.scope = p.scopeOf(f)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if readErr != "" && readErr != p.readErr {
 		p.opts.Warn("there are no plugins: " + readErr)
 	}
-	p.readErr, p.folders, p.scopes, p.flavor = readErr, folders, scopes, flavor
+	p.readErr, p.folders, p.flavor = readErr, folders, flavor
 	p.update()
 }
 
@@ -118,23 +115,19 @@ func (p *Set) read(dir string) (out []*Folder, readErr string) {
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		info, err := os.Stat(path)
+		_, linkErr := os.Lstat(path)
+		f := &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}, Enforces: err != nil}
 		switch {
-		case strings.HasPrefix(e.Name(), "."), err == nil && !info.IsDir():
-			// a file beside them, or what an image build has left
+		case strings.HasPrefix(e.Name(), "."), err == nil && !info.IsDir(), errors.Is(linkErr, fs.ErrNotExist):
+			continue // a file beside them, or what an image build has left, or removed meanwhile
 		case err != nil:
-			if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-				continue // removed meanwhile
-			}
-			f := &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}, Enforces: true}
 			f.problem("cannot look at %s: %v", path, untrusted.Cause(err))
-			out = append(out, f)
 		case !ValidName(e.Name()):
-			f := &Folder{Name: e.Name(), Dir: path, Manifest: &Manifest{}}
 			f.problem("%s: the name of a plugin has small letters, digits, _ . and -", path)
-			out = append(out, f)
 		default:
-			out = append(out, p.opts.Reader.Read(path))
+			f = p.opts.Reader.Read(path)
 		}
+		out = append(out, f)
 	}
 	return out, ""
 }
@@ -175,7 +168,7 @@ func (p *Set) update() {
 	}
 	p.reportChanges()
 	p.save()
-	if text, err := json.Marshal(all); p.opts.OnHooks != nil && (err != nil || string(text) != p.lastHooks) {
+	if text, err := json.Marshal(all); err != nil || string(text) != p.lastHooks {
 		p.lastHooks = string(text)
 		p.opts.OnHooks(all)
 	}
@@ -186,23 +179,23 @@ func (p *Set) update() {
 func (p *Set) activeHooks(e *evaluation) []hooks.ResolvedHook {
 	out := slices.Clone(e.hooks)
 	for k := range out {
-		if out[k].Event != lifecycle.PreStop {
-			continue
-		}
-		for _, service := range slices.Sorted(maps.Keys(p.saved.Services)) {
-			if slices.Contains(p.saved.Services[service].Without, e.info.Name) {
-				out[k].Except = append(out[k].Except, service)
-			}
+		if out[k].Event == lifecycle.PreStop {
+			out[k].Except = p.servicesWhere(func(s *serviceState) bool { return slices.Contains(s.Without, e.info.Name) })
 		}
 	}
 	return out
 }
 
+// servicesWhere returns the names of the services that holds selects. p.mu is held.
+func (p *Set) servicesWhere(holds func(*serviceState) bool) []string {
+	all := slices.Sorted(maps.Keys(p.saved.Services))
+	return slices.DeleteFunc(all, func(name string) bool { return !holds(p.saved.Services[name]) })
+}
+
 // teardownHooks are the hooks at the end of processes that were started with a plugin which is now
 // inactive: it ends what it has begun. p.mu is held.
 func (p *Set) teardownHooks(e *evaluation) (out []hooks.ResolvedHook) {
-	startedWith := func(service string) bool { return slices.Contains(p.saved.Services[service].With, e.info.Name) }
-	services := slices.DeleteFunc(slices.Sorted(maps.Keys(p.saved.Services)), func(s string) bool { return !startedWith(s) })
+	services := p.servicesWhere(func(s *serviceState) bool { return slices.Contains(s.With, e.info.Name) })
 	for _, b := range e.hooks {
 		if b.Event != lifecycle.PreStop && b.Event != lifecycle.Exited && b.Event != lifecycle.Stopped {
 			continue
@@ -221,7 +214,7 @@ func (p *Set) teardownHooks(e *evaluation) (out []hooks.ResolvedHook) {
 
 // evaluation collects what decides about a plugin. p.mu is held.
 func (p *Set) evaluation(f *Folder) *evaluation {
-	e := &evaluation{folder: f, override: p.cfg.Enabled[f.Name], operator: p.saved.Switches[f.Name], flavor: p.flavor, scope: p.scopes[f.Name]}
+	e := &evaluation{folder: f, override: p.cfg.Enabled[f.Name], operator: p.saved.Switches[f.Name], flavor: p.flavor, scope: f.scope}
 	e.scope.env, e.scope.labels = p.facts.Env, p.facts.Labels
 	if e.operator.Enabled == nil {
 		e.undecided = p.saved.Undecided
@@ -242,21 +235,9 @@ func (p *Set) reportChanges() {
 			continue
 		}
 		p.saved.Reported[e.info.Name] = state
-		if p.opts.OnChange != nil {
-			p.opts.OnChange(e.info)
-		}
+		p.opts.OnChange(e.info)
 	}
 	maps.DeleteFunc(p.saved.Reported, func(name, _ string) bool { return !exists[name] })
-}
-
-// find returns the evaluation of a plugin; nil: there is none. p.mu is held.
-func (p *Set) find(name string) *evaluation {
-	for _, e := range p.evaluations {
-		if e.info.Name == name {
-			return e
-		}
-	}
-	return nil
 }
 
 // NotFoundError means that there is no such plugin or action.
@@ -264,27 +245,28 @@ type NotFoundError struct{ What, Hint string }
 
 func (e *NotFoundError) Error() string { return e.What }
 
-// notFound is the error for an unknown name. p.mu is held.
-func (p *Set) notFound(name string) error {
+// find returns the evaluation of a plugin, or a NotFoundError. p.mu is held.
+func (p *Set) find(name string) (*evaluation, error) {
 	var names []string
 	for _, e := range p.evaluations {
+		if e.info.Name == name {
+			return e, nil
+		}
 		names = append(names, e.info.Name)
 	}
-	hint := suggest.Hint(name, names)
-	if len(names) == 0 {
-		hint = fmt.Sprintf("there are none in %s", cmp.Or(p.cfg.Dir, "this mode"))
-	}
-	return &NotFoundError{fmt.Sprintf("there is no plugin %q", name), hint}
+	what := fmt.Sprintf("there is no plugin %q in %s", name, cmp.Or(p.cfg.Dir, "this mode"))
+	return nil, &NotFoundError{what, suggest.Hint(name, names)}
 }
 
 // Get returns a plugin.
 func (p *Set) Get(name string) (Info, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e := p.find(name); e != nil {
-		return e.info, nil
+	e, err := p.find(name)
+	if err != nil {
+		return Info{}, err
 	}
-	return Info{}, p.notFound(name)
+	return e.info, nil
 }
 
 // List returns all plugins by name, as of the last Refresh.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/stoker-init/stoker/internal/reference"
 	"github.com/stoker-init/stoker/internal/statefile"
@@ -18,8 +17,7 @@ import (
 
 // failure is why a plugin was disabled.
 type failure struct {
-	Reason string    `json:"reason"`
-	At     time.Time `json:"at"`
+	Reason string `json:"reason"`
 	// OptionsApply means that only a hook has failed: the options still apply.
 	OptionsApply bool `json:"options_apply,omitempty"`
 }
@@ -30,11 +28,9 @@ type savedState struct {
 	Switches map[string]Switch `json:"switches"`
 	// Undecided is why the earlier switches are unknown; empty: they are known. A plugin is then
 	// active only once an operator has switched it on again.
-	Undecided string `json:"undecided,omitempty"`
-	// Unsaved is why the switches are not in the state file; empty: they are.
-	Unsaved  string                   `json:"unsaved,omitempty"`
-	Failed   map[string]failure       `json:"failed"`
-	Services map[string]*serviceState `json:"services"`
+	Undecided string                   `json:"undecided,omitempty"`
+	Failed    map[string]failure       `json:"failed"`
+	Services  map[string]*serviceState `json:"services"`
 	// Pending is the restart that a change requires and that is not done.
 	Pending *PendingRestart `json:"pending,omitempty"`
 	// Reported are the states that OnChange knows.

@@ -45,22 +45,18 @@ func (p *Set) Switch(name string, want SwitchRequest, by string) (unsaved string
 	if err := p.apply(name, want, by); err != nil {
 		return "", err
 	}
-	err = p.saveSwitches()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.saved.Unsaved = ""; err != nil {
-		p.saved.Unsaved = err.Error()
+	if err := p.saveSwitches(); err != nil {
+		unsaved = err.Error()
 	}
-	p.save()
-	return p.saved.Unsaved, nil
+	return unsaved, nil
 }
 
 func (p *Set) apply(name string, want SwitchRequest, by string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.find(name)
-	if e == nil {
-		return p.notFound(name)
+	e, err := p.find(name)
+	if err != nil {
+		return err
 	}
 	next, err := e.switched(want)
 	if err != nil {
@@ -93,11 +89,7 @@ func (e *evaluation) switched(want SwitchRequest) (Switch, error) {
 		value := want.Params[name]
 		switch {
 		case !known:
-			hint := suggest.Hint(name, slices.Sorted(maps.Keys(params)))
-			if len(params) == 0 {
-				hint = "the plugin has no parameters"
-			}
-			return next, &ParamError{name, "there is no such parameter", hint}
+			return next, &ParamError{name, "there is no such parameter", suggest.Hint(name, slices.Sorted(maps.Keys(params)))}
 		case value == nil:
 			delete(next.Set, name)
 			continue
@@ -121,17 +113,14 @@ type ResolvedAction struct {
 func (p *Set) Action(plugin, name string) (ResolvedAction, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.find(plugin)
-	if e == nil {
-		return ResolvedAction{}, p.notFound(plugin)
+	e, err := p.find(plugin)
+	if err != nil {
+		return ResolvedAction{}, err
 	}
 	a, ok := e.actions[name]
 	switch {
 	case !ok:
 		hint := suggest.Hint(name, slices.Sorted(maps.Keys(e.actions)))
-		if len(e.actions) == 0 {
-			hint = "it has none"
-		}
 		return ResolvedAction{}, &NotFoundError{fmt.Sprintf("the plugin %s has no action %q", plugin, name), hint}
 	case e.info.State != Active && e.failed == nil:
 		return ResolvedAction{}, fmt.Errorf("the plugin %s is %s: %s", plugin, e.info.State, e.info.Why)

@@ -89,31 +89,30 @@ func (s *Server) runTool(w http.ResponseWriter, r *http.Request) (any, error) {
 	defer text.Close()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	control := http.NewResponseController(w)
-	err = s.copyText(w, control, text)
-	_ = control.SetWriteDeadline(time.Time{})
+	out := stallWriter{w, control, s.stall}
+	_, err = io.Copy(out, text)
+	var reason []byte
 	if err != nil {
+		reason = fmt.Appendf(nil, "\n[stoker: %v]\n", err)
+	}
+	_, writeErr := out.Write(reason) // also without one: it extends the deadline for Flush
+	if errors.Join(err, writeErr, control.Flush()) != nil {
 		panic(http.ErrAbortHandler) // the client sees an incomplete answer
 	}
+	_ = control.SetWriteDeadline(time.Time{})
 	return nil, nil
 }
 
-// copyText streams a text. If it breaks off, its last line tells why.
-func (s *Server) copyText(w io.Writer, control *http.ResponseController, text io.Reader) error {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := text.Read(buf)
-		_ = control.SetWriteDeadline(time.Now().Add(s.stall))
-		if _, writeErr := w.Write(buf[:n]); writeErr != nil {
-			return writeErr
-		}
-		switch {
-		case err == io.EOF:
-			return control.Flush()
-		case err != nil:
-			_, _ = fmt.Fprintf(w, "\n[stoker: %v]\n", err)
-			return errors.Join(err, control.Flush())
-		}
-	}
+// stallWriter ends a connection whose client does not read.
+type stallWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	limit   time.Duration
+}
+
+func (w stallWriter) Write(p []byte) (int, error) {
+	_ = w.control.SetWriteDeadline(time.Now().Add(w.limit))
+	return w.ResponseWriter.Write(p)
 }
 
 // JVMTool runs a tool on the JVM of a service; the caller closes the answer.

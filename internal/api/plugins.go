@@ -8,7 +8,10 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/suggest"
 )
 
 // PluginList is the answer of GET /v1/plugins.
@@ -59,16 +62,10 @@ func (s *Server) switchPlugin(w http.ResponseWriter, r *http.Request) (any, erro
 	if err := readBody(w, r, &want); err != nil {
 		return nil, err
 	}
-	limit, waits, err := readWait(r.URL.Query())
-	if err != nil {
-		return nil, err
-	}
-	before := s.opts.Backend.Services()
-	done, err := s.opts.Backend.SwitchPlugin(r.Context(), r.PathValue("name"), want, requester(r))
-	if err != nil || !waits {
-		return done, err
-	}
-	return s.awaitStarts(r, limit, StartsBetween(before, s.opts.Backend.Services()), func() any { return done })
+	return s.withStarts(r, func() (any, bool, error) {
+		done, err := s.opts.Backend.SwitchPlugin(r.Context(), r.PathValue("name"), want, requester(r))
+		return done, true, err
+	})
 }
 
 func (s *Server) runAction(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -108,4 +105,42 @@ func (c *Client) SwitchPlugin(ctx context.Context, name string, want plugin.Swit
 func (c *Client) RunAction(ctx context.Context, plugin, action string, args []string) (ActionResult, error) {
 	path := "/v1/plugins/" + url.PathEscape(plugin) + "/actions/" + url.PathEscape(action)
 	return call[ActionResult](ctx, c, http.MethodPost, path, ActionCall{args})
+}
+
+// HookList is the answer of GET /v1/hooks.
+type HookList struct {
+	Hooks []hooks.Status `json:"hooks"` // by event, in their order
+}
+
+// HookRun is the answer of POST /v1/hooks/{event}.
+type HookRun struct {
+	Event    lifecycle.Event `json:"event"`
+	Outcomes []hooks.Outcome `json:"outcomes"`
+}
+
+func (s *Server) hooks(http.ResponseWriter, *http.Request) (any, error) {
+	return HookList{append([]hooks.Status{}, s.opts.Backend.Statuses()...)}, nil
+}
+
+// runHooks runs those of ?service=NAME, or of the container, or ?name=NAME alone.
+func (s *Server) runHooks(_ http.ResponseWriter, r *http.Request) (any, error) {
+	event, ok := lifecycle.Parse(r.PathValue("event"))
+	if !ok {
+		return nil, Refuse(http.StatusNotFound, "no-such-event", suggest.Hint(string(event), lifecycle.Names()), "there is no event %q", event)
+	}
+	q := r.URL.Query()
+	done, err := s.opts.Backend.RunHooks(r.Context(), event, q.Get("name"), q.Get("service"), requester(r))
+	return HookRun{event, done}, err
+}
+
+// Hooks returns all hooks.
+func (c *Client) Hooks(ctx context.Context) (HookList, error) {
+	return call[HookList](ctx, c, http.MethodGet, "/v1/hooks", nil)
+}
+
+// RunHooks runs the hooks of an event, or the one of a name, as if it happened to a
+// service; empty: to the only one, or to the container.
+func (c *Client) RunHooks(ctx context.Context, event, name, service string) (HookRun, error) {
+	q := url.Values{"name": {name}, "service": {service}}
+	return call[HookRun](ctx, c, http.MethodPost, "/v1/hooks/"+url.PathEscape(event)+"?"+q.Encode(), nil)
 }

@@ -17,21 +17,14 @@ type ReloadResult struct {
 	Files   []string `json:"files"`   // that were read
 }
 
-// reload reads the configuration again.
 func (s *Server) reload(_ http.ResponseWriter, r *http.Request) (any, error) {
-	limit, waits, err := readWait(r.URL.Query())
-	if err != nil {
-		return nil, err
-	}
-	before := s.opts.Backend.Services()
-	done, err := s.opts.Backend.Reload(requester(r), r.URL.Query().Has("dry_run"))
-	switch {
-	case err != nil && !errors.Is(err, proc.ErrStopping):
-		return nil, Refuse(http.StatusUnprocessableEntity, "refused", "nothing was changed; stoker config check tells the same", "%v", err)
-	case err != nil || !waits || done.DryRun:
-		return done, err
-	}
-	return s.awaitStarts(r, limit, StartsBetween(before, s.opts.Backend.Services()), func() any { return done })
+	return s.withStarts(r, func() (any, bool, error) {
+		done, err := s.opts.Backend.Reload(requester(r), r.URL.Query().Has("dry_run"))
+		if err != nil && !errors.Is(err, proc.ErrStopping) {
+			err = Refuse(http.StatusUnprocessableEntity, "refused", "nothing was changed; stoker config check tells the same", "%v", err)
+		}
+		return done, !done.DryRun, err
+	})
 }
 
 // Reload makes the supervisor read the configuration again.

@@ -60,7 +60,6 @@ func Listen(path string, env func(string) string) (net.Listener, string, error) 
 	return nil, "", fmt.Errorf("cannot open the API's socket: %s", strings.Join(tried, "; "))
 }
 
-// folderOf is the folder of a path.
 func folderOf(path string, env func(string) string) socketFolder {
 	dir := filepath.Dir(path)
 	for _, f := range socketFolders(os.Getuid(), env) {
@@ -217,4 +216,14 @@ func mayBeStoker(uid int) bool {
 	}
 	owner, err := procfs.Owner(1)
 	return err == nil && owner == uid
+}
+
+// Config is the api section of the configuration.
+type Config struct {
+	// Socket is the path of the unix socket; empty: the first writable of
+	// the list in Candidates.
+	Socket string `yaml:"socket" change:"container" check:"socket"`
+	// Admins are the services whose processes have the grants of their uid; processes of other
+	// services have view at most, also as root.
+	Admins []string `yaml:"admins"`
 }

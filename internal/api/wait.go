@@ -19,16 +19,14 @@ const maxWaits = maxOfAll / 4
 
 // readWait reads ?wait and ?wait=30s; false: do not wait.
 func readWait(q url.Values) (limit time.Duration, waits bool, err error) {
-	if !q.Has("wait") {
-		return 0, false, nil
+	v := q.Get("wait")
+	if v == "" {
+		return maxTime, q.Has("wait"), nil
 	}
-	if v := q.Get("wait"); v != "" {
-		if limit, err = time.ParseDuration(v); err != nil || limit < 0 || limit > maxTime {
-			return 0, false, badRequest("wait is %q, want a duration up to %v such as 30s", v, maxTime)
-		}
-		return limit, true, nil
+	if limit, err = time.ParseDuration(v); err != nil || limit < 0 || limit > maxTime {
+		return 0, false, badRequest("wait is %q, want a duration up to %v such as 30s", v, maxTime)
 	}
-	return maxTime, true, nil
+	return limit, true, nil
 }
 
 // readStartNumber reads the number of a start; nil: none.
@@ -41,6 +39,21 @@ func readStartNumber(q url.Values, key string) (*uint64, error) {
 		return nil, badRequest("%s is %q, want the number of a start", key, q.Get(key))
 	}
 	return &n, nil
+}
+
+// withStarts answers a request that changes services. With ?wait it waits for the starts that
+// change causes.
+func (s *Server) withStarts(r *http.Request, change func() (answer any, waits bool, err error)) (any, error) {
+	limit, wanted, err := readWait(r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	before := s.opts.Backend.Services()
+	answer, waits, err := change()
+	if err != nil || !wanted || !waits {
+		return answer, err
+	}
+	return s.awaitStarts(r, limit, StartsBetween(before, s.opts.Backend.Services()), func() any { return answer })
 }
 
 // StartsBetween returns the services that were started between two snapshots, or are about to

@@ -26,51 +26,47 @@ type User struct {
 func Lookup(spec string) (*User, error) {
 	name, group, hasGroup := strings.Cut(spec, ":")
 	out := &User{Name: spec}
-	u, err := user.Lookup(name)
-	if uid, numErr := strconv.ParseUint(name, 10, 32); numErr == nil && err != nil {
-		out.UID, out.GID = uint32(uid), uint32(uid)
-		if u, err = user.LookupId(name); err != nil {
-			u, err = nil, nil // a container's user often has no entry
-		}
+	entry, err := user.Lookup(name)
+	if id, isID := parseID(name); isID && err != nil {
+		out.UID, out.GID = id, id
+		entry, _ = user.LookupId(name) // a container's user often has no entry
+		err = nil
 	}
-	if err != nil {
-		var unknown user.UnknownUserError
-		if errors.As(err, &unknown) {
-			return nil, fmt.Errorf("cannot find user %q in /etc/passwd", name)
-		}
+	if err == nil && entry != nil {
+		err = out.fill(entry)
+	}
+	switch {
+	case errors.As(err, new(user.UnknownUserError)):
+		return nil, fmt.Errorf("cannot find user %q in /etc/passwd", name)
+	case err != nil:
 		return nil, fmt.Errorf("cannot find user %q: %w", name, err)
+	case hasGroup:
+		out.GID, err = lookupGroup(group)
 	}
-	if u != nil {
-		if err := out.fill(u); err != nil {
-			return nil, err
-		}
-	}
-	if !hasGroup {
-		return out, nil
-	}
-	gid, err := lookupGroup(group)
 	if err != nil {
 		return nil, err
 	}
-	out.GID = gid
 	return out, nil
+}
+
+// parseID parses a uid or gid. The highest number is none: to the kernel it means no change.
+func parseID(text string) (id uint32, ok bool) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	return uint32(n), err == nil && n != 1<<32-1
 }
 
 // fill sets the ids of a passwd entry and the supplementary groups.
 func (u *User) fill(entry *user.User) error {
-	uid, err := strconv.ParseUint(entry.Uid, 10, 32)
-	if err != nil {
-		return fmt.Errorf("cannot use user %q: uid %q is no number", entry.Username, entry.Uid)
+	uid, isUID := parseID(entry.Uid)
+	gid, isGID := parseID(entry.Gid)
+	if !isUID || !isGID {
+		return fmt.Errorf("its entry in /etc/passwd has the uid %q and the gid %q", entry.Uid, entry.Gid)
 	}
-	gid, err := strconv.ParseUint(entry.Gid, 10, 32)
-	if err != nil {
-		return fmt.Errorf("cannot use user %q: gid %q is no number", entry.Username, entry.Gid)
-	}
-	u.UID, u.GID, u.Home, u.Login = uint32(uid), uint32(gid), entry.HomeDir, entry.Username
+	u.UID, u.GID, u.Home, u.Login = uid, gid, entry.HomeDir, entry.Username
 	ids, _ := entry.GroupIds() // without /etc/group: only the primary one
 	for _, id := range ids {
-		if n, err := strconv.ParseUint(id, 10, 32); err == nil {
-			u.Groups = append(u.Groups, uint32(n))
+		if n, ok := parseID(id); ok {
+			u.Groups = append(u.Groups, n)
 		}
 	}
 	return nil
@@ -139,14 +135,13 @@ func (u *User) AdaptEnv(env map[string]string) {
 }
 
 func lookupGroup(group string) (uint32, error) {
+	text := group
 	if g, err := user.LookupGroup(group); err == nil {
-		if n, err := strconv.ParseUint(g.Gid, 10, 32); err == nil {
-			return uint32(n), nil
-		}
+		text = g.Gid
 	}
-	n, err := strconv.ParseUint(group, 10, 32)
-	if err != nil || n == 1<<32-1 {
+	gid, ok := parseID(text)
+	if !ok {
 		return 0, fmt.Errorf("cannot find group %q in /etc/group", group)
 	}
-	return uint32(n), nil
+	return gid, nil
 }

@@ -57,3 +57,18 @@ func TestGroups(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestLookup(t *testing.T) {
+	for spec, want := range map[string][2]uint32{"root": {0, 0}, "0": {0, 0}, "root:4242": {0, 4242}, "4711": {4711, 4711}, "4711:0": {4711, 0}} {
+		u, err := Lookup(spec)
+		if err != nil || [2]uint32{u.UID, u.GID} != want || u.Name != spec {
+			t.Errorf("%s: %+v, %v", spec, u, err)
+		}
+	}
+	// The highest number means no change to the kernel: the process would keep stoker's user.
+	for _, spec := range []string{"no-such-user", "", "4294967295", "4294967296", "-1", "root:4294967295", "root:no-such-group"} {
+		if u, err := Lookup(spec); err == nil {
+			t.Errorf("%q is %+v", spec, u)
+		}
+	}
+}

@@ -262,7 +262,7 @@ func TestOwnV1(t *testing.T) {
 	k.want("/sys/fs/cgroup/memory/cgroup.procs", "1\n"+strconv.Itoa(os.Getpid()))
 }
 
-// The former process's cgroup is about to be removed by whoever sees its end, and
+// The former process's cgroup is about to be removed when its end is seen, and
 // that must not hit the new one's.
 func TestOwnHasAnotherNameWhileTheFormerIsThere(t *testing.T) {
 	k, tree := newKernel(t, 2)
@@ -314,7 +314,7 @@ func TestOwnIsOffWithTheReason(t *testing.T) {
 			`cannot write "1073741824" to /sys/fs/cgroup/stoker.init/memory.max: invalid argument`},
 		{"no controller", 2, OwnLimits{Memory: 1 << 20}, func(k *kernel) { k.put("/sys/fs/cgroup/cgroup.controllers", "cpu pids") },
 			"the controller memory is not in /sys/fs/cgroup/cgroup.controllers"},
-		{"somebody else's", 2, OwnLimits{}, func(k *kernel) { k.put("/sys/fs/cgroup/cgroup.procs", "1\n") },
+		{"of another container", 2, OwnLimits{}, func(k *kernel) { k.put("/sys/fs/cgroup/cgroup.procs", "1\n") },
 			"/sys/fs/cgroup is not our own cgroup"},
 		{"outside the namespace", 2, OwnLimits{}, func(k *kernel) { k.put("/proc/self/cgroup", "0::/../x\n") },
 			"own cgroup /../x is outside the cgroup namespace"},

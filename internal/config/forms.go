@@ -3,15 +3,18 @@ package config
 import (
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
@@ -28,28 +31,28 @@ var textForms = map[string]func(v *validator, path, text string){
 	"address":    (*validator).address,
 	"capability": (*validator).capability,
 	"envfile":    (*validator).envFile,
-	"envpattern": (*validator).envPattern,
+	"envpattern": formOf(hooks.CheckEnvPattern, ""),
 	"group":      (*validator).group,
-	"hookfile":   checkForm(hooks.CheckFileName, ""),
-	"ionice":     checkForm(func(text string) error { _, err := execshim.ParseIONice(text); return err }, ""),
+	"hookfile":   formOf(hooks.CheckFileName, ""),
+	"ionice":     formOf(func(text string) error { _, err := execshim.ParseIONice(text); return err }, ""),
 	"literal":    (*validator).literal,
 	"method":     (*validator).method,
 	"option":     (*validator).option,
 	"regexp":     (*validator).regexp,
 	"remoteurl":  (*validator).remoteURL,
-	"signal":     func(v *validator, path, text string) { v.signal(path, text) },
-	"size":       func(v *validator, path, text string) { v.size(path, text) },
+	"signal":     (*validator).signal,
+	"size":       (*validator).size,
 	"socket":     (*validator).socket,
-	"umask":      checkForm(func(text string) error { _, err := ParseUmask(text); return err }, `write "0027"`),
+	"umask":      formOf(func(text string) error { _, err := ParseUmask(text); return err }, `write "0027"`),
 	"url":        (*validator).httpURL,
 	"user":       (*validator).user,
 	"variable":   (*validator).envName,
 }
 
-// checkForm is a form whose check another package has; empty means absent.
-func checkForm(check func(text string) error, hint string) func(v *validator, path, text string) {
+// formOf is a form whose check another package has.
+func formOf(check func(text string) error, hint string) func(v *validator, path, text string) {
 	return func(v *validator, path, text string) {
-		if err := check(text); text != "" && err != nil {
+		if err := check(text); err != nil {
 			v.Bad(path, hint, "%s", err)
 		}
 	}
@@ -104,16 +107,10 @@ func (v *validator) capability(path, name string) {
 	}
 }
 
-func (v *validator) envPattern(path, text string) {
-	if err := hooks.CheckEnvPattern(text); err != nil {
-		v.Bad(path, "", "%s", err)
-	}
-}
-
 func (v *validator) user(path, text string) {
 	v.literal(path, text)
 	name, group, both := strings.Cut(text, ":")
-	if text != "" && (!validID(name) || both && !validID(group)) {
+	if !validID(name) || both && !validID(group) {
 		v.Bad(path, "write name, uid, name:group or uid:gid", "%s is not a user", layeredyaml.Quote("", text))
 	}
 }
@@ -132,7 +129,7 @@ func (v *validator) option(path, text string) {
 }
 
 func (v *validator) remoteURL(path, text string) {
-	if err := remote.Check(text); text != "" && err != nil {
+	if err := remote.Check(text); err != nil {
 		v.Bad(path, `write "http://host/path/${NAME}", or "unix:///run/agent.sock:/path"`, "%s cannot be requested: %s",
 			layeredyaml.Quote("", redact.URL(text)), err)
 	}
@@ -159,35 +156,22 @@ func (v *validator) socket(path, file string) {
 	}
 }
 
-// size reads a size in bytes; ok is false for none and for a bad one.
-func (v *validator) size(path, text string) (n int64, ok bool) {
-	if text == "" {
-		if v.IsSet(path) {
-			v.Bad(path, "remove the key to keep the default", "is empty")
-		}
-		return 0, false
-	}
+func (v *validator) size(path, text string) {
 	n, err := jvm.ParseMemory(text)
 	if err != nil {
 		v.Bad(path, "", "%s", err)
 	} else if strings.Trim(text, "0123456789") == "" && n < 64<<10 {
 		v.Warn(path, "write the unit: "+strconv.FormatInt(n, 10)+"MiB", "%d is a number of bytes", n)
 	}
-	return n, err == nil
 }
 
 // commonSignals are the signals that services are stopped with, for hints.
 var commonSignals = []string{"TERM", "INT", "QUIT", "HUP", "KILL", "USR1", "USR2", "WINCH"}
 
-func (v *validator) signal(path, name string) (syscall.Signal, bool) {
-	if name == "" {
-		return 0, false
-	}
-	sig, err := proc.ParseSignal(name)
-	if err != nil {
+func (v *validator) signal(path, name string) {
+	if _, err := proc.ParseSignal(name); err != nil {
 		v.Bad(path, layeredyaml.DidYouMean(name, commonSignals), "%s", err)
 	}
-	return sig, err == nil
 }
 
 // numbers checks a list of exit codes, or of HTTP statuses.
@@ -286,4 +270,69 @@ func (v *validator) method(path, method string) {
 	case method != upper && slices.Contains(methods, upper):
 		v.Bad(path, "write "+upper, "%s is another method than %s: capitals count", layeredyaml.Quote(path, method), upper)
 	}
+}
+
+// address checks a "host:port".
+func (v *validator) address(path, text string) {
+	host, port, err := net.SplitHostPort(text)
+	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || n == 0 {
+		v.Bad(path, orNotExpanded(path, text, "write 127.0.0.1:8080"), "%s is not host:port", layeredyaml.Quote(path, text))
+	}
+}
+
+func (v *validator) headers(path string, headers map[string]string) {
+	first := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		at, canonical := layeredyaml.Join(path, name), http.CanonicalHeaderKey(name)
+		switch {
+		case !validToken(name):
+			v.Bad(at, "letters, digits and - are safe", "%s is not the name of a header", layeredyaml.Quote("", name))
+		case first[canonical] != "":
+			v.Bad(at, "remove one of the two", "is the same header as %s", first[canonical])
+		case strings.ContainsFunc(headers[name], func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }):
+			v.Bad(at, "", "the value has a line break or another control character")
+		}
+		first[canonical] = name
+	}
+}
+
+// validToken reports whether s is a token of RFC 9110, as methods and header names are.
+func validToken(s string) bool {
+	for _, c := range s {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && !strings.ContainsRune("!#$%&'*+-.^_`|~", c) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func (v *validator) httpURL(path, text string) {
+	u, err := url.Parse(text)
+	ok := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
+	if ok && u.Port() != "" {
+		n, err := strconv.ParseUint(u.Port(), 10, 16)
+		ok = err == nil && n > 0
+	}
+	if !ok {
+		hint := orNotExpanded(path, text, "write http://127.0.0.1:8080/health")
+		v.Bad(path, hint, "%s is not an http or https URL with a host", layeredyaml.Quote(path, redact.Arg(text)))
+		return
+	}
+	v.literal(path, text)
+}
+
+func (v *validator) regexp(path, text string) {
+	if _, err := regexp.Compile(text); err != nil {
+		v.Bad(path, "", "%s is not a regular expression: %s", layeredyaml.Quote(path, text),
+			strings.TrimPrefix(printable.Line(err.Error()), "error parsing regexp: "))
+	}
+}
+
+// program refuses a command whose program is empty; no command at all is absent.
+func (v *validator) program(path string, argv []string) {
+	if len(argv) > 0 && argv[0] == "" {
+		v.Bad(layeredyaml.Index(path, 0), "", "the program's name is empty")
+	}
+	v.arguments(path, argv)
 }

@@ -5,18 +5,19 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
 // validator checks values that have the right types.
 type validator struct {
-	layeredyaml.Checker
+	*layeredyaml.Checker
 	raw     Config          // without defaults: a 0 that is set differs from an absent one
 	cfg     Config          // with defaults
 	environ map[string]bool // names of the environment, as far as it is known
 }
 
-func validate(raw, cfg Config, c layeredyaml.Checker, environ []string) {
+func validate(raw, cfg Config, c *layeredyaml.Checker, environ []string) {
 	v := &validator{c, raw, cfg, map[string]bool{}}
 	for _, kv := range environ {
 		name, _, _ := strings.Cut(kv, "=")
@@ -61,5 +62,55 @@ func (v *validator) stop() {
 			v.Warn(layeredyaml.Join(path, "timeout"), "raise the top-level stop.timeout, and the container's grace period above it",
 				"%s is more than the whole shutdown may take, stop.timeout %s", own.Timeout, budget)
 		}
+	}
+}
+
+// plugins checks the names of plugins and parameters. Which ones exist is not known here.
+func (v *validator) plugins() {
+	for _, name := range slices.Sorted(maps.Keys(v.raw.Plugins.Enabled)) {
+		path := layeredyaml.Join("plugins.enabled", name)
+		if !plugin.ValidName(name) {
+			v.Bad(path, "", "%s is not a plugin name: use small letters, digits, _ . and -", layeredyaml.Quote("", name))
+		}
+		for _, param := range slices.Sorted(maps.Keys(v.raw.Plugins.Enabled[name].Set)) {
+			if at := layeredyaml.Join(path, "set", param); !plugin.ValidParamName(param) {
+				v.Bad(at, "", "%s cannot be the name of a parameter", layeredyaml.Quote("", param))
+			}
+		}
+	}
+}
+
+func (v *validator) jvm() {
+	v.flavors()
+	for layer, env := range map[string][]string{"jvm.default": v.raw.JVM.Default.Env, "jvm.enforced": v.raw.JVM.Enforced.Env} {
+		if len(env) > 0 {
+			v.Bad(layeredyaml.Join(layer, "env"), "move it to jvm.user.env", "only the user layer reads variables")
+		}
+	}
+}
+
+// flavors checks the flavor and the profiles.
+func (v *validator) flavors() {
+	const flavor, list = "jvm.flavor", "jvm.flavors"
+	is := v.raw.JVM.Flavor
+	if path := layeredyaml.Join(flavor, "cpus"); is.CPUs < 0 || is.CPUs == 0 && v.IsSet(path) {
+		v.Bad(path, "remove the key to use the cgroup's limit", "%v is not above 0", is.CPUs)
+	}
+	var names []string
+	for i, p := range v.raw.JVM.Flavors {
+		at := layeredyaml.Index(list, i)
+		switch path := layeredyaml.Join(at, "name"); {
+		case p.Name == "":
+			v.Missing(path, "", "a flavor needs a name")
+		case slices.Contains(names, p.Name):
+			v.Bad(path, "give it another name", "there is another flavor %s", layeredyaml.Quote(path, p.Name))
+		}
+		names = append(names, p.Name)
+		for _, f := range p.Check() {
+			v.Bad(at+"."+f.Key, "", "%s", f.Message)
+		}
+	}
+	if path := layeredyaml.Join(flavor, "name"); is.Name != "" && !slices.Contains(names, is.Name) {
+		v.Missing(path, layeredyaml.DidYouMean(is.Name, names), "there is no %s among jvm.flavors", layeredyaml.Quote(path, is.Name))
 	}
 }

@@ -76,7 +76,7 @@ func (v *validator) hookKind(path string, h hooks.Hook) {
 	var set []string
 	for key, given := range map[string]bool{"command": len(h.Command) > 0, "file": h.File != "", "url": h.URL != ""} {
 		at := layeredyaml.Join(path, key)
-		if v.AlreadyReported(at) || v.IsMeant(at) {
+		if v.Refused(at) {
 			return
 		}
 		if given {

@@ -16,11 +16,10 @@ import (
 )
 
 func (v *validator) output(at string, raw, cfg supervisor.Output) {
-	if n, ok := v.size(layeredyaml.Join(at, "keep"), raw.Keep); ok && n > logs.MaxKeep {
+	if n, _ := jvm.ParseMemory(raw.Keep); n > logs.MaxKeep {
 		v.Bad(layeredyaml.Join(at, "keep"), "it is memory: write the rest to output.file", "%s is more than %d MiB", layeredyaml.Quote("",
 			raw.Keep), logs.MaxKeep>>20)
 	}
-
 	file := layeredyaml.Join(at, "file")
 	name := layeredyaml.Join(file, "path")
 	if p := raw.File.Path; strings.HasPrefix(p, "/") && (strings.HasSuffix(p, "/") || path.Clean(p) == "/") {
@@ -28,11 +27,8 @@ func (v *validator) output(at string, raw, cfg supervisor.Output) {
 	} else if what := logfile.NotAFile(p); what != "" {
 		v.Bad(name, notAFileHint(p), "%s is %s, and only an ordinary file is written to", layeredyaml.Quote(name, p), what)
 	}
-	full, sized := v.size(layeredyaml.Join(file, "size"), raw.File.Size)
-	if !sized && raw.File.Size == "" {
-		full, _ = jvm.ParseMemory(cfg.File.Size) // the default's
-	}
-	if total, ok := v.size(layeredyaml.Join(file, "total"), raw.File.Total); ok && total < full {
+	full, _ := jvm.ParseMemory(cfg.File.Size) // of a wrong size 0
+	if total, err := jvm.ParseMemory(raw.File.Total); err == nil && total < full {
 		v.Bad(layeredyaml.Join(file, "total"), "raise total or lower size", "%s is less than the size of one file, %s", raw.File.Total,
 			cfg.File.Size)
 	}

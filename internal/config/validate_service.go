@@ -9,6 +9,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/printable"
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -77,7 +78,7 @@ func (v *validator) kind(path string, raw, cfg Service) {
 
 func (v *validator) java(path string, j Java) {
 	jar, main := layeredyaml.Join(path, "jar"), layeredyaml.Join(path, "main")
-	if v.AlreadyReported(jar) || v.AlreadyReported(main) || v.IsMeant(jar) || v.IsMeant(main) {
+	if v.Refused(jar, main) {
 		return
 	}
 	switch {
@@ -117,7 +118,8 @@ func (v *validator) restart(path string, raw, cfg supervisor.Restart) {
 func (v *validator) successSignals(path string, s Service) {
 	for i, name := range s.SuccessSignals {
 		at := layeredyaml.Index(layeredyaml.Join(path, "success_signals"), i)
-		if sig, ok := v.signal(at, name); ok && sig == syscall.SIGKILL {
+		v.signal(at, name)
+		if sig, _ := proc.ParseSignal(name); sig == syscall.SIGKILL {
 			v.Warn(at, "", "the kernel sends KILL to a process that is out of memory: that would count as success")
 		}
 	}
@@ -133,5 +135,34 @@ func (v *validator) oneshot(path string, s Service) {
 	}
 	if s.Restart.Policy == supervisor.Always {
 		v.Bad(layeredyaml.Join(path, "restart", "policy"), "write on-failure or never", "a oneshot with the policy always is never done")
+	}
+}
+
+// process checks the environment and the limits of a service's process.
+func (v *validator) process(path string, s Service) {
+	v.env(layeredyaml.Join(path, "env"), s.Env, s.Secrets, func(name string) bool {
+		return s.Kind == KindTomcat && tomcat.Evaluates(name)
+	})
+	v.secrets(path, s)
+	// Written so that NaN fails too.
+	if at := layeredyaml.Join(path, "cgroup", "cpus"); !(s.Cgroup.CPUs > 0) && (s.Cgroup.CPUs != 0 || v.IsSet(at)) {
+		v.Bad(at, "remove the key for no limit of its own", "%v is not above 0", s.Cgroup.CPUs)
+	}
+}
+
+// secrets checks the paths of secret files. A value that is no path is not repeated: it may
+// be the secret itself.
+func (v *validator) secrets(path string, s Service) {
+	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
+		at, env := layeredyaml.Join(path, "secrets", name), layeredyaml.Join(path, "env", name)
+		v.envName(at, name)
+		if !strings.HasPrefix(s.Secrets[name], "/") {
+			v.Bad(at, "write the path of a file that holds it", "the value is not an absolute path")
+		} else {
+			v.literal(at, s.Secrets[name])
+		}
+		if _, both := s.Env[name]; both {
+			v.Bad(at, "remove one of the two", "is set in env too%s", v.Where(env))
+		}
 	}
 }

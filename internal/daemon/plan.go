@@ -8,6 +8,8 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/logfile"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/launch"
@@ -24,7 +26,6 @@ type plan struct {
 	users       []*asuser.User
 }
 
-// newPlan makes the services of a configuration.
 func (d *daemon) newPlan(loaded *config.Loaded) (p *plan, err error) {
 	p = &plan{Loaded: loaded, main: loaded.Config.Main}
 	if len(d.opts.Command) > 0 {
@@ -45,12 +46,10 @@ func (d *daemon) newPlan(loaded *config.Loaded) (p *plan, err error) {
 	return p, nil
 }
 
-// supervisorSet returns the services for the supervisor.
 func (p *plan) supervisorSet() supervisor.ServiceSet {
 	return supervisor.ServiceSet{Definitions: p.definitions, Main: p.main, StopTimeout: p.Config.Stop.Timeout, OnFatal: p.Config.OnFatal}
 }
 
-// addCommand adds the service of `run -- CMD`.
 func (d *daemon) addCommand(p *plan) {
 	p.main = commandName(d.opts.Command)
 	if _, taken := p.Config.Services[p.main]; taken && d.opts.WithServices {
@@ -64,7 +63,6 @@ func (d *daemon) addCommand(p *plan) {
 	p.definitions = append(p.definitions, supervisor.Definition{Name: p.main, Kind: config.KindProcess, Config: cfg.Config, Launcher: l})
 }
 
-// addService adds a configured service.
 func (d *daemon) addService(p *plan, name, hash string) error {
 	cfg := p.Config.Services[name]
 	base, err := service.New(d.m, d.cgroups, name, cfg)
@@ -74,8 +72,8 @@ func (d *daemon) addService(p *plan, name, hash string) error {
 	if base.User != nil {
 		p.users = append(p.users, base.User)
 	}
-	base.Deps = service.Deps{Origins: p.Origins, HookOutput: d.hooks.output, Allow: launch.AllowedByPlugins(d.plugins),
-		Observe: launch.Observe}
+	base.Deps = service.Deps{Origins: p.Origins, Allow: launch.AllowedByPlugins(d.plugins), Observe: launch.Observe,
+		HookOutput: func(service string, uid int) hooks.Output { return d.hooks.Output(service, uid) }}
 	logs, err := logOptions(cfg.Output)
 	if err != nil {
 		return fmt.Errorf("cannot run service %q: %w", name, err)
@@ -89,7 +87,6 @@ func (d *daemon) addService(p *plan, name, hash string) error {
 	return nil
 }
 
-// jvmLaunchers returns the launchers of the services with a JVM.
 func (p *plan) jvmLaunchers() map[string]*launch.Launcher {
 	out := map[string]*launch.Launcher{}
 	for _, d := range p.definitions {
@@ -107,4 +104,25 @@ func (p *plan) viewers() []int {
 		out = append(out, int(u.UID))
 	}
 	return out
+}
+
+func logOptions(o supervisor.Output) (logs.Options, error) {
+	out := logs.Options{Format: logs.Format(o.Format), Block: o.Overflow == supervisor.OverflowBlock}
+	file := logfile.Options{Path: o.File.Path, Every: o.File.Every, Files: o.File.Files}
+	for _, size := range []struct {
+		key, text string
+		bytes     *int64
+	}{{"output.keep", o.Keep, &out.Keep}, {"output.file.size", o.File.Size, &file.Size}, {"output.file.total", o.File.Total, &file.Total}} {
+		if size.text == "" {
+			continue
+		}
+		var err error
+		if *size.bytes, err = jvm.ParseMemory(size.text); err != nil {
+			return out, fmt.Errorf("%s: %w", size.key, err)
+		}
+	}
+	if o.File != (supervisor.OutputFile{}) {
+		out.File = &file
+	}
+	return out, nil
 }

@@ -54,7 +54,6 @@ func (d *daemon) RunAction(ctx context.Context, of, name string, args []string, 
 	return done, nil
 }
 
-// actionSpec returns the process spec of an action.
 func (d *daemon) actionSpec(of string, action plugin.ResolvedAction, args []string) (proc.Spec, error) {
 	if slices.ContainsFunc(args, func(a string) bool { return strings.ContainsRune(a, 0) }) {
 		return proc.Spec{}, errors.New("an argument has a NUL byte")
@@ -76,7 +75,9 @@ func (d *daemon) actionSpec(of string, action plugin.ResolvedAction, args []stri
 		env["STOKER_LABEL_"+hooks.VariableName(name)] = value
 	}
 	maps.Copy(env, service.EnvironMap(action.Env))
-	env["STOKER_SOCKET"] = d.socket()
+	if delete(env, "STOKER_SOCKET"); d.socket() != "" {
+		env["STOKER_SOCKET"] = d.socket()
+	}
 	if action.Service == plugin.ActionOfMain {
 		main := d.currentPlan().main
 		s, ok := d.sup.Service(main)
@@ -84,9 +85,6 @@ func (d *daemon) actionSpec(of string, action plugin.ResolvedAction, args []stri
 			return spec, fmt.Errorf("%w: it is about the main service, which has no process", api.ErrNotNow)
 		}
 		env["STOKER_SERVICE"], env["STOKER_PID"] = main, strconv.Itoa(s.Pid)
-	}
-	if env["STOKER_SOCKET"] == "" {
-		delete(env, "STOKER_SOCKET")
 	}
 	spec.Env = service.EnvironList(env)
 	return spec, nil

@@ -16,9 +16,9 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/launch"
+	"golang.org/x/sys/unix"
 )
 
-// pluginsItem is the fd store item of the plugins.
 const pluginsItem = "plugins"
 
 // runtimePluginDir holds the plugin state if the state folder is not writable; it is lost with the container.
@@ -67,7 +67,6 @@ func ownPath(m *proc.Manager) string {
 	return procfs.Path(m.InitPid(), "exe")
 }
 
-// factsOf returns the facts that conditions of hooks and plugins test.
 func factsOf(cfg config.Config) hooks.Facts {
 	env := service.EnvironMap(os.Environ())
 	return hooks.Facts{Env: env, Labels: cfg.Labels, Flavor: func() string {
@@ -106,8 +105,26 @@ func (d *daemon) configurePlugins(loaded *config.Loaded) (then func(by string)) 
 	return func(by string) {
 		ctx, cancel := context.WithTimeout(context.Background(), switchTimeout)
 		defer cancel()
-		for _, note := range d.restartChanged(ctx, restartRequest{by: by, onlyRunning: true}).notes {
+		for _, note := range d.restartChanged(ctx, restartRequest{by: by, onlyRunning: true}).Notes {
 			d.log.Warn("the plugins' JVM options are not applied", "problem", note)
 		}
 	}
+}
+
+// stateFolder returns the folder of state that outlives the container: below $XDG_STATE_HOME if set, else below /var/lib, or below
+// ~/.local/state for a user that cannot write there. Empty: none.
+func stateFolder(uid int, env func(string) string) string {
+	const system = "/var/lib/stoker"
+	if dir := env("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "stoker")
+	}
+	if uid == 0 || unix.Access(system, unix.W_OK) == nil {
+		return system
+	}
+	if home := env("HOME"); filepath.IsAbs(home) {
+		if info, err := os.Stat(home); err == nil && info.IsDir() {
+			return filepath.Join(home, ".local/state/stoker")
+		}
+	}
+	return ""
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// Plugins returns all plugins by name; fresh rereads them.
 func (d *daemon) Plugins(fresh bool) []plugin.Info {
 	if d.plugins == nil {
 		return nil
@@ -24,7 +23,6 @@ func (d *daemon) Plugins(fresh bool) []plugin.Info {
 	return d.plugins.List()
 }
 
-// Plugin returns one plugin.
 func (d *daemon) Plugin(name string) (plugin.Info, error) {
 	if d.plugins == nil {
 		return plugin.Info{}, errNoPlugins()
@@ -57,9 +55,10 @@ func (d *daemon) SwitchPlugin(ctx context.Context, name string, want plugin.Swit
 	if done.Unsaved != "" {
 		d.log.Warn("the plugin switch is not saved: it is lost with the container", "plugin", name, "error", done.Unsaved)
 	}
-	made := d.restartChanged(ctx, restartRequest{by: by + ", plugin " + name, plugin: name, deferred: want.NoRestart})
+	unsaved := done.Unsaved
+	done = d.restartChanged(ctx, restartRequest{by: by + ", plugin " + name, plugin: name, deferred: want.NoRestart})
+	done.Unsaved = unsaved
 	d.plugins.RestartDone()
-	done.Restarted, done.Deferred, done.Notes = made.restarted, made.deferred, made.notes
 	d.followSources()
 	done.Plugin, err = d.plugins.Get(name)
 	return done, err
@@ -79,11 +78,8 @@ type restartRequest struct {
 	onlyLive    bool   // only JVMs with a process
 }
 
-// restartResult holds service names, and a note for each failure.
-type restartResult struct{ restarted, deferred, notes []string }
-
 // restartChanged restarts the JVMs whose options would differ after a restart. A JVM that would fail to start is left running.
-func (d *daemon) restartChanged(ctx context.Context, how restartRequest) (out restartResult) {
+func (d *daemon) restartChanged(ctx context.Context, how restartRequest) (out api.SwitchResult) {
 	for _, j := range d.jvms.JVMs() {
 		if j.State != supervisor.Running && (how.onlyRunning || j.State != supervisor.Starting) || how.onlyLive && j.Pid == 0 {
 			continue // its next start reads everything
@@ -91,13 +87,13 @@ func (d *daemon) restartChanged(ctx context.Context, how restartRequest) (out re
 		changed, err := d.optionsChanged(ctx, j, how.plugin)
 		switch {
 		case err != nil:
-			out.notes = append(out.notes, fmt.Sprintf("%s is not restarted: %v", j.Name, err))
+			out.Notes = append(out.Notes, fmt.Sprintf("%s is not restarted: %v", j.Name, err))
 			continue
 		case !changed:
 			continue
 		case how.deferred:
 			d.plugins.DeferRestart(j.Name, j.Pid)
-			out.deferred = append(out.deferred, j.Name)
+			out.Deferred = append(out.Deferred, j.Name)
 			continue
 		case j.State == supervisor.Running:
 			err = d.sup.RestartProcess(ctx, j.Name, j.Pid, how.by)
@@ -105,10 +101,10 @@ func (d *daemon) restartChanged(ctx context.Context, how restartRequest) (out re
 			err = d.sup.Command(ctx, j.Name, supervisor.EvRestart, how.by)
 		}
 		if err != nil {
-			out.notes = append(out.notes, err.Error())
+			out.Notes = append(out.Notes, err.Error())
 			continue
 		}
-		out.restarted = append(out.restarted, j.Name)
+		out.Restarted = append(out.Restarted, j.Name)
 	}
 	return out
 }
@@ -126,8 +122,8 @@ func (d *daemon) finishRestarts(ctx context.Context) {
 		}
 		made := d.restartChanged(ctx, restartRequest{by: by, plugin: owed.Plugin, deferred: owed.Later,
 			onlyRunning: owed.Plugin == "", onlyLive: true})
-		d.log.Info("restarts after a plugin change are done", "by", by, "restarted", made.restarted, "left", made.deferred)
-		for _, note := range made.notes {
+		d.log.Info("restarts after a plugin change are done", "by", by, "restarted", made.Restarted, "left", made.Deferred)
+		for _, note := range made.Notes {
 			d.log.Warn("the plugins' JVM options are not applied", "problem", note)
 		}
 	}

@@ -91,10 +91,10 @@ func Run(program Program) int {
 			log.Debug("signal to the supervisor ignored; send it to the init", "signal", s, "init", m.InitPid())
 		}
 	}()
-	code := runSupervisor(m, rec, log, queue, sigs, program)
+	code, grace := runSupervisor(m, rec, log, queue, sigs, program)
 	m.Logs.Flush(flushTime)
 	queue.Flush(flushTime)
-	m.Final(code.code, code.grace)
+	m.Final(code, grace)
 	return 0 // the init ends the container
 }
 
@@ -109,26 +109,20 @@ func (l redactedLog) Write(line []byte) (int, error) {
 	return len(line), err
 }
 
-// result is the end of the container.
-type result struct {
-	code  int
-	grace time.Duration
-}
-
 // runSupervisor runs the services until the container ends.
 func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue *logqueue.Queue, sigs chan os.Signal,
-	program Program) result {
+	program Program) (code int, grace time.Duration) {
 	opts, err := program.Parse(program.Args)
 	if err != nil {
-		return result{code: program.Report(err)}
+		return program.Report(err), 0
 	}
 	if opts == nil {
-		return result{}
+		return 0, 0
 	}
 	d := &daemon{m: m, log: log, program: program, opts: *opts, journal: newJournal(m, rec, log)}
 	d.hooks = newHookRunner(log, d.journal)
 	if err := d.begin(rec); err != nil {
-		return result{code: program.Report(err)}
+		return program.Report(err), 0
 	}
 	d.setLogLevel()
 	if opts.Alone() { // the init can run it with less memory
@@ -162,8 +156,8 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		memory.ReleaseStartup()
 		time.AfterFunc(supervisor.DebuggerTime, memory.ReleaseStartup) // memory used by the debugger search
 	})
-	code := d.sup.Run(ctx, rec)
-	return result{code: code, grace: d.sup.Grace()}
+	code = d.sup.Run(ctx, rec)
+	return code, d.sup.Grace()
 }
 
 // errNothingToRun explains why there is nothing to run, Tomcat included.
@@ -188,4 +182,28 @@ func commandName(argv []string) string {
 		return "command"
 	}
 	return name[:min(len(name), 64)]
+}
+
+// The supervisor runs with GOMAXPROCS=1: switches between threads cost it more than a second processor gains, and the processors are
+// the application's. As an environment variable the setting applies from the first instruction and saves the runtime its reading of
+// the cgroups. The mark tells dropOneProcessor to hide the variable from the services.
+const (
+	goProcessors = "GOMAXPROCS"
+	goOursMark   = "STOKER_SET_GOMAXPROCS"
+)
+
+// OneProcessor adds both variables unless the user has set GOMAXPROCS.
+func OneProcessor(environ []string) []string {
+	if _, set := os.LookupEnv(goProcessors); set {
+		return environ
+	}
+	return append(environ, goProcessors+"=1", goOursMark+"=1")
+}
+
+// dropOneProcessor removes both variables from the environment of this process.
+func dropOneProcessor() {
+	if os.Getenv(goOursMark) != "" {
+		_ = os.Unsetenv(goProcessors) // fails only for a name with "="
+		_ = os.Unsetenv(goOursMark)
+	}
 }

@@ -26,12 +26,18 @@ type apiServer struct {
 	path      string       // empty: never opened
 	file      unix.Stat_t  // the socket at path
 	lastError string       // the last logged open error
-	retry     *time.Timer  // nil: no open has failed
+	retry     *time.Timer  // opens it after openPause
 	watched   bool
 }
 
 func newAPIServer(ctx context.Context, d *daemon, b api.Backend) *apiServer {
 	a := &apiServer{ctx: ctx, daemon: d, log: d.log}
+	a.retry = time.AfterFunc(time.Hour, func() {
+		if ctx.Err() == nil {
+			a.reopenAndWatch()
+		}
+	})
+	a.retry.Stop()
 	a.server = api.New(api.Options{Backend: b, Version: d.program.Version, Log: d.log.Named("api"),
 		Viewers: func() []int { return d.currentPlan().viewers() }, Events: d.journal.events, Member: d.confinedService})
 	return a
@@ -92,7 +98,7 @@ func (a *apiServer) open() {
 			a.log.Warn("the API is off: status, stop and logs will not work", "error", err, "hint",
 				"repair it; it is opened again within a second or two")
 		}
-		a.openLater()
+		a.retry.Reset(openPause)
 		return
 	}
 	if a.listener != nil {
@@ -102,24 +108,10 @@ func (a *apiServer) open() {
 	}
 	a.lastError = ""
 	a.serve(l, path)
-	if err := a.daemon.m.FDStore().PutFile(apiItem, []byte(a.path),
-		a.listener.(*net.UnixListener)); err != nil { // the next supervisor opens a new socket
+	if err := a.daemon.m.FDStore().PutFile(apiItem, []byte(path), l.(*net.UnixListener)); err != nil { // the next supervisor opens a new socket
 		a.log.Warn("the API's socket is not kept for the next supervisor: clients are refused until that one has opened its own",
 			"error", err)
 	}
-}
-
-// openLater opens the socket after openPause; mu is held.
-func (a *apiServer) openLater() {
-	if a.retry != nil {
-		a.retry.Reset(openPause)
-		return
-	}
-	a.retry = time.AfterFunc(openPause, func() {
-		if a.ctx.Err() == nil {
-			a.reopenAndWatch()
-		}
-	})
 }
 
 // reopenAndWatch opens the socket if needed. The first call starts the watch of its path.
@@ -137,16 +129,9 @@ func (a *apiServer) reopenAndWatch() {
 	}
 	a.watched = true
 	go func() { // ends with ctx
-		if err := w.Run(a.ctx, a.reopen); err != nil {
+		if err := w.Run(a.ctx, a.reopenAndWatch); err != nil {
 			a.log.Warn("the API's socket is not watched any more: where it is removed, HUP opens it again", "error", err)
 		}
 	}()
 	a.open() // it may have been removed before the watch began
-}
-
-// reopen handles a change at the path of the socket.
-func (a *apiServer) reopen() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.open()
 }

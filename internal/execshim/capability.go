@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -32,10 +33,8 @@ func ParseCapability(name string) (Capabilities, error) {
 	if short == "ALL" {
 		return AllCapabilities, nil
 	}
-	for number, known := range CapabilityNames() {
-		if known == short {
-			return 1 << number, nil
-		}
+	if number := slices.Index(CapabilityNames(), short); number >= 0 {
+		return 1 << number, nil
 	}
 	return 0, fmt.Errorf("there is no capability %.40q; capabilities(7) lists them, and ALL is all of them", name)
 }

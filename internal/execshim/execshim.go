@@ -172,14 +172,14 @@ func Run() int {
 		err = json.Unmarshal(data, &o)
 	}
 	environ := os.Environ()
-	failed := failure("read the exec shim's orders for", err)
+	failed := failure("read the exec shim's orders for", err, "")
 	if err == nil {
 		failed = o.obey(func(note string) { _ = reports.Encode(report{Note: note}) })
 	}
 	if failed == nil {
 		// syscall.Exec also gives back the soft limit of open files that the Go
 		// runtime raised, unless the orders set it.
-		failed = failure("execute", syscall.Exec(o.Path, o.Argv, environ))
+		failed = failure("execute", syscall.Exec(o.Path, o.Argv, environ), "")
 	}
 	_ = reports.Encode(failed) // the exit code says it too
 	return 126

@@ -18,24 +18,29 @@ type Rlimit struct {
 	Hard     uint64 `json:"hard"`
 }
 
-// rlimits are the numbers of the limits by their names in setrlimit(2) and prlimit(1).
-var rlimits = map[string]int{
-	"as": unix.RLIMIT_AS, "core": unix.RLIMIT_CORE, "cpu": unix.RLIMIT_CPU, "data": unix.RLIMIT_DATA,
-	"fsize": unix.RLIMIT_FSIZE, "locks": unix.RLIMIT_LOCKS, "memlock": unix.RLIMIT_MEMLOCK,
-	"msgqueue": unix.RLIMIT_MSGQUEUE, "nice": unix.RLIMIT_NICE, "nofile": unix.RLIMIT_NOFILE,
-	"nproc": unix.RLIMIT_NPROC, "rss": unix.RLIMIT_RSS, "rtprio": unix.RLIMIT_RTPRIO, "rttime": unix.RLIMIT_RTTIME,
-	"sigpending": unix.RLIMIT_SIGPENDING, "stack": unix.RLIMIT_STACK,
+// rlimits are the numbers of the limits and what they count, by their names in setrlimit(2) and prlimit(1).
+var rlimits = map[string]struct {
+	number int
+	unit   string
+}{
+	"as": {unix.RLIMIT_AS, "bytes"}, "core": {unix.RLIMIT_CORE, "bytes"}, "cpu": {unix.RLIMIT_CPU, "seconds"},
+	"data": {unix.RLIMIT_DATA, "bytes"}, "fsize": {unix.RLIMIT_FSIZE, "bytes"}, "locks": {unix.RLIMIT_LOCKS, "pieces"},
+	"memlock": {unix.RLIMIT_MEMLOCK, "bytes"}, "msgqueue": {unix.RLIMIT_MSGQUEUE, "bytes"},
+	"nice": {unix.RLIMIT_NICE, "steps of priority"}, "nofile": {unix.RLIMIT_NOFILE, "the highest descriptor and one"},
+	"nproc": {unix.RLIMIT_NPROC, "processes and threads of the user"}, "rss": {unix.RLIMIT_RSS, "bytes"},
+	"rtprio": {unix.RLIMIT_RTPRIO, "steps of priority"}, "rttime": {unix.RLIMIT_RTTIME, "microseconds"},
+	"sigpending": {unix.RLIMIT_SIGPENDING, "pieces"}, "stack": {unix.RLIMIT_STACK, "bytes"},
 }
 
 // ParseRlimit reads a limit: the name as in prlimit(1) or setrlimit(2) ("nofile",
 // "RLIMIT_NOFILE"), the value "1024", "1024:4096" (soft and hard) or "unlimited".
 func ParseRlimit(name, value string) (Rlimit, error) {
 	l := Rlimit{Name: strings.TrimPrefix(strings.ToLower(name), "rlimit_")}
-	number, ok := rlimits[l.Name]
+	known, ok := rlimits[l.Name]
 	if !ok {
 		return l, fmt.Errorf("there is no limit %.40q; the limits are %s", name, strings.Join(slices.Sorted(maps.Keys(rlimits)), ", "))
 	}
-	l.Resource = number
+	l.Resource = known.number
 	soft, hard, two := strings.Cut(value, ":")
 	if !two {
 		hard = soft
@@ -74,28 +79,9 @@ func parseLimit(name, text string) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || text[0] == '+' || n == unix.RLIM_INFINITY {
-		return 0, fmt.Errorf(`%.40q is not a limit of %s: write a number, SOFT:HARD or "unlimited"; it counts %s`, text, name, unitOf(name))
+		return 0, fmt.Errorf(`%.40q is not a limit of %s: write a number, SOFT:HARD or "unlimited"; it counts %s`, text, name, rlimits[name].unit)
 	}
 	return n, nil
-}
-
-// unitOf is what a limit counts.
-func unitOf(name string) string {
-	switch name {
-	case "as", "core", "data", "fsize", "memlock", "msgqueue", "rss", "stack":
-		return "bytes"
-	case "cpu":
-		return "seconds"
-	case "rttime":
-		return "microseconds"
-	case "nice", "rtprio":
-		return "steps of priority"
-	case "nofile":
-		return "the highest descriptor and one"
-	case "nproc":
-		return "processes and threads of the user"
-	}
-	return "pieces"
 }
 
 // Classes of ioprio_set(2), in the upper bits of its value.

@@ -14,8 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// failure makes the error of a step that failed; nil: it did not.
-func failure(step string, err error) *StepError {
+// failure makes the error of a step that failed; nil: it did not. why is what the error
+// does not say.
+func failure(step string, err error, why string) *StepError {
 	if err == nil {
 		return nil
 	}
@@ -23,15 +24,7 @@ func failure(step string, err error) *StepError {
 	if !errors.As(err, &errno) {
 		errno = syscall.EINVAL
 	}
-	return &StepError{Step: step, Errno: errno}
-}
-
-// because adds what the error does not say.
-func (r *StepError) because(why string) *StepError {
-	if r != nil {
-		r.Why = why
-	}
-	return r
+	return &StepError{Step: step, Errno: errno, Why: why}
 }
 
 // obey does what was ordered, on the calling thread. The order is the point: what
@@ -73,11 +66,11 @@ func (o *Orders) adjustOOM() *StepError {
 		return nil
 	}
 	err := os.WriteFile("/proc/self/oom_score_adj", strconv.AppendInt(nil, int64(*o.OOMScoreAdj), 10), 0)
-	step := fmt.Sprintf("set the OOM score adjustment %d of", *o.OOMScoreAdj)
+	why := ""
 	if errors.Is(err, unix.EACCES) {
-		return failure(step, err).because(needs(unix.CAP_SYS_RESOURCE, "it cannot be lowered here"))
+		why = needs(unix.CAP_SYS_RESOURCE, "it cannot be lowered here")
 	}
-	return failure(step, err)
+	return failure(fmt.Sprintf("set the OOM score adjustment %d of", *o.OOMScoreAdj), err, why)
 }
 
 // setLimits goes by package syscall: it then knows that the limit of open files
@@ -90,16 +83,16 @@ func (o *Orders) setLimits() *StepError {
 		if err == nil {
 			continue
 		}
-		failed := failure("set the limit "+l.Name+" of", err)
+		why := ""
 		switch {
 		case err != unix.EPERM:
 		case !holds(unix.CAP_SYS_RESOURCE):
-			failed.Why = fmt.Sprintf("the hard limit here is %s, and more needs CAP_SYS_RESOURCE", limitText(have.Max))
+			why = fmt.Sprintf("the hard limit here is %s, and more needs CAP_SYS_RESOURCE", limitText(have.Max))
 		case l.Resource == unix.RLIMIT_NOFILE:
 			most, _ := os.ReadFile("/proc/sys/fs/nr_open")
-			failed.Why = "fs.nr_open of this machine is " + strings.TrimSpace(string(most))
+			why = "fs.nr_open of this machine is " + strings.TrimSpace(string(most))
 		}
-		return failed
+		return failure("set the limit "+l.Name+" of", err, why)
 	}
 	return nil
 }
@@ -115,19 +108,21 @@ func limitText(n uint64) string {
 func (o *Orders) setPriorities() *StepError {
 	if o.Nice != nil {
 		if err := unix.Setpriority(unix.PRIO_PROCESS, 0, *o.Nice); err != nil {
-			return failure(fmt.Sprintf("set the nice value %d of", *o.Nice), err).because(needs(unix.CAP_SYS_NICE, ""))
+			return failure(fmt.Sprintf("set the nice value %d of", *o.Nice), err, needs(unix.CAP_SYS_NICE, ""))
 		}
 	}
-	if o.IOPriority != nil {
-		const thisThread = 1 // IOPRIO_WHO_PROCESS
-		_, _, errno := unix.RawSyscall(unix.SYS_IOPRIO_SET, thisThread, 0, uintptr(*o.IOPriority))
-		if errno == unix.EPERM {
-			return failure("set the I/O priority of", errno).because(needs(unix.CAP_SYS_NICE, ""))
-		} else if errno != 0 {
-			return failure("set the I/O priority of", errno)
-		}
+	if o.IOPriority == nil {
+		return nil
 	}
-	return nil
+	const thisThread = 1 // IOPRIO_WHO_PROCESS
+	_, _, errno := unix.RawSyscall(unix.SYS_IOPRIO_SET, thisThread, 0, uintptr(*o.IOPriority))
+	switch errno {
+	case 0:
+		return nil
+	case unix.EPERM:
+		return failure("set the I/O priority of", errno, needs(unix.CAP_SYS_NICE, ""))
+	}
+	return failure("set the I/O priority of", errno, "")
 }
 
 func (o *Orders) setUmaskAndTerminal() *StepError {
@@ -137,7 +132,7 @@ func (o *Orders) setUmaskAndTerminal() *StepError {
 	if !o.Foreground {
 		return nil
 	}
-	return failure("give the terminal to", terminal.SetForeground(0, os.Getpid()))
+	return failure("give the terminal to", terminal.SetForeground(0, os.Getpid()), "")
 }
 
 // dropBounding may be refused to one who has no capabilities anyway. Then a set-
@@ -150,8 +145,8 @@ func (o *Orders) dropBounding() *StepError {
 	if err == nil || o.NoNewPrivileges && errors.Is(err, unix.EPERM) {
 		return nil
 	}
-	return failure("drop the capability "+capabilityName(number)+" of", err).
-		because(needs(unix.CAP_SETPCAP, "the kernel keeps it") + "; with no_new_privileges nothing can give it")
+	return failure("drop the capability "+capabilityName(number)+" of", err,
+		needs(unix.CAP_SETPCAP, "the kernel keeps it")+"; with no_new_privileges nothing can give it")
 }
 
 // become takes the user's identity, by calls that change this thread only.
@@ -166,15 +161,15 @@ func (o *Orders) become() *StepError {
 			groups[k] = int(gid)
 		}
 		if err := unix.Setgroups(groups); err != nil {
-			return failure("set the groups of user "+c.Name+" for", err).because(needs(unix.CAP_SETGID, "the user namespace allows none"))
+			return failure("set the groups of user "+c.Name+" for", err, needs(unix.CAP_SETGID, "the user namespace allows none"))
 		}
 	}
 	gid, uid := uintptr(c.GID), uintptr(c.UID)
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, gid, gid, gid); errno != 0 {
-		return failure("become group "+strconv.FormatUint(uint64(c.GID), 10)+" for", errno).because(needs(unix.CAP_SETGID, ""))
+		return failure("become group "+strconv.FormatUint(uint64(c.GID), 10)+" for", errno, needs(unix.CAP_SETGID, ""))
 	}
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); errno != 0 {
-		return failure("become user "+c.Name+" for", errno).because(needs(unix.CAP_SETUID, ""))
+		return failure("become user "+c.Name+" for", errno, needs(unix.CAP_SETUID, ""))
 	}
 	return nil
 }
@@ -185,7 +180,7 @@ func (o *Orders) enterDir() *StepError {
 	if o.Dir == "" {
 		return nil
 	}
-	failed := failure("change to the working directory", os.Chdir(o.Dir))
+	failed := failure("change to the working directory", os.Chdir(o.Dir), "")
 	if failed != nil {
 		failed.Thing = o.Dir
 	}
@@ -196,11 +191,11 @@ func (o *Orders) enterDir() *StepError {
 func (o *Orders) dropRest() *StepError {
 	if o.Drop != 0 {
 		if err := o.Drop.dropHeld(); err != nil {
-			return failure("drop the capabilities of", err)
+			return failure("drop the capabilities of", err, "")
 		}
 	}
 	if !o.NoNewPrivileges {
 		return nil
 	}
-	return failure("set no_new_privileges for", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+	return failure("set no_new_privileges for", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "")
 }

@@ -3,13 +3,21 @@ package layeredyaml
 import (
 	"strconv"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 )
+
+// plainCharacters are those of a key that is written without quotes.
+const plainCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+
+// lastKey always matches: a path of another form has an empty key.
+var lastKey = lazyregexp.New(`(?:^|\.)("(?:[^"\\]|\\.)*"|[^".\[]*)(?:\[[0-9]+\])*$|$`)
 
 // Join adds keys to a dotted path. A key with other characters than letters, digits, "_"
 // and "-" is quoted, so that a path has one meaning.
 func Join(path string, keys ...string) string {
 	for _, key := range keys {
-		if !plainKey(key) {
+		if key == "" || strings.Trim(key, plainCharacters) != "" {
 			key = strconv.Quote(key)
 		}
 		if path != "" {
@@ -23,19 +31,6 @@ func Join(path string, keys ...string) string {
 // Index adds a list position, counted from 0, to a path.
 func Index(path string, i int) string {
 	return path + "[" + strconv.Itoa(i) + "]"
-}
-
-func plainKey(key string) bool {
-	for _, c := range key {
-		if !isAlnum(c) && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return key != ""
-}
-
-func isAlnum(c rune) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
 // Ancestors returns the paths around path, the nearest first. A cut inside a
@@ -52,23 +47,9 @@ func Ancestors(path string) []string {
 
 // LastKey returns the last key of a path, without list positions and quotes.
 func LastKey(path string) string {
-	for strings.HasSuffix(path, "]") {
-		i := strings.LastIndexByte(path, '[')
-		if i < 0 {
-			break
-		}
-		path = path[:i]
+	m := lastKey().FindStringSubmatch(path)
+	if key, err := strconv.Unquote(m[1]); err == nil {
+		return key
 	}
-	if strings.HasSuffix(path, `"`) {
-		// The key's own quotes are escaped: the opening one is at the start or after a dot.
-		for i := len(path) - 2; i >= 0; i-- {
-			if path[i] != '"' || i > 0 && path[i-1] != '.' {
-				continue
-			}
-			if key, err := strconv.Unquote(path[i:]); err == nil {
-				return key
-			}
-		}
-	}
-	return path[strings.LastIndexByte(path, '.')+1:]
+	return m[1]
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,8 +17,7 @@ import (
 // map whose key names one, and by the field tag secret.
 func Show(w io.Writer, v any, origins Origins, comments bool) error {
 	p := printer{origins, comments}
-	n, _ := p.node(reflect.ValueOf(v), "", "")
-	if err := encode(w, n); err != nil {
+	if err := encode(w, p.node(reflect.ValueOf(v), "", "", true)); err != nil {
 		return fmt.Errorf("cannot print the configuration: %w", err)
 	}
 	return nil
@@ -38,74 +36,52 @@ const (
 	secretByName = "name"
 )
 
-// node returns the value at path; ok is false for one that is absent.
-func (p printer) node(v reflect.Value, path, secret string) (n *node, ok bool) {
-	if v.Kind() == reflect.Pointer {
+// node is the value at path; nil for one that is absent, unless it is shown always.
+func (p printer) node(v reflect.Value, path, secret string, always bool) *node {
+	out := &node{Kind: sectionNode}
+	switch v.Kind() {
+	case reflect.Pointer:
 		if v.IsNil() {
-			return nil, false
+			return nil
 		}
-		return p.value(v.Elem(), path, secret), true
-	}
-	switch v.Kind() {
+		return p.node(v.Elem(), path, secret, true)
 	case reflect.Struct:
-		return p.section(v, path)
+		for _, f := range fieldsOf(v.Type()) {
+			if child := p.node(fieldAt(v, f.index), Join(path, f.name), f.secret, false); child != nil {
+				out.Content = append(out.Content, text(f.name), child)
+			}
+		}
 	case reflect.Map:
-		return p.table(v, path, secret)
-	}
-	if _, set := p.origins[path]; v.IsZero() && !set {
-		return nil, false
-	}
-	return p.value(v, path, secret), true
-}
-
-func (p printer) section(v reflect.Value, path string) (*node, bool) {
-	out := &node{Kind: sectionNode}
-	for _, f := range fieldsOf(v.Type()) {
-		if child, ok := p.node(fieldAt(v, f.index), Join(path, f.name), f.secret); ok {
-			out.Content = append(out.Content, text(f.name), child)
+		if secret != secretFiles {
+			secret = secretByName
 		}
-	}
-	return out, len(out.Content) > 0
-}
-
-func (p printer) table(v reflect.Value, path, secret string) (*node, bool) {
-	if secret != secretFiles {
-		secret = secretByName
-	}
-	out := &node{Kind: sectionNode}
-	for _, key := range sortedKeys(v) {
-		at := Join(path, key.String())
-		child, ok := p.node(v.MapIndex(key), at, secret)
-		if !ok {
-			// A map's empty text is set, unlike a section's.
-			child = p.value(v.MapIndex(key), at, secret)
+		for _, key := range sortedKeys(v) { // a map's empty text is set, unlike a section's
+			out.Content = append(out.Content, text(key.String()), p.node(v.MapIndex(key), Join(path, key.String()), secret, true))
 		}
-		out.Content = append(out.Content, text(key.String()), child)
-	}
-	return out, len(out.Content) > 0
-}
-
-func sortedKeys(v reflect.Value) []reflect.Value {
-	keys := v.MapKeys()
-	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
-	return keys
-}
-
-// value prints a leaf or a list that is there, whatever it holds.
-func (p printer) value(v reflect.Value, path, secret string) *node {
-	var n *node
-	switch v.Kind() {
-	case reflect.Slice:
-		return p.list(v, path)
-	case reflect.Struct:
-		if n, ok := p.section(v, path); ok { // an item of a list
-			return n
-		}
-		return &node{Kind: sectionNode, Style: flowStyle}
-	case reflect.String:
-		n = text(p.masked(v.String(), path, secret))
 	default:
-		n = &node{Kind: scalarNode, Value: literal(v)}
+		if _, set := p.origins[path]; v.IsZero() && !set && !always {
+			return nil
+		}
+		return p.value(v, path, secret)
+	}
+	if len(out.Content) == 0 && !always {
+		return nil
+	}
+	return out
+}
+
+// value prints a leaf or a list.
+func (p printer) value(v reflect.Value, path, secret string) *node {
+	n := &node{Kind: scalarNode, Value: fmt.Sprint(v)}
+	switch {
+	case v.Kind() == reflect.String:
+		n = text(p.masked(v.String(), path, secret))
+	case isDuration(v.Type()):
+		n.Value = ShortDuration(time.Duration(v.Int()))
+	case v.Kind() == reflect.Slice && v.Len() > 0:
+		return p.list(v, path)
+	case v.Kind() == reflect.Slice:
+		n = &node{Kind: listNode, Style: flowStyle}
 	}
 	n.LineComment = p.comment(path)
 	return n
@@ -113,35 +89,27 @@ func (p printer) value(v reflect.Value, path, secret string) *node {
 
 func (p printer) list(v reflect.Value, path string) *node {
 	out := &node{Kind: listNode}
-	if v.Len() == 0 {
-		out.Style, out.LineComment = flowStyle, p.comment(path)
-		return out
-	}
-	args, isText := v.Interface().([]string)
-	args = redact.Args(args)
+	texts, _ := v.Interface().([]string)
+	args := redact.Args(texts)
 	for i := range v.Len() {
-		at := Index(path, i)
-		if isText {
-			n := text(args[i])
+		item, at := v.Index(i), Index(path, i)
+		n := p.node(item, at, "", true)
+		if len(args) > 0 { // an argument may be the secret of the one before it
+			n = text(args[i])
 			n.LineComment = p.comment(at)
-			out.Content = append(out.Content, n)
-			continue
 		}
-		out.Content = append(out.Content, p.item(v.Index(i), at))
+		if f := sectionTypeOf(item.Type()).short; f != nil && len(n.Content) == 2 && n.Content[0].Value == f.name {
+			n = n.Content[1]
+		}
+		out.Content = append(out.Content, n)
 	}
 	return out
 }
 
-// item prints one of a list; a section of which only the short key is set as that.
-func (p printer) item(v reflect.Value, path string) *node {
-	if v.Kind() != reflect.Struct {
-		return p.value(v, path, "")
-	}
-	n, ok := p.node(v, path, "")
-	if f, short := shortOf(v.Type()); ok && short && len(n.Content) == 2 {
-		return p.value(fieldAt(v, f.index), Join(path, f.name), f.secret)
-	}
-	return n
+func sortedKeys(v reflect.Value) []reflect.Value {
+	keys := v.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+	return keys
 }
 
 // comment is the origin of the value at path; a default's list has none for its items
@@ -175,19 +143,6 @@ func text(s string) *node {
 		n.Style = doubleQuoted
 	}
 	return n
-}
-
-// literal formats a value that is no text.
-func literal(v reflect.Value) string {
-	switch {
-	case isDuration(v.Type()):
-		return ShortDuration(time.Duration(v.Int()))
-	case v.Kind() == reflect.Bool:
-		return strconv.FormatBool(v.Bool())
-	case v.Kind() == reflect.Float64:
-		return strconv.FormatFloat(v.Float(), 'g', -1, 64)
-	}
-	return strconv.FormatInt(v.Int(), 10)
 }
 
 // ShortDuration is d.String without the zeros at its end: 2m, not 2m0s.

@@ -38,21 +38,25 @@ const (
 	searchTime = 500 * time.Millisecond
 )
 
-// documents reads the documents of a file one by one.
-type documents struct{ decoder *yaml.Decoder }
-
-func documentsOf(data []byte) documents { return documents{yaml.NewDecoder(bytes.NewReader(data))} }
-
-// next returns the next document, whose only content is its root, or io.EOF. A panic of
-// the library, which broken input can cause, becomes an error.
-func (d documents) next() (doc *node, err error) {
+// read returns the documents of a file, at most two of them. The only content of each is its
+// root. A panic of the library, which broken input can cause, becomes an error.
+func read(data []byte) (docs []*node, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			doc, err = nil, fmt.Errorf("the decoder fails on it: %v", v)
+			err = fmt.Errorf("the decoder fails on it: %v", v)
 		}
 	}()
-	doc = new(node)
-	return doc, d.decoder.Decode(doc)
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	for len(docs) < 2 {
+		doc := new(node)
+		if err := decoder.Decode(doc); errors.Is(err, io.EOF) {
+			return docs, nil
+		} else if err != nil {
+			return docs, err
+		}
+		docs = append(docs, doc)
+	}
+	return docs, nil
 }
 
 // encode writes a document.
@@ -98,22 +102,17 @@ func parse(data []byte, example string) (root *node, p Problem, ok bool) {
 	if p, bad := notText(data); bad {
 		return nil, p, false
 	}
-	docs := documentsOf(data)
-	first, err := docs.next()
-	if errors.Is(err, io.EOF) {
+	docs, err := read(data)
+	switch {
+	case err != nil:
+		return nil, syntaxProblem(data, example, err), false
+	case len(docs) == 0:
 		return nil, p, true
-	}
-	if err != nil {
-		return nil, syntaxProblem(data, example, err), false
-	}
-	switch second, err := docs.next(); {
-	case err == nil:
-		return nil, Problem{Line: second.Line, Column: second.Column, Message: "a second YAML document begins here",
+	case len(docs) > 1:
+		return nil, Problem{Line: docs[1].Line, Column: docs[1].Column, Message: "a second YAML document begins here",
 			Hint: "put it into a file of its own in conf.d"}, false
-	case !errors.Is(err, io.EOF):
-		return nil, syntaxProblem(data, example, err), false
 	}
-	return first.Content[0], p, true
+	return docs[0].Content[0], p, true
 }
 
 // cannotRead begins the message about a file that is no YAML.
@@ -161,12 +160,7 @@ func brokenLine(lines [][]byte) (line int, ok bool) {
 		if time.Since(begin) > searchTime {
 			return 0, false
 		}
-		docs := documentsOf(bytes.Join(lines[:k], nil))
-		_, err := docs.next()
-		if err == nil {
-			_, err = docs.next()
-		}
-		if err == nil || errors.Is(err, io.EOF) {
+		if _, err := read(bytes.Join(lines[:k], nil)); err == nil {
 			return k + 1, true
 		}
 	}

@@ -26,13 +26,7 @@ func (t *Table) Add(cells ...string) { *t = append(*t, cells) }
 // several lines; where that would cut words, a block for each row. Width 0 has no
 // bounds.
 func Rows(rows [][]string, width int) string {
-	var b strings.Builder
-	for _, lines := range RowLines(rows, width) {
-		for _, line := range lines {
-			b.WriteString(line + "\n")
-		}
-	}
-	return b.String()
+	return strings.Join(append(slices.Concat(RowLines(rows, width)...), ""), "\n")
 }
 
 // RowLines is Rows with the lines of each row. A long first cell may have lines
@@ -43,7 +37,7 @@ func RowLines(rows [][]string, width int) [][]string {
 	}
 	short := make([][]string, len(rows))
 	for k, cells := range rows {
-		if short[k] = cells; utf8.RuneCountInString(cells[0]) > width/3 {
+		if short[k] = cells; runes(cells[0]) > width/3 {
 			short[k] = append([]string{""}, cells[1:]...)
 		}
 	}
@@ -60,27 +54,29 @@ func RowLines(rows [][]string, width int) [][]string {
 	return out
 }
 
+func runes(s string) int { return utf8.RuneCountInString(s) }
+
 // sideBySide lays out columns of these widths.
 func sideBySide(rows [][]string, widths []int) [][]string {
 	out := make([][]string, len(rows))
 	for k, cells := range rows {
 		parts, height := make([][]string, len(cells)), 1
 		for c, cell := range cells {
-			if parts[c] = []string{cell}; utf8.RuneCountInString(cell) > widths[c] {
+			if parts[c] = []string{cell}; runes(cell) > widths[c] {
 				parts[c] = Lines(cell, widths[c])
 			}
 			height = max(height, len(parts[c]))
 		}
-		for line := range height {
-			var b strings.Builder
+		for n := range height {
+			line := ""
 			for c := range cells {
 				text := ""
-				if line < len(parts[c]) {
-					text = parts[c][line]
+				if n < len(parts[c]) {
+					text = parts[c][n]
 				}
-				b.WriteString(text + strings.Repeat(" ", max(0, widths[c]-utf8.RuneCountInString(text))+columnGap))
+				line += fmt.Sprintf("%-*s", widths[c]+columnGap, text)
 			}
-			out[k] = append(out[k], strings.TrimRight(b.String(), " "))
+			out[k] = append(out[k], strings.TrimRight(line, " "))
 		}
 	}
 	return out
@@ -96,23 +92,20 @@ func columnWidths(rows [][]string, width int) (widths []int, fits bool) {
 			if c == len(widths) {
 				widths, words = append(widths, 0), append(words, 0)
 			}
-			widths[c] = max(widths[c], utf8.RuneCountInString(cell))
+			widths[c] = max(widths[c], runes(cell))
 			if c == 0 { // a name is not cut
 				words[c] = widths[c]
 			}
 			for _, word := range pieces(cell) {
-				words[c] = max(words[c], utf8.RuneCountInString(strings.TrimSpace(word)))
+				words[c] = max(words[c], runes(strings.TrimSpace(word)))
 			}
 		}
 	}
-	total := func() int {
-		sum := columnGap * max(0, len(widths)-1)
-		for _, n := range widths {
-			sum += n
-		}
-		return sum
+	total := columnGap * max(0, len(widths)-1)
+	for _, n := range widths {
+		total += n
 	}
-	for width > 0 && total() > width {
+	for ; width > 0 && total > width; total-- {
 		widest := -1
 		for c := range widths {
 			if widths[c] > words[c] && (widest < 0 || widths[c] > widths[widest]) {
@@ -130,29 +123,25 @@ func columnWidths(rows [][]string, width int) (widths []int, fits bool) {
 // stacked is a block of lines for each row but the head: NAME  value.
 func stacked(rows [][]string, width int) [][]string {
 	out := make([][]string, len(rows))
-	names := 0
+	indent := 0
 	for _, name := range rows[0] {
-		names = max(names, utf8.RuneCountInString(name))
+		indent = max(indent, runes(name)+columnGap)
 	}
-	indent := names + columnGap
-	for k, cells := range rows {
-		if k == 0 {
-			continue
-		}
-		if k > 1 {
-			out[k] = []string{""}
+	for k, cells := range rows[1:] {
+		var lines []string
+		if k > 0 {
+			lines = []string{""}
 		}
 		for c, cell := range cells {
-			if cell == "" {
-				continue
-			}
 			name := rows[0][c]
-			head := name + strings.Repeat(" ", indent-utf8.RuneCountInString(name))
 			for _, line := range Lines(cell, max(width-indent, MinWidth)) {
-				out[k] = append(out[k], head+line)
-				head = strings.Repeat(" ", indent)
+				if cell != "" {
+					lines = append(lines, fmt.Sprintf("%-*s%s", indent, name, line))
+				}
+				name = ""
 			}
 		}
+		out[k+1] = lines
 	}
 	return out
 }
@@ -165,12 +154,12 @@ func Wrap(text string, width int, indent string) string {
 	}
 	var out []string
 	for line := range strings.SplitSeq(text, "\n") {
-		if utf8.RuneCountInString(line) <= width {
+		if runes(line) <= width {
 			out = append(out, line)
 			continue
 		}
 		lead := line[:len(line)-len(strings.TrimLeft(line, " "))]
-		room := max(width-utf8.RuneCountInString(lead+indent), MinWidth)
+		room := max(width-runes(lead+indent), MinWidth)
 		for k, part := range Lines(line[len(lead):], room) {
 			if k > 0 {
 				part = indent + part
@@ -184,11 +173,10 @@ func Wrap(text string, width int, indent string) string {
 // Lines breaks a text into lines of a width: at blanks, and within a word that is
 // longer than a line behind what separates its parts, as in a path. Only a word
 // that has no such place is left too long.
-func Lines(text string, width int) []string {
-	var lines []string
+func Lines(text string, width int) (lines []string) {
 	line := ""
 	for _, piece := range pieces(text) {
-		if utf8.RuneCountInString(line)+utf8.RuneCountInString(strings.TrimRight(piece, " ")) > width && line != "" {
+		if line != "" && runes(line)+runes(strings.TrimRight(piece, " ")) > width {
 			lines = append(lines, strings.TrimRight(line, " "))
 			line = ""
 		}
@@ -205,7 +193,7 @@ const longWord = 30
 func pieces(text string) []string {
 	var out []string
 	for word := range strings.SplitAfterSeq(text, " ") {
-		if utf8.RuneCountInString(word) <= longWord {
+		if runes(word) <= longWord {
 			out = append(out, word)
 			continue
 		}

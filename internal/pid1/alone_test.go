@@ -97,7 +97,7 @@ func TestSignalsOfCommandAlone(t *testing.T) {
 	})
 }
 
-// storm ends six times under a storm of orphans, signals and output that nobody reads.
+// storm ends six times under a storm of orphans, signals and output that is not read.
 func storm(p *player, life int) int {
 	switch life {
 	case 1:

@@ -10,7 +10,7 @@ import (
 // does after what follows from them is in the fd store. The next supervisor gets them again.
 type eventQueue struct {
 	list    []event
-	sent    int    // list[:sent] was sent to the present supervisor
+	sent    int    // list[:sent] was sent to the present supervisor; 0 sends all again
 	seq     uint64 // the last number
 	orphans uint64 // children reaped that no item of the fd store follows
 }
@@ -27,16 +27,14 @@ const (
 	maxQueued = 100000 // events kept for supervisors that acknowledge nothing
 )
 
-func (q *eventQueue) addExit(e initproto.Exit) {
+// add numbers an event.
+func (q *eventQueue) add(e event) {
 	q.seq++
-	e.Seq = q.seq
-	q.list = append(q.list, event{seq: q.seq, exit: e})
-}
-
-func (q *eventQueue) addMessage(m *initproto.Msg) {
-	q.seq++
-	m.Seq = q.seq
-	q.list = append(q.list, event{seq: q.seq, msg: m})
+	e.seq, e.exit.Seq = q.seq, q.seq
+	if e.msg != nil {
+		e.msg.Seq = q.seq
+	}
+	q.list = append(q.list, e)
 }
 
 // addSignal merges a signal into an equal one that was not sent yet, so that a flood of
@@ -50,7 +48,7 @@ func (q *eventQueue) addSignal(sig, stops int) {
 		}
 	}
 	if len(q.list) <= maxQueued {
-		q.addMessage(&initproto.Msg{Type: initproto.Signal, Signal: sig, Count: 1, Stops: stops})
+		q.add(event{msg: &initproto.Msg{Type: initproto.Signal, Signal: sig, Count: 1, Stops: stops}})
 	}
 }
 
@@ -61,7 +59,7 @@ func (q *eventQueue) addSync() {
 		return
 	}
 	if n <= maxQueued {
-		q.addMessage(&initproto.Msg{Type: initproto.Synced})
+		q.add(event{msg: &initproto.Msg{Type: initproto.Synced}})
 	}
 }
 
@@ -77,9 +75,6 @@ func (q *eventQueue) ack(seq uint64) {
 		q.list = nil
 	}
 }
-
-// rewind makes every event be sent again, to a new supervisor.
-func (q *eventQueue) rewind() { q.sent = 0 }
 
 // stopAcked reports whether no stop request waits for an acknowledgement.
 func (q *eventQueue) stopAcked() bool {

@@ -218,7 +218,7 @@ func (i *initState) signal(sig syscall.Signal) {
 		i.stops++
 		i.supervisor.stopRequested(time.Now())
 		if i.killAll != nil && i.stops > 1 {
-			i.killAll.hurry()
+			i.killAll.deadline = time.Time{} // of the present phase
 		}
 	}
 	if i.command != nil {
@@ -278,7 +278,7 @@ func (i *initState) childExited(e initproto.Exit) {
 			i.endContainer(waitid.ShellCode(e.WaitStatus()), commandGrace)
 		}
 	case i.reportsExit(e.Pid):
-		i.events.addExit(e)
+		i.events.add(event{exit: e})
 	default:
 		i.events.orphans++
 	}

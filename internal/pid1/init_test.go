@@ -485,7 +485,7 @@ func TestUnreadPipesAreDrainedAndCounted(t *testing.T) {
 	})
 }
 
-// The end takes every descendant, and as a plain process nobody else.
+// The end takes every descendant, and as a plain process no other process.
 func TestEndSparesStranger(t *testing.T) {
 	stranger := exec.Command("sleep", "60")
 	if err := stranger.Start(); err != nil {

@@ -28,9 +28,6 @@ const (
 // finalTime is how long a supervisor that said Final may take to exit.
 const finalTime = 300 * time.Millisecond
 
-// hurry ends the present phase.
-func (k *killAll) hurry() { k.deadline = time.Time{} }
-
 // step does what is due.
 func (k *killAll) step(now time.Time, i *initState) {
 	if k.deadline.IsZero() && k.phase == supervisorExits {

@@ -81,7 +81,7 @@ func TestStoppedSupervisorGoesOn(t *testing.T) {
 			state(t, pid, "T")
 			state(t, pid, "SR")
 		}
-		unix.Kill(service, unix.SIGSTOP) // is nobody's business
+		unix.Kill(service, unix.SIGSTOP) // has no effect on the supervisor
 		state(t, service, "T")
 		before := cpu(c.pid())
 		unix.Kill(pid, unix.SIGSTOP)
@@ -98,7 +98,7 @@ func TestStoppedSupervisorGoesOn(t *testing.T) {
 		unix.Kill(c.pid(), unix.SIGTERM)
 		c.wantCode(11)
 		if n := strings.Count(c.log(), "stopped by a signal"); n != 1 {
-			t.Errorf("told %d times within a minute:\n%s", n, c.log())
+			t.Errorf("logged %d times within a minute:\n%s", n, c.log())
 		}
 	})
 }
@@ -132,7 +132,7 @@ func TestHaltTime(t *testing.T) {
 // A supervisor under a tracer is its tracer's.
 func TestTracedSupervisorIsLeftAlone(t *testing.T) {
 	c := launch(t, "halted", true)
-	c.said("up") // a signal that comes before that is told with the fd store
+	c.said("up") // a signal that comes before that is sent with the fd store
 	pid := c.child("test-supervisor")
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -289,7 +289,7 @@ func hoard(p *player, life int) int {
 			case 4:
 				packet, _ = initproto.Encode(&initproto.Msg{Type: initproto.Sync})
 			case 5:
-				if k < 1000 { // each is told of, and the log's queue is short
+				if k < 1000 { // each is logged, and the log's queue is short
 					packet, _ = initproto.Encode(&initproto.Msg{Type: initproto.Upgrade})
 				}
 			case 6:
@@ -318,7 +318,7 @@ func TestBagIsBounded(t *testing.T) {
 		for deadline := time.Now().Add(time.Minute); !strings.Contains(read(c.dir+"/said"), "flooded") && time.Now().Before(deadline); {
 			unix.Poll(nil, 20)
 		}
-		unix.Kill(c.pid(), unix.SIGTERM) // the flood goes on until it is told
+		unix.Kill(c.pid(), unix.SIGTERM) // the flood goes on until it is sent
 		c.wantCode(14)
 		var kb int
 		_, text, _ := strings.Cut(read(c.dir+"/said"), "rss=")
@@ -327,14 +327,14 @@ func TestBagIsBounded(t *testing.T) {
 		}
 		t.Logf("after 100000 messages the init has %d KiB", kb)
 		if n := strings.Count(c.log(), "items are kept, which is the most"); n != 1 {
-			t.Errorf("the refusal is told %d times", n)
+			t.Errorf("the refusal is logged %d times", n)
 		}
 	})
 }
 
 // From a Sync on the supervisor reads the log pipes: however long it takes until it
 // says that it works, the init leaves them alone, and what it had discarded by then is
-// told before the answer, of each pipe.
+// reported before the answer, for each pipe.
 func TestSyncEndsDraining(t *testing.T) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
@@ -352,7 +352,7 @@ func TestSyncEndsDraining(t *testing.T) {
 	unix.Write(fds[1], []byte("one\ntwo\n"))
 	i.supervise(now.Add(adoptTime))
 	if i.store.CanDrain() {
-		t.Fatal("the init does not empty a pipe that nobody has said to read")
+		t.Fatal("the init does not empty a pipe that no supervisor reads")
 	}
 	for n := 1; n > 0; { // until it is empty
 		n, _ = unix.IoctlGetInt(fds[0], unix.TIOCINQ)
@@ -364,7 +364,7 @@ func TestSyncEndsDraining(t *testing.T) {
 	}
 	if m, err := initproto.Decode(i.out[0].data); err != nil || m.Type != initproto.Lost || m.Bytes != 8 || m.Lines != 2 ||
 		m.PipeBytes == nil || *m.PipeBytes != (initproto.PipeBytes{8, 0}) {
-		t.Errorf("told %s, %v", i.out[0].data, err)
+		t.Errorf("sent %s, %v", i.out[0].data, err)
 	}
 	i.supervise(now.Add(2 * adoptTime))
 	if !i.store.CanDrain() {
@@ -379,11 +379,11 @@ func TestEndsOfNamedChildrenAreAlwaysTold(t *testing.T) {
 	i.store.Put(&initproto.Msg{Name: "a", Pid: 7}, nil)
 	i.store.Put(&initproto.Msg{Name: "intent", Intent: true}, nil)
 	if !i.reportsExit(7) || !i.reportsExit(8) {
-		t.Error("not told although an intent is open")
+		t.Error("not reported although an intent is open")
 	}
 	i.events.list = make([]event, maxQueued+1)
 	if !i.reportsExit(7) || i.reportsExit(8) {
-		t.Errorf("with %d events: of a named child told %t, of another %t", maxQueued+1, i.reportsExit(7), i.reportsExit(8))
+		t.Errorf("with %d events: reports a followed child %t, another %t", maxQueued+1, i.reportsExit(7), i.reportsExit(8))
 	}
 }
 

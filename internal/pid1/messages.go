@@ -123,7 +123,7 @@ func (i *initState) replay() {
 		i.out = append(i.out, packet{raw, fds})
 	}
 	i.reportLost()
-	i.events.rewind()
+	i.events.sent = 0
 	for m := i.events.next(); m != nil; m = i.events.next() {
 		i.out = append(i.out, encode(m))
 	}

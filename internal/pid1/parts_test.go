@@ -13,12 +13,12 @@ import (
 
 func TestEvents(t *testing.T) {
 	var e eventQueue
-	e.addExit(initproto.Exit{Pid: 1})
+	e.add(event{exit: initproto.Exit{Pid: 1}})
 	e.addSignal(15, 1)
 	e.addSignal(15, 2)
 	e.addSignal(1, 2)
-	e.addExit(initproto.Exit{Pid: 2})
-	told := func() (seqs []uint64) {
+	e.add(event{exit: initproto.Exit{Pid: 2}})
+	sent := func() (seqs []uint64) {
 		for m := e.next(); m != nil; m = e.next() {
 			if m.Type == initproto.Exited {
 				for _, x := range m.Exits {
@@ -28,29 +28,29 @@ func TestEvents(t *testing.T) {
 			}
 			seqs = append(seqs, m.Seq)
 			if m.Signal == 15 && (m.Count != 2 || m.Stops != 2) {
-				t.Errorf("TERM twice was told as %+v", m)
+				t.Errorf("TERM twice was sent as %+v", m)
 			}
 		}
 		return seqs
 	}
-	if got := told(); !reflect.DeepEqual(got, []uint64{1, 2, 3, 4}) {
-		t.Errorf("told %v", got)
+	if got := sent(); !reflect.DeepEqual(got, []uint64{1, 2, 3, 4}) {
+		t.Errorf("sent %v", got)
 	}
 	e.ack(1)
 	if e.stopAcked() {
 		t.Error("the stop request counts as acknowledged")
 	}
-	e.rewind()
-	if got := told(); !reflect.DeepEqual(got, []uint64{2, 3, 4}) {
-		t.Errorf("told again %v", got)
+	e.sent = 0
+	if got := sent(); !reflect.DeepEqual(got, []uint64{2, 3, 4}) {
+		t.Errorf("sent again %v", got)
 	}
 	e.ack(4)
 	if !e.stopAcked() || e.next() != nil || len(e.list) != 0 {
 		t.Errorf("after the last acknowledgement: %+v", e)
 	}
-	e.addExit(initproto.Exit{Pid: 3})
+	e.add(event{exit: initproto.Exit{Pid: 3}})
 	if e.ack(99); len(e.list) != 1 {
-		t.Error("an exit that was not told was acknowledged")
+		t.Error("an exit that was not sent was acknowledged")
 	}
 }
 

@@ -98,7 +98,7 @@ func TestUpgradeFallsBack(t *testing.T) {
 			c.said(want)
 			c.said("pipe=kept service=true")
 			if n := strings.Count(c.log(), "returning to v1"); n != 1 {
-				t.Errorf("the fallback is told %d times", n)
+				t.Errorf("the fallback is logged %d times", n)
 			}
 		})
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestOnceOutput(t *testing.T) {
+func TestCommandOutput(t *testing.T) {
 	for _, c := range []struct {
 		name, script string
 		code         int
@@ -33,7 +33,7 @@ func TestOnceOutput(t *testing.T) {
 }
 
 // What does not end in time is killed with all that it has started.
-func TestOnceEndsInTime(t *testing.T) {
+func TestCommandEndsInTime(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	began := time.Now()

@@ -24,7 +24,7 @@ func cutScripts() map[string]play {
 	}
 }
 
-// cutAt lets nobody say hello before the init has discarded, and dies at a step of
+// cutAt lets no supervisor say hello before the init has discarded, and dies at a step of
 // taking over what is left.
 func cutAt(step string) func(*Options, string) {
 	return func(o *Options, dir string) {

@@ -225,7 +225,9 @@ func (m *Manager) deliver(s Signal, seq uint64) {
 // reaped, so exits of one pid come in the order of the starts; an exit that was reaped
 // before a start began is of another process.
 func (m *Manager) exited(x initproto.Exit) {
-	m.pending = append(m.pending, x.Seq)
+	if x.Seq > 0 { // 0: the supervisor has reaped it itself
+		m.pending = append(m.pending, x.Seq)
+	}
 	list := m.pids[x.Pid]
 	if len(list) == 0 || x.At < list[0].rec.Time {
 		if m.unclaimed != nil {

@@ -94,11 +94,10 @@ func (p *Process) orphanedMembers() (roots map[int]procfs.Stat, incomplete bool)
 		if pid == p.m.initPid || pid == os.Getpid() || p.m.tracked.runs(pid) {
 			continue
 		}
-		s, member := t.member(p, pid, cgroup)
-		switch {
-		case s.Start == 0 || !s.Alive():
+		switch s, ok := t.stat(pid); {
+		case !ok || !s.Alive():
 			incomplete = true
-		case member && p.m.tracked.find(pid, s) == nil:
+		case t.contains(p, pid, cgroup) && p.m.tracked.find(pid, s) == nil:
 			roots[pid] = s
 		}
 	}
@@ -144,13 +143,10 @@ func (p *Process) freeze() {
 		_ = p.signalGroup(unix.SIGSTOP) // KILL ends what it does not reach
 		t, cgroup := p.m.lazySnapshot(), p.inCgroups()
 		for _, pid := range procfs.Pids() {
-			if stopped[pid] {
+			if stopped[pid] || !t.contains(p, pid, cgroup) {
 				continue
 			}
-			s, member := t.member(p, pid, cgroup)
-			if !member {
-				continue
-			}
+			s := t.stats[pid]
 			stopped[pid], found = true, found || s.Alive()
 			if s.Pgrp != p.rec.Pid {
 				p.m.tracked.addEscaped(pid, s, p)

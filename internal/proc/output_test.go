@@ -563,7 +563,7 @@ func TestRenderedIsWhole(t *testing.T) {
 }
 
 // Nobody reads until the service has ended: it must not be held up, and what was
-// dropped is told in the stream, in its format.
+// dropped is reported in the stream, in its format.
 func TestStalledReaderOfRendered(t *testing.T) {
 	for _, f := range []logs.Format{logs.FormatPrefix, logs.FormatJSON} {
 		t.Run(string(f), func(t *testing.T) {
@@ -725,7 +725,7 @@ func playMany(s *stage) int {
 	return 0
 }
 
-func TestServicesShareTheOutletByLines(t *testing.T) {
+func TestServicesShareTheSinkByLines(t *testing.T) {
 	for _, f := range []logs.Format{logs.FormatRaw, logs.FormatPrefix} {
 		t.Run(string(f), func(t *testing.T) {
 			out := performance{script: "many", options: logs.Options{Format: f, Block: true}}.run(t)
@@ -762,7 +762,7 @@ func mount(t *testing.T, size string) string {
 	return dir
 }
 
-// A disk that is full stalls nobody; what could not be written in time is counted,
+// A disk that is full stalls no writer; what could not be written in time is counted,
 // and marked when there is room again.
 func TestFullDisk(t *testing.T) {
 	dir := mount(t, "256k")
@@ -792,7 +792,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("%d lines written and %d dropped, want 60001 together", lines, f.DroppedLines)
 	}
 	if n := strings.Count(out.stderr, "no space left"); n != 1 {
-		t.Errorf("the operator was told %d times", n)
+		t.Errorf("the operator was warned %d times", n)
 	}
 }
 
@@ -819,7 +819,7 @@ func TestRefusedPaths(t *testing.T) {
 	}
 }
 
-// The file is found again when somebody moves or removes it, and truncated files
+// The file is found again when it is moved or removed, and truncated files
 // are appended to.
 func TestFileIsMovedAway(t *testing.T) {
 	out := performance{shell: `echo one; while [ ! -e $DIR/f ]; do sleep 0.01; done; sleep 0.1; mv $DIR/f $DIR/moved; echo two; sleep 0.2; rm $DIR/f; echo three; sleep 0.2; : >$DIR/f; echo four`,

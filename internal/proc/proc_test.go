@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/execshim"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/program"
 	"golang.org/x/sys/unix"
@@ -62,6 +63,7 @@ var scripts = map[string]play{
 			{Argv: []string{"/no/such"}}, {Argv: []string{"nosuch"}, Env: []string{"PATH=/usr/bin:/bin"}},
 			{Argv: []string{s.dir + "/noexec"}}, {Argv: []string{s.dir}}, {Argv: []string{s.dir + "/badinterp"}},
 			{Argv: []string{s.dir + "/garbage"}}, {Argv: []string{"/bin/true"}, Dir: "/no/dir"},
+			{Argv: []string{"/bin/true"}, Dir: s.dir + "/noexec"},
 			{Argv: nil}, {Argv: []string{s.dir + "/garbage"}, Attributes: execshim.Attributes{Umask: &umask}},
 			{Argv: []string{s.dir + "/crlf"}}, {Argv: []string{s.dir + "/crlfarg"}}, {Argv: []string{"crlfenv"}, Env: []string{"PATH=" + s.dir}},
 			{Argv: []string{"./crlf"}, Dir: s.dir, Attributes: execshim.Attributes{Umask: &umask}}, {Argv: []string{s.dir + "/text"}},
@@ -137,7 +139,7 @@ var scripts = map[string]play{
 		return 0
 	}},
 	// Killed between the steps of a start; the process must be started exactly
-	// once and its exit must be told.
+	// once and its exit must be reported.
 	"at-intent":      {opts: dieAt("intent"), play: playDieAt},
 	"at-cloned":      {opts: dieAt("cloned"), play: playDieAt},
 	"at-recorded":    {opts: dieAt("recorded"), play: playDieAt},
@@ -148,7 +150,7 @@ var scripts = map[string]play{
 	"kills":          {play: playKills},
 	"stalled": {play: func(s *stage) int {
 		p := s.sh("a", "i=0; while [ $i -lt 60000 ]; do echo 'a line that is about fifty bytes long, to fill memory' $i; i=$((i+1)); done; exit 0")
-		s.say("%d", status(p)) // it ends although nobody reads our stdout
+		s.say("%d", status(p)) // it ends although our stdout is not read
 		l, _ := s.m.Logs.Open("out", logs.Options{})
 		s.say("written %d", l.Stats().Lines)
 		s.say("bounded %v", memoryOf("log-out") < logs.DefaultKeep+2*outputPipe+1<<19)
@@ -315,6 +317,7 @@ func TestStartErrors(t *testing.T) {
 		"127 cannot execute DIR/badinterp: no such file or directory (its interpreter /no/such/sh is not here); install it, or name another one in the #! line",
 		"126 cannot execute DIR/garbage: exec format error (it is no program of this machine)",
 		"127 cannot change to the working directory /no/dir: no such file or directory",
+		"126 cannot change to the working directory DIR/noexec: not a directory",
 		"126 cannot execute an empty command: invalid argument",
 		"126 cannot execute DIR/garbage: exec format error (it is no program of this machine)",
 		"126 cannot execute DIR/crlf"+windows+"DIR/crlf",
@@ -402,7 +405,16 @@ func TestKernelThatIgnoresCloneParent(t *testing.T) {
 	r := runPlay(t, "own-children")
 	r.want(t, "false", "5", "6")
 	if !strings.Contains(r.stderr, "ignores CLONE_PARENT") {
-		t.Error("the operator is not told")
+		t.Error("the operator is not warned")
+	}
+}
+
+// The exit of a child that the supervisor reaps itself holds up no acknowledgement.
+func TestOwnChildIsNotAcknowledged(t *testing.T) {
+	m := &Manager{acked: map[uint64]bool{}}
+	m.exited(initproto.Exit{Pid: 7})
+	if len(m.pending) != 0 {
+		t.Errorf("pending %v", m.pending)
 	}
 }
 
@@ -441,7 +453,7 @@ func TestDeathWithinStart(t *testing.T) {
 }
 
 // Every short process runs exactly once or not at all, with the right code, and
-// no line of the long one is lost or told twice.
+// no line of the long one is lost or reported twice.
 func TestSixtyKills(t *testing.T) {
 	r := runPlay(t, "kills")
 	counted := 0
@@ -488,7 +500,7 @@ func checkLines(t *testing.T, stdout string, counted, gaps int) {
 }
 
 // Nobody reads our stdout until the process has ended: it must not be held up,
-// memory must stay bounded, and what was dropped must be told in the stream.
+// memory must stay bounded, and what was dropped must be reported in the stream.
 func TestStalledReader(t *testing.T) {
 	r := runPlay(t, "stalled")
 	r.want(t, "0", "written 60000", "bounded true", "dropped true")
@@ -503,19 +515,19 @@ func TestStalledReader(t *testing.T) {
 		t.Errorf("%d lines read and %d counted as dropped, want 60000 together", kept, dropped)
 	}
 	if !strings.Contains(r.stderr, fmt.Sprintf("%d lines", dropped)) {
-		t.Errorf("the dropped lines are not told: %q", r.stderr)
+		t.Errorf("the dropped lines are not reported: %q", r.stderr)
 	}
 }
 
-func TestUnkeptOutputStallsNobody(t *testing.T) {
+func TestUnkeptOutputStallsNoWriter(t *testing.T) {
 	r := runPlay(t, "file-limit")
 	r.want(t, "6", "counted 30000")
 	if !strings.Contains(r.stderr, "cannot be kept") {
-		t.Error("the operator is not told")
+		t.Error("the operator is not warned")
 	}
 }
 
-func TestStrangerIsNotAdopted(t *testing.T) {
+func TestOtherProcessIsNotAdopted(t *testing.T) {
 	runPlay(t, "stranger").want(t, "started by life 1", "started by life 2", "11", "once")
 }
 

@@ -93,7 +93,7 @@ func TestRetiredLogsAreGone(t *testing.T) {
 }
 
 // playRetireAgain retires a log with a file, takes it up again while its process
-// writes, and gives it up for good while somebody reads it.
+// writes, and gives it up for good while it is read.
 func playRetireAgain(s *stage) int {
 	o := logs.Options{Format: logs.FormatNone, File: &logfile.Options{Path: s.dir + "/file"}}
 	l, err := s.m.Logs.Open("a", o)

@@ -51,7 +51,7 @@ func playFewDescriptors(s *stage) int {
 	return 0
 }
 
-// A start is refused for want of descriptors, or its end is told.
+// A start is refused for want of descriptors, or its end is reported.
 func TestNoEndIsLostForWantOfDescriptors(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []int{32, 50, 64, 128, 200} {

@@ -19,7 +19,7 @@ type snapshot struct {
 	at   int64 // before it was taken; CLOCK_BOOTTIME, ns
 	lazy bool  // a process is read when it is asked for
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards what follows, in a shared snapshot
 	stats   map[int]procfs.Stat
 	changed bool             // a process ended meanwhile, and may have left a child that is missing here
 	owners  map[int]*Process // as far as they were asked for; nil: of no service
@@ -70,14 +70,6 @@ func (t *snapshot) members(p *Process) (out map[int]procfs.Stat, changed bool) {
 		}
 	}
 	return out, t.changed
-}
-
-// member returns the stat of a process if it is a member of p; cgroup are those in the
-// cgroup of p.
-func (t *snapshot) member(p *Process, pid int, cgroup map[int]bool) (procfs.Stat, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.stats[pid], t.contains(p, pid, cgroup)
 }
 
 // snapshots takes and shares snapshots, one at a time.

@@ -6,15 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/headroom"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/program"
-	"github.com/stoker-init/stoker/internal/waitid"
-	"golang.org/x/sys/unix"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // processFDs are the descriptors of a process that starts: the ends of two pipes.
@@ -85,7 +83,7 @@ func (m *Manager) started(err error) {
 	switch {
 	case err == nil:
 		m.onShortage = nil
-	case m.onShortage != nil && isShortage(err):
+	case m.onShortage != nil && (headroom.Short(err) || headroom.ShortOfFiles(err)):
 		m.onShortage(err)
 	}
 }
@@ -93,12 +91,6 @@ func (m *Manager) started(err error) {
 // OnShortage sets what is called if, before the first start that succeeds, a start fails
 // for want of processes, descriptors or memory.
 func (m *Manager) OnShortage(f func(error)) { m.do(func() { m.onShortage = f }) }
-
-// isShortage says whether err is the want of processes, descriptors or memory.
-func isShortage(err error) bool {
-	shortages := []error{unix.EAGAIN, unix.EMFILE, unix.ENFILE, unix.ENOMEM}
-	return slices.ContainsFunc(shortages, func(errno error) bool { return errors.Is(err, errno) })
-}
 
 func (m *Manager) step(name string) {
 	if m.opts.at != nil {
@@ -140,7 +132,9 @@ func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *
 			m.warn(fmt.Sprintf("%s: %s", spec.ID, note))
 		}
 		if err != nil {
-			m.reapFailed(pid)
+			if m.ownChildren {
+				go m.waitOwn(pid) // ends with the child, which is about to; its exit belongs to no process
+			}
 			return 0, spec.shimError(path, err)
 		}
 	}
@@ -155,14 +149,6 @@ func (s *Spec) credential() *syscall.Credential {
 		return nil
 	}
 	return &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups, NoSetGroups: os.Getuid() != 0 && !u.Grouped}
-}
-
-// reapFailed reaps a child that did not become its program, where the init cannot. Its exit
-// belongs to no process.
-func (m *Manager) reapFailed(pid int) {
-	if m.ownChildren {
-		go func() { _, _ = waitid.Reap(pid, 0) }() // ends with the child, which is about to
-	}
 }
 
 // orders are what the exec shim does to start a program.
@@ -191,18 +177,19 @@ func (s *Spec) shimError(path string, err error) error {
 func startError(spec *Spec, path string, err error) error {
 	e := spec.command().CannotExecute(path, err)
 	if spec.Dir != "" {
-		if info, statErr := os.Stat(spec.Dir); statErr != nil || !info.IsDir() {
-			if statErr == nil {
-				statErr = syscall.ENOTDIR
-			}
-			return &program.StartError{Path: spec.Dir, Step: "change to the working directory", Err: errors.Unwrap(statErr)}
+		info, dirErr := os.Stat(spec.Dir)
+		if dirErr == nil && !info.IsDir() {
+			dirErr = syscall.ENOTDIR
+		}
+		if dirErr != nil {
+			return &program.StartError{Path: spec.Dir, Step: "change to the working directory", Err: untrusted.Cause(dirErr)}
 		}
 	}
 	if errors.Is(err, syscall.ENOENT) && e.Why == "" {
 		e.Step = "find the interpreter (the #! line, or the ELF loader) of" // the file itself was there a moment ago
 	}
-	if errors.Is(err, syscall.EAGAIN) && e.Why == "" {
-		e.Why = "no more processes can be made" + headroom.TaskLimitText()
+	if errors.Is(err, syscall.EAGAIN) {
+		e.Why += headroom.TaskLimitText()
 	}
 	if spec.User != nil && errors.Is(err, syscall.EPERM) {
 		e.Step = fmt.Sprintf("become user %s for", spec.User.Name)

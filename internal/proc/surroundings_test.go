@@ -283,7 +283,7 @@ func TestWithoutTheCgroup(t *testing.T) {
 	r := runPlay(t, "no-cgroup")
 	r.want(t, "status 0")
 	if !strings.Contains(r.stderr, "a: no cgroup of its own: cannot enter "+r.dir+"/none: no such file or directory") {
-		t.Error("the operator is not told")
+		t.Error("the operator is not warned")
 	}
 }
 

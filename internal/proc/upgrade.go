@@ -12,16 +12,11 @@ import (
 // Protocol is the version of the init protocol that this binary speaks.
 const Protocol = initproto.Version
 
-// Init describes the init and the binary that supervisors are started from.
+// Init describes the init, and the binary that supervisors are started from.
 type Init struct {
 	Pid      int
-	Protocol int    // version of its wire
-	Version  string // what its binary calls itself; empty: not known
-	Upgrades int    // how often the supervisor's binary was swapped
-	Path     string // where the supervisor's binary was found; empty: it is the init's own
-	// Failed is the version that was given up in the latest upgrade, for the
-	// reason Why; empty: it was not.
-	Failed, Why string
+	Protocol int // version of its wire
+	initproto.Binary
 }
 
 // Init is the init as it was when this supervisor started.
@@ -31,7 +26,7 @@ func (m *Manager) Init() Init { return m.init }
 func (m *Manager) noteWelcome(msg *initproto.Msg) {
 	m.init = Init{Pid: msg.Pid, Protocol: msg.Version}
 	if b := msg.Binary; b != nil {
-		m.init.Version, m.init.Upgrades, m.init.Path, m.init.Failed, m.init.Why = b.Init, b.Count, b.Path, b.Failed, b.Why
+		m.init.Binary = *b
 	}
 	if msg.Starts > 1 {
 		takeName(msg.Pid)

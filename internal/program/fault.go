@@ -1,7 +1,6 @@
 package program
 
 import (
-	"bytes"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -31,57 +30,48 @@ const endsWithReturn = "its first line ends with a carriage return"
 // ScriptFault looks at the first line of a script. Of any other file that is not empty
 // it says nothing: what kinds there are only the kernel knows.
 func ScriptFault(path string) Fault {
-	f, head := openProgram(path)
-	if f == nil {
-		return Fault{} // it can be executable and not readable
+	text, ok := readHead(path)
+	line, script := scriptLine(text)
+	switch {
+	case !ok: // it can be executable and not readable
+	case script:
+		return interpreterFault(path, line)
+	case strings.HasPrefix(text, "\xef\xbb\xbf#!"):
+		return Fault{"it begins with a byte order mark before its #!", "save it as UTF-8 without one"}
+	case text == "":
+		return Fault{"it is empty", ""}
 	}
-	defer f.Close()
-	return scriptFault(path, head)
+	return Fault{}
 }
 
 // Interpreter is the program that the first line of a script names; empty: the file is
 // no script, or cannot be read.
 func Interpreter(path string) string {
-	f, head := openProgram(path)
-	if f == nil {
-		return ""
-	}
-	defer f.Close()
-	line, script := bytes.CutPrefix(head, []byte("#!"))
-	line, _, _ = bytes.Cut(line, []byte("\n"))
-	if words := strings.Fields(string(line)); script && len(words) > 0 {
+	text, _ := readHead(path)
+	line, script := scriptLine(text)
+	if words := strings.Fields(line); script && len(words) > 0 {
 		return words[0]
 	}
 	return ""
 }
 
-// openProgram opens a regular file, and reads its beginning.
-func openProgram(path string) (f *os.File, head []byte) {
+// readHead reads the beginning of a regular file.
+func readHead(path string) (text string, ok bool) {
 	f, err := untrusted.Open(path)
 	if err != nil {
-		return nil, nil
+		return "", false
 	}
-	head = make([]byte, maxFirstLine)
-	n, err := f.ReadAt(head, 0)
-	if err != nil && err != io.EOF {
-		f.Close()
-		return nil, nil
-	}
-	return f, head[:n]
+	defer f.Close()
+	data := make([]byte, maxFirstLine)
+	n, err := f.ReadAt(data, 0)
+	return string(data[:n]), err == nil || err == io.EOF
 }
 
-func scriptFault(path string, head []byte) Fault {
-	line, script := bytes.CutPrefix(head, []byte("#!"))
-	switch {
-	case script:
-		line, _, _ = bytes.Cut(line, []byte("\n"))
-		return interpreterFault(path, string(line))
-	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf#!")):
-		return Fault{"it begins with a byte order mark before its #!", "save it as UTF-8 without one"}
-	case len(head) == 0:
-		return Fault{"it is empty", ""}
-	}
-	return Fault{}
+// scriptLine is what follows #! in the first line of a script.
+func scriptLine(text string) (line string, script bool) {
+	line, script = strings.CutPrefix(text, "#!")
+	line, _, _ = strings.Cut(line, "\n")
+	return line, script
 }
 
 func interpreterFault(path, line string) Fault {
@@ -119,21 +109,16 @@ func programFault(path string, err error) Fault {
 	if info, statErr := os.Stat(path); errors.Is(err, syscall.EACCES) && statErr == nil && info.Mode().Perm()&0o111 == 0 {
 		return Fault{fmt.Sprintf("its mode is %04o", info.Mode().Perm()), "chmod +x " + path}
 	}
-	f, head := openProgram(path)
-	if f == nil {
-		return Fault{}
-	}
-	defer f.Close()
-	if fault := scriptFault(path, head); fault.Why != "" {
+	text, ok := readHead(path)
+	if fault := ScriptFault(path); !ok || fault.Why != "" {
 		return fault
 	}
-	if bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
-		return elfFault(f)
-	}
 	switch {
+	case strings.HasPrefix(text, elf.ELFMAG):
+		return elfFault(path)
 	case !errors.Is(err, syscall.ENOEXEC):
 		return Fault{}
-	case bytes.IndexByte(head, 0) >= 0:
+	case strings.Contains(text, "\x00"):
 		return Fault{"it is no program of this machine", ""}
 	}
 	return Fault{"it has no #! line", "begin a script with #!/bin/sh"}
@@ -144,8 +129,13 @@ var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AA
 	"ppc64le": elf.EM_PPC64, "s390x": elf.EM_S390, "riscv64": elf.EM_RISCV}
 
 // elfFault compares a program with this machine.
-func elfFault(r io.ReaderAt) Fault {
-	f, err := elf.NewFile(r)
+func elfFault(path string) Fault {
+	file, err := untrusted.Open(path)
+	if err != nil {
+		return Fault{}
+	}
+	defer file.Close()
+	f, err := elf.NewFile(file)
 	if err != nil {
 		return Fault{"its file is damaged: " + err.Error(), ""}
 	}
@@ -160,9 +150,9 @@ func elfFault(r io.ReaderAt) Fault {
 		}
 		loader := make([]byte, min(p.Filesz, maxFirstLine))
 		n, _ := p.ReadAt(loader, 0)
-		path := strings.TrimRight(string(loader[:n]), "\x00")
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return Fault{fmt.Sprintf("its loader %s is not here", path), "it was built for another C library (glibc or musl)"}
+		name := strings.TrimRight(string(loader[:n]), "\x00")
+		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+			return Fault{fmt.Sprintf("its loader %s is not here", name), "it was built for another C library (glibc or musl)"}
 		}
 	}
 	return Fault{}

@@ -9,8 +9,7 @@ import (
 // maxWord bounds the length of a compared word, in bytes.
 const maxWord = 64
 
-// Nearest returns the known word that is nearest to got, if it is near. Case, _ and - are
-// ignored.
+// Nearest returns the known word that is nearest to got, if it is near. Case, _ and - are ignored.
 func Nearest(got string, known []string) (string, bool) {
 	if len(got) > maxWord {
 		return "", false
@@ -26,6 +25,9 @@ func Nearest(got string, known []string) (string, bool) {
 
 // Hint is the hint for an unknown word: the nearest known word, and all of them.
 func Hint(got string, known []string) string {
+	if len(known) == 0 {
+		return "there are none"
+	}
 	hint := "there are: " + strings.Join(known, ", ")
 	if word, ok := Nearest(got, known); ok {
 		hint = "did you mean " + word + "? " + hint
