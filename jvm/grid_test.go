@@ -146,11 +146,12 @@ func TestGridTable(t *testing.T) {
 						t.Fatal(err)
 					}
 					margin := int64(0)
+					share, gc := s.gcCost()
 					if last := s.Budget[len(s.Budget)-1]; last.Region == "margin" {
 						margin = last.Bytes
 					}
 					_, _ = fmt.Fprintf(w, "%d\t%g\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", m, cores, s.Heap/mib, s.Metaspace/mib, s.CodeCache/mib, s.Direct/mib,
-						s.Stack/1024, s.gcBytes(s.Heap)/mib, margin/mib, s.Collector)
+						s.Stack/1024, (int64(float64(s.Heap)*share)+gc)/mib, margin/mib, s.Collector)
 				}
 			}
 		})) + "\n")

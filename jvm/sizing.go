@@ -334,10 +334,11 @@ func (s *Sizing) chooseHeap() {
 	s.heapWhy = fmt.Sprintf("%s less %s (%.3g %%, at least %s, at most %s%s)", text, mibText(off),
 		n.offHeapShare*100, mibText(n.offHeapMin), mibText(n.offHeapMax), of)
 	if off == n.offHeapMax {
-		// gcBytes grows with the heap: solve heap + gc(heap) + the rest = limit.
+		// The collector's memory grows with the heap: solve heap + share * heap + the rest = limit.
+		share, _ := s.gcCost()
 		_, usual := s.capSums()
-		rest := s.fixedBytes(0) + usual
-		if most := max(int64(float64(s.Limit-rest)/(1+s.gcShare())), 0); most < s.Heap {
+		rest := s.fixedRegions(0).Sum() + usual
+		if most := max(int64(float64(s.Limit-rest)/(1+share)), 0); most < s.Heap {
 			s.Heap = most
 			s.heapWhy = fmt.Sprintf("%s less what %s needs for a heap of this size", text, s.Collector)
 		}
