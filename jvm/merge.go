@@ -3,7 +3,6 @@ package jvm
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // Codes of problems, in warnings and errors.
@@ -166,13 +165,7 @@ func generatedBelow(o Option) (Option, bool) {
 // unlockFirst moves the unlock flags in front: HotSpot demands that they precede
 // what they unlock.
 func unlockFirst(options []Option) []Option {
-	var first, rest []Option
-	for _, o := range options {
-		if strings.HasPrefix(strings.TrimLeft(strings.TrimPrefix(o.Args[0], "-XX:"), "+-"), "Unlock") {
-			first = append(first, o)
-		} else {
-			rest = append(rest, o)
-		}
-	}
-	return append(first, rest...)
+	unlocks := func(o Option) bool { return hasPrefix(o.Args[0], "-XX:+Unlock", "-XX:-Unlock") }
+	rest := slices.DeleteFunc(slices.Clone(options), unlocks)
+	return append(slices.DeleteFunc(slices.Clone(options), func(o Option) bool { return !unlocks(o) }), rest...)
 }

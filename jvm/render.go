@@ -60,7 +60,9 @@ func Render(in Input) (Result, error) {
 	}
 	fixed := fixedBy(given.Options, memory)
 	s, err := Size(in.Limits, in.Policy, in.Target, fixed)
-	if start := startOf(given.Options); fixed.Heap == nil && err == nil && start > s.Heap {
+	_, initial := given.find("InitialHeapSize")
+	_, least := given.find("MinHeapSize")
+	if start := max(initial, least); fixed.Heap == nil && err == nil && start > s.Heap {
 		fixed.Heap = &start // which lifts the maximum, and the rest has to make do
 		s, err = Size(in.Limits, in.Policy, in.Target, fixed)
 	}
@@ -155,18 +157,6 @@ func fixedBy(options []Option, memory int64) Fixed {
 		f.Heap = &heap
 	}
 	return f
-}
-
-// startOf is the largest initial or minimum heap of the options, in bytes.
-func startOf(options []Option) (start int64) {
-	for _, o := range options {
-		if id := keyOf(o); id.name == "InitialHeapSize" || id.name == "MinHeapSize" {
-			if n, err := sizeOf(id.value); err == nil {
-				start = max(start, n)
-			}
-		}
-	}
-	return start
 }
 
 // stackOf returns the bytes of one thread stack; -XX:ThreadStackSize counts KiB.
