@@ -10,11 +10,11 @@ type Region struct {
 	Region string `json:"region"`
 	Bytes  int64  `json:"bytes"`
 	Why    string `json:"why"`
-	// Unbounded: nothing keeps the region at Bytes.
+	// Unbounded: the region may grow beyond Bytes.
 	Unbounded bool `json:"unbounded,omitempty"`
 }
 
-// Budget is how the memory is shared out; its sum is compared with the limit.
+// Budget is the division of the memory; its sum is compared with the limit.
 type Budget []Region
 
 // Sum returns the bytes of all regions.
@@ -37,11 +37,11 @@ func (b Budget) Unbounded() []string {
 	return names
 }
 
-// DoesNotFitError says that nothing useful fits into the container.
+// DoesNotFitError is returned for a container that is too small for a useful JVM.
 type DoesNotFitError struct {
-	Limit    int64 // bytes there are
+	Limit    int64 // bytes of the container
 	Source   string
-	Smallest int64 // bytes that would do
+	Smallest int64 // bytes that are enough
 	Budget   Budget
 }
 
@@ -123,8 +123,8 @@ type memoryCap struct {
 	usual              int64 // where memory is not short
 }
 
-// decided is a size that leaves the rule nothing to choose. A region without a cap is reckoned with its usual
-// size, or it would take the others' memory.
+// decided is a size that the rule does not choose. A region without a cap is counted with its usual size, or it would
+// take the memory of the others.
 func (c memoryCap) decided() *int64 {
 	switch {
 	case c.fixed != nil:
@@ -149,8 +149,8 @@ func (s *Sizing) memoryCaps() [3]memoryCap {
 	}
 	for i := range caps {
 		c := &caps[i]
-		hotSpots := c.flag == "ReservedCodeCacheSize" && !on(*c.on) // takes its usual size in a small container too
-		if s.small() && c.enough > 128*mib && !hotSpots {
+		ownCap := c.flag == "ReservedCodeCacheSize" && !on(*c.on) // HotSpot's, in a small container too
+		if s.small() && c.enough > 128*mib && !ownCap {
 			c.enough, c.usual = 128*mib, 128*mib
 		}
 		if size := c.decided(); size != nil {

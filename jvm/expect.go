@@ -24,9 +24,8 @@ const (
 	sizeSlack = 2 * mib
 )
 
-// Expect gives the flags that tell whether a JVM has become what the merged
-// options ask for: the heap, the caps, the stacks, the collector, the CPUs, and
-// whatever -XX option is enforced.
+// Expect returns the flags that show whether a JVM has applied the merged options: heap, caps, stacks, collector, CPUs,
+// and every enforced -XX option.
 func Expect(options []Option) []Expected {
 	var out []Expected
 	for _, o := range options {
@@ -42,7 +41,7 @@ func Expect(options []Option) []Expected {
 			continue
 		case id.family == "gc" && id.value == "+", enforced && id.value == "+":
 			e.Want = "true"
-		case id.is(sized) && err == nil && (enforced || slices.Contains(counted, id.name)):
+		case id.is(sized) && err == nil && (enforced || slices.Contains(budgeted, id.name)):
 			e.Want, e.slack = fmt.Sprint(n), sizeSlack
 			if strings.HasPrefix(id.family, "heap.") {
 				e.slack = heapSlack
@@ -57,10 +56,10 @@ func Expect(options []Option) []Expected {
 	return out
 }
 
-// counted are the sizes that the budget counts with.
-var counted = []string{"MaxHeapSize", "InitialHeapSize", "MaxMetaspaceSize", "ReservedCodeCacheSize", "MaxDirectMemorySize"}
+// budgeted are the sizes that the budget is made of.
+var budgeted = []string{"MaxHeapSize", "InitialHeapSize", "MaxMetaspaceSize", "ReservedCodeCacheSize", "MaxDirectMemorySize"}
 
-// Differs reports whether what the JVM printed is something else.
+// Differs reports whether the JVM printed another value.
 func (e Expected) Differs(got string) bool {
 	if got == e.Want {
 		return false

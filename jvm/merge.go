@@ -50,7 +50,7 @@ func Merge(defaults, user, enforced []Option) Result {
 				continue
 			}
 			o.Layer = layers[i]
-			// The caller keeps its slices.
+			// The slices of the caller stay unchanged.
 			o.Args, o.Replaced = slices.Clone(o.Args), slices.Clone(o.Replaced)
 			if code, why := reject(o); code != "" {
 				r.refuse(code, o, "%s", why)

@@ -23,8 +23,7 @@ type Input struct {
 	// JVMAsked: the JVM itself will check the options, so VersionDependent problems are only
 	// warnings.
 	JVMAsked bool
-	// Warnings and Errors are what reading the sources has found; they become
-	// part of the result.
+	// Warnings and Errors are of the sources; they become part of the result.
 	Warnings, Errors []Problem
 }
 
@@ -63,7 +62,7 @@ func Render(in Input) (Result, error) {
 	_, initial := given.find("InitialHeapSize")
 	_, least := given.find("MinHeapSize")
 	if start := max(initial, least); fixed.Heap == nil && err == nil && start > s.Heap {
-		fixed.Heap = &start // which lifts the maximum, and the rest has to make do
+		fixed.Heap = &start // which lifts the maximum, and leaves less for the rest
 		s, err = Size(in.Limits, in.Policy, in.Target, fixed)
 	}
 	defaults := append(ruleOptions(in, s, fixed), in.Default...)
