@@ -87,7 +87,8 @@ func (r *reader) addUsualMounts() {
 	found := slices.Clone(r.mounts)
 	for _, u := range r.usualMounts() {
 		if !slices.ContainsFunc(found, func(m *mounts.Mount) bool {
-			return m.Mountpoint == u.Mountpoint || slices.ContainsFunc(strings.Split(u.VFSOptions, ","), func(c string) bool { return c != unified && isOf(m, c) })
+			has := func(controller string) bool { return controller != unified && isOf(m, controller) }
+			return m.Mountpoint == u.Mountpoint || slices.ContainsFunc(strings.Split(u.VFSOptions, ","), has)
 		}) {
 			r.mounts = append(r.mounts, u)
 		}

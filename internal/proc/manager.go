@@ -100,7 +100,7 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	}
 	m := &Manager{conn: conn, opts: opts, requests: make(chan func()), signals: make(chan Signal, 64),
 		msgs: make(chan *initproto.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
-		acked: map[uint64]bool{}, procs: map[string]*Process{}, tracked: tracked{byPid: map[int]*Process{}, byID: map[string]*Process{}, escaped: map[int]escapedProcess{}}}
+		acked: map[uint64]bool{}, procs: map[string]*Process{}, tracked: newTracked()}
 	m.oomScores = sync.OnceValues(m.opts.readOOMScores)
 	m.store = fdstore.New(conn.Send)
 	m.Logs = logs.NewRegistry(logs.Config{Sinks: opts.Sinks, Store: m.store, Warn: m.warn,
