@@ -2,21 +2,25 @@ package jvm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// find returns the last option that sets a flag, and the number it sets it to; i
-// is -1 if there is none with a number.
+// find returns the last option that sets a flag to a number, and the number; i is -1 if there is none.
 func (r *Result) find(name string) (i int, n int64) {
-	i = -1
-	for k, o := range r.Options {
+	for i, o := range slices.Backward(r.Options) {
 		if id := keyOf(o); id.name == name {
-			if v, err := sizeOf(id.value); err == nil {
-				i, n = k, v
+			if n, err := sizeOf(id.value); err == nil {
+				return i, n
 			}
 		}
 	}
-	return i, n
+	return -1, 0
+}
+
+// index returns the first option with such a key; -1: there is none.
+func (r *Result) index(is func(optionKey) bool) int {
+	return slices.IndexFunc(r.Options, func(o Option) bool { return is(keyOf(o)) })
 }
 
 // adjustHeap makes the rule's initial heap follow a maximum from another source.
@@ -31,12 +35,9 @@ func (r *Result) adjustHeap() {
 		}
 		return
 	}
-	for _, o := range r.Options {
-		if keyOf(o).family == "heap.max" {
-			r.warn(Adjusted, "%s is left out: the maximum heap is set by %s", r.Options[start], o)
-			r.drop(start)
-			return
-		}
+	if i := r.index(func(id optionKey) bool { return id.family == "heap.max" }); i >= 0 {
+		r.warn(Adjusted, "%s is left out: the maximum heap is set by %s", r.Options[start], r.Options[i])
+		r.drop(start)
 	}
 }
 
@@ -74,61 +75,52 @@ func (p orderedPair) appliesTo(collector string) bool {
 
 // collectorOf is the one that is selected; empty: the JVM's own choice.
 func collectorOf(options []Option) string {
-	name := ""
-	for _, o := range options {
+	for _, o := range slices.Backward(options) {
 		if id := keyOf(o); id.family == "gc" && id.value == "+" {
-			name = id.name
+			return id.name
 		}
 	}
-	return name
+	return ""
 }
 
 // adjustPairs makes each pair agree: the option of the lower layer follows the
-// other one.
+// other one. One that does not agree with the default of the other fails.
 func (r *Result) adjustPairs() {
 	collector := collectorOf(r.Options)
 	for _, p := range orderedPairs {
 		i, n := r.find(p.low)
 		k, most := r.find(p.high)
-		if i < 0 || k < 0 {
-			r.checkAlone(p, collector)
-			continue
-		}
-		if n <= most || most == 0 || !p.appliesTo(collector) {
-			continue // 0 lets the JVM choose
-		}
-		low, high := r.Options[i], r.Options[k]
-		if p.low == "MinHeapSize" && i < k && !strings.HasPrefix(high.Args[0], "-XX:") && keyOf(high).family == "heap.init" {
-			continue // a later -Xms sets the minimum too
-		}
+		sure := collector != "" || p.only+p.not == ""
 		switch {
-		case low.rank() < high.rank():
-			r.warn(Adjusted, "%s is above %s and follows it", low.located(), high.located())
-			r.follow(i, most, high)
-		case low.rank() > high.rank():
-			r.warn(Adjusted, "%s is below %s and follows it", high.located(), low.located())
-			r.follow(k, n, low)
-		case p.fatal:
-			r.fail(InvalidCombination, "cannot use %s above %s: the JVM would not start", low.located(), high.located())
+		case !p.appliesTo(collector):
+		case i >= 0 && k >= 0:
+			r.adjustPair(p, i, n, k, most)
+		case i >= 0 && sure && p.highDefault > 0 && n > p.highDefault:
+			r.failAlone(i, p.high, p.highDefault)
+		case k >= 0 && sure && most < p.lowDefault:
+			r.failAlone(k, p.low, p.lowDefault)
 		}
 	}
 }
 
-// checkAlone fails for one of a pair that does not agree with the other's default:
-// the JVM would not start.
-func (r *Result) checkAlone(p orderedPair, collector string) {
-	if !p.appliesTo(collector) || collector == "" && p.not+p.only != "" {
-		return
-	}
-	alone := func(i int, other string, value int64) {
-		o := r.Options[i]
-		r.fail(InvalidCombination, "cannot use %s alone: %s is %s by default; set it too", o.located(), other, sizeText(value))
-	}
-	if i, n := r.find(p.low); i >= 0 && p.highDefault > 0 && n > p.highDefault {
-		alone(i, p.high, p.highDefault)
-	}
-	if k, n := r.find(p.high); k >= 0 && n < p.lowDefault {
-		alone(k, p.low, p.lowDefault)
+func (r *Result) failAlone(i int, other string, value int64) {
+	r.fail(InvalidCombination, "cannot use %s alone: %s is %s by default; set it too", r.Options[i].located(), other, sizeText(value))
+}
+
+// adjustPair makes options i and k agree, which set the pair to n and most.
+func (r *Result) adjustPair(p orderedPair, i int, n int64, k int, most int64) {
+	low, high := r.Options[i], r.Options[k]
+	setsMinimum := i < k && !strings.HasPrefix(high.Args[0], "-XX:") && p.high == "InitialHeapSize" // as a later -Xms does
+	switch {
+	case n <= most || most == 0 || p.low == "MinHeapSize" && setsMinimum: // 0 lets the JVM choose
+	case low.rank() < high.rank():
+		r.warn(Adjusted, "%s is above %s and follows it", low.located(), high.located())
+		r.follow(i, most, high)
+	case low.rank() > high.rank():
+		r.warn(Adjusted, "%s is below %s and follows it", high.located(), low.located())
+		r.follow(k, n, low)
+	case p.fatal:
+		r.fail(InvalidCombination, "cannot use %s above %s: the JVM would not start", low.located(), high.located())
 	}
 }
 
@@ -143,8 +135,7 @@ func (r *Result) adjustThreads() {
 	}
 	o, count := r.Options[i], r.Options[k]
 	if !count.Generated {
-		r.fail(InvalidCombination, "cannot use %s with %s: ParallelGCThreads is %d then; set it too",
-			o.located(), count.located(), cpus)
+		r.fail(InvalidCombination, "cannot use %s with %s: ParallelGCThreads is %d then; set it too", o.located(), count.located(), cpus)
 		return
 	}
 	why := fmt.Sprintf("%s needs as many", o.located())
@@ -178,28 +169,22 @@ func (r *Result) adjustYoung() {
 // adjustAggressive drops -XX:+AggressiveHeap, which selects ParallelGC, or another collector:
 // the JVM does not start with both.
 func (r *Result) adjustAggressive() {
-	for i, o := range r.Options {
-		if id := keyOf(o); id.name != "AggressiveHeap" || id.value != "+" {
-			continue
-		}
-		for k, c := range r.Options {
-			id := keyOf(c)
-			if id.family != "gc" || id.value != "+" || id.name == "UseParallelGC" {
-				continue
-			}
-			said := r.warn
-			switch {
-			case c.rank() < o.rank():
-				r.drop(k)
-			case c.rank() > o.rank():
-				r.drop(i)
-			default:
-				said = r.fail
-			}
-			said(GCConflict, "%s chooses UseParallelGC and cannot stand beside %s", o.located(), c.located())
-			return
-		}
+	i := r.index(func(id optionKey) bool { return id.name == "AggressiveHeap" && id.value == "+" })
+	k := r.index(func(id optionKey) bool { return id.family == "gc" && id.value == "+" && id.name != "UseParallelGC" })
+	if i < 0 || k < 0 {
+		return
 	}
+	o, c := r.Options[i], r.Options[k]
+	report := r.warn
+	switch {
+	case c.rank() < o.rank():
+		r.drop(k)
+	case c.rank() > o.rank():
+		r.drop(i)
+	default:
+		report = r.fail
+	}
+	report(GCConflict, "%s chooses UseParallelGC and cannot stand beside %s", o.located(), c.located())
 }
 
 // drop takes option i out.
@@ -231,16 +216,14 @@ func (r *Result) follow(i int, n int64, other Option) {
 // withNumber writes an option again with another number, in its own spelling.
 func withNumber(o Option, n int64) string {
 	id := keyOf(o)
-	long := strings.HasPrefix(o.Args[0], "-XX:")
-	switch {
-	case !id.is(sized):
-		return fmt.Sprintf("-XX:%s=%d", id.name, n)
-	case id.name == "MaxHeapSize" && !long:
-		return "-Xmx" + sizeText(n)
-	case id.name == "InitialHeapSize" && !long:
-		return "-Xms" + sizeText(n)
+	text := fmt.Sprint(n)
+	if id.is(sized) {
+		text = sizeText(n)
 	}
-	return "-XX:" + id.name + "=" + sizeText(n)
+	if spelling, ok := strings.CutSuffix(o.Args[0], id.value); ok {
+		return spelling + text
+	}
+	return "-XX:" + id.name + "=" + text // of a fraction
 }
 
 // sizeText writes bytes in the largest unit that loses nothing, at most MiB.

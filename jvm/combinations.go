@@ -1,15 +1,19 @@
 package jvm
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // adjustShare takes away an initial, minimum or soft maximum heap that is above
 // the maximum that a percentage of a higher layer gives: the JVM would take the
 // larger one, and the percentage would be void, or it would not start. memory is
 // in bytes; 0: unknown.
 func (r *Result) adjustShare(memory int64) {
-	top, ok := shareOption(r.Options)
+	top, ok := strongest(r.Options, []string{"MaxRAMPercentage", "MaxRAMFraction", "MaxRAM"})
+	size := r.index(func(id optionKey) bool { return id.name == "MaxHeapSize" })
 	heap := fixedBy(r.Options, memory).Heap
-	if !ok || heap == nil || memory <= 0 {
+	if !ok || size >= 0 || heap == nil || memory <= 0 {
 		return
 	}
 	for i := 0; i < len(r.Options); i++ {
@@ -27,42 +31,25 @@ func (r *Result) adjustShare(memory int64) {
 // adjustBase keeps what shares of the memory refer to: without container support that
 // is the machine's memory, and no limit of the container.
 func (r *Result) adjustBase() {
-	off, share := -1, -1
-	for i, o := range r.Options {
-		switch id := keyOf(o); id.name {
-		case "UseContainerSupport":
-			if id.value == "-" {
-				off = i
-			}
-		case "MaxRAMPercentage", "MaxRAMFraction", "InitialRAMPercentage", "InitialRAMFraction", "MinRAMPercentage", "MinRAMFraction":
-			if share < 0 || o.rank() > r.Options[share].rank() {
-				share = i
-			}
-		}
-	}
-	if off < 0 || share < 0 {
-		return
-	}
-	o, top := r.Options[off], r.Options[share]
-	if o.rank() >= top.rank() {
+	off := r.index(func(id optionKey) bool { return id.name == "UseContainerSupport" && id.value == "-" })
+	shares := []string{"MaxRAMPercentage", "MaxRAMFraction", "InitialRAMPercentage", "InitialRAMFraction", "MinRAMPercentage",
+		"MinRAMFraction"}
+	top, ok := strongest(r.Options, shares)
+	switch {
+	case off < 0 || !ok:
+	case r.Options[off].rank() >= top.rank():
 		r.warn(BudgetExceeded, "%s makes %s a share of the machine's memory; what is allotted here counts the container's",
-			o.located(), top.located())
-		return
+			r.Options[off].located(), top.located())
+	default:
+		r.dropBelow(off, top, top.located()+" is a share of the container's memory")
 	}
-	r.dropBelow(off, top, fmt.Sprintf("%s is a share of the container's memory", top.located()))
 }
 
-// shareOption finds the strongest option that sizes the heap by a share; ok is
-// false where a size is given, or nothing.
-func shareOption(options []Option) (top Option, ok bool) {
+// strongest finds the first option of the highest layer that sets one of some flags.
+func strongest(options []Option, names []string) (top Option, ok bool) {
 	for _, o := range options {
-		switch keyOf(o).name {
-		case "MaxHeapSize":
-			return Option{}, false
-		case "MaxRAMPercentage", "MaxRAMFraction", "MaxRAM":
-			if !ok || o.rank() > top.rank() {
-				top, ok = o, true
-			}
+		if slices.Contains(names, keyOf(o).name) && (!ok || o.rank() > top.rank()) {
+			top, ok = o, true
 		}
 	}
 	return top, ok

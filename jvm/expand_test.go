@@ -32,7 +32,7 @@ func TestExpand(t *testing.T) {
 		{"@nest", "nest:1, named in s -De=1", "bypass bypass bypass"},
 		{"@@a @ -Dx=@a", "s @@a; s @; s -Dx=@a", ""},
 	} {
-		got, problems := Expand(ParseArgs("s", strings.Fields(c.args)), read)
+		got, problems := expand(ParseArgs("s", strings.Fields(c.args)), read)
 		var codes []string
 		for _, p := range problems {
 			codes = append(codes, p.Code)

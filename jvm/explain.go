@@ -12,11 +12,12 @@ import (
 // what it overrides; then the budget against the limit; then the limits; then
 // warnings and errors. layout makes lines of a table, whose first row is its head.
 func Explain(w io.Writer, r Result, l Limits, layout func(rows [][]string) string) error {
-	b := explanation{layout: layout}
-	explainOptions(&b, r.Options)
-	explainEnv(&b, r.Env)
-	explainBudget(&b, r)
-	explainLimits(&b, l, r)
+	var b strings.Builder
+	for _, rows := range [][][]string{optionRows(r.Options), envRows(r.Env), budgetRows(r), limitRows(l, r)} {
+		if len(rows) > 0 {
+			b.WriteString(layout(rows) + "\n")
+		}
+	}
 	for _, p := range r.Warnings {
 		fmt.Fprintf(&b, "warning  %s: %s\n", p.Code, p.Message)
 	}
@@ -29,42 +30,32 @@ func Explain(w io.Writer, r Result, l Limits, layout func(rows [][]string) strin
 	return nil
 }
 
-// explanation is the text, as far as it is written.
-type explanation struct {
-	strings.Builder
-	layout func(rows [][]string) string
-}
-
-// table writes rows of cells, the head first.
-func (b *explanation) table(rows [][]string) { b.WriteString(b.layout(rows) + "\n") }
-
-func explainOptions(b *explanation, options []Option) {
+func optionRows(options []Option) [][]string {
 	rows := [][]string{{"OPTION", "LAYER", "SOURCE", "WHY", "BEAT"}}
 	for _, o := range options {
 		beaten := make([]string, len(o.Replaced))
 		for i, r := range o.Replaced {
-			beaten[i] = fmt.Sprintf("%s (%s)", printable.Line(r.String()), printable.Line(r.origin()))
+			beaten[i] = printable.Line(r.located())
 		}
 		rows = append(rows, []string{printable.Line(o.String()), string(o.Layer), printable.Line(o.Source), printable.Line(o.Why),
 			strings.Join(beaten, ", ")})
 	}
-	b.table(rows)
+	return rows
 }
 
-func explainEnv(b *explanation, env []EnvVar) {
-	if len(env) == 0 {
-		return
-	}
-	rows := [][]string{{"VARIABLE", "VALUE", "SOURCE", "WHY"}}
+func envRows(env []EnvVar) (rows [][]string) {
 	for _, v := range env {
 		rows = append(rows, []string{v.Name, printable.Line(v.Value), v.Source, v.Why})
 	}
-	b.table(rows)
+	if len(rows) == 0 {
+		return nil
+	}
+	return append([][]string{{"VARIABLE", "VALUE", "SOURCE", "WHY"}}, rows...)
 }
 
-func explainBudget(b *explanation, r Result) {
+func budgetRows(r Result) [][]string {
 	if len(r.Budget) == 0 {
-		return
+		return nil
 	}
 	rows := [][]string{{"REGION", "SIZE", "WHY"}}
 	for _, g := range r.Budget {
@@ -76,29 +67,27 @@ func explainBudget(b *explanation, r Result) {
 	} else if open := r.Budget.Unbounded(); len(open) > 0 {
 		verdict = "fits at these sizes; no cap on " + strings.Join(open, " and ")
 	}
-	b.table(append(rows, []string{"sum", mibText(r.Budget.Sum()), fmt.Sprintf("of %s: %s", mibText(r.Limit), verdict)}))
+	return append(rows, []string{"sum", mibText(r.Budget.Sum()), fmt.Sprintf("of %s: %s", mibText(r.Limit), verdict)})
 }
 
-func explainLimits(b *explanation, l Limits, r Result) {
-	rows := [][]string{{"LIMIT", "VALUE", "SOURCE"}}
-	add := func(limit, value, source string) { rows = append(rows, []string{limit, value, source}) }
-	add("CPUs", fmt.Sprint(max(l.CPUs, 1)), l.CPUSource)
+func limitRows(l Limits, r Result) [][]string {
+	rows := [][]string{{"LIMIT", "VALUE", "SOURCE"}, {"CPUs", fmt.Sprint(max(l.CPUs, 1)), l.CPUSource}}
 	if l.CPUQuota != nil {
-		add("CPU quota", fmt.Sprintf("%.4g cores", *l.CPUQuota), "")
+		rows = append(rows, []string{"CPU quota", fmt.Sprintf("%.4g cores", *l.CPUQuota), ""})
 	}
+	memory := []string{"memory", mibText(l.Memory), l.MemorySource}
 	switch {
 	case l.Memory <= 0:
-		add("memory", "unknown", "")
+		memory = []string{"memory", "unknown", ""}
 	case l.Unlimited:
-		add("memory", mibText(l.Memory), l.MemorySource+": the machine's, there is no limit")
-	default:
-		add("memory", mibText(l.Memory), l.MemorySource)
+		memory[2] += ": the machine's, there is no limit"
 	}
+	rows = append(rows, memory)
 	if r.Limit > 0 && (r.Limit < l.Memory || l.Memory <= 0) {
-		add("memory to use", mibText(r.Limit), "the memory of the flavor")
+		rows = append(rows, []string{"memory to use", mibText(r.Limit), "the memory of the flavor"})
 	}
 	if r.Flavor != nil {
-		add("flavor", printable.Line(r.Flavor.Name), printable.Line(r.Flavor.Why))
+		rows = append(rows, []string{"flavor", printable.Line(r.Flavor.Name), printable.Line(r.Flavor.Why)})
 	}
-	b.table(rows)
+	return rows
 }

@@ -1,6 +1,7 @@
 package jvm
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,17 +40,12 @@ type ValueError struct {
 // numbers are those of the rule, in bytes where nothing else is said.
 type numbers struct {
 	offHeapShare                        float64
-	offHeapMin, offHeapMax              int64
+	offHeapMin, offHeapMax              int64 // the bounds of what is beside the heap
 	smallLimit, smallOffHeap, smallest  int64
 	stack, metaspace, codeCache, direct *int64
 	reserve                             *int64
 	threads                             int
 	collector                           string // such as UseG1GC
-}
-
-func defaultNumbers() numbers {
-	return numbers{offHeapShare: 0.2, offHeapMin: minOffHeap, offHeapMax: maxOffHeap,
-		smallLimit: 2 * minOffHeap, smallOffHeap: smallOffHeap, smallest: smallestLimit}
 }
 
 // Check returns everything that is wrong with the profile's values.
@@ -59,10 +55,26 @@ func (p Profile) Check() []ValueError {
 }
 
 // numbers are the usual ones with those of the profile in their place.
-func (p Profile) numbers() (numbers, []ValueError) {
-	n := defaultNumbers()
+func (p Profile) numbers() (n numbers, faults []ValueError) {
 	r := &profileReader{}
-	p.readOffHeap(&n, r)
+	n.offHeapMin = r.sizeOr("off_heap_min", p.OffHeapMin, 800*mib)
+	n.offHeapMax = r.sizeOr("off_heap_max", p.OffHeapMax, max(2048*mib, n.offHeapMin))
+	n.smallLimit = r.sizeOr("small_limit", p.SmallLimit, 2*n.offHeapMin) // the minimum would be more than half below
+	n.smallOffHeap = r.sizeOr("small_off_heap", p.SmallOffHeap, 256*mib)
+	n.smallest = r.sizeOr("smallest_limit", p.SmallestLimit, 384*mib)
+	n.offHeapShare = cmp.Or(p.OffHeapShare, 0.2)
+	if n.offHeapMax < n.offHeapMin {
+		r.bad("off_heap_max", "%s is below off_heap_min, %s", mibText(n.offHeapMax), mibText(n.offHeapMin))
+	}
+	if n.smallLimit <= n.offHeapMin {
+		r.bad("small_limit", "%s leaves no heap beside off_heap_min, %s", mibText(n.smallLimit), mibText(n.offHeapMin))
+	}
+	if n.smallest < n.smallOffHeap+minHeap {
+		r.bad("smallest_limit", "%s leaves no heap beside small_off_heap, %s", mibText(n.smallest), mibText(n.smallOffHeap))
+	}
+	if !(n.offHeapShare > 0 && n.offHeapShare < 1) {
+		r.bad("off_heap_share", "%g is no share of the memory: a number between 0 and 1, such as 0.2", n.offHeapShare)
+	}
 	r.size("memory", p.Memory, 0, maxBytes) // used as a flavor's
 	n.reserve = r.size("reserve", p.Reserve, 0, maxBytes)
 	n.metaspace, n.direct = r.size("metaspace", p.Metaspace, mib, maxBytes), r.size("direct", p.Direct, mib, maxBytes)
@@ -72,40 +84,14 @@ func (p Profile) numbers() (numbers, []ValueError) {
 		r.bad("threads", "%d is no number of threads", n.threads)
 	}
 	r.cpus("cpus", p.CPUs)
-	if n.collector = "Use" + p.Collector + "GC"; p.Collector == "" {
-		n.collector = ""
-	} else if !slices.Contains(strings.Fields(collectors), n.collector) {
-		r.bad("collector", "%q is no collector: write %s", p.Collector, strings.Join(collectorWords, ", "))
+	if p.Collector != "" {
+		n.collector = "Use" + p.Collector + "GC"
+		if !slices.Contains(strings.Fields(collectors), n.collector) {
+			r.bad("collector", "%q is no collector: write Serial, Parallel, G1, Z, Shenandoah, Epsilon", p.Collector)
+		}
 	}
 	p.Match.check(r)
 	return n, r.faults
-}
-
-// readOffHeap takes the numbers of the heap rule.
-func (p Profile) readOffHeap(n *numbers, r *profileReader) {
-	if r.replace(&n.offHeapMin, "off_heap_min", p.OffHeapMin) {
-		n.smallLimit = 2 * n.offHeapMin // where the minimum would be more than half
-	}
-	if !r.replace(&n.offHeapMax, "off_heap_max", p.OffHeapMax) {
-		n.offHeapMax = max(n.offHeapMax, n.offHeapMin)
-	} else if n.offHeapMax < n.offHeapMin {
-		r.bad("off_heap_max", "%s is below off_heap_min, %s", mibText(n.offHeapMax), mibText(n.offHeapMin))
-	}
-	r.replace(&n.smallLimit, "small_limit", p.SmallLimit)
-	if n.smallLimit <= n.offHeapMin {
-		r.bad("small_limit", "%s leaves no heap beside off_heap_min, %s", mibText(n.smallLimit), mibText(n.offHeapMin))
-	}
-	r.replace(&n.smallOffHeap, "small_off_heap", p.SmallOffHeap)
-	r.replace(&n.smallest, "smallest_limit", p.SmallestLimit)
-	if n.smallest < n.smallOffHeap+minHeap {
-		r.bad("smallest_limit", "%s leaves no heap beside small_off_heap, %s", mibText(n.smallest), mibText(n.smallOffHeap))
-	}
-	if p.OffHeapShare != 0 {
-		n.offHeapShare = p.OffHeapShare
-	}
-	if !(n.offHeapShare > 0 && n.offHeapShare < 1) {
-		r.bad("off_heap_share", "%g is no share of the memory: a number between 0 and 1, such as 0.2", n.offHeapShare)
-	}
 }
 
 // profileReader reads the values of a profile and keeps what is wrong with them.
@@ -141,14 +127,10 @@ func (r *profileReader) size(key, text string, least, most int64) *int64 {
 	return &n
 }
 
-// replace sets to where a size is given.
-func (r *profileReader) replace(to *int64, key, text string) bool {
-	n := r.size(key, text, 0, maxBytes)
-	if n != nil {
-		*to = *n
+// sizeOr is size with another one where none is given.
+func (r *profileReader) sizeOr(key, text string, usual int64) int64 {
+	if n := r.size(key, text, 0, maxBytes); n != nil {
+		return *n
 	}
-	return n != nil
+	return usual
 }
-
-// collectorWords are those that a current JVM has, as a profile names them.
-var collectorWords = []string{"Serial", "Parallel", "G1", "Z", "Shenandoah", "Epsilon"}

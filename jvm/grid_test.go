@@ -134,10 +134,10 @@ func checkRefusal(t *testing.T, name string, in Input, refused *DoesNotFitError)
 
 // The sizes themselves, to be looked at when a number of the rule is changed.
 func TestGridTable(t *testing.T) {
-	b := explanation{layout: aligned}
+	var b strings.Builder
 	for _, target := range []Target{gridJVMs()[0], gridJVMs()[3], gridJVMs()[5]} {
 		fmt.Fprintf(&b, "Java %s, MiB\n", target.JavaVersion)
-		b.table(cells(func(w io.Writer) {
+		b.WriteString(aligned(cells(func(w io.Writer) {
 			_, _ = fmt.Fprintln(w, "MEMORY\tCPUS\tHEAP\tMETASPACE\tCODE\tDIRECT\tSTACK KIB\tGC\tMARGIN\tCOLLECTOR")
 			for _, m := range []int64{384, 512, 1024, 1536, 1600, 2048, 3072, 4096, 8192, 12288, 16384, 32768, 65536} {
 				for _, cores := range []float64{0.5, 1.5, 8, 64} {
@@ -153,7 +153,7 @@ func TestGridTable(t *testing.T) {
 						s.Stack/1024, s.gcBytes(s.Heap)/mib, margin/mib, s.Collector)
 				}
 			}
-		}))
+		})) + "\n")
 	}
 	golden(t, "grid.txt", []byte(b.String()))
 }
@@ -165,6 +165,7 @@ func FuzzSize(f *testing.F) {
 	f.Add(int64(-1), math.Inf(1), -1, -1, int64(-1), int64(-1), "1T", "1", -1.0)
 	f.Fuzz(func(t *testing.T, memory int64, cores float64, major, threads int, heap, direct int64, reserve, stack string, share float64) {
 		limits := Limits{CPUs: int(min(max(cores, 0), 1e6)), CPUQuota: &cores, Memory: memory}
+		heap, direct = min(heap, maxBytes), min(direct, maxBytes) // as fixedBy does
 		fixed := Fixed{Direct: &direct}
 		if heap > 0 {
 			fixed.Heap = &heap

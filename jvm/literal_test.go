@@ -22,7 +22,7 @@ func TestWindowsTextInEverySyntax(t *testing.T) {
 		"JAVA_TOOL_OPTIONS":              words(SplitVMOptions(text)),
 		"an option file":                 func() ([]Option, error) { return ParseFile("x", text), nil },
 		"an argument file":               func() ([]Option, error) { return ParseArgfile("x", text), nil },
-		"a -XX:VMOptionsFile":            func() ([]Option, error) { return ParseVMOptionsFile("x", text) },
+		"a -XX:VMOptionsFile":            func() ([]Option, error) { return parseWords("x", text, syntaxOf(vmOptionsFile)) },
 		"items of a list":                words([]string{"-XX:+UseG1GC\r", "-Dtwo=2\r", "-Dthree=3"}, nil),
 		"two-argument form of an item":   words([]string{"-XX:+UseG1GC", "-Dtwo=2\r", "-Dthree=3\r"}, nil),
 		"an argument file with CR alone": func() ([]Option, error) { return ParseArgfile("x", strings.ReplaceAll(text, "\r\n", "\r")), nil },
@@ -36,7 +36,7 @@ func TestWindowsTextInEverySyntax(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}
-	flags := ParseFlagsFile("x", "\ufeff# c\r\n+UseG1GC\r\nMaxHeapSize=1g\r")
+	flags := flagsOf("x", "\ufeff# c\r\n+UseG1GC\r\nMaxHeapSize=1g\r")
 	if len(flags) != 2 || flags[0].String() != "-XX:+UseG1GC" || flags[1].String() != "-XX:MaxHeapSize=1g" {
 		t.Errorf("a -XX:Flags file: %q", flags)
 	}

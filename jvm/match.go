@@ -66,30 +66,23 @@ func (p Policy) ProfileName() string {
 // error.
 func (c Config) Policy(at Container) (Policy, error) {
 	p := Policy{Flavor: c.Flavor, Rules: c.Rules, CPUs: c.CPUs, Reserve: c.Reserve}
-	if name := c.Flavor.Name; name != "" {
-		i := slices.IndexFunc(c.Flavors, func(f Profile) bool { return f.Name == name })
-		if i < 0 {
-			return p, fmt.Errorf("cannot use flavor: there is no %q among jvm.flavors; there are: %s", name, c.flavorNames())
+	var names []string
+	for i, f := range c.Flavors {
+		why, ok := "named by jvm.flavor.name", f.Name == c.Flavor.Name
+		if c.Flavor.Name == "" {
+			why, ok = f.Match.holds(at)
 		}
-		p.Profile, p.ProfileWhy = &c.Flavors[i], "named by jvm.flavor.name"
-		return p, nil
-	}
-	for i := range c.Flavors {
-		if why, ok := c.Flavors[i].Match.holds(at); ok {
+		if ok {
 			p.Profile, p.ProfileWhy = &c.Flavors[i], why
 			return p, nil
 		}
-	}
-	return p, nil
-}
-
-// flavorNames lists the profiles for a message.
-func (c Config) flavorNames() string {
-	var names []string
-	for _, f := range c.Flavors {
 		names = append(names, f.Name)
 	}
-	return cmp.Or(strings.Join(names, ", "), "none")
+	if c.Flavor.Name != "" {
+		return p, fmt.Errorf("cannot use flavor: there is no %q among jvm.flavors; there are: %s", c.Flavor.Name,
+			cmp.Or(strings.Join(names, ", "), "none"))
+	}
+	return p, nil
 }
 
 // check reads the bounds.
@@ -100,27 +93,26 @@ func (m Match) check(r *profileReader) {
 	r.cpus("match.cpus.below", m.CPUs.Below)
 }
 
-// holds reports whether all given conditions hold, and describes them.
+// holds reports whether all given conditions hold, and describes them. An unknown memory is in no range.
 func (m Match) holds(at Container) (why string, ok bool) {
+	if (Terms{Env: m.Env, Labels: m.Labels}).missed(at.Env, at.Labels, "") != "" {
+		return "", false
+	}
 	var parts []string
-	for _, set := range []struct {
-		what string
-		want map[string]StringList
-		have map[string]string
-	}{{"label", m.Labels, at.Labels}, {"env", m.Env, at.Env}} {
-		for _, name := range slices.Sorted(maps.Keys(set.want)) {
-			value, there := set.have[name]
-			if !there || !slices.Contains(set.want[name], value) {
-				return "", false
-			}
-			parts = append(parts, fmt.Sprintf("%s %s is %s", set.what, name, value))
-		}
+	for _, name := range slices.Sorted(maps.Keys(m.Labels)) {
+		parts = append(parts, fmt.Sprintf("label %s is %s", name, at.Labels[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Env)) {
+		parts = append(parts, fmt.Sprintf("env %s is %s", name, at.Env[name]))
 	}
 	if m.Memory != (MemoryRange{}) {
-		if !m.Memory.holds(at.Limits.Memory) {
+		n := at.Limits.Memory
+		least, _ := ParseMemory(m.Memory.AtLeast) // Profile.Check has checked both
+		below, _ := ParseMemory(m.Memory.Below)
+		if n <= 0 || n < least || m.Memory.Below != "" && n >= below {
 			return "", false
 		}
-		parts = append(parts, "memory is "+mibText(at.Limits.Memory))
+		parts = append(parts, "memory is "+mibText(n))
 	}
 	if m.CPUs != (CPURange{}) {
 		n := at.Limits.cores()
@@ -130,19 +122,6 @@ func (m Match) holds(at Container) (why string, ok bool) {
 		parts = append(parts, fmt.Sprintf("there are %g CPUs", n))
 	}
 	return strings.Join(parts, ", "), len(parts) > 0
-}
-
-// holds reports whether n bytes are in the range; an unknown memory or a bad bound is not.
-func (r MemoryRange) holds(n int64) bool {
-	if n <= 0 {
-		return false
-	}
-	least, err := ParseMemory(r.AtLeast)
-	if r.AtLeast != "" && (err != nil || n < least) {
-		return false
-	}
-	below, err := ParseMemory(r.Below)
-	return r.Below == "" || err == nil && n < below
 }
 
 // cores is the quota, or the number of CPUs where that is smaller.

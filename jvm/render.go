@@ -119,20 +119,13 @@ func ruleOptions(in Input, s Sizing, fixed Fixed) []Option {
 func fixedBy(options []Option, memory int64) Fixed {
 	var f Fixed
 	share := 0.0
-	// count is a number of CPUs or threads; nil: it is none.
-	count := func(text string) *int {
-		if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= maxCPUs {
-			return &n
-		}
-		return nil
-	}
-	sizes := map[string]**int64{"MaxHeapSize": &f.Heap, "MaxMetaspaceSize": &f.Metaspace, "ReservedCodeCacheSize": &f.CodeCache,
-		"MaxDirectMemorySize": &f.Direct}
+	numbers := map[string]**int64{"MaxHeapSize": &f.Heap, "MaxMetaspaceSize": &f.Metaspace, "ReservedCodeCacheSize": &f.CodeCache,
+		"MaxDirectMemorySize": &f.Direct, "ActiveProcessorCount": &f.CPUs, "ParallelGCThreads": &f.GCThreads}
 	for _, o := range options {
 		id := keyOf(o)
 		n, err := sizeOf(id.value)
 		n = min(n, maxBytes)
-		if to := sizes[id.name]; to != nil && err == nil {
+		if to := numbers[id.name]; to != nil && err == nil && (id.is(sized) || n > 0 && n <= maxCPUs) {
 			*to = &n
 		}
 		switch {
@@ -151,10 +144,6 @@ func fixedBy(options []Option, memory int64) Fixed {
 			}
 		case id.name == "ThreadStackSize":
 			f.Stack = stackOf(id)
-		case id.name == "ActiveProcessorCount":
-			f.CPUs = cmp.Or(count(id.value), f.CPUs)
-		case id.name == "ParallelGCThreads":
-			f.GCThreads = cmp.Or(count(id.value), f.GCThreads)
 		case id.name == "ConcGCThreads":
 			f.ConcGC = true
 		case id.family == "gc" && id.value == "+":
@@ -208,14 +197,11 @@ func (r Result) Argv() []string {
 
 // Err returns all errors as one, nil if there are none.
 func (r Result) Err() error {
-	if len(r.Errors) == 0 {
-		return nil
-	}
-	lines := make([]string, len(r.Errors))
+	errs := make([]error, len(r.Errors))
 	for i, e := range r.Errors {
-		lines[i] = e.Message
+		errs[i] = errors.New(e.Message)
 	}
-	return errors.New(strings.Join(lines, "\n"))
+	return errors.Join(errs...)
 }
 
 // MarshalJSON writes {"argv","options","env","flavor","budget","warnings","errors"};

@@ -10,14 +10,6 @@ import (
 
 const mib = 1 << 20
 
-// The usual numbers of the heap rule, in bytes; a Profile may have others.
-const (
-	minOffHeap    = 800 * mib  // the rule's lower bound; twice of it is where half and half ends
-	maxOffHeap    = 2048 * mib // the rule's upper bound
-	smallOffHeap  = 256 * mib
-	smallestLimit = 384 * mib
-)
-
 const (
 	serverMemory    = 1792 * mib // below, HotSpot itself takes SerialGC
 	supervisorBytes = 20 * mib
@@ -69,9 +61,8 @@ type FlagInfo struct{ Type, Kind string }
 // the rule.
 type Fixed struct {
 	Heap, Metaspace, CodeCache, Direct, Stack *int64 // bytes
+	CPUs, GCThreads                           *int64 // ActiveProcessorCount, ParallelGCThreads
 	Collector                                 string // such as UseG1GC
-	CPUs                                      *int   // ActiveProcessorCount
-	GCThreads                                 *int   // ParallelGCThreads
 	ConcGC                                    bool   // ConcGCThreads is set, and must not be above GCThreads
 }
 
@@ -128,8 +119,8 @@ func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, err
 	if err := s.applyPolicy(policy, limits); err != nil {
 		return s, err
 	}
-	if s.fixed.CPUs != nil && *s.fixed.CPUs > 0 {
-		s.CPUs = *s.fixed.CPUs
+	if s.fixed.CPUs != nil {
+		s.CPUs = int(*s.fixed.CPUs)
 	}
 	if s.unlimited {
 		s.leaveToJVM()
@@ -229,7 +220,6 @@ func orUnknown(source string) string { return cmp.Or(source, "an unknown source"
 // applyPolicy takes the numbers of the policy and its profile, and lowers the
 // limits to what was bought.
 func (s *Sizing) applyPolicy(p Policy, limits Limits) error {
-	s.numbers = defaultNumbers()
 	if p.Reserve != "" {
 		n, err := boundedMemory(p.Reserve, maxBytes)
 		if err != nil {
@@ -237,23 +227,16 @@ func (s *Sizing) applyPolicy(p Policy, limits Limits) error {
 		}
 		s.reserve = n
 	}
-	flavor := p.Flavor
-	if p.Profile != nil {
-		n, faults := p.Profile.numbers()
-		if len(faults) > 0 {
-			return fmt.Errorf("cannot use flavor %q: %s: %s", p.Profile.Name, faults[0].Key, faults[0].Message)
-		}
-		s.numbers, s.profile = n, p.Profile.Name
-		if n.reserve != nil {
-			s.reserve = *n.reserve
-		}
-		if flavor.Memory == "" {
-			flavor.Memory = p.Profile.Memory
-		}
-		if flavor.CPUs == 0 {
-			flavor.CPUs = p.Profile.CPUs
-		}
+	profile := cmp.Or(p.Profile, &Profile{})
+	n, faults := profile.numbers()
+	if len(faults) > 0 {
+		return fmt.Errorf("cannot use flavor %q: %s: %s", profile.Name, faults[0].Key, faults[0].Message)
 	}
+	s.numbers, s.profile = n, profile.Name
+	if n.reserve != nil {
+		s.reserve = *n.reserve
+	}
+	flavor := Flavor{Memory: cmp.Or(p.Flavor.Memory, profile.Memory), CPUs: cmp.Or(p.Flavor.CPUs, profile.CPUs)}
 	return s.applyFlavor(flavor, limits)
 }
 
@@ -362,13 +345,11 @@ func (s *Sizing) chooseHeap() {
 	s.Heap -= s.Heap % mib
 }
 
-// update returns the update number of a Java 8 version such as 1.8.0_412.
+// update returns the update number of a Java 8 version such as 1.8.0_412; 0: there is none.
 func (t Target) update() int {
 	_, after, _ := strings.Cut(t.JavaVersion, "_")
-	n, err := strconv.Atoi(strings.SplitN(after, "-", 2)[0])
-	if err != nil {
-		return 0
-	}
+	digits, _, _ := strings.Cut(after, "-")
+	n, _ := strconv.Atoi(digits)
 	return n
 }
 

@@ -61,15 +61,14 @@ func split(text string, as syntax) (words []string, lines []int, err error) {
 
 type splitter struct {
 	syntax
-	text  string
-	pos   int
-	word  strings.Builder
-	open  bool // inside a word, which may be empty ("")
-	words []string
-	lines []int
-	line  int // at counted
-	// counted is the position up to which line ends were counted.
-	counted int
+	text    string
+	pos     int
+	word    strings.Builder
+	open    bool // inside a word, which may be empty ("")
+	words   []string
+	lines   []int
+	line    int // at counted
+	counted int // the position up to which line ends were counted
 }
 
 // begin begins a word where none is open.
@@ -82,9 +81,11 @@ func (s *splitter) begin() {
 	}
 }
 
-func (s *splitter) add(text string) {
+// add adds to the word, and goes on behind size bytes of the text.
+func (s *splitter) add(text string, size int) {
 	s.begin()
 	s.word.WriteString(text)
+	s.pos += size
 }
 
 func (s *splitter) flush() {
@@ -95,6 +96,7 @@ func (s *splitter) flush() {
 	s.open = false
 }
 
+// step takes what begins at pos, outside of quotes.
 func (s *splitter) step() error {
 	c := s.text[s.pos]
 	switch {
@@ -108,71 +110,78 @@ func (s *splitter) step() error {
 		for s.pos < len(s.text) && s.text[s.pos] != '\n' && (!s.argfile || s.text[s.pos] != '\r') {
 			s.pos++
 		}
-	case s.argfile && (c == '\'' || c == '"'):
-		s.argfileQuote(c)
-	case c == '\'' || c == '"' && !s.escapes:
-		end := strings.IndexByte(s.text[s.pos+1:], c)
-		if end < 0 && s.flags {
-			s.add(s.text[s.pos+1:])
-			s.pos = len(s.text)
-			return nil
-		}
-		if end < 0 {
-			return fmt.Errorf("the quote %c at byte %d is not closed", c, s.pos)
-		}
-		s.add(s.text[s.pos+1 : s.pos+1+end])
-		s.pos += end + 2
-	case c == '"':
-		return s.double()
+	case c == '\'' || c == '"':
+		return s.quote(c)
 	case c == '$' && s.lookup != nil:
-		value, err := s.expand()
-		if err != nil {
-			return err
+		value, size, err := s.variable()
+		for _, c := range []byte(value) { // a shell splits it again
+			if strings.IndexByte(blanks, c) >= 0 {
+				s.flush()
+			} else {
+				s.add(string([]byte{c}), 0)
+			}
 		}
-		s.addFields(value)
+		s.pos += size
+		return err
 	case s.lookup != nil && (c == '#' && !s.open || strings.IndexByte("`;|&<>()", c) >= 0):
 		return fmt.Errorf("%q at byte %d means something to a shell and is not an option; put it in quotes", c, s.pos)
 	default:
-		s.add(s.text[s.pos : s.pos+1])
-		s.pos++
+		s.add(s.text[s.pos:s.pos+1], 1)
 	}
 	return nil
 }
 
-// argfileQuote takes a quoted part of an argument file, which ends with its line at the latest.
-func (s *splitter) argfileQuote(quote byte) {
-	s.begin()
-	for s.pos++; s.pos < len(s.text); s.pos++ {
-		switch c := s.text[s.pos]; c {
-		case quote:
+// quote takes a quoted part. In an argument file it ends with its line at the latest.
+func (s *splitter) quote(quote byte) error {
+	start, shell := s.pos, s.escapes && quote == '"'
+	s.add("", 1)
+	for s.pos < len(s.text) {
+		c, rest := s.text[s.pos], s.text[s.pos+1:]
+		switch {
+		case c == quote:
 			s.pos++
-			return
-		case '\n', '\r':
-			return
-		case '\\':
-			s.pos++
-			if s.pos == len(s.text) {
-				return
+			return nil
+		case s.argfile && (c == '\n' || c == '\r'):
+			return nil
+		case s.argfile && c == '\\':
+			s.argfileEscape(rest)
+		case shell && c == '\\' && (rest != "" && strings.IndexByte("$`\"\\\n", rest[0]) >= 0 || strings.HasPrefix(rest, "\r\n")):
+			if err := s.backslash(); err != nil {
+				return err
 			}
-			s.argfileEscape()
+		case shell && c == '$' && s.lookup != nil:
+			value, size, err := s.variable()
+			if err != nil {
+				return err
+			}
+			s.add(value, size)
+		case shell && c == '`' && s.lookup != nil:
+			return fmt.Errorf("a command in ` at byte %d is not run", s.pos)
 		default:
-			s.word.WriteByte(c)
+			s.add(s.text[s.pos:s.pos+1], 1)
 		}
 	}
+	if s.argfile || s.flags {
+		return nil
+	}
+	return fmt.Errorf("the quote %c at byte %d is not closed", quote, start)
 }
 
-// argfileEscape takes what follows a backslash within quotes, up to its last byte.
-func (s *splitter) argfileEscape() {
-	c := s.text[s.pos]
-	if control := strings.IndexByte("nrtf", c); control >= 0 {
-		s.word.WriteByte("\n\r\t\f"[control])
-	} else if c == '\n' || c == '\r' {
-		s.pos = len(s.text) - len(strings.TrimLeft(s.text[s.pos:], " \t\f\n\r")) - 1
-	} else {
-		s.word.WriteByte(c)
+// argfileEscape takes a backslash within quotes, and what follows it.
+func (s *splitter) argfileEscape(rest string) {
+	switch control := strings.IndexAny("nrtf", rest[:min(len(rest), 1)]); {
+	case rest == "":
+		s.pos++
+	case control >= 0:
+		s.add("\n\r\t\f"[control:control+1], 2)
+	case rest[0] == '\n' || rest[0] == '\r':
+		s.pos = len(s.text) - len(strings.TrimLeft(rest, " \t\f\n\r"))
+	default:
+		s.add(rest[:1], 2)
 	}
 }
 
+// backslash takes a backslash, and what follows it in a shell.
 func (s *splitter) backslash() error {
 	rest := s.text[s.pos+1:]
 	switch {
@@ -181,92 +190,32 @@ func (s *splitter) backslash() error {
 	case strings.HasPrefix(rest, "\n"), strings.HasPrefix(rest, "\r\n"): // a continued line
 		s.pos += 1 + strings.IndexByte(rest, '\n') + 1
 	default:
-		s.add(rest[:1])
-		s.pos += 2
+		s.add(rest[:1], 2)
 	}
 	return nil
 }
 
-func (s *splitter) double() error {
-	start := s.pos
-	s.begin()
-	s.pos++
-	for s.pos < len(s.text) {
-		c, rest := s.text[s.pos], s.text[s.pos+1:]
-		switch {
-		case c == '"':
-			s.pos++
-			return nil
-		case c == '\\' && (rest != "" && strings.IndexByte("$`\"\\\n", rest[0]) >= 0 || strings.HasPrefix(rest, "\r\n")):
-			if err := s.backslash(); err != nil {
-				return err
-			}
-		case c == '$' && s.lookup != nil:
-			value, err := s.expand()
-			if err != nil {
-				return err
-			}
-			s.add(value)
-		case c == '`' && s.lookup != nil:
-			return fmt.Errorf("a command in ` at byte %d is not run", s.pos)
-		default:
-			s.add(s.text[s.pos : s.pos+1])
-			s.pos++
-		}
+// variable looks up the $NAME or ${NAME} at pos; size is what it takes of the text.
+func (s *splitter) variable() (value string, size int, err error) {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_"
+	rest, braced := strings.CutPrefix(s.text[s.pos+1:], "{")
+	name := ""
+	if rest != "" && strings.IndexByte(letters, rest[0]) >= 0 {
+		name = rest[:len(rest)-len(strings.TrimLeft(rest, letters+"0123456789"))]
 	}
-	return fmt.Errorf("the quote \" at byte %d is not closed", start)
-}
-
-// expand reads $NAME or ${NAME} at pos and leaves pos behind it.
-func (s *splitter) expand() (string, error) {
-	rest := s.text[s.pos+1:]
-	if strings.HasPrefix(rest, "(") {
-		return "", fmt.Errorf("a command in $( at byte %d is not run", s.pos)
+	switch {
+	case braced && (name == "" || !strings.HasPrefix(rest[len(name):], "}")):
+		return "", 0, fmt.Errorf("only ${NAME} is understood at byte %d", s.pos)
+	case braced:
+		return s.lookup(name), len("${}") + len(name), nil
+	case name != "":
+		return s.lookup(name), len("$") + len(name), nil
+	case strings.HasPrefix(rest, "("):
+		return "", 0, fmt.Errorf("a command in $( at byte %d is not run", s.pos)
+	case rest != "" && strings.IndexByte("$?!@*#-0123456789", rest[0]) >= 0:
+		return "", 0, fmt.Errorf("$%c at byte %d is a shell's own parameter", rest[0], s.pos)
 	}
-	braced := strings.HasPrefix(rest, "{")
-	if braced {
-		rest = rest[1:]
-	}
-	n := 0
-	for n < len(rest) && ofName(rest[n], n) {
-		n++
-	}
-	if braced && (n == 0 || n >= len(rest) || rest[n] != '}') {
-		return "", fmt.Errorf("only ${NAME} is understood at byte %d", s.pos)
-	}
-	if n == 0 {
-		if rest != "" && strings.IndexByte("$?!@*#-0123456789", rest[0]) >= 0 {
-			return "", fmt.Errorf("$%c at byte %d is a shell's own parameter", rest[0], s.pos)
-		}
-		s.pos++
-		return "$", nil
-	}
-	s.pos += 1 + n
-	if braced {
-		s.pos += 2
-	}
-	return s.lookup(rest[:n]), nil
-}
-
-// ofName reports whether a byte may be at that place of a variable's name.
-func ofName(c byte, at int) bool {
-	return c == '_' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || at > 0 && c >= '0' && c <= '9'
-}
-
-// addFields adds the value of an unquoted variable: a shell splits it again.
-func (s *splitter) addFields(value string) {
-	for len(value) > 0 {
-		i := strings.IndexAny(value, blanks)
-		if i < 0 {
-			s.add(value)
-			return
-		}
-		if i > 0 {
-			s.add(value[:i])
-		}
-		s.flush()
-		value = value[i+1:]
-	}
+	return "$", 1, nil
 }
 
 // SplitJoined splits an argument that is several arguments in one text, such as "-Xmx1g

@@ -67,7 +67,7 @@ func (s *Sizing) chooseGCThreads(cpus string) {
 	}
 	s.parallelGC, s.gcFixed = gcThreads(s.CPUs), s.fixed.GCThreads != nil || s.fixed.ConcGC
 	if s.fixed.GCThreads != nil {
-		s.parallelGC = *s.fixed.GCThreads
+		s.parallelGC = int(*s.fixed.GCThreads)
 	}
 	if s.gcFixed {
 		return

@@ -53,22 +53,19 @@ func (w When) Matches(env, labels map[string]string, flavor string) (ok bool, wh
 
 // missed names the first term that does not hold; empty: all do.
 func (t Terms) missed(env, labels map[string]string, flavor string) string {
-	look := func(kind string, want map[string]StringList, have map[string]string) string {
-		for _, name := range slices.Sorted(maps.Keys(want)) {
-			switch value, set := have[name]; {
+	for _, of := range []struct {
+		kind string
+		want map[string]StringList
+		have map[string]string
+	}{{"env", t.Env, env}, {"label", t.Labels, labels}} {
+		for _, name := range slices.Sorted(maps.Keys(of.want)) {
+			switch value, set := of.have[name]; {
 			case !set:
-				return fmt.Sprintf("%s %s is not set", kind, name)
-			case !slices.Contains(want[name], value):
-				return fmt.Sprintf("%s %s is not %s", kind, name, want[name])
+				return fmt.Sprintf("%s %s is not set", of.kind, name)
+			case !slices.Contains(of.want[name], value):
+				return fmt.Sprintf("%s %s is not %s", of.kind, name, of.want[name])
 			}
 		}
-		return ""
-	}
-	if why := look("env", t.Env, env); why != "" {
-		return why
-	}
-	if why := look("label", t.Labels, labels); why != "" {
-		return why
 	}
 	switch {
 	case len(t.Flavor) == 0 || slices.Contains(t.Flavor, flavor) && flavor != "":
@@ -81,13 +78,11 @@ func (t Terms) missed(env, labels map[string]string, flavor string) string {
 
 // String describes the condition.
 func (w When) String() string {
-	switch {
-	case w.Not.IsZero():
-		return w.Terms.String()
-	case w.Terms.IsZero():
-		return "not where " + w.Not.String()
+	text := w.Terms.String()
+	if !w.Not.IsZero() {
+		text = strings.TrimPrefix(text+", and not where "+w.Not.String(), ", and ")
 	}
-	return w.Terms.String() + ", and not where " + w.Not.String()
+	return text
 }
 
 // String is the values with "or".
@@ -96,10 +91,11 @@ func (w StringList) String() string { return strings.Join(w, " or ") }
 // String is the terms with "and".
 func (t Terms) String() string {
 	var parts []string
-	for i, terms := range []map[string]StringList{t.Env, t.Labels} {
-		for _, name := range slices.Sorted(maps.Keys(terms)) {
-			parts = append(parts, fmt.Sprintf("%s %s is %s", [...]string{"env", "label"}[i], name, terms[name]))
-		}
+	for _, name := range slices.Sorted(maps.Keys(t.Env)) {
+		parts = append(parts, fmt.Sprintf("env %s is %s", name, t.Env[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Labels)) {
+		parts = append(parts, fmt.Sprintf("label %s is %s", name, t.Labels[name]))
 	}
 	if len(t.Flavor) > 0 {
 		parts = append(parts, "the flavor is "+t.Flavor.String())

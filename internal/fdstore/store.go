@@ -26,17 +26,6 @@ func New(send func(*initproto.Msg) error) *Store {
 	return &Store{send: send, fds: map[string]int{}}
 }
 
-// FullError says that the init has no room for the descriptors of an item.
-type FullError struct{ Used, Limit, Want int }
-
-func (e *FullError) Error() string {
-	return fmt.Sprintf("the init keeps %d descriptors for the next supervisor, %d are the most, and %d more are needed",
-		e.Used, e.Limit, e.Want)
-}
-
-// Unwrap returns EMFILE: the limit is that of the init's open files.
-func (e *FullError) Unwrap() error { return syscall.EMFILE }
-
 // Process is what the init must know of an item that records a process.
 type Process struct {
 	Pid    int   // the init reports its exit; 0: none, or unknown yet
@@ -96,7 +85,8 @@ func (s *Store) put(m *initproto.Msg) error {
 	defer s.mu.Unlock()
 	had, n := s.fds[m.Name], len(m.Fds)
 	if s.limit > 0 && n > had && s.used-had+n > s.limit {
-		return &FullError{s.used, s.limit, n - had}
+		return fmt.Errorf("the init keeps %d descriptors for the next supervisor, %d are the most, and %d more are needed: %w",
+			s.used, s.limit, n-had, syscall.EMFILE)
 	}
 	if err := s.send(m); err != nil {
 		return err

@@ -70,11 +70,14 @@ func (s *Store) MayFollow() bool { return s.intents > 0 || s.refused }
 
 // Put keeps m. An item that is put again keeps its place, and its descriptors when the new
 // message has none. An error means that there is no room; the older item of that name
-// stays. The record of a process is kept without its descriptors then: its exit must be
+// stays. The record of a process is then kept without its descriptors: its exit must be
 // reported.
 func (s *Store) Put(m *initproto.Msg, raw []byte) error {
-	old := s.items[m.Name]
-	if err := s.checkRoom(m, raw, old); err != nil {
+	old, exists := s.items[m.Name]
+	if !exists {
+		old = &item{lost: new(logpipes.Lost)}
+	}
+	if err := s.checkRoom(m, raw, old, exists); err != nil {
 		initproto.CloseAll(m.Fds)
 		s.refused = s.refused || m.Intent || m.Pid > 0
 		return err
@@ -86,7 +89,7 @@ func (s *Store) Put(m *initproto.Msg, raw []byte) error {
 			return fdsErr
 		}
 	}
-	it := &item{raw: bytes.Clone(raw), fds: m.Fds, pid: m.Pid, intent: m.Intent, lost: new(logpipes.Lost)}
+	it := &item{raw: bytes.Clone(raw), fds: m.Fds, pid: m.Pid, intent: m.Intent, lost: old.lost, reported: old.reported}
 	if m.Name == initproto.StopPlan {
 		s.plan = m.Body
 	}
@@ -96,93 +99,78 @@ func (s *Store) Put(m *initproto.Msg, raw []byte) error {
 			s.Watch.Add(m.Fds[k])
 		}
 	}
-	if old == nil {
-		s.order = append(s.order, m.Name)
+	s.count(old, -1)
+	if len(it.fds) == 0 {
+		it.fds, it.pipes = old.fds, old.pipes
 	} else {
-		it.lost, it.reported = old.lost, old.reported
-		inherits := len(it.fds) == 0
-		if inherits {
-			it.fds, it.pipes = old.fds, old.pipes
-		}
-		s.discount(old, !inherits)
+		s.closeFds(old)
 	}
-	s.items[m.Name] = it
-	s.bytes, s.fds, s.pipes = s.bytes+len(it.raw), s.fds+len(it.fds), s.pipes+len(it.pipes)
-	if it.intent {
-		s.intents++
-	}
-	if it.pid > 0 {
-		s.pids[it.pid]++
+	s.count(it, 1)
+	if s.items[m.Name] = it; !exists {
+		s.order = append(s.order, m.Name)
 	}
 	return fdsErr
 }
 
-// checkFds reports that there is no room for the descriptors of m.
+// checkFds returns an error if there is no room for the descriptors of m.
 func (s *Store) checkFds(m *initproto.Msg, old *item) error {
-	had := 0
-	if old != nil {
-		had = len(old.fds)
-	}
 	switch {
 	case m.FdsCut:
 		return errors.New("its descriptors cannot be received: this process has too many")
-	case len(m.Fds) > had && s.fds-had+len(m.Fds) > s.maxFds:
+	case len(m.Fds) > len(old.fds) && s.fds-len(old.fds)+len(m.Fds) > s.maxFds:
 		return fmt.Errorf("%d descriptors are kept, and %d are the most", s.fds, s.maxFds)
 	}
 	return nil
 }
 
-// checkRoom reports that there is no room for m, its descriptors aside.
-func (s *Store) checkRoom(m *initproto.Msg, raw []byte, old *item) error {
-	had := 0
-	if old != nil {
-		had = len(old.raw)
-	}
+// checkRoom returns an error if there is no room for m, its descriptors aside.
+func (s *Store) checkRoom(m *initproto.Msg, raw []byte, old *item, exists bool) error {
 	switch {
 	case m.Name == initproto.StopPlan && len(m.Fds) == 0:
 		return nil // the last resort, and there is one
-	case old == nil && len(s.items) >= maxItems:
+	case !exists && len(s.items) >= maxItems:
 		return fmt.Errorf("%d items are kept, which is the most", len(s.items))
-	case len(raw) > had && s.bytes-had+len(raw) > maxBytes:
+	case len(raw) > len(old.raw) && s.bytes-len(old.raw)+len(raw) > maxBytes:
 		return fmt.Errorf("%d bytes are kept, and %d are the most", s.bytes, maxBytes)
 	}
 	return nil
 }
 
-// Delete forgets an item.
+// count adds an item to the counts (sign 1), or subtracts it (-1).
+func (s *Store) count(it *item, sign int) {
+	s.bytes += sign * len(it.raw)
+	s.fds += sign * len(it.fds)
+	s.pipes += sign * len(it.pipes)
+	if it.intent {
+		s.intents += sign
+	}
+	if it.pid > 0 {
+		if s.pids[it.pid] += sign; s.pids[it.pid] == 0 {
+			delete(s.pids, it.pid)
+		}
+	}
+}
+
+func (s *Store) closeFds(it *item) {
+	for _, fd := range it.pipes {
+		s.Watch.Remove(fd)
+	}
+	initproto.CloseAll(it.fds)
+}
+
+// Delete removes an item.
 func (s *Store) Delete(name string) {
 	it := s.items[name]
 	if it == nil {
 		return
 	}
-	s.discount(it, true)
+	s.count(it, -1)
+	s.closeFds(it)
 	delete(s.items, name)
-	at := slices.Index(s.order, name)
-	s.order = slices.Delete(s.order, at, at+1)
+	s.order = slices.DeleteFunc(s.order, func(other string) bool { return other == name })
 	if name == initproto.StopPlan {
 		s.plan = nil
 	}
-}
-
-// discount takes an item out of the counts, and closes its descriptors unless its
-// successor has them.
-func (s *Store) discount(it *item, closeFds bool) {
-	s.bytes, s.fds, s.pipes = s.bytes-len(it.raw), s.fds-len(it.fds), s.pipes-len(it.pipes)
-	if it.intent {
-		s.intents--
-	}
-	if it.pid > 0 {
-		if s.pids[it.pid]--; s.pids[it.pid] == 0 {
-			delete(s.pids, it.pid)
-		}
-	}
-	if !closeFds {
-		return
-	}
-	for _, fd := range it.pipes {
-		s.Watch.Remove(fd)
-	}
-	initproto.CloseAll(it.fds)
 }
 
 // HasIntent reports whether a process may exist without a known pid.

@@ -353,7 +353,7 @@ func (m *Manager) recover() (*Recovered, error) {
 	}
 	m.Logs.Adopt(rec.Items)
 	var err error
-	rec.Processes, err = m.adopt(records, events)
+	rec.Processes, err = m.adopt(records, events, rec.Items)
 	return rec, err
 }
 

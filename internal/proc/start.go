@@ -49,7 +49,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	}
 	// From here on a later supervisor knows that there may be a child, and has its pipes.
 	if err := m.putRecord(p.rec, true, p.capture.Fds()); err != nil {
-		p.capture.Close()
+		p.abandonStreams()
 		return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 	}
 	m.step("intent")
@@ -58,7 +58,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	m.step("cloned")
 	if err != nil {
 		m.store.Delete(procPrefix + spec.ID)
-		p.capture.Close()
+		p.abandonStreams()
 		return nil, err
 	}
 	p.rec.Pid = pid
@@ -101,7 +101,7 @@ func (m *Manager) step(name string) {
 // clone makes the child. The init started the supervisor with an empty signal mask and
 // without ignored signals, and the child inherits both.
 func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *streams) (pid int, err error) {
-	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground}
+	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground, Setctty: spec.Stdio.Mode == Pty}
 	if !m.opts.Deny.CloneParent && !m.ownChildren {
 		sys.Cloneflags = syscall.CLONE_PARENT
 	}

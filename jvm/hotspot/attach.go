@@ -247,37 +247,29 @@ func (a *Attached) removeAt(dir int, name string, made unix.Stat_t) {
 	_ = unix.Close(dir)
 }
 
-// optionVariables are those that hold options of a JVM, in the order in which it
-// takes them; "" is the command line.
-var optionVariables = []string{"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "", "_JAVA_OPTIONS"}
-
-// forbidsAttach looks in the command line, and in the environment as far as that
-// can be seen, for what makes SIGQUIT do something else than to open the socket. A
-// later option wins.
+// forbidsAttach looks in the options, as far as the environment can be seen, for what makes SIGQUIT do something else
+// than to open the socket. A later option wins.
 func (a *Attached) forbidsAttach() (bool, error) {
 	argv, err := procfs.Cmdline(a.target.Pid)
 	if err != nil {
 		return false, err
 	}
-	words := map[string][]string{"": argv}
+	env := map[string]string{}
 	_ = a.as.Do(func() error { // where it cannot be seen, ErrNotListening tells
 		environ, err := procfs.Environ(a.target.Pid)
 		for _, kv := range environ {
-			if name, value, _ := strings.Cut(kv, "="); name != "" {
-				words[name] = strings.Fields(value)
-			}
+			name, value, _ := strings.Cut(kv, "=")
+			env[name] = value
 		}
 		return err
 	})
 	disabled, reduced := false, false
-	for _, name := range optionVariables {
-		for _, arg := range words[name] {
-			switch arg {
-			case "-XX:+DisableAttachMechanism", "-XX:-DisableAttachMechanism":
-				disabled = arg[4] == '+'
-			case "-Xrs", "-XX:+ReduceSignalUsage", "-XX:-ReduceSignalUsage":
-				reduced = arg != "-XX:-ReduceSignalUsage"
-			}
+	for _, arg := range ownOptions(argv, func(name string) string { return env[name] }) {
+		switch arg {
+		case "-XX:+DisableAttachMechanism", "-XX:-DisableAttachMechanism":
+			disabled = arg[4] == '+'
+		case "-Xrs", "-XX:+ReduceSignalUsage", "-XX:-ReduceSignalUsage":
+			reduced = arg != "-XX:-ReduceSignalUsage"
 		}
 	}
 	return disabled || reduced, nil

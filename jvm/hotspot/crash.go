@@ -1,7 +1,6 @@
 package hotspot
 
 import (
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -78,63 +77,40 @@ func InspectCrash(d Exit) CrashReport {
 	return a
 }
 
-// classify sets the kind and the reason.
+// classify sets the kind and the reason. An OutOfMemoryError that the JVM survived is a note.
 func (a *CrashReport) classify(d Exit, o crashOptions, w exitOutput) {
-	if d.Signal == 0 && (d.Code == 0 || d.Code == 128+int(syscall.SIGTERM)) && w.ended == "" {
-		a.noteSurvived(w)
-		return // a normal end after TERM
-	}
 	const oom = "java.lang.OutOfMemoryError: "
+	exited := d.Signal == 0
+	startup := w.startupMessage()
 	switch {
 	case w.ended != "":
 		a.Kind, a.Reason = OutOfMemory, oom+w.ended
+	case exited && (d.Code == 0 || d.Code == 128+int(syscall.SIGTERM)): // a normal end after TERM
 	case w.allocation != "":
 		a.Kind, a.Reason = OutOfMemory, "not enough memory for the JVM: "+w.allocation
 	case w.fatal != "" && d.Signal != syscall.SIGKILL:
 		a.Kind, a.Reason = Crashed, "fatal error in the JVM: "+w.fatalError()
-	case w.native != "" && (d.Signal == 0 || d.Signal == syscall.SIGABRT):
+	case w.native != "" && (exited || d.Signal == syscall.SIGABRT):
 		a.Reason = w.nativeError()
-	case d.Signal == 0 && slices.Contains(startupExitCodes, d.Code) && w.startupMessage() != "":
+	case exited && (d.Code == 1 || d.Code == 2) && startup != "": // the launcher's code, and the debugger agent's
 		a.StartupError = w.startupError()
-		a.Reason = "the JVM could not start: " + strings.TrimPrefix(strings.TrimPrefix(w.startupMessage(), "Error: "), "ERROR: ")
-		if memoryError(w.startupMessage()) {
+		a.Reason = "the JVM could not start: " + strings.TrimPrefix(strings.TrimPrefix(startup, "Error: "), "ERROR: ")
+		if hasPrefix(startup, "Could not reserve enough space", "Could not allocate", "Unable to allocate", "java.lang.OutOfMemoryError") {
 			a.Kind = OutOfMemory
 		}
-	case w.main != "" && d.Signal == 0:
+	case exited && w.main != "":
 		a.Kind, a.Reason = OutOfMemory, oom+w.main+" (in the main thread)"
-	case o.exitOnOOM && d.Code == exitOnOOMCode && d.Signal == 0:
+	case exited && d.Code == 3 && o.exitOnOOM:
 		a.Kind, a.Reason = OutOfMemory, "exit code 3, by which -XX:+ExitOnOutOfMemoryError ends the JVM"
 		if w.mentioned != "" {
 			a.Reason = oom + w.mentioned
 		}
-	case w.exception() != "" && d.Signal == 0 && d.Code == mainExceptionCode:
+	case exited && d.Code == 1 && w.exception() != "": // the launcher's code
 		a.Reason = "exception in the main thread: " + w.exception()
-		a.noteSurvived(w)
-	default:
-		a.noteSurvived(w)
 	}
-}
-
-// mainExceptionCode is the exit code of the launcher when an exception ends the main thread.
-const mainExceptionCode = 1
-
-// startupExitCodes are the exit codes of a JVM that does not start: the launcher's and the
-// debugger agent's.
-var startupExitCodes = []int{1, 2}
-
-// exitOnOOMCode is the exit code of -XX:+ExitOnOutOfMemoryError.
-const exitOnOOMCode = 3
-
-// noteSurvived notes an OutOfMemoryError that the JVM survived.
-func (a *CrashReport) noteSurvived(w exitOutput) {
-	if w.mentioned != "" {
-		a.Notes = append(a.Notes, "the output has java.lang.OutOfMemoryError: "+w.mentioned)
+	if a.Kind == "" && w.mentioned != "" {
+		a.Notes = append(a.Notes, "the output has "+oom+w.mentioned)
 	}
-}
-
-// memoryError reports whether the JVM could not start because memory was short.
-func memoryError(initError string) bool {
-	return hasPrefix(initError, "Could not reserve enough space", "Could not allocate", "Unable to allocate", "java.lang.OutOfMemoryError")
 }
 
 // crashOptions are the options for what a JVM does when it crashes.

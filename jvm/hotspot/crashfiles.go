@@ -2,7 +2,9 @@ package hotspot
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"slices"
@@ -17,23 +19,9 @@ import (
 // maxReport is how much is taken of an hs_err file, in bytes.
 const maxReport = 64 << 10
 
-// addReports looks for hs_err files: at the path that the JVM printed, at that of the
-// option, and at the two default places.
+// addReports looks for hs_err files.
 func (a *CrashReport) addReports(d Exit, o crashOptions, w exitOutput) {
-	paths := []string{d.in(w.report)}
-	if o.errorFile != "" {
-		for _, pid := range d.pids(w) {
-			paths = append(paths, d.in(expand(o.errorFile, pid)))
-		}
-	}
-	for _, pid := range d.pids(w) {
-		name := "hs_err_pid" + strconv.Itoa(pid) + ".log"
-		paths = append(paths, d.in(name), "/tmp/"+name)
-	}
-	for k, path := range paths {
-		if path == "" || slices.Contains(paths[:k], path) {
-			continue
-		}
+	for _, path := range d.paths(w, w.report, o.errorFile, "hs_err_pid%d.log") {
 		if t, err := readReport(path, d.Started); err == nil {
 			a.Files = append(a.Files, t)
 		}
@@ -48,20 +36,7 @@ func (a *CrashReport) addHeapDump(d Exit, o crashOptions, w exitOutput) {
 	if !o.dumps && w.dump == "" {
 		return
 	}
-	paths := []string{d.in(w.dump)}
-	for _, pid := range d.pids(w) {
-		name := "java_pid" + strconv.Itoa(pid) + ".hprof"
-		if o.dumpPath == "" {
-			paths = append(paths, d.in(name))
-			continue
-		}
-		given := d.in(expand(o.dumpPath, pid))
-		paths = append(paths, given)
-		if given != "" {
-			paths = append(paths, filepath.Join(given, name)) // if it is a folder
-		}
-	}
-	for _, path := range paths {
+	for _, path := range d.paths(w, w.dump, o.dumpPath, "java_pid%d.hprof") {
 		var st unix.Stat_t
 		if unix.Lstat(path, &st) != nil {
 			continue
@@ -78,30 +53,30 @@ func (a *CrashReport) addHeapDump(d Exit, o crashOptions, w exitOutput) {
 	}
 }
 
-// in is a path as the JVM sees it; empty where that is not known.
-func (d Exit) in(path string) string {
-	switch {
-	case path == "" || filepath.IsAbs(path):
-		return path
-	case d.Dir == "":
-		return ""
+// paths are where a file may be: at the path that the JVM printed, at that of the option, which may be a folder, and at
+// the two default places. Behind a wrapper the JVM is another process than the one that we know.
+func (d Exit) paths(w exitOutput, printed, option, pattern string) (paths []string) {
+	add := func(path string) {
+		if !filepath.IsAbs(path) && d.Dir != "" && path != "" {
+			path = filepath.Join(d.Dir, path)
+		}
+		if filepath.IsAbs(path) && !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
 	}
-	return filepath.Join(d.Dir, path)
-}
-
-// pids are the process ids that file names may have: behind a wrapper the JVM is
-// another process than the one that we know.
-func (d Exit) pids(w exitOutput) []int {
-	out := []int{d.Pid}
-	if w.pid > 0 && w.pid != d.Pid {
-		out = append(out, w.pid)
+	add(printed)
+	pids := []int{d.Pid, cmp.Or(w.pid, d.Pid)}
+	for _, pid := range pids {
+		if path := strings.NewReplacer("%%", "%", "%p", strconv.Itoa(pid)).Replace(option); path != "" { // as the JVM does
+			add(path)
+			add(filepath.Join(path, fmt.Sprintf(pattern, pid)))
+		}
 	}
-	return out
-}
-
-// expand replaces %p and %% as the JVM does.
-func expand(pattern string, pid int) string {
-	return strings.NewReplacer("%%", "%", "%p", strconv.Itoa(pid)).Replace(pattern)
+	for _, pid := range pids {
+		add(fmt.Sprintf(pattern, pid))
+		add("/tmp/" + fmt.Sprintf(pattern, pid))
+	}
+	return paths
 }
 
 // artifact describes a regular file that was written since the JVM started.

@@ -2,6 +2,7 @@ package hotspot
 
 import (
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,13 +22,7 @@ func FindDebugger(argv []string, env func(name string) string) (d Debugger, foun
 	if len(argv) == 0 || filepath.Base(argv[0]) != "java" {
 		return d, false
 	}
-	args := ownArguments(argv[1:])
-	for _, name := range optionVariables {
-		if name != "" {
-			args = append(args, strings.Fields(env(name))...)
-		}
-	}
-	for _, arg := range args {
+	for _, arg := range ownOptions(argv, env) {
 		if options, ok := jvm.Debugger(arg); ok {
 			return readJDWP(options), true
 		}
@@ -35,19 +30,21 @@ func FindDebugger(argv []string, env func(name string) string) (d Debugger, foun
 	return d, false
 }
 
-// ownArguments are those before the main class.
-func ownArguments(args []string) (own []string) {
-	for k := 0; k < len(args); k++ {
-		switch {
-		case jvm.TakesValue(args[k]):
+// ownOptions are the options of a JVM in the order in which it takes them: of its variables, and of its command line
+// before the main class.
+func ownOptions(argv []string, env func(name string) string) []string {
+	var own []string
+	for k := 1; k < len(argv); k++ {
+		arg := argv[k]
+		if arg == "-jar" || arg == "-m" || arg == "--module" || !strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "@") {
+			break
+		}
+		if own = append(own, arg); jvm.TakesValue(arg) {
 			k++
-		case args[k] == "-jar", args[k] == "-m", args[k] == "--module", !strings.HasPrefix(args[k], "-") && !strings.HasPrefix(args[k], "@"):
-			return own
-		default:
-			own = append(own, args[k])
 		}
 	}
-	return own
+	before, after := env("JAVA_TOOL_OPTIONS")+" "+env("JDK_JAVA_OPTIONS"), env("_JAVA_OPTIONS")
+	return slices.Concat(strings.Fields(before), own, strings.Fields(after))
 }
 
 func readJDWP(options string) Debugger {

@@ -18,50 +18,41 @@ import (
 // its output.
 type Attacher struct {
 	mu   sync.Mutex // guards Busy
-	Busy map[int]*attachSlot
-}
-
-// attachSlot serialises the attachments to one JVM.
-type attachSlot struct {
-	token chan struct{} // held by the attached caller
-	want  int
+	Busy map[int]chan struct{}
 }
 
 // NewAttacher returns an Attacher without open attachments.
-func NewAttacher() *Attacher { return &Attacher{Busy: map[int]*attachSlot{}} }
+func NewAttacher() *Attacher { return &Attacher{Busy: map[int]chan struct{}{}} }
 
 // Attach attaches to the JVM of a process. ctx must have a deadline.
 func (a *Attacher) Attach(ctx context.Context, p supervisor.Process) (*hotspot.Attached, error) {
-	t := a.acquire(p.Pid())
-	defer a.release(p.Pid(), t)
-	select {
-	case <-t.token:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	for other := a.begin(p.Pid()); other != nil; other = a.begin(p.Pid()) {
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	defer func() { t.token <- struct{}{} }()
+	defer a.end(p.Pid())
 	return hotspot.Attach(ctx, hotspot.Target{Pid: p.Pid(), Quit: func() error { return p.Signal(syscall.SIGQUIT) }})
 }
 
-func (a *Attacher) acquire(pid int) *attachSlot {
+// begin begins an attachment, or returns a channel that is closed when the current one has ended.
+func (a *Attacher) begin(pid int) (other <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	t := a.Busy[pid]
-	if t == nil {
-		t = &attachSlot{token: make(chan struct{}, 1)}
-		t.token <- struct{}{}
-		a.Busy[pid] = t
+	if busy := a.Busy[pid]; busy != nil {
+		return busy
 	}
-	t.want++
-	return t
+	a.Busy[pid] = make(chan struct{})
+	return nil
 }
 
-func (a *Attacher) release(pid int, t *attachSlot) {
+func (a *Attacher) end(pid int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if t.want--; t.want == 0 {
-		delete(a.Busy, pid)
-	}
+	close(a.Busy[pid])
+	delete(a.Busy, pid)
 }
 
 // AsUserOf returns a function that retries a call with the rights of the process if it is not permitted.
@@ -69,22 +60,17 @@ func AsUserOf(p supervisor.Process) func(func() error) error {
 	return func(look func() error) error { return asuser.RetryAs(p.Pid(), look) }
 }
 
-// attachWithinHalf attaches within half of the remaining time and leaves the rest for the command.
-func (a *Attacher) attachWithinHalf(ctx context.Context, p supervisor.Process) (*hotspot.Attached, error) {
-	if until, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(until)/2)
-		defer cancel()
-	}
-	return a.Attach(ctx, p)
-}
-
 // ThreadDump returns a thread dump for an incident.
 func (a *Attacher) ThreadDump(ctx context.Context, p supervisor.Process) ([]byte, error) {
 	if err := hotspot.Identify(p.Pid(), AsUserOf(p)); err != nil {
 		return nil, err // a JVM other than HotSpot would handle a second request as another SIGQUIT
 	}
-	at, err := a.attachWithinHalf(ctx, p)
+	half, cancel := ctx, context.CancelFunc(func() {})
+	if until, ok := ctx.Deadline(); ok { // the rest is for the command
+		half, cancel = context.WithTimeout(ctx, time.Until(until)/2)
+	}
+	defer cancel()
+	at, err := a.Attach(half, p)
 	if err != nil {
 		return nil, err
 	}

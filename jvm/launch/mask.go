@@ -11,22 +11,18 @@ import (
 
 // maskedReport returns a copy with masked options and messages.
 func maskedReport(m service.Mask, f *Report) *Report {
-	if f == nil {
-		return nil
-	}
 	out := *f
 	out.Result.Options = maskedOptions(m, f.Result.Options)
 	out.Result.Env = slices.Clone(f.Result.Env)
-	for k := range out.Result.Env {
-		v := &out.Result.Env[k]
-		_, v.Value, _ = strings.Cut(m.Values(redact.Arg(v.Name+"="+v.Value)), "=")
+	for k, v := range out.Result.Env {
+		_, out.Result.Env[k].Value, _ = strings.Cut(m.Values(redact.Arg(v.Name+"="+v.Value)), "=")
 	}
 	if chosen := f.Result.Flavor; chosen != nil {
 		out.Result.Flavor = &jvm.ProfileChoice{Name: chosen.Name, Why: m.Text(chosen.Why)}
 	}
 	out.Sources = slices.Clone(f.Sources)
-	for k := range out.Sources {
-		out.Sources[k].Source, out.Sources[k].Why = m.Text(out.Sources[k].Source), m.Text(out.Sources[k].Why)
+	for k, s := range out.Sources {
+		out.Sources[k].Source, out.Sources[k].Why = m.Text(s.Source), m.Text(s.Why)
 	}
 	out.Result.Warnings, out.Result.Errors = maskedProblems(m, f.Result.Warnings), maskedProblems(m, f.Result.Errors)
 	return &out
@@ -42,12 +38,12 @@ func maskedProblems(m service.Mask, in []jvm.Problem) []jvm.Problem {
 
 func maskedOptions(m service.Mask, in []jvm.Option) []jvm.Option {
 	out := slices.Clone(in)
-	for k := range out {
-		out[k].Args = redact.Args(out[k].Args)
+	for k, o := range out {
+		out[k].Args = redact.Args(o.Args)
 		for n, arg := range out[k].Args {
 			out[k].Args[n] = m.Values(arg)
 		}
-		out[k].Why, out[k].Replaced = m.Text(out[k].Why), maskedOptions(m, out[k].Replaced)
+		out[k].Why, out[k].Replaced = m.Text(o.Why), maskedOptions(m, o.Replaced)
 	}
 	return out
 }

@@ -73,11 +73,6 @@ func TargetOf(version string) (Target, error) {
 // localFlags returns the flags that the local java prints, or nil.
 func localFlags(java string) map[string]jvm.FlagInfo {
 	env := service.EnvironList(jvmEnviron(service.EnvironMap(os.Environ()), nil))
-	flags, err := new(hotspot.Checker).Build(context.Background(), java, "", func(ctx context.Context, argv []string) (int, string, error) {
-		return proc.Output(ctx, argv, env)
-	})
-	if err != nil {
-		return nil
-	}
-	return ownFlags(flags)
+	run := func(ctx context.Context, argv []string) (int, string, error) { return proc.Output(ctx, argv, env) }
+	return ownFlags(new(hotspot.Checker).Build(context.Background(), java, "", run))
 }

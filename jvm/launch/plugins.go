@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/stoker-init/stoker/hooks/plugin"
@@ -38,40 +37,25 @@ func AllowedByPlugins(p *plugin.Set) func(service string) error {
 	}
 }
 
-// withPluginReady wraps a check and first reports to the plugins that the start became ready.
-func (l *Launcher) withPluginReady(look func(context.Context, supervisor.Process) error) func(context.Context, supervisor.Process) error {
-	return func(ctx context.Context, p supervisor.Process) error {
-		if l.shared.Plugins != nil {
-			l.shared.Plugins.OnReady(l.Name)
-		}
-		return look(ctx, p)
-	}
-}
-
-// withoutBrokenPlugins calls prepare. If the options are unusable, it calls prepare again without the optional plugins that the error
-// names, or without all of them. If that succeeds, these plugins are marked as failed.
-func withoutBrokenPlugins(p *plugin.Set, hide service.Mask, prepare func(without []string) (*supervisor.Launch,
-	error)) (*supervisor.Launch, error) {
-	out, first := prepare(nil)
+// withoutBrokenPlugins prepares a start. If the options are unusable, it tries again without the optional plugins that the error names, or
+// without all of them. If that succeeds, these plugins are marked as failed.
+func (l *Launcher) withoutBrokenPlugins(ctx context.Context, r *service.Start) (*supervisor.Launch, error) {
 	var without []string
-	err := first
-	for err != nil && p != nil {
-		var bad *OptionsError
-		if !errors.As(err, &bad) {
-			break
+	p := l.shared.Plugins
+	out, first := l.prepare(ctx, r, nil)
+	for err := first; err != nil; out, err = l.prepare(ctx, r, without) {
+		bad := new(OptionsError)
+		if p == nil || !errors.As(err, &bad) {
+			return nil, first
 		}
-		suspects := suspectsIn(optionalPlugins(p, without), err.Error())
+		suspects := optionSuspects(p.JVMOptions(without), err.Error())
 		if len(suspects) == 0 {
-			break
+			return nil, first // the plugins are not the cause
 		}
 		without = append(without, suspects...)
-		out, err = prepare(without)
-	}
-	if err != nil {
-		return nil, first // the plugins are not the cause
 	}
 	if len(without) > 0 {
-		p.Disable(without, hide.Text(OptionsReason(first)))
+		p.Disable(without, r.Mask.Text(OptionsReason(first)))
 	}
 	return out, nil
 }
@@ -82,37 +66,26 @@ func OptionsReason(err error) string {
 	return strings.TrimPrefix(why, "cannot use the JVM options: ")
 }
 
-// optionalPlugins returns the plugins that are not required and not in left.
-func optionalPlugins(p *plugin.Set, left []string) []string {
-	var out []string
-	for _, c := range p.JVMOptions(left) {
-		if !c.Required {
-			out = append(out, c.Name)
-		}
+// optionSuspects returns the optional plugins that a text names as an option source, or all of them if it names none.
+func optionSuspects(plugins []plugin.JVMOptions, text string) (names []string) {
+	var named []string
+	for _, c := range plugins {
+		names = appendIf(names, c.Name, !c.Required)
+		named = appendIf(named, c.Name, !c.Required && strings.Contains(text, "plugin "+c.Name+" ("))
 	}
-	return out
-}
-
-// suspectsIn returns the plugins that a text names as an option source, or all of them if it names none.
-func suspectsIn(names []string, text string) []string {
-	named := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !strings.Contains(text, pluginSource(name)) })
-	if len(named) == 0 {
-		return names
+	if len(named) > 0 {
+		return named
 	}
-	return named
+	return names
 }
-
-// pluginSource is the prefix of the source of a plugin's options.
-func pluginSource(name string) string { return "plugin " + name + " (" }
 
 // onEarlyExit disables the plugins suspected of an early exit, so that the JVM is started again without them.
 func (l *Launcher) onEarlyExit(d supervisor.EarlyExit) (why string) {
 	if d.Exit.Success || d.Ready && killedFromOutside(d.Exit) {
 		return ""
 	}
-	carried := l.shared.Plugins.StartedWith(l.Name)
-	named := suspects(string(d.Output), carried)
-	text := cmp.Or(hotspot.FatalMessage(d.Output), d.Exit.String())
-	return l.shared.Plugins.DisableSuspects(l.Name, plugin.Exit{Named: named, Explained: outOfMemory(string(d.Output)),
-		Reason: redact.Line(text), WasReady: d.Ready})
+	output := string(d.Output)
+	return l.shared.Plugins.DisableSuspects(l.Name, plugin.Exit{Named: suspects(output, l.shared.Plugins.StartedWith(l.Name)),
+		Explained: strings.Contains(output, outOfMemoryError), WasReady: d.Ready,
+		Reason: redact.Line(cmp.Or(hotspot.FatalMessage(d.Output), d.Exit.String()))})
 }

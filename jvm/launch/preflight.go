@@ -16,7 +16,6 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
-	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
@@ -41,8 +40,11 @@ func (l *Launcher) uid() string {
 	return strconv.Itoa(os.Geteuid())
 }
 
-// ownFlags converts the flags for package jvm.
-func ownFlags(flags hotspot.Flags) map[string]jvm.FlagInfo {
+// ownFlags converts the flags for package jvm; nil if they could not be read.
+func ownFlags(flags hotspot.Flags, err error) map[string]jvm.FlagInfo {
+	if err != nil {
+		return nil
+	}
 	out := make(map[string]jvm.FlagInfo, len(flags))
 	for name, f := range flags {
 		out[name] = jvm.FlagInfo{Type: f.Type, Kind: f.Kind}
@@ -66,15 +68,13 @@ func (l *Launcher) preflight(ctx context.Context, p *plan) error {
 		p.warnings = append(p.warnings, err.Error()+"; the service is started without that")
 		return nil //nolint:nilerr // it became a warning
 	}
-	checked := *p.report // others may already read the report
-	checked.flags = flags
-	checked.Result.Warnings = slices.DeleteFunc(slices.Clone(checked.Result.Warnings),
-		func(p jvm.Problem) bool { return jvm.VersionDependent(p.Code) })
-	for _, d := range differences(checked.Result.Options, flags, nil) {
-		checked.Result.Warnings = append(checked.Result.Warnings, jvm.Problem{Code: jvm.Adjusted, Message: d})
+	p.report.flags = flags
+	result := &p.report.Result
+	result.Warnings = slices.DeleteFunc(result.Warnings, func(p jvm.Problem) bool { return jvm.VersionDependent(p.Code) })
+	for _, d := range differences(result.Options, flags, nil) {
+		result.Warnings = append(result.Warnings, jvm.Problem{Code: jvm.Adjusted, Message: d})
 		p.warnings = append(p.warnings, "JVM options: "+d)
 	}
-	p.report = &checked
 	return nil
 }
 
@@ -91,199 +91,66 @@ func differences(options []jvm.Option, flags, known hotspot.Flags) []string {
 	return out
 }
 
-// rejectedOptions returns the error for rejected options. It names the matching options and their sources.
-func rejectedOptions(made jvm.Result, r hotspot.StartupError) error {
-	var names []string
-	known := ""
-	for _, o := range rejectedBy(made.Options, r) {
-		names = append(names, o.Named())
-		for _, p := range made.Warnings {
-			_, why, found := strings.Cut(p.Message, o.Named()+": ")
-			// The JVM knows a flag that it calls diagnostic, even if our lists do not.
-			if found && (p.Code == jvm.RemovedOption || p.Code == jvm.UnknownOption && strings.HasPrefix(r.Message, "Unrecognized")) {
-				known = "; " + why
-			}
-		}
-	}
-	what := strings.Join(names, " and ")
-	if what == "" {
-		what = "them"
-	}
-	return &OptionsError{fmt.Errorf("cannot use the JVM options: cannot use %s: the JVM says: %s%s\n"+
-		"hint: `stoker jvm explain` shows where each option comes from", what, r.Message, known)}
-}
-
-// rejectedBy returns the options that a rejection refers to: the quoted option, else those whose flag or value it mentions, else those of
-// its topic.
-func rejectedBy(options []jvm.Option, r hotspot.StartupError) []jvm.Option {
-	mentioned := strings.FieldsFunc(r.Message, func(c rune) bool { return strings.ContainsRune(" ()'\",;", c) })
-	for _, fits := range []func(jvm.Option) bool{
-		func(o jvm.Option) bool { return r.Option != "" && unsigned(o.String()) == r.Option },
-		func(o jvm.Option) bool { return r.Option != "" && flagName(o.Args[0]) == flagName(r.Option) },
-		func(o jvm.Option) bool {
-			name := flagName(o.Args[0])
-			return strings.HasPrefix(name, "--") && slices.Contains(mentioned, optionValue(o)) || slices.ContainsFunc(mentioned,
-				func(word string) bool {
-					return "-XX:"+word == name || len(word) > 2 && word[0] == '-' && strings.HasPrefix(name, word)
-				})
-		},
-		func(o jvm.Option) bool { return matchesTopic(r.Message, flagName(o.Args[0])) },
-	} {
-		if found := slices.DeleteFunc(slices.Clone(options), func(o jvm.Option) bool { return !fits(o) }); len(found) > 0 {
-			return found
-		}
-	}
-	return nil
-}
-
-// unsigned returns an option as the JVM quotes it: an -XX one without its sign.
-func unsigned(option string) string {
-	if name, ok := strings.CutPrefix(option, "-XX:"); ok {
-		return "-XX:" + strings.TrimLeft(name, "+-")
-	}
-	return option
-}
-
-// flagName returns the part before the value.
-func flagName(option string) string {
-	name, _, _ := strings.Cut(unsigned(option), "=")
-	return name
-}
-
-// optionValue returns the value of an option such as "--add-modules X" or "--add-modules=X".
-func optionValue(o jvm.Option) string {
-	last := o.Args[len(o.Args)-1]
-	return last[strings.LastIndexByte(last, '=')+1:]
-}
-
-// matchesTopic reports whether an option belongs to the topic of a message that names no option, such as "Initial heap size set to a larger
-// value than the maximum heap size".
-func matchesTopic(message, option string) bool {
-	heap := []string{"-Xmx", "-Xms", "-Xmn", "-XX:MaxHeapSize", "-XX:InitialHeapSize", "-XX:MinHeapSize", "-XX:MaxRAM"}
-	for _, topic := range []struct {
-		words   string
-		options []string // prefixes
-	}{
-		{"garbage collector", []string{"-XX:Use"}},
-		{"Garbage collector", []string{"-XX:Use"}},
-		{"heap", heap},
-		{"NewSize", heap}, // "GC triggered before VM initialization completed": too small
-		{"stack size", []string{"-Xss", "-XX:ThreadStackSize"}},
-		{"shared archive", []string{"-Xshare", "-XX:SharedArchiveFile"}},
-	} {
-		if strings.Contains(message, topic.words) {
-			return slices.ContainsFunc(topic.options, func(p string) bool {
-				return strings.HasPrefix(option, p) && (p != "-XX:Use" || strings.HasSuffix(option, "GC"))
-			})
-		}
-	}
-	return false
-}
-
 // verifyInterval is the time between two checks of a JVM that is starting.
 const verifyInterval = 100 * time.Millisecond
-
-// verify returns the check of the JVM started with argv: that it is that program with these arguments and the requested flags.
-func (l *Launcher) verify(f *Report, argv []string, hide service.Mask) func(context.Context, supervisor.Process) error {
-	return func(ctx context.Context, p supervisor.Process) error {
-		for {
-			r := runningJVM{f, argv, p, l.shared.Attacher}
-			err := r.checkProgram()
-			if err == nil {
-				if err = r.checkFlags(ctx); !errors.Is(err, hotspot.ErrNotCaught) {
-					return maskError(err, hide)
-				}
-			}
-			select { // without a readiness probe the service is RUNNING before the script executes the JVM
-			case <-time.After(verifyInterval):
-			case <-p.Exited():
-				return nil
-			case <-ctx.Done():
-				return maskError(err, hide)
-			}
-		}
-	}
-}
 
 // errDiffers means that the running JVM is not the one that was started.
 var errDiffers = errors.New("the JVM is not the one that was started")
 
-// maskError masks the text of an error.
-func maskError(err error, hide service.Mask) error {
-	if !errors.Is(err, errDiffers) {
-		return err
+// verify returns the check of the JVM started with argv: that it is that program with these arguments and the requested flags. Before, it
+// reports to the plugins that the start became ready.
+func (l *Launcher) verify(f *Report, argv []string, hide service.Mask) func(context.Context, supervisor.Process) error {
+	return func(ctx context.Context, p supervisor.Process) error {
+		if l.shared.Plugins != nil {
+			l.shared.Plugins.OnReady(l.Name)
+		}
+		for {
+			err := checkProgram(p, f.JVM.Java, argv)
+			done := false
+			if err == nil {
+				err = l.checkFlags(ctx, p, f)
+				done = !errors.Is(err, hotspot.ErrNotCaught)
+			}
+			if !done {
+				select { // without a readiness probe the service is RUNNING before the script executes the JVM
+				case <-time.After(verifyInterval):
+					continue
+				case <-p.Exited():
+					return nil
+				case <-ctx.Done():
+				}
+			}
+			if errors.Is(err, errDiffers) {
+				return &supervisor.HealthIssue{Cause: incident.CauseJVMDiffers, Text: hide.Text(err.Error())}
+			}
+			return err
+		}
 	}
-	return &supervisor.HealthIssue{Cause: incident.CauseJVMDiffers, Text: hide.Text(err.Error())}
 }
 
-// runningJVM is a JVM to verify.
-type runningJVM struct {
-	report   *Report
-	argv     []string
-	p        supervisor.Process
-	attacher *Attacher
-}
-
-// checkProgram compares the command line and the program with those of the start.
-func (r runningJVM) checkProgram() error {
-	argv, err := procfs.Cmdline(r.p.Pid())
+// checkProgram compares the command line and the program of a process with those of the start.
+func checkProgram(p supervisor.Process, java string, want []string) error {
+	argv, err := procfs.Cmdline(p.Pid())
 	if err != nil {
 		return fmt.Errorf("cannot look at the running JVM: %w", err)
 	}
-	if at := firstDifference(argv, r.argv); at >= 0 {
-		return fmt.Errorf("%w: argument %d is %s, and should be %s", errDiffers, at, argument(argv, at), argument(r.argv, at))
-	}
-	if exe, want := r.program(), resolved(r.report.JVM.Java); exe != "" && exe != want {
-		return fmt.Errorf("%w: the program is %s, and should be %s", errDiffers, exe, want)
-	}
-	return nil
-}
-
-// checkFlags compares the flags of the JVM with the options.
-func (r runningJVM) checkFlags(ctx context.Context) error {
-	a, err := r.attacher.Attach(ctx, r.p)
-	if err != nil {
-		return err
-	}
-	text, err := a.Command(ctx, "jcmd", "VM.flags -all")
-	if err != nil {
-		return err
-	}
-	if d := differences(r.report.Result.Options, hotspot.ParseFlags(text), r.report.flags); len(d) > 0 {
-		return fmt.Errorf("%w: %s", errDiffers, strings.Join(d, "; "))
-	}
-	return nil
-}
-
-// program returns the path of the executable; empty if it is unreadable or the file has been replaced.
-func (r runningJVM) program() string {
-	var path string
-	_ = AsUserOf(r.p)(func() (err error) {
-		path, err = procfs.Exe(r.p.Pid())
-		return err
-	})
-	if strings.HasSuffix(path, " (deleted)") {
-		return ""
-	}
-	return path
-}
-
-// resolved follows links; a path that no longer exists is returned unchanged.
-func resolved(path string) string {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		return target
-	}
-	return path
-}
-
-// firstDifference returns the index of the first differing argument, or -1.
-func firstDifference(a, b []string) int {
-	for k := range max(len(a), len(b)) {
-		if k >= len(a) || k >= len(b) || a[k] != b[k] {
-			return k
+	for at := range max(len(argv), len(want)) {
+		if at >= len(argv) || at >= len(want) || argv[at] != want[at] {
+			return fmt.Errorf("%w: argument %d is %s, and should be %s", errDiffers, at, argument(argv, at), argument(want, at))
 		}
 	}
-	return -1
+	if target, err := filepath.EvalSymlinks(java); err == nil {
+		java = target
+	}
+	var exe string // empty: unreadable
+	_ = AsUserOf(p)(func() (err error) {
+		exe, err = procfs.Exe(p.Pid())
+		return err
+	})
+	if exe != "" && exe != java && !strings.HasSuffix(exe, " (deleted)") { // the file has been replaced
+		return fmt.Errorf("%w: the program is %s, and should be %s", errDiffers, exe, java)
+	}
+	return nil
 }
 
 // argument quotes one argument with its secrets masked.
@@ -294,16 +161,20 @@ func argument(argv []string, at int) string {
 	return strconv.Quote(redact.Args(argv)[at])
 }
 
-// watchTomcatLogs reads the log files of Tomcat for exceptions of its applications.
-func watchTomcatLogs(base string) func(context.Context, func(*supervisor.HealthIssue)) {
-	return func(ctx context.Context, complain func(*supervisor.HealthIssue)) {
-		hear := watchOutput()
-		tomcat.FollowLogs(ctx, base, func(line []byte) {
-			if c := hear(line); c != nil {
-				complain(c)
-			}
-		})
+// checkFlags compares the flags of a running JVM with its options.
+func (l *Launcher) checkFlags(ctx context.Context, p supervisor.Process, f *Report) error {
+	a, err := l.shared.Attacher.Attach(ctx, p)
+	if err != nil {
+		return err
 	}
+	text, err := a.Command(ctx, "jcmd", "VM.flags -all")
+	if err != nil {
+		return err
+	}
+	if d := differences(f.Result.Options, hotspot.ParseFlags(text), f.flags); len(d) > 0 {
+		return fmt.Errorf("%w: %s", errDiffers, strings.Join(d, "; "))
+	}
+	return nil
 }
 
 // watchOutput reads the output of a running JVM for direct memory and code cache exhaustion, which degrade the service. Other kinds usually

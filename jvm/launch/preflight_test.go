@@ -143,7 +143,7 @@ func TestRunningProgramIsCompared(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	err = runningJVM{&Report{JVM: hotspot.JVM{Java: exe}}, os.Args, ourselves{}, nil}.checkProgram()
+	err = checkProgram(ourselves{}, exe, os.Args)
 	if err != nil {
 		t.Errorf("the same: %v", err)
 	}

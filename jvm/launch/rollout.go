@@ -83,8 +83,7 @@ type rollout struct {
 	services services
 	log      hclog.Logger
 
-	mu         sync.Mutex // guards found
-	found      map[string]*PendingRestart
+	found      sync.Map            // service -> *PendingRestart
 	attempts   map[string]*attempt // by service; used only by run, like the fields below
 	fatal      map[string]string   // by service in state FATAL: its fingerprint when that was first seen
 	restarting string              // the service that was restarted and is not RUNNING yet; empty: none
@@ -102,40 +101,21 @@ type attempt struct {
 }
 
 func newRollout(world services, log hclog.Logger) *rollout {
-	return &rollout{services: world, log: log, found: map[string]*PendingRestart{}, attempts: map[string]*attempt{},
-		fatal: map[string]string{}}
+	return &rollout{services: world, log: log, attempts: map[string]*attempt{}, fatal: map[string]string{}}
 }
 
 // pending returns the finding for the process pid of a service; nil: it matches its sources.
 func (w *rollout) pending(name string, pid int) *PendingRestart {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if p := w.found[name]; p != nil && p.pid == pid && pid != 0 {
+	found, _ := w.found.Load(name)
+	if p, ok := found.(*PendingRestart); ok && p.pid == pid && pid != 0 {
 		return p
 	}
 	return nil
 }
 
-// forget drops all findings.
-func (w *rollout) forget() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	clear(w.found)
-}
-
-func (w *rollout) set(name string, p *PendingRestart) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if p == nil {
-		delete(w.found, name)
-		return
-	}
-	w.found[name] = p
-}
-
 // run checks at every signal from changed until ctx ends. A restart follows when no change came for restartDelay.
 func (w *rollout) run(ctx context.Context, changed <-chan struct{}) {
-	w.forget()
+	w.found.Clear()
 	look, apply := time.NewTimer(0), time.NewTimer(time.Hour) // the first check is immediate
 	defer look.Stop()
 	defer apply.Stop()
@@ -174,44 +154,46 @@ func (w *rollout) check(ctx context.Context) (again time.Duration, due bool) {
 	jvms := w.services.JVMs()
 	failed := w.finishRestart(jvms)
 	for _, j := range jvms {
+		if j.State != supervisor.Running { // its next start reads everything
+			w.found.Delete(j.Name)
+		}
 		if j.State != supervisor.Fatal {
 			delete(w.fatal, j.Name)
 		}
-		switch j.State {
-		case supervisor.Running:
-			p := w.compare(ctx, j)
-			if ctx.Err() != nil {
-				return 0, false
-			}
-			p = p.blockedBy(failed)
-			w.logChange(j, p)
-			w.set(j.Name, p)
-			wait := w.wait(j, p)
-			switch {
-			case p != nil && p.digest == "":
-				within(recheckDelay)
-			case p == nil || p.Problem != "" || !j.restart:
-			case wait > 0:
-				within(wait)
-			case failed != "": // it may still become ready
-				within(minRetryDelay)
-			case w.restarting != "":
-				within(recheckDelay)
-			default:
-				due = true
-			}
-		case supervisor.Starting: // its command line may be older than the change
-			within(recheckDelay)
-		case supervisor.Stopping:
-			if w.attempts[j.Name] != nil { // this rollout restarted it
-				within(recheckDelay)
-			}
-			w.set(j.Name, nil)
-		case supervisor.Fatal: // retries are rare, and the change may be the fix
-			w.set(j.Name, nil)
+		switch {
+		case j.State == supervisor.Fatal: // retries are rare, and the change may be the fix
 			w.retry(ctx, j.Name)
-		default: // its next start reads everything
-			w.set(j.Name, nil)
+		case j.State == supervisor.Starting, // its command line may be older than the change
+			j.State == supervisor.Stopping && w.attempts[j.Name] != nil: // this rollout restarted it
+			within(recheckDelay)
+		}
+		if j.State != supervisor.Running {
+			continue
+		}
+		p := w.compare(ctx, j)
+		if ctx.Err() != nil {
+			return 0, false
+		}
+		p = p.blockedBy(failed)
+		w.logChange(j, p)
+		if p == nil {
+			w.found.Delete(j.Name)
+		} else {
+			w.found.Store(j.Name, p)
+		}
+		wait := w.wait(j, p)
+		switch {
+		case p != nil && p.digest == "":
+			within(recheckDelay)
+		case p == nil || p.Problem != "" || !j.restart:
+		case wait > 0:
+			within(wait)
+		case failed != "": // it may still become ready
+			within(minRetryDelay)
+		case w.restarting != "":
+			within(recheckDelay)
+		default:
+			due = true
 		}
 	}
 	return again, due
@@ -304,7 +286,7 @@ func (w *rollout) compare(ctx context.Context, j JVM) *PendingRestart {
 	switch {
 	case err != nil:
 		p.Problem = err.Error()
-	case len(p.Changes) == 0: // such as a changed comment
+	case len(p.Changes) == 0: // such as an option that a stronger layer overrides
 		return nil
 	}
 	if old != nil && old.String() == p.String() {

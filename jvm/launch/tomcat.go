@@ -3,6 +3,7 @@ package launch
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -73,13 +74,17 @@ func (l *tomcatKind) launch(p *plan) (*supervisor.Launch, error) {
 		return nil, err
 	}
 	s.proof = newProof(s.server, s.serverErr, time.Now())
-	p.warnings = append(p.warnings, s.proof.notes()...)
+	if s.proof.Unknown != "" {
+		p.warnings = append(p.warnings,
+			s.proof.Unknown+"; ready is when Tomcat says that it has started and a socket of it listens (or what ready.http asks)")
+	}
 	out, err := l.launchWithProof(s)
 	if err != nil {
 		return nil, err
 	}
-	out.AttachData, out.Spec.Umask = s.proof.marshal(), &s.umask
-	return out, nil
+	data, err := json.Marshal(s.proof)
+	out.AttachData, out.Spec.Umask = string(data), &s.umask
+	return out, err
 }
 
 // attach does not run setenv.sh again.
@@ -91,7 +96,7 @@ func (l *tomcatKind) attach(learned string) (*supervisor.Launch, error) {
 	}
 	s := &tomcatStart{install: install}
 	l.readServer(s, nil, env.Vars)
-	if s.proof, err = parseProof(learned); err != nil {
+	if json.Unmarshal([]byte(learned), &s.proof) != nil {
 		s.proof = newProof(s.server, s.serverErr, time.Now())
 	}
 	return l.launchWithProof(s)

@@ -2,7 +2,6 @@ package launch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -40,14 +39,18 @@ func newProof(server tomcat.ServerXML, err error, since time.Time) readyProof {
 	}
 	unknown := server.Notes
 	for _, c := range server.Connectors {
+		scheme := "http"
+		if c.TLS {
+			scheme = "https"
+		}
 		switch host, known := connectorHost(c); {
 		case c.Port.Set && c.Port.Number < 0 && c.Socket == "": // Tomcat does not start it
 		case c.HTTP() && filepath.IsAbs(c.Socket):
-			return readyProof{Since: since, URL: connectorScheme(c) + "://localhost/", Socket: c.Socket}
+			return readyProof{Since: since, URL: scheme + "://localhost/", Socket: c.Socket}
 		case c.Socket != "" || !c.Port.Set || c.Port.Number == 0:
 			unknown = append(unknown, unknownConnector(server.File, c))
 		case c.HTTP() && known:
-			url := connectorScheme(c) + "://" + net.JoinHostPort(host, strconv.Itoa(c.Port.Number)) + "/"
+			url := scheme + "://" + net.JoinHostPort(host, strconv.Itoa(c.Port.Number)) + "/"
 			return readyProof{Since: since, URL: url, Port: c.Port.Number}
 		case p.Port == 0:
 			p.Port = c.Port.Number
@@ -74,13 +77,6 @@ func unknownConnector(file string, c tomcat.Connector) string {
 	return fmt.Sprintf("%s:%d: the connector has %s=%q", file, c.Line, name, value)
 }
 
-func connectorScheme(c tomcat.Connector) string {
-	if c.TLS {
-		return "https"
-	}
-	return "http"
-}
-
 // connectorHost returns the host that a connector listens on, if it is known.
 func connectorHost(c tomcat.Connector) (host string, known bool) {
 	ip := net.ParseIP(c.Address)
@@ -93,43 +89,20 @@ func connectorHost(c tomcat.Connector) (host string, known bool) {
 	return c.Address, true
 }
 
-// notes returns what the operator should know of the proof.
-func (p readyProof) notes() []string {
-	if p.Unknown == "" {
-		return nil
-	}
-	return []string{p.Unknown + "; ready is when Tomcat says that it has started and a socket of it listens (or what ready.http asks)"}
-}
-
-// marshal encodes the proof for parseProof.
-func (p readyProof) marshal() string {
-	data, err := json.Marshal(p)
-	if err != nil {
-		return ""
-	}
-	return string(data)
-}
-
-// parseProof decodes the proof of a start by an earlier supervisor.
-func parseProof(learned string) (p readyProof, err error) {
-	err = json.Unmarshal([]byte(learned), &p)
-	return p, err
-}
-
-// launchWithProof returns a launch with three readiness checks: Tomcat itself listens, it answers as expected, and every needed application
-// is deployed.
+// launchWithProof returns a launch with three readiness checks: Tomcat itself listens, it answers as expected, and every needed
+// application is deployed.
 func (l *tomcatKind) launchWithProof(s *tomcatStart) (*supervisor.Launch, error) {
 	out, err := l.base()
 	if err != nil {
 		return nil, err
 	}
 	apps, _ := s.install.Applications(s.server)
-	w := &tomcatWatch{patterns: l.patternsOf(s.install.Home), base: s.install.Base, wanted: l.Config.Tomcat.Contexts, options: s.options,
-		apps: apps, since: s.proof.Since, serverErr: s.serverErr}
+	settings := watchSettings{patterns: l.patternsOf(s.install.Home), base: s.install.Base, wanted: l.Config.Tomcat.Contexts,
+		options: s.options, apps: apps, since: s.proof.Since, serverErr: s.serverErr}
 	if u, err := url.Parse(l.Config.Ready.HTTP.URL); err == nil && l.Config.Ready.HTTP.URL != "" {
-		w.asked = u.Path
+		settings.asked = u.Path
 	}
-	w.begin()
+	w := newTomcatWatch(settings)
 	proof := l.configuredProof(s.proof)
 	if proof.Port > 0 {
 		out.Port = proof.Port
@@ -155,12 +128,12 @@ func (l *tomcatKind) configuredProof(p readyProof) readyProof {
 	return p
 }
 
-// provingStatuses are the accepted statuses where no path is configured: the root of a Tomcat without a ROOT application answers 404, which
-// is proof enough.
+// provingStatuses returns the accepted statuses where no path is configured, 200 to 499: the root of a Tomcat without a ROOT application
+// answers 404, which is proof enough.
 func provingStatuses() []int {
-	var out []int
-	for code := 200; code < 500; code++ {
-		out = append(out, code)
+	out := make([]int, 300)
+	for k := range out {
+		out[k] = 200 + k
 	}
 	return out
 }
@@ -176,8 +149,14 @@ func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcat
 		case !ok:
 			return errors.New("cannot see what it listens on")
 		case proof.Port > 0:
-			if err := l.owns(own, proof.Port); err != nil {
+			certain, err := own.OwnsListener(proof.Port)
+			if err != nil {
 				return err
+			}
+			if !certain {
+				l.ownerUnknown.Do(func() {
+					l.log.Warn("cannot identify the process that listens; its user is the service's, which is accepted as proof", "port", proof.Port)
+				})
 			}
 		case proof.Socket != "" && configured == nil:
 			if err := own.OwnsSocketFile(proof.Socket); err != nil {
@@ -191,22 +170,13 @@ func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcat
 			return root(ctx, p)
 		case proof.AJP != "":
 			return tomcat.PingAJP(ctx, proof.AJP)
+		case !w.started() && proof.Unknown != "":
+			return errors.New("Tomcat has not said yet that it has started; " + proof.Unknown)
 		case !w.started():
-			return errors.New(w.notStarted(proof))
+			return errors.New("Tomcat has not said yet that it has started")
 		case proof.Unknown != "":
 			return own.Listens()
 		}
 		return nil
 	})
-}
-
-// owns returns an error unless this Tomcat listens on the port.
-func (l *tomcatKind) owns(p *proc.Process, port int) error {
-	certain, err := p.OwnsListener(port)
-	if err == nil && !certain {
-		l.ownerUnknown.Do(func() {
-			l.log.Warn("cannot identify the process that listens; its user is the service's, which is accepted as proof", "port", port)
-		})
-	}
-	return err
 }

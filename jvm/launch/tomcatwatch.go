@@ -15,8 +15,8 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// tomcatWatch reads the output of one start of Tomcat.
-type tomcatWatch struct {
+// watchSettings is what the reading of Tomcat's output depends on.
+type watchSettings struct {
 	patterns  *tomcat.Patterns
 	base      string
 	wanted    []string     // context paths that must be deployed
@@ -25,37 +25,41 @@ type tomcatWatch struct {
 	options   []jvm.Option // given to the JVM
 	since     time.Time
 	serverErr error // why server.xml is unreadable; nil: it was read
+}
 
+// tomcatWatch reads the output of one start of Tomcat.
+type tomcatWatch struct {
+	watchSettings
 	mu     sync.Mutex // guards the fields below
-	watch  *tomcat.OutputReader
+	output *tomcat.OutputReader
 	failed []string // contexts
 }
 
-func (w *tomcatWatch) begin() { w.watch = tomcat.NewOutputReader(w.patterns) }
+func newTomcatWatch(s watchSettings) *tomcatWatch {
+	return &tomcatWatch{watchSettings: s, output: tomcat.NewOutputReader(s.patterns)}
+}
 
 // line returns why Tomcat will not become ready, if an output line says so.
 func (w *tomcatWatch) line(line []byte) (failure string) {
 	f, ok := w.read(line)
-	if !ok {
-		return ""
-	}
-	switch f.Kind {
-	case tomcat.ContextFailed, tomcat.DeployFailed:
-		if w.needs(f.Context) {
-			return f.String()
-		}
-	case tomcat.ConnectorFailed, tomcat.ServerFailed, tomcat.ConfigError:
+	if ok && (isApplication(f) && w.needs(f.Context) ||
+		f.Kind == tomcat.ConnectorFailed || f.Kind == tomcat.ServerFailed || f.Kind == tomcat.ConfigError) {
 		return f.String()
 	}
 	return ""
+}
+
+// isApplication reports whether a finding is the failure of an application.
+func isApplication(f tomcat.Finding) bool {
+	return f.Kind == tomcat.ContextFailed || f.Kind == tomcat.DeployFailed
 }
 
 // read parses the next line.
 func (w *tomcatWatch) read(line []byte) (tomcat.Finding, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	f, ok := w.watch.Line(string(line))
-	if ok && (f.Kind == tomcat.ContextFailed || f.Kind == tomcat.DeployFailed) {
+	f, ok := w.output.Line(string(line))
+	if ok && isApplication(f) {
 		w.failed = append(w.failed, tomcat.ContextOf(f.Context))
 	}
 	return f, ok
@@ -65,16 +69,7 @@ func (w *tomcatWatch) read(line []byte) (tomcat.Finding, bool) {
 func (w *tomcatWatch) started() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.watch.Started()
-}
-
-// notStarted describes what is missing for readiness where no connector can be probed.
-func (w *tomcatWatch) notStarted(p readyProof) string {
-	text := "Tomcat has not said yet that it has started"
-	if p.Unknown != "" {
-		text += "; " + p.Unknown
-	}
-	return text
+	return w.output.Started()
 }
 
 // needs reports whether the failure of an application fails the service: it is wanted, or ready.http is in it, or none are wanted and no
@@ -84,15 +79,11 @@ func (w *tomcatWatch) needs(context string) bool {
 		return true
 	}
 	context = tomcat.ContextOf(context)
-	for _, wanted := range w.wanted {
-		if tomcat.ContextOf(wanted) == context {
-			return true
-		}
-	}
-	if w.asked != "" && w.serving(w.asked, context) == context {
+	switch {
+	case slices.ContainsFunc(w.wanted, func(wanted string) bool { return tomcat.ContextOf(wanted) == context }),
+		w.asked != "" && w.serving(w.asked, context) == context:
 		return true
-	}
-	if len(w.wanted) > 0 {
+	case len(w.wanted) > 0:
 		return false
 	}
 	w.mu.Lock()
@@ -116,14 +107,13 @@ func (w *tomcatWatch) serving(path, context string) string {
 func (w *tomcatWatch) watchRunning(before func() func([]byte) *supervisor.HealthIssue) func() func([]byte) *supervisor.HealthIssue {
 	return func() func([]byte) *supervisor.HealthIssue {
 		hear := before()
-		again := &tomcatWatch{patterns: w.patterns, base: w.base, wanted: w.wanted, asked: w.asked, apps: w.apps, since: w.since}
-		again.begin()
+		again := newTomcatWatch(w.watchSettings)
 		return func(line []byte) *supervisor.HealthIssue {
 			if c := hear(line); c != nil || again.started() {
 				return c
 			}
 			f, ok := again.read(line)
-			if !ok || f.Kind != tomcat.ContextFailed && f.Kind != tomcat.DeployFailed {
+			if !ok || !isApplication(f) {
 				return nil
 			}
 			needed := again.needs(f.Context)
@@ -133,23 +123,13 @@ func (w *tomcatWatch) watchRunning(before func() func([]byte) *supervisor.Health
 	}
 }
 
-// writtenOption returns a rejected option as it was written, and its source.
-func (w *tomcatWatch) writtenOption(refused string) string {
-	for _, o := range rejectedBy(w.options, hotspot.StartupError{Option: refused}) {
-		if o.Source != "" {
-			return o.String() + " (" + o.Source + ")"
-		}
-	}
-	return refused
-}
-
 // explain describes the failed start: what failed, why, and in which file and line. An application that is not needed is not the reason.
 func (w *tomcatWatch) explain(ctx context.Context) string {
 	w.mu.Lock()
-	findings := w.watch.Findings()
+	findings := w.output.Findings()
 	w.mu.Unlock()
 	worst, ok := tomcat.Worst(slices.DeleteFunc(findings, func(f tomcat.Finding) bool {
-		return (f.Kind == tomcat.ContextFailed || f.Kind == tomcat.DeployFailed) && !w.needs(f.Context)
+		return isApplication(f) && !w.needs(f.Context)
 	}))
 	switch {
 	case !ok && w.serverErr != nil && !w.started():
@@ -159,7 +139,12 @@ func (w *tomcatWatch) explain(ctx context.Context) string {
 	}
 	switch worst.Kind {
 	case tomcat.JVMOption:
-		worst.Option = w.writtenOption(worst.Option)
+		for _, o := range rejectedBy(w.options, hotspot.StartupError{Option: worst.Option}) {
+			if o.Source != "" {
+				worst.Option = o.String() + " (" + o.Source + ")"
+				break
+			}
+		}
 	case tomcat.ConnectorFailed:
 		if who := proc.PortHolder(worst.Port); worst.Port > 0 && who != "" {
 			return worst.String() + "; the port is held by another process" + who
@@ -173,7 +158,7 @@ func (w *tomcatWatch) explain(ctx context.Context) string {
 // failureCause returns the cause of an application failure. Tomcat writes it after the failure line, or to a log file a moment later.
 func (w *tomcatWatch) failureCause(ctx context.Context, f tomcat.Finding) string {
 	w.mu.Lock()
-	for _, now := range w.watch.Findings() {
+	for _, now := range w.output.Findings() {
 		if now.Kind == f.Kind && now.Context == f.Context {
 			f = now
 		}
@@ -192,5 +177,17 @@ func (w *tomcatWatch) failureCause(ctx context.Context, f tomcat.Finding) string
 		case <-ctx.Done():
 		}
 		return f.String()
+	}
+}
+
+// watchTomcatLogs reads the log files of Tomcat for exceptions of its applications.
+func watchTomcatLogs(base string) func(context.Context, func(*supervisor.HealthIssue)) {
+	return func(ctx context.Context, complain func(*supervisor.HealthIssue)) {
+		hear := watchOutput()
+		tomcat.FollowLogs(ctx, base, func(line []byte) {
+			if c := hear(line); c != nil {
+				complain(c)
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package tomcat
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -44,8 +45,7 @@ func (w *OutputReader) Line(line string) (f Finding, ok bool) {
 	if f, ok := parseSAX(line); ok {
 		return w.position(f)
 	}
-	if e, ok := parseException(line); ok && (w.current >= 0 || w.inCause) {
-		w.exception(e)
+	if target := w.target(); target != nil && target.exception(line) {
 		return Finding{}, false
 	}
 	w.current, w.inCause = -1, false
@@ -93,39 +93,25 @@ func (w *OutputReader) jvmLine(line string) (Finding, bool) {
 	return Finding{Kind: JVMOption, Option: r.Option, Message: r.Message}, true
 }
 
-// stackFrame handles the frames of a stack trace, by far the most frequent lines.
+// libraries are the packages of Java and Tomcat.
+const libraries = `(?:java|javax|jdk|sun|com\.sun|jakarta|org\.apache\.(?:catalina|tomcat|coyote|jasper))\.`
+
+// stackFrame handles the frames of a stack trace, by far the most frequent lines. The first one outside Java and Tomcat is where the
+// exception comes from: "Boom.java:3" of "at loader/Boom.run(Boom.java:3)".
 func (w *OutputReader) stackFrame(line string) bool {
 	t := strings.TrimLeft(line, "\t ")
 	if !strings.HasPrefix(t, "at ") && !strings.HasPrefix(t, "... ") || t == line && t[0] != 'a' {
 		return false
 	}
-	if where, ok := frame(t); ok {
-		if target := w.target(); target != nil && target.Where == "" && target.Cause != "" {
-			target.Where = where
-		}
+	target := w.target()
+	if target == nil || target.Where != "" || target.Cause == "" {
+		return true
+	}
+	m := regexp.MustCompile(`^at (?:[^(]*/)?([^(/]*)\((.*:.*)\)$`).FindStringSubmatch(t)
+	if m != nil && !regexp.MustCompile("^"+libraries).MatchString(m[1]) {
+		target.Where = m[2]
 	}
 	return true
-}
-
-// libraries are the packages of Java and Tomcat.
-var libraries = []string{"java.", "javax.", "jdk.", "sun.", "com.sun.", "jakarta.", "org.apache.catalina.", "org.apache.tomcat.",
-	"org.apache.coyote.", "org.apache.jasper."}
-
-// frame returns "Boom.java:3" of "at Boom.run(Boom.java:3)" unless the class belongs to Java or Tomcat.
-func frame(t string) (string, bool) {
-	t = strings.TrimPrefix(t, "at ")
-	open := strings.IndexByte(t, '(')
-	if open < 0 || !strings.HasSuffix(t, ")") || !strings.Contains(t[open:], ":") {
-		return "", false
-	}
-	class := t[:open]
-	if i := strings.LastIndexByte(class, '/'); i >= 0 { // module or loader
-		class = class[i+1:]
-	}
-	if slices.ContainsFunc(libraries, func(prefix string) bool { return strings.HasPrefix(class, prefix) }) {
-		return "", false
-	}
-	return t[open+1 : len(t)-1], true
 }
 
 func (w *OutputReader) target() *Finding {
@@ -138,35 +124,19 @@ func (w *OutputReader) target() *Finding {
 	return nil
 }
 
-type exception struct {
-	text   string // "class: message"
-	caused bool
-}
-
-// parseException recognises "a.b.CException: message" with or without "Caused by: " in front.
-func parseException(line string) (exception, bool) {
-	t := strings.TrimSpace(line)
-	t, caused := strings.CutPrefix(t, "Caused by: ")
-	class, _, _ := strings.Cut(t, ":")
-	dot := strings.LastIndexByte(class, '.')
-	if dot <= 0 || dot+1 == len(class) || class[dot+1] < 'A' || class[dot+1] > 'Z' {
-		return exception{}, false
+// exception records a line "a.b.CException: message", with or without "Caused by: " in front. It reports false for another line.
+func (f *Finding) exception(line string) bool {
+	m := regexp.MustCompile(`^\s*(Caused by: )?([\w.$]+\.[A-Z][\w$]*(?::.*)?)$`).FindStringSubmatch(strings.TrimRight(line, " \t"))
+	if m == nil {
+		return false
 	}
-	const ofNames = ".$_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	return exception{text: t, caused: caused}, strings.Trim(class, ofNames) == ""
-}
-
-func (w *OutputReader) exception(e exception) {
-	f := w.target()
-	switch {
-	case e.caused:
-		f.Root = e.text
-	case f.Cause == "":
-		f.Cause = e.text
+	if m[1] != "" {
+		f.Root = m[2]
+	} else {
+		f.Cause = cmp.Or(f.Cause, m[2])
 	}
-	if f.Context == "" {
-		f.Context = contextIn(e.text)
-	}
+	f.Context = cmp.Or(f.Context, contextIn(m[2]))
+	return true
 }
 
 // position merges a SAX message into the position printed before it. Tomcat prints the same error twice; the second is ignored.

@@ -36,37 +36,27 @@ type heapDump struct {
 // path returns the path of the file as requested.
 func (d *heapDump) path() string { return filepath.Join(d.folder.Name(), d.name) }
 
-// heapDumpFolder returns the default folder of heap dumps.
-func heapDumpFolder(state string) string {
-	if state == "" {
-		return ""
-	}
-	return filepath.Join(state, "heapdumps")
-}
-
 // maxDumpTime bounds how long an abandoned dump blocks further dumps of its JVM.
 const maxDumpTime = time.Hour
 
 // heapDump makes the JVM write its heap to a new file. A dump cannot be cancelled: it continues after a timeout, and blocks another one
 // until it is done.
 func (j *Tools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, error) {
-	if d.want.GZ {
-		if err := d.compresses(ctx); err != nil {
-			return nil, err
-		}
+	if err := d.checkCompression(ctx); err != nil {
+		return nil, err
 	}
 	if err := j.openFolder(d); err != nil {
 		return nil, err
 	}
-	if err := d.checkRoom(ctx); err != nil {
+	file, err := d.path(), d.checkRoom(ctx)
+	if err == nil {
+		if _, busy := j.dumps.LoadOrStore(d.p.Pid(), file); busy {
+			err = notNow("it answers when that is done", "the JVM of %s writes another heap dump", d.service)
+		}
+	}
+	if err != nil {
 		_ = d.folder.Close()
 		return nil, err
-	}
-	file := d.path()
-	if !j.beginDump(d.p.Pid(), file) {
-		_ = d.folder.Close()
-		return nil, apiError(http.StatusConflict, api.CodeNotNow, "it answers when that is done",
-			"the JVM of %s writes another heap dump", d.service)
 	}
 	var size int64
 	done := make(chan error, 1)
@@ -76,56 +66,41 @@ func (j *Tools) heapDump(ctx context.Context, d *heapDump) (io.ReadCloser, error
 		defer cancel()
 		var err error
 		size, err = d.write(ctx)
-		j.endDump(d.p.Pid()) // before the reply, since the next request may follow at once
+		j.dumps.Delete(d.p.Pid()) // before the reply, since the next request may follow at once
 		done <- err
 	}()
 	select {
 	case err := <-done:
-		if err != nil {
-			return nil, err
-		}
+		return io.NopCloser(strings.NewReader(fmt.Sprintf("%s: %d bytes\n", file, size))), err
 	case <-ctx.Done():
 		return nil, apiError(http.StatusGatewayTimeout, api.CodeTimeout, "ls -l "+file+" shows how far it is; --timeout waits longer",
 			"the heap dump of %s is not done after %v, and the JVM goes on with it", d.service, d.want.Timeout)
 	}
-	return io.NopCloser(strings.NewReader(fmt.Sprintf("%s: %d bytes\n", file, size))), nil
-}
-
-func (j *Tools) beginDump(pid int, file string) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.dumps[pid] != "" {
-		return false
-	}
-	j.dumps[pid] = file
-	return true
-}
-
-func (j *Tools) endDump(pid int) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	delete(j.dumps, pid)
 }
 
 // compressionRelease is the first feature release that compresses dumps; older ones ignore the option.
 const compressionRelease = 15
 
-// compresses returns an error if the JVM cannot compress dumps.
-func (d *heapDump) compresses(ctx context.Context) error {
+// checkCompression returns an error if the JVM cannot compress a dump as requested.
+func (d *heapDump) checkCompression(ctx context.Context) error {
+	if !d.want.GZ {
+		return nil
+	}
 	text, err := d.at.Command(ctx, "jcmd", "VM.version")
 	if err != nil {
 		return err
 	}
-	for line := range strings.Lines(text) {
-		if version, ok := strings.CutPrefix(line, "JDK "); ok {
-			if major := hotspot.ParseMajor(strings.TrimSpace(version)); major > 0 && major < compressionRelease {
-				return apiError(http.StatusUnprocessableEntity, "not-supported", "leave --gz out, and compress the file afterwards",
-					"the JVM of %s is a Java %d, and compresses heap dumps from %d on", d.service, major, compressionRelease)
-			}
-		}
+	_, version, _ := strings.Cut("\n"+text, "\nJDK ")
+	version, _, _ = strings.Cut(version, "\n")
+	if major := hotspot.ParseMajor(strings.TrimSpace(version)); major > 0 && major < compressionRelease {
+		return apiError(http.StatusUnprocessableEntity, "not-supported", "leave --gz out, and compress the file afterwards",
+			"the JVM of %s is a Java %d, and compresses heap dumps from %d on", d.service, major, compressionRelease)
 	}
 	return nil
 }
+
+// otherFolder is the hint for a folder that cannot be used.
+const otherFolder = "name a file in a folder that the service's user may write"
 
 // openFolder opens the folder of the dump and checks that the file does not exist.
 func (j *Tools) openFolder(d *heapDump) error {
@@ -136,9 +111,7 @@ func (j *Tools) openFolder(d *heapDump) error {
 				"stoker has no folder to keep heap dumps in")
 		}
 		if err := makeDumpFolder(j.folder); err != nil {
-			return apiError(http.StatusInsufficientStorage, api.CodeNoRoom,
-				"stoker jvm heapdump "+d.service+" FILE writes to another place",
-				"cannot make the folder for heap dumps: %v", err)
+			return noRoom("stoker jvm heapdump "+d.service+" FILE writes to another place", "cannot make the folder for heap dumps: %v", err)
 		}
 		file = filepath.Join(j.folder, d.service+"-"+time.Now().UTC().Format("20060102T150405.000Z")+".hprof")
 		if d.want.GZ {
@@ -157,13 +130,11 @@ func (j *Tools) openFolder(d *heapDump) error {
 	case err == nil && there.Mode&unix.S_IFMT == unix.S_IFDIR:
 		err = apiError(http.StatusConflict, api.CodeFileExists, "name a file in it that is not there yet", "%s is a folder", file)
 	case err == nil:
-		err = apiError(http.StatusConflict, api.CodeFileExists, "name another file, or remove this one",
-			"%s exists, and is not overwritten", file)
+		err = apiError(http.StatusConflict, api.CodeFileExists, "name another file, or remove this one", "%s exists, and is not overwritten", file)
 	case d.folder != nil && errors.Is(err, fs.ErrNotExist):
 		return nil
 	default:
-		err = apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file in a folder that the service's user may write",
-			"cannot write %s: %v", file, err)
+		err = noRoom(otherFolder, "cannot write %s: %v", file, err)
 	}
 	if d.folder != nil {
 		_ = d.folder.Close()
@@ -238,16 +209,15 @@ func (d *heapDump) checkRoom(ctx context.Context) error {
 	var fsInfo unix.Statfs_t
 	dir := d.folder.Name()
 	if err := unix.Fstatfs(int(d.folder.Fd()), &fsInfo); err != nil {
-		return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file in a folder that the service's user may write",
-			"cannot write to %s: %v", dir, err)
+		return noRoom(otherFolder, "cannot write to %s: %v", dir, err)
 	}
 	if fsInfo.Type == unix.TMPFS_MAGIC {
-		return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a disk or a volume; --force writes it all the same",
+		return noRoom("name a file on a disk or a volume; --force writes it all the same",
 			"%s is in memory (tmpfs): a heap dump there counts as memory of the container", dir)
 	}
 	free, need := int64(fsInfo.Bavail)*fsInfo.Bsize, used+used/5
 	if free < need {
-		return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a larger volume; --force writes it all the same",
+		return noRoom("name a file on a larger volume; --force writes it all the same",
 			"a heap dump of %s may need %d MiB, and %s has %d MiB free", d.service, need>>20+1, dir, free>>20)
 	}
 	return nil
@@ -283,21 +253,17 @@ func (d *heapDump) write(ctx context.Context) (size int64, err error) {
 		level = "1"
 	}
 	answer, err := d.at.Command(ctx, "dumpheap", d.path(), objects, level)
-	why, ok := "", false
-	if err == nil {
-		why, ok = hotspot.DumpedTo(answer)
-	}
+	why, ok := hotspot.DumpedTo(answer)
 	switch {
-	case ok:
-		if size, err = d.stat(nil); err != nil {
+	case err == nil && ok:
+		if size, err = d.stat(func() error { return nil }); err != nil {
 			return 0, fmt.Errorf("cannot find the heap dump that the JVM says it has written: %w", err)
 		}
 		return size, nil
 	case err != nil && ctx.Err() != nil: // it may still be writing
 		return 0, err
-	case strings.HasPrefix(why, "Unable to create "): // the file may belong to someone else: the JVM does not overwrite
-		return 0, apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a new file in a folder that the service's user may write",
-			"the JVM of %s says: %s", d.service, why)
+	case err == nil && strings.HasPrefix(why, "Unable to create "): // the file may belong to someone else: the JVM does not overwrite
+		return 0, noRoom(otherFolder, "the JVM of %s says: %s", d.service, why)
 	}
 	if err != nil { // the error of an exiting JVM varies
 		select {
@@ -313,11 +279,9 @@ func (d *heapDump) write(ctx context.Context) (size int64, err error) {
 		left = "; a part is left: " + removeErr.Error()
 	}
 	if err != nil {
-		return 0, apiError(http.StatusInternalServerError, "failed", "stoker status "+d.service+" tells whether it lives",
-			"the JVM of %s did not end the heap dump: %v%s", d.service, err, left)
+		return 0, failed("stoker status "+d.service+" shows whether it runs", "the JVM of %s did not end the heap dump: %v%s", d.service, err, left)
 	}
-	return 0, apiError(http.StatusInsufficientStorage, api.CodeNoRoom, "name a file on a larger volume", "the JVM of %s says: %s%s",
-		d.service, why, left)
+	return 0, noRoom("name a file on a larger volume", "the JVM of %s says: %s%s", d.service, why, left)
 }
 
 // stat returns the size of the dump and calls then with the rights of the JVM. A file of another user is rejected: the JVM may have put
@@ -331,9 +295,6 @@ func (d *heapDump) stat(then func() error) (size int64, err error) {
 		}
 		if size = st.Size; st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != as.UID {
 			return fmt.Errorf("%s is not a file of user %d", d.path(), as.UID)
-		}
-		if then == nil {
-			return nil
 		}
 		return then()
 	})

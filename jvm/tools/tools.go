@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,15 +33,17 @@ type Tools struct {
 	services services
 	attacher *launch.Attacher
 	log      hclog.Logger
-	folder   string // for heap dumps; empty: none
-
-	mu    sync.Mutex     // guards dumps
-	dumps map[int]string // pid -> the dump file being written
+	folder   string   // for heap dumps; empty: none
+	dumps    sync.Map // pid -> the dump file being written
 }
 
 // New keeps heap dumps below the state folder unless it is empty.
 func New(services services, a *launch.Attacher, log hclog.Logger, stateFolder string) *Tools {
-	return &Tools{services: services, attacher: a, log: log, folder: heapDumpFolder(stateFolder), dumps: map[int]string{}}
+	t := &Tools{services: services, attacher: a, log: log}
+	if stateFolder != "" {
+		t.folder = filepath.Join(stateFolder, "heapdumps")
+	}
+	return t
 }
 
 // maxHistogram bounds a class histogram in bytes: 100,000 classes take less.
@@ -49,6 +52,18 @@ const maxHistogram = 16 << 20
 // apiError returns an API error.
 func apiError(status int, code, hint, format string, args ...any) *api.StatusError {
 	return &api.StatusError{Status: status, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+func notNow(hint, format string, args ...any) error {
+	return apiError(http.StatusConflict, api.CodeNotNow, hint, format, args...)
+}
+
+func noRoom(hint, format string, args ...any) error {
+	return apiError(http.StatusInsufficientStorage, api.CodeNoRoom, hint, format, args...)
+}
+
+func failed(hint, format string, args ...any) error {
+	return apiError(http.StatusInternalServerError, "failed", hint, format, args...)
 }
 
 // JVMTool returns the output of a diagnostic command.
@@ -118,24 +133,14 @@ func (j *Tools) process(service, tool string) (supervisor.Process, error) {
 	p, ok := j.services.Process(service)
 	switch {
 	case !ok:
-		return nil, apiError(http.StatusConflict, api.CodeNotNow, "stoker status "+service+" tells why",
-			"%s is %s and has no process", service, snap.State)
+		return nil, notNow("stoker status "+service+" tells why", "%s is %s and has no process", service, snap.State)
 	case snap.State == supervisor.Stopping && tool != api.ToolThreads:
-		return nil, apiError(http.StatusConflict, api.CodeNotNow, "only threads may be asked for now",
-			"%s is STOPPING, and its time is limited", service)
+		return nil, notNow("only threads may be asked for now", "%s is STOPPING, and its time is limited", service)
 	}
-	if file := j.currentDump(p.Pid()); file != "" {
-		return nil, apiError(http.StatusConflict, api.CodeNotNow, "it answers when that is done",
-			"the JVM of %s is stopped while it writes the heap dump %s", service, file)
+	if file, busy := j.dumps.Load(p.Pid()); busy {
+		return nil, notNow("it answers when that is done", "the JVM of %s is stopped while it writes the heap dump %s", service, file)
 	}
 	return p, nil
-}
-
-// currentDump returns the file that a JVM is writing; empty: none.
-func (j *Tools) currentDump(pid int) string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.dumps[pid]
 }
 
 // flagsOf returns the flags of a JVM: all of them, or those that differ from the default.
@@ -185,8 +190,7 @@ func (j *Tools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p
 		err = os.ErrProcessDone
 	default:
 	}
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err,
-		syscall.ESRCH) { // an exiting JVM answers with these
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) { // as of an exiting JVM
 		select {
 		case <-p.Exited():
 			err = os.ErrProcessDone
@@ -199,32 +203,29 @@ func (j *Tools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p
 	status := new(hotspot.StatusError)
 	switch {
 	case errors.Is(err, os.ErrProcessDone):
-		return apiError(http.StatusConflict, api.CodeNotNow, "stoker status "+service+" tells why", "the process of %s has ended", service)
+		return notNow("stoker status "+service+" tells why", "the process of %s has ended", service)
 	case errors.Is(err, hotspot.ErrNotJVM):
-		return apiError(http.StatusNotFound, "no-jvm", "if its command is a script, end it with: exec java ...",
-			"the process of %s is no JVM", service)
+		return apiError(http.StatusNotFound, "no-jvm", "if its command is a script, end it with: exec java ...", "the process of %s is no JVM", service)
 	case errors.Is(err, hotspot.ErrOpenJ9):
 		return apiError(http.StatusNotFound, "no-jvm", "use the jcmd of OpenJ9",
 			"the JVM of %s is OpenJ9, which does not take HotSpot's commands", service)
 	case errors.Is(err, hotspot.ErrStarting), errors.Is(err, hotspot.ErrNotCaught):
-		return apiError(http.StatusConflict, api.CodeNotNow, "ask again in a moment",
-			"the JVM of %s is still starting: the attach signal would end it", service)
+		return notNow("ask again in a moment", "the JVM of %s is still starting: the attach signal would end it", service)
 	case errors.Is(err, hotspot.ErrNoAttach):
 		return apiError(http.StatusUnprocessableEntity, "refused", "stoker jvm explain "+service+" shows where the option comes from",
 			"the options of the JVM of %s forbid to attach (-XX:+DisableAttachMechanism), or its attach socket in /tmp was removed (-Xrs)", service)
 	case errors.Is(err, hotspot.ErrNameTaken):
-		return apiError(http.StatusInternalServerError, "failed", "remove that file: an earlier JVM has left it", "%v", err)
+		return failed("remove that file: an earlier JVM has left it", "%v", err)
 	case errors.Is(err, hotspot.ErrStopped):
-		return apiError(http.StatusConflict, api.CodeNotNow, "kill -CONT lets it go on, if no debugger holds it",
-			"the process of %s is stopped, and cannot answer", service)
+		return notNow("kill -CONT lets it go on, if no debugger holds it", "the process of %s is stopped, and cannot answer", service)
 	case errors.Is(err, fs.ErrPermission):
 		return apiError(http.StatusForbidden, "forbidden", "let stoker run as root, or the service and stoker as one user",
 			"the JVM of %s belongs to a user that stoker may not act as: %v", service, err)
 	case errors.As(err, &status):
-		return apiError(http.StatusInternalServerError, "failed", "", "the JVM of %s refuses: %s", service, status.Text)
+		return failed("", "the JVM of %s refuses: %s", service, status.Text)
 	case errors.Is(err, hotspot.ErrNotListening), ctx.Err() != nil:
 		return apiError(http.StatusGatewayTimeout, api.CodeTimeout, "it may hang, or be short of CPU; --timeout gives it more time",
 			"the JVM of %s did not answer within %v", service, t.Timeout)
 	}
-	return apiError(http.StatusInternalServerError, "failed", "", "%v", err)
+	return failed("", "%v", err)
 }

@@ -326,7 +326,7 @@ func TestHeapDump(t *testing.T) {
 			if last := strings.Join(asked[max(len(asked)-1, 0):], ""); last != c.asked {
 				t.Errorf("asked %q last, want %q", last, c.asked)
 			}
-			if j.currentDump(os.Getpid()) != "" {
+			if _, busy := j.dumps.Load(os.Getpid()); busy {
 				t.Error("the dump is still recorded as running")
 			}
 		})
@@ -404,7 +404,7 @@ func TestOneHeapDumpAtATime(t *testing.T) {
 		t.Errorf("after the first has given up: %+v", got)
 	}
 	close(goOn)
-	for j.currentDump(p.Pid()) != "" && t.Context().Err() == nil {
+	for busy := true; busy && t.Context().Err() == nil; _, busy = j.dumps.Load(p.Pid()) {
 		<-time.After(time.Millisecond)
 	}
 	if text, got := use(t, j, api.JVMTool{Tool: api.ToolHeapDump, File: dir + "/2"}); text != dir+"/2: 6 bytes\n" {

@@ -112,7 +112,7 @@ func TestSplitVMOptionsAsTheJVMDoes(t *testing.T) {
 }
 
 func TestParseFlagsFile(t *testing.T) {
-	got := lines(ParseFlagsFile(".hotspotrc", "# all\n+UseG1GC -UseTLAB\nMaxHeapSize=1g\n ErrorFile='a b' # rest\n"))
+	got := lines(flagsOf(".hotspotrc", "# all\n+UseG1GC -UseTLAB\nMaxHeapSize=1g\n ErrorFile='a b' # rest\n"))
 	want := []string{".hotspotrc:2 -XX:+UseG1GC", ".hotspotrc:2 -XX:-UseTLAB", ".hotspotrc:3 -XX:MaxHeapSize=1g",
 		".hotspotrc:4 -XX:ErrorFile=a b"}
 	if !slices.Equal(got, want) {
@@ -154,7 +154,7 @@ func FuzzParseArgfile(f *testing.F) {
 func FuzzParseFlagsFile(f *testing.F) {
 	f.Add("+UseG1GC -UseTLAB # x\nMaxHeapSize='1 g'")
 	f.Fuzz(func(t *testing.T, content string) {
-		for _, o := range ParseFlagsFile("f", content) {
+		for _, o := range flagsOf("f", content) {
 			if len(o.Args) != 1 || len(o.Args[0]) <= len("-XX:") || o.Source == "" {
 				t.Errorf("option %+v", o)
 			}
@@ -169,8 +169,13 @@ func FuzzSplitVMOptions(f *testing.F) {
 		if err == nil && len(words) != len(lines) {
 			t.Errorf("%d words on %d lines", len(words), len(lines))
 		}
-		if options, err := ParseVMOptionsFile("f", content); err == nil && len(options) > len(words) {
+		if options, err := parseWords("f", content, syntaxOf(vmOptionsFile)); err == nil && len(options) > len(words) {
 			t.Errorf("%d options of %d words", len(options), len(words))
 		}
 	})
+}
+
+func flagsOf(name, content string) []Option {
+	options, _ := parseWords(name, content, syntaxOf(flagsFile))
+	return options
 }
