@@ -107,7 +107,7 @@ func edges() map[string][]string {
 			"internal/waitid"},
 		"internal/execshim": {"internal/procfs", "internal/untrusted", "internal/terminal"},
 		"internal/remote":   {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
-		"internal/redact":   {},
+		"internal/redact":   {"internal/lazyregexp"},
 		// for the words of the JVM that it runs in, and to split its options
 		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"},
 		"internal/suggest":   {},
@@ -162,6 +162,7 @@ func homes() map[string]string {
 	return map[string]string{
 		"github.com/urfave/cli/v2":         "cmd/stoker internal/cmdline",
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
+		"github.com/creack/pty":            "internal/proc/terminal.go",
 		"gopkg.in/yaml.v3":                 "internal/layeredyaml/yaml.go",
 		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
 		"github.com/moby/sys/mountinfo":    "internal/mounts",

@@ -16,7 +16,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// connect finds the supervisor of this container.
 func connect() (*api.Client, error) {
 	configured := ""
 	if loaded, err := config.Load(config.Options{Environ: os.Environ()}); err == nil {
@@ -51,7 +50,6 @@ func answer[T any](what string, request func(*api.Client, context.Context) (T, e
 	})
 }
 
-// services returns the services of the running stoker.
 func services(ctx context.Context, c *api.Client) ([]supervisor.Snapshot, error) {
 	st, err := retry(ctx, func() (api.Status, error) { return c.Status(ctx) })
 	if err != nil {
@@ -60,8 +58,11 @@ func services(ctx context.Context, c *api.Client) ([]supervisor.Snapshot, error)
 	return st.Services, nil
 }
 
-// mainService returns the main service, or the only one.
-func mainService(ctx context.Context, c *api.Client) (string, error) {
+// serviceOrMain returns name, or if it is empty the main service, or the only one.
+func serviceOrMain(ctx context.Context, c *api.Client, name string) (string, error) {
+	if name != "" {
+		return name, nil
+	}
 	all, err := services(ctx, c)
 	if err != nil {
 		return "", err
@@ -118,7 +119,6 @@ func retry[T any](ctx context.Context, request func() (T, error)) (T, error) {
 	}
 }
 
-// errPrint marks an error of our own output.
 var errPrint = errors.New("cannot print it")
 
 // readStream reads a stream of the API to its end. With follow it survives a restart of

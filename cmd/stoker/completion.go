@@ -88,7 +88,6 @@ var placeholders = map[string]cmdline.Placeholder{
 	"ARGS":        {Values: files},
 }
 
-// files has the shell complete the names of files.
 func files(context.Context, []string) []string { return []string{cmdline.FileNames} }
 
 // known returns values that need no running stoker.
@@ -153,7 +152,6 @@ func incidentNumbers(ctx context.Context, c *api.Client, _ []string) []string {
 	return each(list.Incidents, func(n incident.Summary) string { return fmt.Sprintf("%d\t%s: %s", n.Number, n.Service, n.Cause) })
 }
 
-// each converts the elements of a list to texts.
 func each[T any](list []T, text func(T) string) (out []string) {
 	for _, v := range list {
 		out = append(out, text(v))

@@ -43,7 +43,6 @@ func loadConfig(c *cli.Context) (*config.Loaded, error) {
 	return loaded, err
 }
 
-// checkConfig reports every problem of the configuration.
 func checkConfig(c *cli.Context) error {
 	w := c.App.Writer
 	warn := func(about any) { fmt.Fprintln(w, "warning:", about) }
@@ -72,7 +71,6 @@ func checkConfig(c *cli.Context) error {
 	return nil
 }
 
-// showConfig prints the configuration after all layers are merged.
 func showConfig(c *cli.Context) error {
 	loaded, err := loadConfig(c)
 	if err != nil {
@@ -90,7 +88,6 @@ unless reload.watch is false. A configuration with a problem changes nothing.`,
 		Action: reload}
 }
 
-// reload has the configuration read again, and prints what has changed.
 func reload(c *cli.Context) error {
 	s, err := newStartWait(c)
 	if err != nil {

@@ -81,7 +81,6 @@ func (p *eventPrinter) print(e events.Event) error {
 	return nil
 }
 
-// describeEvent describes an event without its time, kind and service.
 func describeEvent(e *events.Event) string {
 	var parts []string
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
@@ -123,7 +122,6 @@ func describeEvent(e *events.Event) string {
 	return text + optional(": ", e.Reason, "")
 }
 
-// describeHook describes the result of a hook.
 func describeHook(h *events.Hook) string {
 	text := h.Event + "/" + h.Name + optional(" of plugin ", h.Plugin, "")
 	switch {

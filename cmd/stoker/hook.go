@@ -89,7 +89,6 @@ func runHooks(c *cli.Context, client *api.Client) error {
 	return nil
 }
 
-// hookRunText describes the result of each hook, with the end of its output.
 func hookRunText(run api.HookRun) string {
 	var b strings.Builder
 	for _, o := range run.Outcomes {

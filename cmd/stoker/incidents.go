@@ -31,7 +31,6 @@ func incidentsCommand() *cli.Command {
 		}}
 }
 
-// showIncident prints everything about one incident.
 func showIncident(c *cli.Context) error {
 	text := c.Args().First()
 	number, err := strconv.ParseUint(text, 10, 64)
@@ -102,7 +101,6 @@ func (f *fields) section(title string, text incident.Text) {
 	}
 }
 
-// startOf describes the start that failed.
 func startOf(i incident.Incident) string {
 	text := fmt.Sprintf("number %d", i.Start)
 	if i.Pid == 0 {

@@ -31,7 +31,6 @@ func jacocoCommand() *cli.Command {
 		}}
 }
 
-// dumpJaCoCo writes the data of the agent to a file, and prints a summary.
 func dumpJaCoCo(ctx context.Context, c *cli.Context) (err error) {
 	address, file := c.String("address"), c.String("file")
 	if file == "" {
@@ -53,7 +52,6 @@ func dumpJaCoCo(ctx context.Context, c *cli.Context) (err error) {
 	return err
 }
 
-// resetJaCoCo resets the coverage of the agent.
 func resetJaCoCo(ctx context.Context, c *cli.Context) error {
 	if err := jacoco.Reset(ctx, c.String("address")); err != nil {
 		return fmt.Errorf("cannot reset: %w", err)

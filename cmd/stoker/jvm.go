@@ -28,7 +28,6 @@ func jvmCommand() *cli.Command {
 		Subcommands: append(jvmToolCommands(), jvmRenderCommand(), jvmCheckCommand(), jvmExplainCommand())}
 }
 
-// javaVersionFlag is for the commands that need no running JVM.
 func javaVersionFlag() cli.Flag {
 	return &cli.StringFlag{Name: "java-version",
 		Usage: "for a JVM of `VERSION`, such as 17 or 1.8.0_412; without it the installed java is asked"}
@@ -39,7 +38,6 @@ func jvmExplainCommand() *cli.Command {
 		ArgsUsage: "[SERVICE]", UsageText: "stoker jvm explain tomcat", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(explainJVM)}
 }
 
-// explainJVM prints what was rendered for the latest start of a service.
 func explainJVM(c *cli.Context, client *api.Client) error {
 	format := map[string]string{"table": "text", "json": "json"}[c.String("output")]
 	text, err := client.JVM(c.Context, c.Args().First(), format, display.Width(c.App.Writer))
@@ -59,7 +57,6 @@ func jvmCheckCommand() *cli.Command {
 		Flags:     []cli.Flag{javaVersionFlag(), tableOrJSON()}, Action: checkJVMFiles}
 }
 
-// checkedFile holds the problems of a file.
 type checkedFile struct {
 	File     string        `json:"file"`
 	Warnings []jvm.Problem `json:"warnings"`
@@ -103,7 +100,6 @@ func checkedText(checked []checkedFile) string {
 	return b.String()
 }
 
-// jvmToolCommands look into the JVM of a service.
 func jvmToolCommands() []*cli.Command {
 	const short, long = 30 * time.Second, 10 * time.Minute
 	unreachable := &cli.BoolFlag{Name: "all", Usage: "unreachable objects too, without a full collection before"}
@@ -138,7 +134,6 @@ docs/reference/jvm.md has more.`,
 		Action: withClient(func(c *cli.Context, client *api.Client) error { return runJVMTool(c, client, tool, noun) })}
 }
 
-// runJVMTool asks the JVM of a service, and prints its answer.
 func runJVMTool(c *cli.Context, client *api.Client, tool, noun string) (err error) {
 	want := api.JVMTool{Tool: tool, All: c.Bool("all"), GZ: c.Bool("gz"), Force: c.Bool("force"), Timeout: c.Duration("timeout")}
 	switch {
@@ -147,12 +142,11 @@ func runJVMTool(c *cli.Context, client *api.Client, tool, noun string) (err erro
 	case want.Timeout < 0:
 		return exit.UsageError("--timeout is a duration such as 30s", "cannot wait for %v", want.Timeout)
 	}
-	service, file := c.Args().First(), c.Args().Get(1)
-	if service == "" {
-		if service, err = mainService(c.Context, client); err != nil {
-			return err
-		}
+	service, err := serviceOrMain(c.Context, client, c.Args().First())
+	if err != nil {
+		return err
 	}
+	file := c.Args().Get(1)
 	if c.NArg() > 1 {
 		if file == "" || strings.HasSuffix(file, "/") {
 			return exit.UsageError("name a file that does not exist yet, or none", "cannot write a heap dump to %q", file)
@@ -192,7 +186,6 @@ reasons then.`,
 		Action: renderJVM}
 }
 
-// renderJVM prints the options of a JVM that flags describe.
 func renderJVM(c *cli.Context) error {
 	result, err := renderFlags(c)
 	if err != nil {
@@ -211,7 +204,6 @@ func renderJVM(c *cli.Context) error {
 	return nil
 }
 
-// renderFlags renders what the flags describe.
 func renderFlags(c *cli.Context) (r jvm.Result, err error) {
 	cfg, err := layersOf(c.StringSlice("layer"))
 	if err != nil {
@@ -249,7 +241,6 @@ func printResult(c *cli.Context, r jvm.Result) error {
 	return err
 }
 
-// layersOf returns the configuration of --layer.
 func layersOf(given []string) (cfg jvm.Config, err error) {
 	layers := map[string]*jvm.LayerConfig{"default": &cfg.Default, "user": &cfg.User, "enforced": &cfg.Enforced}
 	for _, pair := range given {

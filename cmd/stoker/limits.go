@@ -19,7 +19,6 @@ func limitsCommand() *cli.Command {
 		}}
 }
 
-// limitsText lays out the limits and the warnings about them.
 func limitsText(l cgroup.Limits, width int) string {
 	version, quota, cpuset := "none", "none", "unknown"
 	if l.Version > 0 {

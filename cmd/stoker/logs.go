@@ -53,23 +53,20 @@ func showLogs(c *cli.Context, client *api.Client) (err error) {
 		}
 	}
 	out := newLogPrinter(os.Stdout, os.Stderr, c.Bool("timestamps"))
-	service := c.Args().First()
-	switch service {
-	case config.AllServices:
+	if c.Args().First() == config.AllServices {
 		all, err := services(c.Context, client)
 		if err != nil {
 			return err
 		}
 		return showAllLogs(c.Context, client, serviceList(all), q, out)
-	case "":
-		if service, err = mainService(c.Context, client); err != nil {
-			return err
-		}
+	}
+	service, err := serviceOrMain(c.Context, client, c.Args().First())
+	if err != nil {
+		return err
 	}
 	return readLog(c.Context, client, service, q, out.print)
 }
 
-// readLog calls emit for each line of a service.
 func readLog(ctx context.Context, client *api.Client, service string, q api.LogQuery, emit func(api.LogLine) error) error {
 	q.Service = service
 	return readStream(ctx, &q.Following, "the output of "+service, func() error { return client.Logs(ctx, &q, emit) })

@@ -53,7 +53,6 @@ func main() {
 	}
 }
 
-// report prints an error and returns its exit code.
 func report(err error) int {
 	printError(os.Stderr, err)
 	return exitCode(err)
@@ -73,7 +72,6 @@ func wantsHelp(args []string) bool {
 	return false
 }
 
-// exitCode maps an error to the exit code of the process.
 func exitCode(err error) int {
 	var coded *exit.Error
 	var problems layeredyaml.Problems

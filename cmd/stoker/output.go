@@ -17,7 +17,6 @@ import (
 // tableOrJSON is the -o of commands that print a table.
 func tableOrJSON() cli.Flag { return cmdline.OutputFlag("table", "json") }
 
-// asJSON says whether -o json was given.
 func asJSON(c *cli.Context) bool { return c.String("output") == "json" }
 
 // show prints a value, with -o json as JSON and else as text for the width of a terminal.
@@ -29,7 +28,6 @@ func show(c *cli.Context, v any, text func(width int) string) error {
 	return err
 }
 
-// printJSON writes indented JSON.
 func printJSON(w io.Writer, v any) error {
 	text, err := jsonText(v, "  ")
 	if err == nil {
@@ -74,7 +72,6 @@ type fields struct {
 	width int // of the terminal; 0: unlimited
 }
 
-// fieldIndent is the width of the names.
 const fieldIndent = 11
 
 // add writes a line, unless the text is empty.

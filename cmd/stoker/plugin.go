@@ -61,7 +61,6 @@ func pluginsText(list api.PluginList, width int) string {
 	return layout.Rows(t, width)
 }
 
-// showPlugin prints everything about one plugin.
 func showPlugin(c *cli.Context, client *api.Client) error {
 	name := c.Args().First()
 	p, err := client.Plugin(c.Context, name)
@@ -108,7 +107,6 @@ func pluginText(p plugin.Info, width int) string {
 	return b.String()
 }
 
-// switchPlugin enables or disables a plugin.
 func switchPlugin(c *cli.Context, on bool) error {
 	name := c.Args().First()
 	want := plugin.SwitchRequest{Enabled: &on, NoRestart: c.Bool("no-restart"), Params: map[string]*string{}}
@@ -136,7 +134,6 @@ func switchPlugin(c *cli.Context, on bool) error {
 	})
 }
 
-// switchedText describes the result of a switch.
 func switchedText(done api.SwitchResult) string {
 	text := fmt.Sprintf("%s is %s%s\n", done.Plugin.Name, done.Plugin.State, optional(": ", done.Plugin.Why, "")) +
 		optional("restarted for its JVM options: ", strings.Join(done.Restarted, ", "), "\n") +
@@ -150,7 +147,6 @@ func switchedText(done api.SwitchResult) string {
 	return text + optional("this counts until the container ends only: ", done.Unsaved, "\n")
 }
 
-// runPluginAction runs an action, and ends with its exit code.
 func runPluginAction(c *cli.Context, client *api.Client) error {
 	args := c.Args().Slice()
 	name, action := args[0], args[1]
@@ -186,7 +182,6 @@ func pluginInitCommand() *cli.Command {
 		Flags: []cli.Flag{&cli.StringFlag{Name: "dir", Value: ".", Usage: "make its folder in `DIR`"}}}
 }
 
-// initPlugin writes a plugin to begin with into a new folder.
 func initPlugin(c *cli.Context) error {
 	name, parent := c.Args().First(), c.String("dir")
 	if !plugin.ValidName(name) {
@@ -207,7 +202,6 @@ func initPlugin(c *cli.Context) error {
 	return err
 }
 
-// copyTemplate writes the files of the template with the name of the plugin.
 func copyTemplate(dir, name string) error {
 	const top = "plugintemplate"
 	return fs.WalkDir(pluginTemplate, top, func(path string, d fs.DirEntry, err error) error {

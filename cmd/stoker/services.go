@@ -31,7 +31,6 @@ every service. If one of the names is unknown nothing is done.`,
 		Flags: flags, Action: func(c *cli.Context) error { return changeServices(c, verb) }}
 }
 
-// changeServices starts, stops or restarts services, one after the other.
 func changeServices(c *cli.Context, verb string) error {
 	s, err := newStartWait(c)
 	if err != nil {
@@ -77,7 +76,6 @@ that is ended by it was not stopped: it is restarted as its configuration says.
 		Action: sendSignal}
 }
 
-// sendSignal sends a signal to a service.
 func sendSignal(c *cli.Context) error {
 	service, group := c.Args().First(), c.Bool("group")
 	sig, err := proc.ParseSignal(c.Args().Get(1))

@@ -171,7 +171,6 @@ func details(s supervisor.Snapshot, now time.Time) (out []string) {
 	return out
 }
 
-// outputDetails adds what is wrong with the output of a service.
 func outputDetails(o *logs.Stats, add func(format string, args ...any)) {
 	if o.DroppedBytes+o.LostBytes > 0 {
 		add("output: %d lines (%d bytes) dropped because they were not read fast enough, "+

@@ -107,7 +107,6 @@ func versionCommand() *cli.Command {
 		UsageText: "stoker version -o json", Flags: []cli.Flag{tableOrJSON()}, Action: showVersion}
 }
 
-// showVersion prints the version of this binary and, if a stoker answers, of what runs.
 func showVersion(c *cli.Context) error {
 	ctx, cancel := context.WithTimeout(c.Context, versionTime)
 	defer cancel()
@@ -131,7 +130,6 @@ func showVersion(c *cli.Context) error {
 	})
 }
 
-// versionsText describes what runs, and the binary that was checked.
 func versionsText(v api.Versions) string {
 	line := func(name string, p api.Program) string {
 		text := fmt.Sprintf("%-12s%s, protocol %d", name+":", p.Version, p.Protocol)

@@ -20,7 +20,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// waitFlags are the flags of the commands that can wait for the starts they cause.
 func waitFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "wait", Usage: "wait until each service that is started by it is RUNNING or has failed"},
@@ -39,7 +38,6 @@ type startWait struct {
 	failures []error
 }
 
-// newStartWait reads the flags and connects.
 func newStartWait(c *cli.Context) (*startWait, error) {
 	s := &startWait{w: c.App.Writer, wait: c.Bool("wait"), timeout: c.Duration("timeout"), begun: time.Now()}
 	switch {

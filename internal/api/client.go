@@ -131,7 +131,6 @@ func (c *Client) send(ctx context.Context, method, path string, header http.Head
 	return nil, readError(resp)
 }
 
-// readError reads the error of an answer.
 func readError(resp *http.Response) error {
 	var e Error
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&e); err != nil {
@@ -140,7 +139,6 @@ func readError(resp *http.Response) error {
 	return &StatusError{resp.StatusCode, e.Error.Code, e.Error.Message, e.Error.Hint}
 }
 
-// decode reads an answer.
 func decode(resp *http.Response, into any) error {
 	defer resp.Body.Close()
 	return json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into)

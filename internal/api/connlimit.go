@@ -19,42 +19,46 @@ const (
 // serviceFiles is how many descriptors other uids leave free, so that a service can start.
 const serviceFiles = 8
 
-// connLimiter counts the open connections.
+// connLimiter counts the open connections by uid.
 type connLimiter struct {
-	mu     sync.Mutex  // guards what follows
-	open   map[int]int // of others than admins, by uid
-	others int
-	admins int
+	mu   sync.Mutex // guards open
+	open map[int]int
+}
+
+// adminConns is the key of all connections of admins.
+const adminConns = -2
+
+func connKey(p peer) int {
+	if p.ownUser() {
+		return adminConns
+	}
+	return p.uid
 }
 
 // acquire counts a connection if there is room.
 func (l *connLimiter) acquire(p peer) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case l.others+l.admins >= maxOfAll:
-		return false
-	case p.ownUser():
-		l.admins++
-		return true
-	case l.open[p.uid] >= maxOfUser || l.others >= maxOfOthers:
+	others := 0
+	for key, n := range l.open {
+		if key != adminConns {
+			others += n
+		}
+	}
+	key := connKey(p)
+	if others+l.open[adminConns] >= maxOfAll || key != adminConns && (l.open[key] >= maxOfUser || others >= maxOfOthers) {
 		return false
 	}
-	l.open[p.uid]++
-	l.others++
+	l.open[key]++
 	return true
 }
 
 func (l *connLimiter) release(p peer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p.ownUser() {
-		l.admins--
-		return
-	}
-	l.others--
-	if l.open[p.uid]--; l.open[p.uid] == 0 {
-		delete(l.open, p.uid)
+	key := connKey(p)
+	if l.open[key]--; l.open[key] == 0 {
+		delete(l.open, key)
 	}
 }
 

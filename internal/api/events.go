@@ -56,7 +56,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) (any, error) {
 	whole := have.has(admin)
 	send := func(e events.Event) error {
 		if e.Hook != nil && !whole {
-			e.Hook.Output = "" // it may hold secrets, like the output in incidents
+			hook := *e.Hook  // the journal keeps it
+			hook.Output = "" // it may hold secrets, like the output in incidents
+			e.Hook = &hook
 		}
 		return out.send(int64(e.ID), e)
 	}
@@ -92,7 +94,6 @@ type IncidentList struct {
 	Incidents []incident.Summary `json:"incidents"` // the newest first
 }
 
-// incidents lists the kept incidents.
 func (s *Server) incidents(http.ResponseWriter, *http.Request) (any, error) {
 	return IncidentList{s.opts.Backend.Incidents()}, nil
 }

@@ -115,7 +115,6 @@ func boolean(b bool) float64 {
 	return 0
 }
 
-// exposition builds the text.
 type exposition struct {
 	strings.Builder
 	name string // of the current family

@@ -118,7 +118,6 @@ type HookRun struct {
 	Outcomes []hooks.Outcome `json:"outcomes"`
 }
 
-// hooks lists the hooks, without their output.
 func (s *Server) hooks(http.ResponseWriter, *http.Request) (any, error) {
 	return HookList{append([]hooks.Status{}, s.opts.Backend.Statuses()...)}, nil
 }

@@ -17,7 +17,6 @@ type ReloadResult struct {
 	Files   []string `json:"files"`   // that were read
 }
 
-// reload reads the configuration again.
 func (s *Server) reload(_ http.ResponseWriter, r *http.Request) (any, error) {
 	return s.withStarts(r, func() (any, bool, error) {
 		done, err := s.opts.Backend.Reload(requester(r), r.URL.Query().Has("dry_run"))

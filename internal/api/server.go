@@ -66,7 +66,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// route is one line of the API.
 type route struct {
 	pattern string
 	grant   grants // what the peer must have
@@ -112,7 +111,6 @@ func (s *Server) routes() []route {
 	}
 }
 
-// requester names the peer of a request, for logs and reasons.
 func requester(r *http.Request) string {
 	p, _ := peerOf(r.Context())
 	return fmt.Sprintf("uid %d by the API", p.uid)

@@ -60,7 +60,6 @@ func Listen(path string, env func(string) string) (net.Listener, string, error) 
 	return nil, "", fmt.Errorf("cannot open the API's socket: %s", strings.Join(tried, "; "))
 }
 
-// folderOf is the folder of a path.
 func folderOf(path string, env func(string) string) socketFolder {
 	dir := filepath.Dir(path)
 	for _, f := range socketFolders(os.Getuid(), env) {

@@ -25,7 +25,6 @@ type Invocation struct {
 	err      error                 // about the first unknown flag
 }
 
-// flagValue is a flag with its value.
 type flagValue struct {
 	flag  cli.DocGenerationFlag
 	value string

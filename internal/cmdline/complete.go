@@ -42,7 +42,6 @@ func (p *Program) Complete(ctx context.Context, words []string) []string {
 	return withPrefix(last, "", found)
 }
 
-// flagValues returns the values of a flag.
 func (i *Invocation) flagValues(ctx context.Context, f cli.DocGenerationFlag) []string {
 	if o, ok := f.(*outputFlag); ok {
 		return o.formats
@@ -50,7 +49,6 @@ func (i *Invocation) flagValues(ctx context.Context, f cli.DocGenerationFlag) []
 	return i.values(ctx, placeholderOf(f))
 }
 
-// values returns the values of a placeholder of the help.
 func (i *Invocation) values(ctx context.Context, name string) []string {
 	if p, ok := i.program.Placeholders[name]; ok {
 		return p.Values(ctx, i.rest)
@@ -58,7 +56,6 @@ func (i *Invocation) values(ctx context.Context, name string) []string {
 	return nil
 }
 
-// longFlags returns the long names of the flags of a command.
 func longFlags(cmd *cli.Command) (out []string) {
 	for _, f := range visibleFlags(cmd) {
 		_, usage := describeFlag(f)

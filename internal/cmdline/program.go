@@ -44,7 +44,6 @@ func New(app *cli.App) *Program {
 	return p
 }
 
-// addHelp adds --help to commands and their subcommands.
 func addHelp(commands []*cli.Command, help cli.Flag) {
 	for _, c := range commands {
 		c.Flags = append(c.Flags, help)

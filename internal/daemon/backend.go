@@ -17,17 +17,14 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// apiBackend returns the implementation of the API.
 func apiBackend(d *daemon) api.Backend {
 	return api.Backend{Supervisor: d.sup, ServiceManager: d, Reloader: d, Evidence: d.sup, Hooks: d.hooks.Runner, PluginManager: d,
 		JVMTools: tools.New(d.sup, d.shared.Attacher, d.log, stateFolder(os.Geteuid(), os.Getenv)),
 		Upgrader: &upgrades{m: d.m, version: d.program.Version, log: d.log}}
 }
 
-// Limits returns the current cgroup limits.
 func (d *daemon) Limits() any { return cgroup.Read("/") }
 
-// JVM returns the options report of the latest start of a service.
 func (d *daemon) JVM(name string) (data any, text func(width int) string, ok bool) {
 	latest := d.shared.Report(name)
 	if latest == nil {
@@ -40,7 +37,6 @@ func (d *daemon) JVM(name string) (data any, text func(width int) string, ok boo
 	return &report, report.Text, true
 }
 
-// Services returns the snapshots of all services with their pending restarts.
 func (d *daemon) Services() []supervisor.Snapshot {
 	all := d.sup.Services()
 	for k := range all {
@@ -49,7 +45,6 @@ func (d *daemon) Services() []supervisor.Snapshot {
 	return all
 }
 
-// Service returns the snapshot of one service.
 func (d *daemon) Service(name string) (supervisor.Snapshot, bool) {
 	snap, ok := d.sup.Service(name)
 	return d.withPending(snap), ok
@@ -62,7 +57,6 @@ func (d *daemon) withPending(snap supervisor.Snapshot) supervisor.Snapshot {
 	return snap
 }
 
-// Signal sends a signal to a service's process, or to all its processes.
 func (d *daemon) Signal(service string, sig syscall.Signal, group bool, by string) error {
 	p, ok := d.sup.Process(service)
 	if !ok {
@@ -75,7 +69,6 @@ func (d *daemon) Signal(service string, sig syscall.Signal, group bool, by strin
 	return p.Signal(sig)
 }
 
-// RunHooks runs hooks on request.
 func (d *daemon) RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error) {
 	o := lifecycle.Occurrence{Event: event, Service: service, Attempt: 1, Reason: "run by hand by " + by, At: time.Now()}
 	if event.OfService() {

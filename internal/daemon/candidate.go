@@ -18,7 +18,6 @@ import (
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/procfs"
-	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -31,7 +30,6 @@ const (
 	candidateSize = 256 << 20
 )
 
-// upgrades replaces the supervisor's binary.
 type upgrades struct {
 	m       *proc.Manager
 	version string
@@ -39,7 +37,6 @@ type upgrades struct {
 	busy    sync.Mutex // one upgrade at a time; held until this process ends
 }
 
-// Versions returns the running versions.
 func (u *upgrades) Versions() api.Versions {
 	i := u.m.Init()
 	v := api.Versions{Supervisor: api.Program{Version: u.version, Protocol: proc.Protocol, Pid: os.Getpid(), Path: i.Path},
@@ -68,7 +65,7 @@ func (u *upgrades) Upgrade(ctx context.Context, path string, check bool, by stri
 	}
 	c, err := openCandidate(path)
 	if err == nil {
-		defer c.close()
+		defer c.file.Close()
 		err = c.askVersion(ctx, u.m)
 	}
 	if err == nil && !check {
@@ -106,13 +103,7 @@ func badBinary(hint, format string, args ...any) error {
 // candidate is a binary that may become the supervisor.
 type candidate struct {
 	file    *os.File // to execute: a sealed copy, or the file itself
-	origin  *os.File
 	program api.Program
-}
-
-func (c *candidate) close() {
-	c.origin.Close()
-	c.file.Close()
 }
 
 // openCandidate checks the file without running it and copies it into a memfd, so that later writes to the file and noexec mounts have
@@ -126,8 +117,9 @@ func openCandidate(path string) (*candidate, error) {
 		f.Close()
 		return nil, badBinary(hint, "cannot upgrade to %s: %v", path, err)
 	}
-	c := &candidate{file: f, origin: f, program: api.Program{Path: path}}
+	c := &candidate{file: f, program: api.Program{Path: path}}
 	if copied, err := sealedCopy(f); err == nil {
+		f.Close()
 		c.file = copied
 	}
 	return c, nil
@@ -193,18 +185,13 @@ func sealedCopy(f *os.File) (*os.File, error) {
 	return c, nil
 }
 
-// askVersion runs the version command through the descriptor that would be executed: the copy, or the file if the copy is not
-// executable.
+// askVersion runs the version command through the descriptor that would be executed.
 func (c *candidate) askVersion(ctx context.Context, m *proc.Manager) error {
 	ctx, cancel := context.WithTimeout(ctx, candidateTime)
 	defer cancel()
-	code, out, err := c.runVersion(ctx, m)
-	var start *program.StartError
-	if errors.As(err, &start) && c.file != c.origin {
-		c.file.Close()
-		c.file = c.origin
-		code, out, err = c.runVersion(ctx, m)
-	}
+	code, out, err := proc.RunCommand(ctx, m, proc.Spec{ID: service.ProcessID("upgrade"),
+		Argv: []string{fmt.Sprintf("/proc/self/fd/%d", c.file.Fd()), "version", "-o", "json"},
+		Env:  []string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1", "STOKER_SOCKET=" + os.DevNull}})
 	var said struct {
 		Version  string `json:"version"`
 		Protocol int    `json:"protocol"`
@@ -225,12 +212,6 @@ func (c *candidate) askVersion(ctx context.Context, m *proc.Manager) error {
 	}
 	c.program.Version, c.program.Protocol = versionText(said.Version), said.Protocol
 	return nil
-}
-
-func (c *candidate) runVersion(ctx context.Context, m *proc.Manager) (int, string, error) {
-	return proc.RunCommand(ctx, m, proc.Spec{ID: service.ProcessID("upgrade"),
-		Argv: []string{fmt.Sprintf("/proc/self/fd/%d", c.file.Fd()), "version", "-o", "json"},
-		Env:  []string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1", "STOKER_SOCKET=" + os.DevNull}})
 }
 
 // versionText returns a version that is safe in a log line.

@@ -35,7 +35,6 @@ func (j *journal) hooks(o lifecycle.Occurrence, outcomes []hooks.Outcome) {
 	}
 }
 
-// plugin records a new plugin state: inactive, active or failed.
 func (j *journal) plugin(name, state, reason string) {
 	j.events.Append(events.Event{Kind: events.KindPlugin, Plugin: name, State: state, Reason: reason})
 }

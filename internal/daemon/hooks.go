@@ -38,7 +38,6 @@ type hookRunner struct {
 	logged     map[string]bool // problems of hook files that were logged
 }
 
-// newHookRunner returns a hookRunner; hooks run only after start.
 func newHookRunner(log hclog.Logger, journal *journal) *hookRunner {
 	return &hookRunner{log: log.Named("hooks"), journal: journal, logged: map[string]bool{}}
 }
@@ -99,7 +98,6 @@ func teardownHooks(own []hooks.ResolvedHook, before config.Config, next *plan) (
 	return out
 }
 
-// setPlugins installs the hooks of the active plugins.
 func (h *hookRunner) setPlugins(bound []hooks.ResolvedHook) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -113,7 +111,6 @@ func (h *hookRunner) rebuild() {
 	h.registry.Store(hooks.NewRegistry(bound, factsOf(h.config)))
 }
 
-// labels returns the labels of the current configuration.
 func (h *hookRunner) labels() map[string]string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -140,22 +137,18 @@ func ReadHooks(cfg config.Config, origins layeredyaml.Origins) (bound []hooks.Re
 	return append(hooks.ResolveConfig(&cfg.Hooks.ByEvent, source), files...), problems, nil
 }
 
-// hasHooks reports whether any hook is configured.
 func (h *hookRunner) hasHooks() bool { return len(h.registry.Load().All()) > 0 }
 
-// Tell publishes an occurrence.
 func (h *hookRunner) Tell(o lifecycle.Occurrence) {
 	h.journal.occurred(o)
 	h.Runner.Tell(o)
 }
 
-// Await publishes an occurrence and waits for its hooks.
 func (h *hookRunner) Await(ctx context.Context, o lifecycle.Occurrence) error {
 	h.journal.occurred(o)
 	return h.Runner.Await(ctx, o)
 }
 
-// configChanged publishes a change of the configuration.
 func (h *hookRunner) configChanged(by string) {
 	// The number comes from a monotonic clock: an occurrence with a lower number was already published.
 	h.Runner.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: uint64(initproto.BootNow()), Reason: by, At: time.Now()})

@@ -26,7 +26,6 @@ type plan struct {
 	users       []*asuser.User
 }
 
-// newPlan makes the services of a configuration.
 func (d *daemon) newPlan(loaded *config.Loaded) (p *plan, err error) {
 	p = &plan{Loaded: loaded, main: loaded.Config.Main}
 	if len(d.opts.Command) > 0 {
@@ -47,12 +46,10 @@ func (d *daemon) newPlan(loaded *config.Loaded) (p *plan, err error) {
 	return p, nil
 }
 
-// supervisorSet returns the services for the supervisor.
 func (p *plan) supervisorSet() supervisor.ServiceSet {
 	return supervisor.ServiceSet{Definitions: p.definitions, Main: p.main, StopTimeout: p.Config.Stop.Timeout, OnFatal: p.Config.OnFatal}
 }
 
-// addCommand adds the service of `run -- CMD`.
 func (d *daemon) addCommand(p *plan) {
 	p.main = commandName(d.opts.Command)
 	if _, taken := p.Config.Services[p.main]; taken && d.opts.WithServices {
@@ -66,7 +63,6 @@ func (d *daemon) addCommand(p *plan) {
 	p.definitions = append(p.definitions, supervisor.Definition{Name: p.main, Kind: config.KindProcess, Config: cfg.Config, Launcher: l})
 }
 
-// addService adds a configured service.
 func (d *daemon) addService(p *plan, name, hash string) error {
 	cfg := p.Config.Services[name]
 	base, err := service.New(d.m, d.cgroups, name, cfg)
@@ -91,7 +87,6 @@ func (d *daemon) addService(p *plan, name, hash string) error {
 	return nil
 }
 
-// jvmLaunchers returns the launchers of the services with a JVM.
 func (p *plan) jvmLaunchers() map[string]*launch.Launcher {
 	out := map[string]*launch.Launcher{}
 	for _, d := range p.definitions {
@@ -111,7 +106,6 @@ func (p *plan) viewers() []int {
 	return out
 }
 
-// logOptions returns the log options of a validated service configuration.
 func logOptions(o supervisor.Output) (logs.Options, error) {
 	out := logs.Options{Format: logs.Format(o.Format), Block: o.Overflow == supervisor.OverflowBlock}
 	file := logfile.Options{Path: o.File.Path, Every: o.File.Every, Files: o.File.Files}

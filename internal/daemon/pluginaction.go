@@ -54,7 +54,6 @@ func (d *daemon) RunAction(ctx context.Context, of, name string, args []string, 
 	return done, nil
 }
 
-// actionSpec returns the process spec of an action.
 func (d *daemon) actionSpec(of string, action plugin.ResolvedAction, args []string) (proc.Spec, error) {
 	if slices.ContainsFunc(args, func(a string) bool { return strings.ContainsRune(a, 0) }) {
 		return proc.Spec{}, errors.New("an argument has a NUL byte")

@@ -19,7 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pluginsItem is the fd store item of the plugins.
 const pluginsItem = "plugins"
 
 // runtimePluginDir holds the plugin state if the state folder is not writable; it is lost with the container.
@@ -68,7 +67,6 @@ func ownPath(m *proc.Manager) string {
 	return procfs.Path(m.InitPid(), "exe")
 }
 
-// factsOf returns the facts that conditions of hooks and plugins test.
 func factsOf(cfg config.Config) hooks.Facts {
 	env := service.EnvironMap(os.Environ())
 	return hooks.Facts{Env: env, Labels: cfg.Labels, Flavor: func() string {

@@ -13,7 +13,6 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// Plugins returns all plugins by name; fresh rereads them.
 func (d *daemon) Plugins(fresh bool) []plugin.Info {
 	if d.plugins == nil {
 		return nil
@@ -24,7 +23,6 @@ func (d *daemon) Plugins(fresh bool) []plugin.Info {
 	return d.plugins.List()
 }
 
-// Plugin returns one plugin.
 func (d *daemon) Plugin(name string) (plugin.Info, error) {
 	if d.plugins == nil {
 		return plugin.Info{}, errNoPlugins()

@@ -51,10 +51,8 @@ func loadText(p *atomic.Pointer[string]) string {
 	return ""
 }
 
-// socket returns the path of the API socket; empty: none.
 func (d *daemon) socket() string { return loadText(&d.socketPath) }
 
-// currentPlan returns the plan in force.
 func (d *daemon) currentPlan() *plan { return d.current.Load() }
 
 // begin loads the configuration of an earlier supervisor of this container, or the files.
@@ -125,7 +123,6 @@ func (d *daemon) read() (loaded *config.Loaded, found string, err error) {
 	return loaded, found, nil
 }
 
-// logWarnings logs the warnings of a configuration.
 func (d *daemon) logWarnings(loaded *config.Loaded) {
 	for _, w := range loaded.Warnings {
 		d.log.Warn("configuration", "warning", w.String())
@@ -226,7 +223,6 @@ func (d *daemon) reloadAndLog(by string) {
 	}
 }
 
-// ConfigProblem returns why the files were rejected; empty: they are in force.
 func (d *daemon) ConfigProblem() string { return loadText(&d.problem) }
 
 // byWatch is the reason of a reload by the file watcher.
@@ -274,7 +270,6 @@ func (d *daemon) rewatch() {
 	}
 }
 
-// setLogLevel sets the log level. With a command of run the default is quiet, since stderr belongs to the command.
 func (d *daemon) setLogLevel() {
 	plan := d.currentPlan()
 	level := hclog.LevelFromString(plan.Config.Log.Level)

@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fdStore keeps one item as the init does: with descriptors of its own.
+// fdStore keeps one item as the init does, with a duplicated descriptor.
 type fdStore struct {
 	t  testing.TB
-	fd int // -1: there is none
+	fd int // -1: no item
 }
 
 func newFDStore(t testing.TB) *fdStore {
@@ -49,7 +49,7 @@ func (b *fdStore) copyOf(fd int) int {
 	return own
 }
 
-// resume is what the next supervisor does.
+// resume starts the journal of the next supervisor.
 func (b *fdStore) resume(first bool) *Journal {
 	items := fdstore.NewItems()
 	items.Add("other", nil, []int{1})
@@ -77,7 +77,7 @@ func summary(events []Event) string {
 	return strings.Join(out, ", ")
 }
 
-func TestEventsComeBack(t *testing.T) {
+func TestRestore(t *testing.T) {
 	b := newFDStore(t)
 	j := b.resume(true)
 	code, at := 3, time.Date(2026, 1, 2, 3, 4, 5, 6000, time.FixedZone("", 3600))
@@ -107,8 +107,8 @@ func TestEventsComeBack(t *testing.T) {
 	}
 }
 
-// TestAppendedAgain: a supervisor that takes over tells again of what it does not
-// know to have been told; what may happen again and again is kept each time.
+// TestAppendedAgain: a supervisor that takes over appends events again that may be recorded
+// already. Events that may happen repeatedly are recorded each time.
 func TestAppendedAgain(t *testing.T) {
 	b := newFDStore(t)
 	j := b.resume(true)
@@ -200,7 +200,7 @@ func TestUnreadableJournal(t *testing.T) {
 	}
 }
 
-func TestOnlyTheLastAreKept(t *testing.T) {
+func TestOldEventsAreDropped(t *testing.T) {
 	long := strings.Repeat("reason ", 400)
 	for _, test := range []struct {
 		name   string
@@ -263,7 +263,7 @@ func TestFilters(t *testing.T) {
 		t.Errorf("since 6: %s", got)
 	}
 	if got := j.Since(4711, Filter{}); len(got) != 11 {
-		t.Errorf("behind a number that was never given come %d", len(got))
+		t.Errorf("after an unknown ID there are %d events", len(got))
 	}
 }
 

@@ -47,7 +47,7 @@ func (f *fakeInit) send(m *initproto.Msg) error {
 	return nil
 }
 
-// restart is what the next supervisor gets.
+// restart returns the items of the next supervisor.
 func (f *fakeInit) restart() (*Store, Items) {
 	s, items := New(f.send), NewItems()
 	for name, m := range f.items {
@@ -62,7 +62,7 @@ func newFakeInit(t *testing.T) (*fakeInit, *Store) {
 	return f, New(f.send)
 }
 
-// A value of any size comes back, whatever was kept under its name before.
+// A value of any size is returned, whatever was kept under its name before.
 func TestPutJSON(t *testing.T) {
 	f, s := newFakeInit(t)
 	small, large := []string{"a"}, []string{strings.Repeat("b", initproto.MaxBlob)}
@@ -122,7 +122,7 @@ func TestPutFile(t *testing.T) {
 	}
 }
 
-// The store counts descriptors across supervisors, and refuses what the init would refuse.
+// The store counts descriptors across supervisors, and rejects what the init would reject.
 func TestLimit(t *testing.T) {
 	f, s := newFakeInit(t)
 	s.SetLimit(3)

@@ -17,7 +17,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// watched is a Watcher at work, with what was there at each call of changed.
+// watched is a running Watcher, with the content at each call of changed.
 type watched struct {
 	t     *testing.T
 	file  string
@@ -52,7 +52,7 @@ func configSet(file string) FileSet {
 		Match: func(name string) bool { return !strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".yaml") }}
 }
 
-// content is what is in the files, in a form for comparison.
+// content is the content of the files as comparable text.
 func content(file string) string {
 	var all []string
 	more, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "conf.d", "[^.]*.yaml"))
@@ -64,7 +64,7 @@ func content(file string) string {
 	return strings.Join(all, " ")
 }
 
-// sees waits for the call that finds want there.
+// sees waits for a call with that content.
 func (w *watched) sees(want string) {
 	w.t.Helper()
 	deadline := time.After(10 * time.Second)
@@ -81,13 +81,12 @@ func (w *watched) sees(want string) {
 	}
 }
 
-// quiet is for what must not be told: no call comes in three times the time in
-// which one would.
+// quiet fails if changed is called within three times settleTime.
 func (w *watched) quiet(what string) {
 	w.t.Helper()
 	select {
 	case got := <-w.calls:
-		w.t.Errorf("%s: told of %q", what, got)
+		w.t.Errorf("%s: a change to %q is reported", what, got)
 	case <-time.After(3 * settleTime):
 	}
 }
@@ -104,7 +103,7 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
-func TestWatchOfAFile(t *testing.T) {
+func TestFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "stoker.yaml")
@@ -135,7 +134,7 @@ func TestWatchOfAFile(t *testing.T) {
 	w.sees("stoker.yaml:6")
 }
 
-func TestWatchTellsOfNothingElse(t *testing.T) {
+func TestUnrelatedChangesAreIgnored(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "stoker.yaml")
@@ -155,10 +154,10 @@ func TestWatchTellsOfNothingElse(t *testing.T) {
 	w.quiet("the same text again")
 	put(t, file, "2")
 	w.sees("stoker.yaml:2 a.yaml:a")
-	w.quiet("told already")
+	w.quiet("already reported")
 }
 
-func TestWatchOfConfD(t *testing.T) {
+func TestConfD(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file, conf := filepath.Join(dir, "stoker.yaml"), filepath.Join(dir, "conf.d")
@@ -182,7 +181,7 @@ func TestWatchOfConfD(t *testing.T) {
 	w.sees("stoker.yaml:1 c.yaml:c d.yaml:D")
 }
 
-func TestWatchOfFoldersThatComeAndGo(t *testing.T) {
+func TestRemovedFoldersAreWatchedAgain(t *testing.T) {
 	t.Parallel()
 	top := t.TempDir()
 	dir := filepath.Join(top, "etc", "stoker")
@@ -229,7 +228,7 @@ func configMap(t *testing.T, dir, version string, files map[string]string) {
 	}
 }
 
-func TestWatchOfAConfigMap(t *testing.T) {
+func TestConfigMap(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file, conf := filepath.Join(dir, "stoker.yaml"), filepath.Join(dir, "conf.d")
@@ -242,12 +241,12 @@ func TestWatchOfAConfigMap(t *testing.T) {
 		configMap(t, conf, fmt.Sprintf("..2026_1%d", n), map[string]string{"a.yaml": string(rune('b' + n))})
 		w.sees(want)
 	}
-	w.quiet("told already")
+	w.quiet("already reported")
 	configMap(t, dir, "..2026_20", map[string]string{"stoker.yaml": "5"}) // the same text
 	w.quiet("the same text in a new version")
 }
 
-func TestWatchOfALinkedFolder(t *testing.T) {
+func TestLinkedFolder(t *testing.T) {
 	t.Parallel()
 	top := t.TempDir()
 	for _, version := range []string{"1", "2"} {
@@ -268,7 +267,7 @@ func TestWatchOfALinkedFolder(t *testing.T) {
 	w.sees("stoker.yaml:2.1")
 }
 
-func TestWatchOfLinksThatLeadNowhere(t *testing.T) {
+func TestDanglingLinks(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "stoker.yaml")
@@ -281,7 +280,7 @@ func TestWatchOfLinksThatLeadNowhere(t *testing.T) {
 	w.sees("stoker.yaml:1 a.yaml:a")
 }
 
-func TestWatchInAStorm(t *testing.T) {
+func TestManyEvents(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "stoker.yaml")
@@ -299,7 +298,7 @@ func TestWatchInAStorm(t *testing.T) {
 		case last = <-w.calls:
 			calls++
 		case <-deadline:
-			t.Fatalf("the last state was not told, but %q", last)
+			t.Fatalf("the last content reported is %q", last)
 		}
 	}
 	if most := int(took/settleTime) + 2; calls > most {
@@ -308,9 +307,9 @@ func TestWatchInAStorm(t *testing.T) {
 	w.quiet("the storm is over")
 }
 
-// TestWatchLosesNothingToAFullQueue holds the Watcher up until the kernel has
-// dropped events, the one that matters among them.
-func TestWatchLosesNothingToAFullQueue(t *testing.T) {
+// TestQueueOverflow blocks the Watcher until the kernel has dropped events, the relevant one
+// among them.
+func TestQueueOverflow(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
 	if err != nil {
@@ -335,7 +334,7 @@ func TestWatchLosesNothingToAFullQueue(t *testing.T) {
 	for n := range most/2 + 1000 { // two events each
 		must(t, os.Mkdir(filepath.Join(dir, fmt.Sprint(n)), 0o755), os.Remove(filepath.Join(dir, fmt.Sprint(n))))
 	}
-	// Nor is it told that this folder is another one now.
+	// Nor is the replacement of this folder reported.
 	must(t, os.Rename(dir, dir+".old"))
 	put(t, file, "2")
 	release <- true
@@ -352,12 +351,12 @@ func TestWatchLosesNothingToAFullQueue(t *testing.T) {
 	must(t, await(t, ended))
 }
 
-// TestGather has a clock of its own.
-func TestGather(t *testing.T) {
+// TestDebounce has a fake clock.
+func TestDebounce(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		events func(send func(name string), fail func(error))
-		want   []time.Duration // when it is looked
+		want   []time.Duration // times of the comparisons
 	}{
 		{"one", func(send func(string), _ func(error)) { send("ours") }, []time.Duration{200 * time.Millisecond}},
 		{"others", func(send func(string), _ func(error)) { send("theirs") }, nil},
@@ -387,10 +386,10 @@ func TestGather(t *testing.T) {
 				events, errs, ended := make(chan fsnotify.Event), make(chan error), make(chan error, 1)
 				ctx, cancel := context.WithCancel(t.Context())
 				begin := time.Now()
-				var looked []time.Duration
+				var compared []time.Duration
 				go func() { // ends with ctx
 					ended <- debounce(ctx, events, errs, func(path string) bool { return path == "ours" }, func() error {
-						looked = append(looked, time.Since(begin))
+						compared = append(compared, time.Since(begin))
 						return nil
 					})
 				}()
@@ -398,12 +397,12 @@ func TestGather(t *testing.T) {
 				time.Sleep(time.Hour)
 				cancel()
 				must(t, <-ended)
-				if len(looked) != len(tc.want) {
-					t.Fatalf("looked at %v, want %v", looked, tc.want)
+				if len(compared) != len(tc.want) {
+					t.Fatalf("compared at %v, want %v", compared, tc.want)
 				}
-				for i, at := range looked {
+				for i, at := range compared {
 					if d := at - tc.want[i]; d < 0 || d > 101*time.Millisecond {
-						t.Errorf("looked at %v, want %v", looked, tc.want)
+						t.Errorf("compared at %v, want %v", compared, tc.want)
 					}
 				}
 			})
@@ -411,7 +410,7 @@ func TestGather(t *testing.T) {
 	}
 }
 
-func TestGatherFails(t *testing.T) {
+func TestDebounceFails(t *testing.T) {
 	broken := errors.New("broken")
 	errs := make(chan error, 1)
 	errs <- broken
@@ -443,7 +442,7 @@ func TestWatchEnds(t *testing.T) {
 		must(t, err)
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		must(t, w.Run(ctx, func() { t.Error("told of nothing") }))
+		must(t, w.Run(ctx, func() { t.Error("reported without a change") }))
 	}
 	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
 		if time.Now().After(deadline) {
@@ -452,7 +451,7 @@ func TestWatchEnds(t *testing.T) {
 	}
 }
 
-func TestWatchErrorSaysWhatToDo(t *testing.T) {
+func TestWatchErrorHasHint(t *testing.T) {
 	for err, want := range map[error]string{syscall.ENOSYS: "no inotify", syscall.EMFILE: "max_user_instances",
 		syscall.ENOSPC: "max_user_watches",
 		syscall.EACCES: "must be readable", fsnotify.ErrClosed: "system's log"} {
@@ -463,7 +462,7 @@ func TestWatchErrorSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// TestWatchWithoutInotify runs itself in a user namespace with limits of its own.
+// TestWatchWithoutInotify runs itself in a user namespace with its own limits.
 func TestWatchWithoutInotify(t *testing.T) {
 	if want := os.Getenv("STOKER_CI_NO_INOTIFY"); want != "" {
 		_, err := New(configSet("/etc/stoker/stoker.yaml"))
@@ -485,8 +484,8 @@ func TestWatchWithoutInotify(t *testing.T) {
 	}
 }
 
-// What counts is what is at the path, not what it holds.
-func TestWatchOfAPath(t *testing.T) {
+// NewPath reports what is at the path, not its content.
+func TestPath(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run", "stoker")
 	path := filepath.Join(dir, "api.sock")
 	put(t, path, "a")
@@ -494,14 +493,14 @@ func TestWatchOfAPath(t *testing.T) {
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	told := make(chan string, 100)
+	reported := make(chan string, 100)
 	go w.Run(ctx, func() { // ends with ctx
 		info, err := os.Lstat(path)
 		if err != nil {
-			told <- "nothing"
+			reported <- "nothing"
 			return
 		}
-		told <- info.Mode().Type().String()
+		reported <- info.Mode().Type().String()
 	})
 	for _, step := range []struct {
 		do   func() error
@@ -515,41 +514,41 @@ func TestWatchOfAPath(t *testing.T) {
 	} {
 		must(t, step.do())
 		for got := ""; got != step.want; {
-			got = await(t, told)
+			got = await(t, reported)
 		}
 	}
 	must(t, os.Mkdir(dir, 0o755), os.WriteFile(path, nil, 0o644))
 	for got := ""; got != "----------"; {
-		got = await(t, told)
+		got = await(t, reported)
 	}
 }
 
-// Who puts back what is gone is told again where that is removed before the next look.
-func TestWatchOfAPathThatIsRemovedAgain(t *testing.T) {
+// A path that is created again and removed before the next comparison is reported again.
+func TestPathIsRemovedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "api.sock")
 	put(t, path, "a")
 	w, err := NewPath(path)
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	told := make(chan bool, 100)
+	reported := make(chan bool, 100)
 	go w.Run(ctx, func() { // ends with ctx
 		_, err := os.Lstat(path)
 		if err != nil {
 			_, _ = os.WriteFile(path, nil, 0o644), os.Remove(path)
 		}
-		told <- err != nil
+		reported <- err != nil
 	})
 	must(t, os.Remove(path))
 	for gone := 0; gone < 3; {
-		if await(t, told) {
+		if await(t, reported) {
 			gone++
 		}
 	}
 }
 
 // Files in several folders are watched with their folders and links.
-func TestWatchOfFiles(t *testing.T) {
+func TestSeveralFolders(t *testing.T) {
 	dir := t.TempDir()
 	file, folder := filepath.Join(dir, "later", "jvm.options"), filepath.Join(dir, "opts")
 	if err := os.Mkdir(folder, 0o700); err != nil {
@@ -564,7 +563,7 @@ func TestWatchOfFiles(t *testing.T) {
 	}
 	calls, done := make(chan struct{}, 100), make(chan error, 1)
 	go func() { done <- w.Run(t.Context(), func() { calls <- struct{}{} }) }() // ends with the test
-	told := func(what string, want bool) {
+	reported := func(what string, want bool) {
 		t.Helper()
 		limit := 10 * time.Second
 		if !want {
@@ -573,27 +572,27 @@ func TestWatchOfFiles(t *testing.T) {
 		select {
 		case <-calls:
 			if !want {
-				t.Errorf("%s: it was told of", what)
+				t.Errorf("%s: it was reported", what)
 			}
 		case <-time.After(limit):
 			if want {
-				t.Fatalf("%s: nothing was told", what)
+				t.Fatalf("%s: nothing was reported", what)
 			}
 		}
 	}
 	put(t, filepath.Join(folder, "a.opts"), "-Da=b")
-	told("a new file", true)
+	reported("a new file", true)
 	put(t, filepath.Join(folder, "a.txt"), "-Da=b")
-	told("a file that does not count", false)
+	reported("a file that does not match", false)
 	if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	put(t, file, "-Xmx1g")
-	told("a file in a new folder", true)
+	reported("a file in a new folder", true)
 	put(t, file, "-Xmx1g")
-	told("the same text", false)
+	reported("the same text", false)
 	if err := os.Remove(filepath.Join(folder, "a.opts")); err != nil {
 		t.Fatal(err)
 	}
-	told("a file is gone", true)
+	reported("a file is gone", true)
 }

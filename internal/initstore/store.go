@@ -14,28 +14,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Limits of the fd store: some twenty times what a thousand services need. A supervisor
-// that puts again and again must not end PID 1 by its memory. Descriptors are limited by
-// what the process may have, less those that the init needs itself: nine while nothing
-// happens, and six more to start a supervisor while it drains.
+// Limits of the fd store: about twenty times the needs of a thousand services. A supervisor
+// in a loop must not exhaust the memory of PID 1. Descriptors are limited by RLIMIT_NOFILE,
+// less those of the init itself: nine when idle, and six more to start a supervisor while it
+// drains.
 const (
 	maxItems = 20000
 	maxBytes = 32 << 20
 	ownFds   = 16
 )
 
-// item is what the supervisor keeps under a name.
+// item is an item of the supervisor.
 type item struct {
 	raw      []byte // the Put packet as it came, with fields that may be unknown here
 	fds      []int
 	pid      int
 	intent   bool
-	pipes    []int          // of fds, those to be drained while no supervisor reads them
-	lost     *logpipes.Lost // stays the same when the item is put again
-	reported logpipes.Lost  // of lost, to the present supervisor
+	pipes    []int          // the log pipes among fds, drained while no supervisor reads them
+	lost     *logpipes.Lost // kept when the item is put again
+	reported logpipes.Lost  // part of lost, to the current supervisor
 }
 
-// Store is the fd store: what a new supervisor gets back, in the order in which it was put.
+// Store is the fd store: the items for a new supervisor, in the order of their first Put.
 type Store struct {
 	items   map[string]*item
 	order   []string
@@ -62,7 +62,7 @@ func New() *Store {
 	return s
 }
 
-// Follows reports whether an item is about this child.
+// Follows reports whether an item has this pid.
 func (s *Store) Follows(pid int) bool { return s.pids[pid] > 0 }
 
 // MayFollow reports whether any child may be a process of the supervisor.
@@ -70,11 +70,14 @@ func (s *Store) MayFollow() bool { return s.intents > 0 || s.refused }
 
 // Put keeps m. An item that is put again keeps its place, and its descriptors when the new
 // message has none. An error means that there is no room; the older item of that name
-// stays. The record of a process is kept without its descriptors then: its exit must be
+// stays. The record of a process is then kept without its descriptors: its exit must be
 // reported.
 func (s *Store) Put(m *initproto.Msg, raw []byte) error {
-	old := s.items[m.Name]
-	if err := s.checkRoom(m, raw, old); err != nil {
+	old, exists := s.items[m.Name]
+	if !exists {
+		old = &item{lost: new(logpipes.Lost)}
+	}
+	if err := s.checkRoom(m, raw, old, exists); err != nil {
 		initproto.CloseAll(m.Fds)
 		s.refused = s.refused || m.Intent || m.Pid > 0
 		return err
@@ -86,7 +89,7 @@ func (s *Store) Put(m *initproto.Msg, raw []byte) error {
 			return fdsErr
 		}
 	}
-	it := &item{raw: bytes.Clone(raw), fds: m.Fds, pid: m.Pid, intent: m.Intent, lost: new(logpipes.Lost)}
+	it := &item{raw: bytes.Clone(raw), fds: m.Fds, pid: m.Pid, intent: m.Intent, lost: old.lost, reported: old.reported}
 	if m.Name == initproto.StopPlan {
 		s.plan = m.Body
 	}
@@ -96,102 +99,87 @@ func (s *Store) Put(m *initproto.Msg, raw []byte) error {
 			s.Watch.Add(m.Fds[k])
 		}
 	}
-	if old == nil {
-		s.order = append(s.order, m.Name)
+	s.count(old, -1)
+	if len(it.fds) == 0 {
+		it.fds, it.pipes = old.fds, old.pipes
 	} else {
-		it.lost, it.reported = old.lost, old.reported
-		inherits := len(it.fds) == 0
-		if inherits {
-			it.fds, it.pipes = old.fds, old.pipes
-		}
-		s.discount(old, !inherits)
+		s.closeFds(old)
 	}
-	s.items[m.Name] = it
-	s.bytes, s.fds, s.pipes = s.bytes+len(it.raw), s.fds+len(it.fds), s.pipes+len(it.pipes)
-	if it.intent {
-		s.intents++
-	}
-	if it.pid > 0 {
-		s.pids[it.pid]++
+	s.count(it, 1)
+	if s.items[m.Name] = it; !exists {
+		s.order = append(s.order, m.Name)
 	}
 	return fdsErr
 }
 
-// checkFds reports that there is no room for the descriptors of m.
+// checkFds returns an error if there is no room for the descriptors of m.
 func (s *Store) checkFds(m *initproto.Msg, old *item) error {
-	had := 0
-	if old != nil {
-		had = len(old.fds)
-	}
 	switch {
 	case m.FdsCut:
 		return errors.New("its descriptors cannot be received: this process has too many")
-	case len(m.Fds) > had && s.fds-had+len(m.Fds) > s.maxFds:
+	case len(m.Fds) > len(old.fds) && s.fds-len(old.fds)+len(m.Fds) > s.maxFds:
 		return fmt.Errorf("%d descriptors are kept, and %d are the most", s.fds, s.maxFds)
 	}
 	return nil
 }
 
-// checkRoom reports that there is no room for m, its descriptors aside.
-func (s *Store) checkRoom(m *initproto.Msg, raw []byte, old *item) error {
-	had := 0
-	if old != nil {
-		had = len(old.raw)
-	}
+// checkRoom returns an error if there is no room for m, its descriptors aside.
+func (s *Store) checkRoom(m *initproto.Msg, raw []byte, old *item, exists bool) error {
 	switch {
 	case m.Name == initproto.StopPlan && len(m.Fds) == 0:
-		return nil // the last resort, and there is one
-	case old == nil && len(s.items) >= maxItems:
+		return nil // the last resort, and only one item
+	case !exists && len(s.items) >= maxItems:
 		return fmt.Errorf("%d items are kept, which is the most", len(s.items))
-	case len(raw) > had && s.bytes-had+len(raw) > maxBytes:
+	case len(raw) > len(old.raw) && s.bytes-len(old.raw)+len(raw) > maxBytes:
 		return fmt.Errorf("%d bytes are kept, and %d are the most", s.bytes, maxBytes)
 	}
 	return nil
 }
 
-// Delete forgets an item.
-func (s *Store) Delete(name string) {
-	it := s.items[name]
-	if it == nil {
-		return
-	}
-	s.discount(it, true)
-	delete(s.items, name)
-	at := slices.Index(s.order, name)
-	s.order = slices.Delete(s.order, at, at+1)
-	if name == initproto.StopPlan {
-		s.plan = nil
-	}
-}
-
-// discount takes an item out of the counts, and closes its descriptors unless its
-// successor has them.
-func (s *Store) discount(it *item, closeFds bool) {
-	s.bytes, s.fds, s.pipes = s.bytes-len(it.raw), s.fds-len(it.fds), s.pipes-len(it.pipes)
+// count adds an item to the counts (sign 1), or subtracts it (-1).
+func (s *Store) count(it *item, sign int) {
+	s.bytes += sign * len(it.raw)
+	s.fds += sign * len(it.fds)
+	s.pipes += sign * len(it.pipes)
 	if it.intent {
-		s.intents--
+		s.intents += sign
 	}
 	if it.pid > 0 {
-		if s.pids[it.pid]--; s.pids[it.pid] == 0 {
+		if s.pids[it.pid] += sign; s.pids[it.pid] == 0 {
 			delete(s.pids, it.pid)
 		}
 	}
-	if !closeFds {
-		return
-	}
+}
+
+func (s *Store) closeFds(it *item) {
 	for _, fd := range it.pipes {
 		s.Watch.Remove(fd)
 	}
 	initproto.CloseAll(it.fds)
 }
 
+// Delete removes an item.
+func (s *Store) Delete(name string) {
+	it := s.items[name]
+	if it == nil {
+		return
+	}
+	s.count(it, -1)
+	s.closeFds(it)
+	delete(s.items, name)
+	s.order = slices.DeleteFunc(s.order, func(other string) bool { return other == name })
+	if name == initproto.StopPlan {
+		s.plan = nil
+	}
+}
+
 // HasIntent reports whether a process may exist without a known pid.
 func (s *Store) HasIntent() bool { return s.intents > 0 }
 
-// Empty reports whether nothing is kept.
+// Empty reports whether there is no item.
 func (s *Store) Empty() bool { return len(s.items) == 0 }
 
-// Clear forgets every item.
+// Clear removes every item.
 func (s *Store) Clear() {
 	for _, name := range slices.Clone(s.order) {
 		s.Delete(name)
@@ -215,8 +203,8 @@ func (s *Store) Replay(yield func(packet []byte, fds []int) bool) {
 	}
 }
 
-// LostReports are the messages about output that was discarded since the last ones, in
-// totals for each item.
+// LostReports returns a message with the totals of each item that has lost output since the
+// last call.
 func (s *Store) LostReports() []*initproto.Msg {
 	var out []*initproto.Msg
 	for _, name := range s.order {
@@ -232,7 +220,7 @@ func (s *Store) LostReports() []*initproto.Msg {
 // HasPipes reports whether an item has log pipes.
 func (s *Store) HasPipes() bool { return s.pipes > 0 }
 
-// StartWatching makes Watch; false: it cannot now.
+// StartWatching creates Watch; false: no descriptor is free.
 func (s *Store) StartWatching() bool {
 	if s.Watch = logpipes.NewWatch(); s.Watch == nil {
 		return false
@@ -257,13 +245,13 @@ func (s *Store) logPipes() []logpipes.Pipe {
 // CanDrain reports whether there is a pipe to drain and no drainer yet.
 func (s *Store) CanDrain() bool { return s.drainer == nil && s.pipes > 0 }
 
-// StartDraining begins to discard, and to count, what services write; false: it cannot now.
+// StartDraining starts to discard and count output; false: no descriptor is free.
 func (s *Store) StartDraining() bool {
 	s.drainer = logpipes.Drain(s.logPipes())
 	return s.drainer != nil
 }
 
-// StopDraining ends it.
+// StopDraining ends that, and adds to the counts.
 func (s *Store) StopDraining() {
 	if s.drainer != nil {
 		s.drainer.Stop()
@@ -271,7 +259,7 @@ func (s *Store) StopDraining() {
 	}
 }
 
-// PipesMostlyFull reports whether a log pipe is more than half full: it is not read.
+// PipesMostlyFull reports whether a log pipe is more than half full, so it is not read.
 func (s *Store) PipesMostlyFull() bool {
 	return slices.ContainsFunc(s.logPipes(), logpipes.Pipe.MostlyFull)
 }

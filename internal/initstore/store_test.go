@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The store's counts are right after any order of puts and deletes.
+// The counts are correct after puts and deletes in any order.
 func TestStoreLimits(t *testing.T) {
 	b := New()
 	b.maxFds = 3
@@ -50,9 +50,9 @@ func TestStoreLimits(t *testing.T) {
 	}
 }
 
-// The record of a process is kept without its descriptors where there is no room for
-// them; without room for the record itself, the end of every child is reported.
-func TestEndsAreToldWithoutRoom(t *testing.T) {
+// Without room for its descriptors the record of a process is kept without them; without
+// room for the record, the exit of every child is reported.
+func TestExitsAreReportedWithoutRoom(t *testing.T) {
 	b := New()
 	b.maxFds = 1
 	var fds [2]int

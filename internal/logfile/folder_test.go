@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// appUser owns what a service's user can change in these tests.
+// appUser owns what a service's user can change.
 const appUser = 4711
 
-// place makes a folder or, with text, a file, of a user.
+// place makes a folder of a user or, with text, a file.
 func place(t *testing.T, path string, uid int, text ...string) string {
 	t.Helper()
 	err := os.MkdirAll(path, 0o755)
@@ -83,8 +83,8 @@ func exchange(a, b string) (stop func()) {
 	return func() { close(done); <-ended }
 }
 
-// The folder of a log is swapped with what its user likes while the file is written and
-// rotated: nothing happens in a folder that is not that user's.
+// The folder's owner swaps it with others while the file is written and rotated: folders of
+// other users are not changed.
 func TestSwappedLogFolder(t *testing.T) {
 	asRoot(t)
 	for _, kind := range []string{"link", "folder"} {
@@ -93,7 +93,7 @@ func TestSwappedLogFolder(t *testing.T) {
 			app := place(t, dir+"/app", appUser)
 			logs := place(t, app+"/logs", appUser)
 			victim, other := place(t, dir+"/etc", 0), app+"/swap"
-			if kind == "folder" { // root's, and its name in the app's folder is the app's to change
+			if kind == "folder" { // root's folder below one of the user, who can rename it
 				victim = place(t, app+"/swap", 0)
 			} else {
 				placeLink(t, victim, other, appUser)
@@ -142,9 +142,9 @@ func TestSwappedLogFolder(t *testing.T) {
 	}
 }
 
-// What a service's user may put into the place of the file or its folder is refused,
-// with the reason; what an operator has is not.
-func TestLogPlaces(t *testing.T) {
+// Files and folders that a service's user may have replaced are rejected with the reason;
+// those of an operator are accepted.
+func TestTrustOfPaths(t *testing.T) {
 	asRoot(t)
 	dir := t.TempDir()
 	app := place(t, dir+"/app", appUser)
@@ -161,7 +161,7 @@ func TestLogPlaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	place(t, own+"/first.log", 0, "")
-	if err := os.Link(own+"/first.log", own+"/second.log"); err != nil { // as a backup by hard links makes it
+	if err := os.Link(own+"/first.log", own+"/second.log"); err != nil { // such as a backup by hard links
 		t.Fatal(err)
 	}
 	if err := unix.Mkfifo(app+"/logs/fifo.log", 0o600); err != nil {
@@ -173,7 +173,7 @@ func TestLogPlaces(t *testing.T) {
 	}
 	defer reader.Close()
 	open := place(t, dir+"/open", 0)
-	if err := os.Chmod(open, 0o777); err != nil { // as many an image has its logs
+	if err := os.Chmod(open, 0o777); err != nil { // as in many images
 		t.Fatal(err)
 	}
 	place(t, open+"/below", 0)
@@ -221,8 +221,8 @@ func TestLogPlaces(t *testing.T) {
 	}
 }
 
-// A folder that is replaced while it is written to stays the place until the file is
-// full; one that is removed is looked for at once.
+// A folder that is replaced is used until the file is full; a removed one is opened again at
+// once.
 func TestReplacedLogFolder(t *testing.T) {
 	dir := t.TempDir()
 	logs := place(t, dir+"/logs", os.Geteuid())
@@ -261,7 +261,7 @@ func TestReplacedLogFolder(t *testing.T) {
 	}
 }
 
-// A rotation that was killed between two steps goes on and loses nothing more.
+// A rotation that was killed between two renames continues and loses no file.
 func TestRotateAfterKill(t *testing.T) {
 	for _, c := range []struct{ have, want []string }{
 		{[]string{"f"}, []string{"f", "f.1=f"}},

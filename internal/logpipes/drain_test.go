@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the init discards ends with a line, and a line that is not complete counts:
-// nothing but its end is left for a supervisor.
+// The init discards whole lines. It counts an incomplete line, of which the supervisor gets
+// only the end.
 func TestRestOfLine(t *testing.T) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
@@ -21,6 +21,6 @@ func TestRestOfLine(t *testing.T) {
 		t.Errorf("took %d bytes, %d lines", bytes, lines)
 	}
 	if bytes, lines := restOfLine(int32(fds[0]), time.Now()); bytes != 4 || lines != 1 {
-		t.Errorf("of a line that is not complete took %d bytes, %d lines", bytes, lines)
+		t.Errorf("of an incomplete line took %d bytes, %d lines", bytes, lines)
 	}
 }

@@ -61,8 +61,8 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
-// What goes through an assembler comes out whole and in its order, however it is cut
-// into segments and wherever the assembler is replaced by one that starts at its position.
+// An assembler emits every line whole and in order, however the lines are cut into segments
+// and wherever another assembler continues at the saved position.
 func FuzzLineAssembler(f *testing.F) {
 	f.Add([]byte("a\nb\nccc\n\nd"), uint8(3), uint8(2))
 	f.Add(bytes.Repeat([]byte("é"), MaxLine), uint8(200), uint8(7))
@@ -90,7 +90,7 @@ func FuzzLineAssembler(f *testing.F) {
 		add := func(p Line) bool {
 			k := p.Stream - 1
 			if whole := len(got[k]) == 0 || got[k][len(got[k])-1] == '\n'; whole == p.continued {
-				t.Fatalf("a line says %v to going on behind %.20q", p.continued, got[k][max(0, len(got[k])-20):])
+				t.Fatalf("a line has continued %v behind %.20q", p.continued, got[k][max(0, len(got[k])-20):])
 			}
 			if len(p.Text) > MaxLine || bytes.IndexByte(p.Text, '\n') >= 0 {
 				t.Fatalf("a line of %d bytes", len(p.Text))
@@ -114,10 +114,10 @@ func FuzzLineAssembler(f *testing.F) {
 			var p position
 			a.save(&p)
 			was := a
-			for a = assembleFrom(p); a.pos < was.pos; { // nothing but what was held comes again
+			for a = assembleFrom(p); a.pos < was.pos; { // only held fragments are read again
 				n, seg, _ := l.read(buf, a.pos, nil)
 				if n = min(n, int(was.pos-a.pos)); a.take(buf[:n], seg, refuse) < n {
-					t.Fatal("a line comes again")
+					t.Fatal("a line is emitted twice")
 				}
 			}
 			if !bytes.Equal(a.part[0], was.part[0]) || !bytes.Equal(a.part[1], was.part[1]) {
@@ -148,8 +148,8 @@ func fill(t *testing.T, l *Log, first time.Time, parts ...string) {
 	}
 }
 
-// A reader that comes back behind any line gets the rest, each line whole and once.
-func TestResumeBehindAnyLine(t *testing.T) {
+// A reader that resumes after any line gets the rest, each line whole and once.
+func TestResumeAfterAnyLine(t *testing.T) {
 	l, err := newLog("x", Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -203,7 +203,7 @@ func TestSinceOffset(t *testing.T) {
 }
 
 // A line of 10 MB, with bytes of every kind and no newline at its end, is read as
-// it was written, in pieces of at most MaxLine.
+// it was written, in fragments of at most MaxLine.
 func TestLongLineIsReadWhole(t *testing.T) {
 	l, err := newLog("x", Options{Keep: 16 << 20})
 	if err != nil {

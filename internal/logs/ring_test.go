@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is lost of one stream ends no line of the other.
+// Lost output of one stream does not end a line of the other.
 func TestLossEndsLinesOfItsStream(t *testing.T) {
 	l, err := NewTemporary("x")
 	if err != nil {
@@ -21,11 +21,11 @@ func TestLossEndsLinesOfItsStream(t *testing.T) {
 	}
 	defer l.Close()
 	write := func(stream int, text string) { write(t, l, stream, text) }
-	l.endLine(Stdout) // there is none
+	l.endLine(Stdout) // no line
 	write(Stdout, "whole\nout")
 	write(Stderr, "err")
 	l.mu.Lock()
-	l.ix.begin(l.end, Stdout, time.Now()) // of a supervisor that died before its bytes came
+	l.ix.begin(l.end, Stdout, time.Now()) // of a supervisor that died before it captured the bytes
 	l.mu.Unlock()
 	l.endLine(Stdout)
 	l.endLine(Stdout)
@@ -38,7 +38,7 @@ func TestLossEndsLinesOfItsStream(t *testing.T) {
 	}
 }
 
-// write has a log capture text as that of a process.
+// write captures text as the output of a process.
 func write(t *testing.T, l *Log, stream int, text string) {
 	t.Helper()
 	var fds [2]int
@@ -53,7 +53,7 @@ func write(t *testing.T, l *Log, stream int, text string) {
 	unix.Close(fds[0])
 }
 
-// fakeStore is a store in memory, with descriptors of its own.
+// fakeStore is a store in memory, with duplicated descriptors.
 type fakeStore struct{ fdstore.Items }
 
 func newFakeStore() fakeStore { return fakeStore{fdstore.NewItems()} }
@@ -75,7 +75,7 @@ func (s fakeStore) Put(name string, blob []byte, fds ...int) error {
 
 func (s fakeStore) Delete(name string) { s.Take(name) }
 
-// registry is one whose output goes to two files.
+// registry makes a registry with two files as stdout and stderr.
 func registry(t *testing.T, s Store) (r *Registry, stdout, stderr string) {
 	t.Helper()
 	var outs [2]*Sink
@@ -92,9 +92,8 @@ func registry(t *testing.T, s Store) (r *Registry, stdout, stderr string) {
 		Explain: func(err error) error { return err }}), names[0], names[1]
 }
 
-// A supervisor from before formats and files left an item with keep alone, and an index
-// without the words that came later.
-func TestOldStoreIsTakenOver(t *testing.T) {
+// The item of an early version has only keep, and its index lacks the later fields.
+func TestItemsOfEarlyVersionAreTakenOver(t *testing.T) {
 	s := newFakeStore()
 	r, _, _ := registry(t, s)
 	l, err := r.Open("svc", Options{Format: FormatNone})
@@ -120,9 +119,9 @@ func TestOldStoreIsTakenOver(t *testing.T) {
 	}
 }
 
-// A supervisor that dies while it forwards what is no longer kept leaves a position before
-// what is kept. Only the lines before that position were forwarded.
-func TestForwardingOfDroppedIsTakenOver(t *testing.T) {
+// A supervisor that dies while it forwards pinned bytes leaves a position before the first
+// byte that is kept. Only the lines before that position were forwarded.
+func TestPositionInPinnedBytesIsTakenOver(t *testing.T) {
 	l, err := newLog("x", Options{Keep: 64 << 10})
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +201,7 @@ func TestLineAssembler(t *testing.T) {
 	}
 }
 
-// A format that is changed while a reader stalls leaves nothing out that comes later.
+// A change of the format while a reader stalls does not skip later output.
 func TestFormatChangesWhileReaderStalls(t *testing.T) {
 	for _, f := range []Format{FormatRaw, FormatPrefix} {
 		t.Run(string(f), func(t *testing.T) {

@@ -17,7 +17,7 @@ func TestFlushCountsWhatCannotBeKept(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			null, err := os.Open(os.DevNull) // takes no bytes: it is open for reading only
+			null, err := os.Open(os.DevNull) // open for reading only: writes fail
 			if err != nil {
 				t.Fatal(err)
 			}

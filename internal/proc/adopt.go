@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/execshim"
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/procfs"
@@ -20,7 +21,7 @@ import (
 
 // adopt takes over the processes of an earlier supervisor. Of those that it was about to
 // start only the intent is known.
-func (m *Manager) adopt(items, events []*initproto.Msg) ([]*Process, error) {
+func (m *Manager) adopt(items, events []*initproto.Msg, rest fdstore.Items) ([]*Process, error) {
 	m.unclaimed = []initproto.Exit{}
 	var all, intents []*Process
 	for _, it := range items {
@@ -35,6 +36,7 @@ func (m *Manager) adopt(items, events []*initproto.Msg) ([]*Process, error) {
 			all = append(all, p)
 		}
 	}
+	m.adoptTerminals(rest)
 	events, err := m.takePipes(events)
 	if err != nil {
 		return nil, err
@@ -152,7 +154,7 @@ func (m *Manager) resolveIntent(p *Process) (started bool, err error) {
 		return true, m.putRecord(p.rec, false, nil)
 	}
 	if score == 0 || m.unclaimed[k].Stat.Comm == ownComm() && m.unclaimed[k].WaitStatus().ExitStatus() == execFailed {
-		p.capture.Close()
+		p.abandonStreams()
 		m.remove(p)
 		return false, nil
 	}
@@ -221,7 +223,8 @@ func (m *Manager) findLiving(p *Process) (pid int, found procfs.Stat, executed b
 		if ours && id != p.rec.ID || !ours && byCookie {
 			continue
 		}
-		if !ours && !(errors.Is(err, fs.ErrPermission) && b.Comm == p.rec.comm()) {
+		unreadable := errors.Is(err, fs.ErrPermission) && b.Comm == p.rec.comm()
+		if !ours && !unreadable {
 			if owner, _ := writesTo(other, logPipes(p)); owner == nil {
 				continue
 			}

@@ -51,7 +51,7 @@ func perform(name, dir string) {
 	if !ok {
 		sc, ok = outputScripts()[name]
 	}
-	for _, more := range []map[string]play{surroundingScripts, memberScripts, cutScripts()} {
+	for _, more := range []map[string]play{surroundingScripts, memberScripts, cutScripts(), terminalScripts} {
 		if !ok {
 			sc, ok = more[name]
 		}

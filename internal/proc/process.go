@@ -15,10 +15,11 @@ import (
 
 // Process is a child of the init that this supervisor started or adopted.
 type Process struct {
-	m       *Manager
-	rec     *record
-	exited  chan struct{}
-	capture *logs.Capture // captured output; without pipes where nothing is captured
+	m        *Manager
+	rec      *record
+	exited   chan struct{}
+	capture  *logs.Capture // captured output; without pipes where nothing is captured
+	terminal *os.File      // master side; nil: none
 
 	done      atomic.Bool // Done was called
 	trackedAt int64       // when tracked knew it; CLOCK_BOOTTIME, ns
@@ -108,6 +109,7 @@ func (p *Process) Done() {
 	if p.rec.OwnLog != nil {
 		p.capture.RetireLog()
 	}
+	p.HangUp()
 	p.m.tracked.remove(p)
 	removeCgroups(p.rec.Dirs)
 	p.m.do(func() {

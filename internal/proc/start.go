@@ -49,7 +49,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	}
 	// From here on a later supervisor knows that there may be a child, and has its pipes.
 	if err := m.putRecord(p.rec, true, p.capture.Fds()); err != nil {
-		p.capture.Close()
+		p.abandonStreams()
 		return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 	}
 	m.step("intent")
@@ -58,7 +58,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	m.step("cloned")
 	if err != nil {
 		m.store.Delete(procPrefix + spec.ID)
-		p.capture.Close()
+		p.abandonStreams()
 		return nil, err
 	}
 	p.rec.Pid = pid
@@ -101,7 +101,7 @@ func (m *Manager) step(name string) {
 // clone makes the child. The init started the supervisor with an empty signal mask and
 // without ignored signals, and the child inherits both.
 func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *streams) (pid int, err error) {
-	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground}
+	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground, Setctty: spec.Stdio.Mode == Pty}
 	if !m.opts.Deny.CloneParent && !m.ownChildren {
 		sys.Cloneflags = syscall.CLONE_PARENT
 	}
@@ -153,9 +153,9 @@ func (s *Spec) credential() *syscall.Credential {
 
 // orders are what the exec shim does to start a program.
 func (s *Spec) orders(program string) execshim.Orders {
-	o := execshim.Orders{Attributes: s.Attributes, Path: program, Argv: s.Argv, Dir: s.Dir}
-	if c := s.credential(); c != nil {
-		o.Become = &execshim.Credential{Name: s.User.Name, UID: c.Uid, GID: c.Gid, Groups: c.Groups, Keep: c.NoSetGroups}
+	o := execshim.Orders{Attributes: s.Attributes, Path: program, Argv: s.Argv, Dir: s.Dir, Become: s.credential()}
+	if s.User != nil {
+		o.User = s.User.Name
 	}
 	return o
 }

@@ -18,6 +18,7 @@ const (
 	Discard StdioMode = iota // /dev/null
 	Inherit                  // stdout and stderr are stoker's own
 	Capture                  // stdout and stderr go to a log
+	Pty                      // all three are a terminal, whose other side is Process.Terminal
 )
 
 // Stdio says what a process has as stdin, stdout and stderr.
@@ -33,6 +34,8 @@ type Stdio struct {
 	// Merge captures both streams through one pipe: what is written keeps its order, and
 	// all of it is stdout's.
 	Merge bool
+	// Rows and Columns are the first size of the terminal of Pty; 0: 24 and 80.
+	Rows, Columns uint16
 }
 
 // streams are the standard streams of a child that is being started.
@@ -44,6 +47,15 @@ type streams struct {
 // openStreams opens what the child gets as descriptors 0 to 2.
 func (p *Process) openStreams(spec *Spec) (*streams, error) {
 	s := &streams{}
+	if spec.Stdio.Mode == Pty {
+		slave, err := p.openTerminal(spec)
+		if err != nil {
+			return s, err
+		}
+		s.files = []*os.File{slave}
+		s.child = [3]uintptr{slave.Fd(), slave.Fd(), slave.Fd()}
+		return s, nil
+	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return s, fmt.Errorf("cannot start %q: cannot open %s: %w", spec.ID, os.DevNull, err)
@@ -90,7 +102,13 @@ func (s *streams) close() {
 	}
 }
 
-// giveOutput makes a user the owner of the pipes that it writes to. They
+// abandonStreams gives up the output or the terminal of a process that was not started.
+func (p *Process) abandonStreams() {
+	p.capture.Close()
+	p.HangUp()
+}
+
+// giveOutput makes a user the owner of the pipes or the terminal that it writes to. They
 // belong to stoker's user, and /dev/stdout opens them once more, which only the owner may.
 func (m *Manager) giveOutput(u *asuser.User, files ...*os.File) {
 	if u == nil || int(u.UID) == os.Getuid() {

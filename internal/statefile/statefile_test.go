@@ -62,8 +62,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// Every length, every bit and every byte of zeros is told.
-func TestDamageIsTold(t *testing.T) {
+// A file cut at any length, and any changed bit or zeroed byte, is an error.
+func TestDamageIsDetected(t *testing.T) {
 	content, err := Encode("test", sample())
 	must(t, err)
 	check := func(what string, bad []byte) {
@@ -93,8 +93,8 @@ func TestDamageIsTold(t *testing.T) {
 	check("another kind", other)
 }
 
-// A damaged one is kept beside the next, and never is there a moment without any.
-func TestDamagedIsKept(t *testing.T) {
+// A damaged file is kept beside the next one, and a file exists at any time.
+func TestDamagedFileIsKept(t *testing.T) {
 	f := file(t)
 	for k := range 4 {
 		must(t, f.Write(sample()))
@@ -117,7 +117,7 @@ func TestDamagedIsKept(t *testing.T) {
 	must(t, f.Read(new(state)))
 }
 
-func TestWhatIsNoStateFile(t *testing.T) {
+func TestRejectedFiles(t *testing.T) {
 	for name, put := range map[string]func(path string) error{
 		"empty":     func(path string) error { return os.WriteFile(path, nil, 0o600) },
 		"fifo":      func(path string) error { return syscall.Mkfifo(path, 0o600) },
@@ -129,7 +129,7 @@ func TestWhatIsNoStateFile(t *testing.T) {
 	} {
 		f := file(t)
 		if os.Geteuid() != 0 && name == "the app's" {
-			continue // only root can give files away
+			continue // only root can chown
 		}
 		must(t, put(f.Path))
 		var damaged *DamagedError
@@ -169,7 +169,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		again, err := Encode("test", data)
 		if err != nil || !bytes.Equal(again, content) {
-			t.Errorf("%q is believed, and is written as %q (%v)", content, again, err)
+			t.Errorf("%q is accepted, and is written as %q (%v)", content, again, err)
 		}
 	})
 }
