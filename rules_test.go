@@ -107,7 +107,7 @@ func edges() map[string][]string {
 			"internal/waitid"},
 		"internal/execshim": {"internal/procfs", "internal/untrusted", "internal/terminal"},
 		"internal/remote":   {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
-		"internal/redact":   {},
+		"internal/redact":   {"internal/lazyregexp"},
 		// for the words of the JVM that it runs in, and to split its options
 		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"},
 		"internal/suggest":   {},

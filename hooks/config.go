@@ -89,8 +89,7 @@ type Hook struct {
 	RetryEvery time.Duration `yaml:"retry_every" check:"positive"`
 	// RunAs is the user, as that of a service (default stoker's own).
 	RunAs string `yaml:"run_as"`
-	// AllowEnv are patterns of variables that it may set by STOKER_OUT although they decide
-	// what programs load or execute.
+	// AllowEnv are patterns of variables that it may set by STOKER_OUT although they decide what programs load or execute.
 	AllowEnv []string `yaml:"allow_env" check:"envpattern"`
 	// Env is added to its environment.
 	Env map[string]string `yaml:"env"`
@@ -107,8 +106,7 @@ type When struct {
 	jvm.When `yaml:",inline"`
 }
 
-// Ends of a service. An end is expected if a stop was requested, or if the service succeeded and is
-// not restarted.
+// Ends of a service. An end is expected if a stop was requested, or if the service succeeded and is not restarted.
 const (
 	EndExpected   = "expected"
 	EndUnexpected = "unexpected"

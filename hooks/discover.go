@@ -36,10 +36,9 @@ func (p Problem) Error() string {
 // maxFiles bounds the entries of a folder of hooks.
 const maxFiles = 10_000
 
-// Discover finds the hook files below a folder: EVENT.d/NN-name, of each event by number and then
-// by name. An entry of the lists with the name of a file has its settings; source returns where the
-// k-th one is defined. Files with another name are added at the end as unmet. A missing folder has no
-// hooks.
+// Discover finds the hook files below a folder: EVENT.d/NN-name, of each event by number and then by name. An entry of the lists
+// with the name of a file has its settings; source returns where the k-th one is defined. Files with another name are added at the
+// end as unmet. A missing folder has no hooks.
 func Discover(dir string, lists *ByEvent, source func(e lifecycle.Event, k int) string) (out []ResolvedHook, problems []Problem) {
 	const ignored = "is ignored: "
 	folders, problems := readDir(dir)

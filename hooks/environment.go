@@ -61,8 +61,7 @@ func Variable(name string) bool {
 	return hookVariables[name] != nil || strings.HasPrefix(name, labelPrefix) || strings.HasPrefix(name, paramPrefix)
 }
 
-// VariableName is the name of a label or parameter in a variable: in capitals, with _ for other
-// characters.
+// VariableName is the name of a label or parameter in a variable: in capitals, with _ for other characters.
 func VariableName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
@@ -108,8 +107,7 @@ func setNamed(env map[string]string, prefix string, values map[string]string) {
 	}
 }
 
-// ownEnv is the env of a hook with its references resolved. Those of a plugin's hook are resolved
-// by the plugin.
+// ownEnv is the env of a hook with its references resolved. Those of a plugin's hook are resolved by the plugin.
 func ownEnv(h *ResolvedHook, env map[string]string) (map[string]string, error) {
 	if h.Plugin != "" {
 		return h.Env, nil

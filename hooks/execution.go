@@ -70,8 +70,7 @@ func (x *execution) execute(failed *ResolvedHook) (out Outcome) {
 	}
 }
 
-// resume continues with the try that an earlier supervisor has begun; ended is the outcome if it has
-// ended the hook.
+// resume continues with the try that an earlier supervisor has begun; ended is the outcome if it has ended the hook.
 func (x *execution) resume() (ended *Outcome) {
 	x.attempt = attempt{Hook: x.hook.Title(), Try: 1, First: time.Now()}
 	x.q.mu.Lock()

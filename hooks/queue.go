@@ -140,8 +140,7 @@ func (q *queue) cancelAll() {
 	}
 }
 
-// dropOldest cancels the oldest waiting run where there are too many, but none that something
-// waits for or that ends a life.
+// dropOldest cancels the oldest waiting run where there are too many, but none that something waits for or that ends a life.
 func (q *queue) dropOldest() {
 	if len(q.runs) <= maxQueue {
 		return

@@ -23,9 +23,8 @@ type Registry struct {
 	active map[lifecycle.Event][]ResolvedHook
 }
 
-// NewRegistry makes a registry. The hooks of one event run in the order of the list; a hook whose
-// condition does not hold is listed and never runs. A hook with the name of another one of its
-// event gets a number.
+// NewRegistry makes a registry. The hooks of one event run in the order of the list; a hook whose condition does not hold is
+// listed and never runs. A hook with the name of another one of its event gets a number.
 func NewRegistry(list []ResolvedHook, facts Facts) *Registry {
 	r := &Registry{all: slices.Clone(list), active: map[lifecycle.Event][]ResolvedHook{}}
 	flavor := sync.OnceValue(func() string {

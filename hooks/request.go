@@ -22,7 +22,7 @@ func (x *execution) request() (out Outcome) {
 	ctx, cancel := context.WithDeadline(x.run.ctx, x.term)
 	defer cancel()
 	h := x.hook
-	req := remote.Request{Method: h.Method, URL: h.URL, Headers: h.Headers, Body: h.Body, CAFile: h.CAFile, Timeout: h.Timeout}
+	req := remote.Request{Method: h.Method, URL: h.URL, Headers: h.Headers, Body: h.Body, CAFile: h.CAFile}
 	resp, err := remote.Send(ctx, req, func(name string) (string, bool) { value, ok := env[name]; return value, ok })
 	out.Code, out.Output = resp.Status, string(resp.Body[:min(len(resp.Body), maxTail)])
 	what := h.Method + " " + redact.URL(h.URL)

@@ -46,8 +46,7 @@ func (h *ResolvedHook) Title() string {
 // FullName is EVENT/TITLE.
 func (h *ResolvedHook) FullName() string { return string(h.Event) + "/" + h.Title() }
 
-// Does describes what the hook runs, without what may be secret: a path, a program, or a method
-// and a URL.
+// Does describes what the hook runs, without what may be secret: a path, a program, or a method and a URL.
 func (h *ResolvedHook) Does() string {
 	switch {
 	case h.Path != "":
@@ -69,8 +68,7 @@ func (h *ResolvedHook) policy() Policy {
 	return p
 }
 
-// matchesEnd reports whether the occurrence ended as the hook's condition asks. An unknown end
-// matches no such condition.
+// matchesEnd reports whether the occurrence ended as the hook's condition asks. An unknown end matches no such condition.
 func (h *ResolvedHook) matchesEnd(o *lifecycle.Occurrence) bool {
 	return h.When.End == "" || o.Expected != nil && *o.Expected == (h.When.End == EndExpected)
 }

@@ -40,8 +40,7 @@ type Options struct {
 	OnPluginFailure func(plugin string, event lifecycle.Event, reason string)
 	// OnFailure is called for a failed hook of started or ready with on_failure: fail.
 	OnFailure func(lifecycle.Occurrence, Outcome)
-	// OnDone is called when all hooks of an occurrence have ended. A supervisor that takes over
-	// may call it again.
+	// OnDone is called when all hooks of an occurrence have ended. A supervisor that takes over may call it again.
 	OnDone func(lifecycle.Occurrence, []Outcome)
 }
 
@@ -111,7 +110,11 @@ func (r *Runner) restore(items fdstore.Items, processes map[string]Process) {
 		slices.SortFunc(q.outputs, func(a, b savedOutput) int { return cmp.Compare(a.Seq, b.Seq) })
 		slices.SortFunc(q.runs, func(a, b *run) int { return cmp.Compare(a.Seq, b.Seq) })
 		for _, e := range q.runs {
-			q.saved.addRun(newRun(e))
+			newRun(e)
+			q.saved.Port = cmp.Or(e.Port, q.saved.Port)
+			if q.saved.marked(&e.Occurrence) == nil {
+				q.saved.mark(&e.Occurrence)
+			}
 			for k, a := range e.Running {
 				e.Running[k].process = processes[a.ID]
 				delete(processes, a.ID)
@@ -260,8 +263,7 @@ func (r *Runner) Reserve(budget time.Duration) time.Duration {
 	return min(sum, budget/maxReserved)
 }
 
-// Output merges what the hooks of init, network-ready and the present start of a service have
-// output for processes of a user.
+// Output merges what the hooks of init, network-ready and the present start of a service have output for processes of a user.
 func (r *Runner) Output(service string, uid int) Output {
 	var out Output
 	for _, name := range []string{containerQueue, service} {

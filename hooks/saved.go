@@ -1,9 +1,9 @@
 package hooks
 
 import (
-	"cmp"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,12 +121,11 @@ const (
 
 // marked returns the mark that covers an occurrence; nil: it is new.
 func (s *savedQueue) marked(o *lifecycle.Occurrence) *mark {
-	for i := range s.Marks {
-		if m := &s.Marks[i]; m.Kind == kindOf(o) && o.Start <= m.Start {
-			return m
-		}
+	k := slices.IndexFunc(s.Marks, func(m mark) bool { return m.Kind == kindOf(o) && o.Start <= m.Start })
+	if k < 0 {
+		return nil
 	}
-	return nil
+	return &s.Marks[k]
 }
 
 // mark replaces the mark of the occurrence's kind.
@@ -140,25 +139,10 @@ func (s *savedQueue) noteOutcome(o *lifecycle.Occurrence, hook string, at time.T
 	s.Last = replaceLast(s.Last, maxLast, last, func(l LastOutcome) bool { return l.Event == o.Event && l.Hook == hook })
 }
 
-// replaceLast appends a value in the place of the one that same finds, and drops the oldest
-// beyond limit.
+// replaceLast appends a value in the place of the one that same finds, and drops the oldest beyond limit.
 func replaceLast[T any](list []T, limit int, value T, same func(T) bool) []T {
-	for i := range list {
-		if same(list[i]) {
-			list = append(list[:i], list[i+1:]...)
-			break
-		}
-	}
-	list = append(list, value)
+	list = append(slices.DeleteFunc(list, same), value)
 	return list[max(len(list)-limit, 0):]
-}
-
-// addRun completes the state from a run that was saved after it.
-func (s *savedQueue) addRun(e *run) {
-	if s.marked(&e.Occurrence) == nil {
-		s.mark(&e.Occurrence)
-	}
-	s.Port = cmp.Or(e.Port, s.Port)
 }
 
 // short is the outcome without its output and with a bounded reason.

@@ -1,6 +1,5 @@
-// Package plugin bundles hooks, JVM options and actions in folders with a manifest that can be
-// switched on and off. It decides which plugins are active and what they contribute. It runs
-// nothing: hooks are run by package hooks, JVMs are started by others.
+// Package plugin bundles hooks, JVM options and actions in folders with a manifest that can be switched on and off. It decides
+// which plugins are active and what they contribute. It runs nothing: hooks are run by package hooks, JVMs are started by others.
 package plugin
 
 import (
@@ -32,10 +31,11 @@ type evaluation struct {
 	// undecided is why it is unknown whether an operator has switched it off; empty: it is known.
 	undecided string
 
-	info    Info
-	options JVMOptions
-	hooks   []hooks.ResolvedHook
-	actions map[string]Action // with values
+	problems []string // with values and references
+	info     Info
+	options  JVMOptions
+	hooks    []hooks.ResolvedHook
+	actions  map[string]Action // with values
 }
 
 // isActive reports whether the plugin contributes: also if only a hook has failed.
@@ -49,19 +49,18 @@ func (e *evaluation) evaluate(version string) {
 	e.info = Info{Name: e.folder.Name, Version: m.Version, Description: m.Description, State: Active, Required: e.folder.required(),
 		Undecided: e.undecided != "", Dir: e.folder.Dir, Notes: e.folder.Notes, Params: []ParamInfo{}, Options: []OptionInfo{},
 		Hooks: []HookInfo{}, Actions: m.Actions}
-	problems := e.parameters()
-	state, why := e.state(version, problems)
-	if err := e.fill(); err != nil && state == Active {
-		state, why = Failed, err.Error()
-	}
-	if e.failed != nil && state == Active {
-		state, why = Failed, e.failed.Reason
-	}
+	e.parameters()
+	e.fill()
+	state, why := e.state(version)
 	e.info.State, e.info.Why = state, redact.Text(why)
 }
 
+func (e *evaluation) problem(format string, args ...any) {
+	e.problems = append(e.problems, fmt.Sprintf(format, args...))
+}
+
 // state decides the state: by switches, then conditions, then problems.
-func (e *evaluation) state(version string, problems []string) (State, string) {
+func (e *evaluation) state(version string) (State, string) {
 	m := e.folder.Manifest
 	unknown := "" // an operator may have switched it on
 	if e.undecided != "" {
@@ -87,36 +86,47 @@ func (e *evaluation) state(version string, problems []string) (State, string) {
 	if e.undecided != "" {
 		return Failed, "it is not known whether it was switched off: " + e.undecided
 	}
-	if problems = slices.Concat(e.folder.Problems, problems); len(problems) > 0 {
+	if problems := slices.Concat(e.folder.Problems, e.problems); len(problems) > 0 {
 		return Failed, strings.Join(problems, "\n")
 	}
 	if ok, _ := satisfies(version, m.Requires.Stoker); !ok { // the condition was checked
 		return Failed, fmt.Sprintf("it needs stoker %s, and this is %s", m.Requires.Stoker, version)
 	}
+	if e.failed != nil {
+		return Failed, e.failed.Reason
+	}
 	return Active, ""
 }
 
 // parameters finds the values: the operator's, or the configuration's, or the default.
-func (e *evaluation) parameters() (problems []string) {
-	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+func (e *evaluation) parameters() {
 	params := e.folder.Manifest.Params
+	set := []struct {
+		origin string
+		values map[string]string
+	}{{"configuration", e.override.Set}, {"operator", e.operator.Set}}
 	names := slices.Sorted(maps.Keys(params))
 	e.scope.params = map[string]string{}
 	for _, name := range names {
 		p := params[name]
-		value, origin := e.setValue(name)
+		value, origin := "", ""
+		for _, s := range set {
+			if text, ok := s.values[name]; ok {
+				value, origin = text, s.origin
+			}
+		}
 		if origin == "" && p.Default != nil {
 			origin = "default"
 			var err error
 			if value, err = e.scope.expand(*p.Default); err != nil {
-				problem("params.%s.default: %v", name, err)
+				e.problem("params.%s.default: %v", name, err)
 			}
 		}
 		switch err := p.Check(value); {
 		case origin == "" && p.Required:
-			problem("the parameter %s is required and not set", name)
+			e.problem("the parameter %s is required and not set", name)
 		case origin != "" && err != nil:
-			problem("the parameter %s of the %s: %v", name, origin, err)
+			e.problem("the parameter %s of the %s: %v", name, origin, err)
 		}
 		e.scope.params[name] = value
 		if p.Secret && value != "" {
@@ -125,44 +135,24 @@ func (e *evaluation) parameters() (problems []string) {
 		e.info.Params = append(e.info.Params, ParamInfo{Name: name, Type: p.kind(), Value: value, Origin: cmp.Or(origin, "not set"),
 			Required: p.Required, Secret: p.Secret, Description: p.Description})
 	}
-	checkNames := func(values map[string]string, origin string) {
-		for _, name := range slices.Sorted(maps.Keys(values)) {
+	for _, s := range set {
+		for _, name := range slices.Sorted(maps.Keys(s.values)) {
 			if _, known := params[name]; !known {
-				problem("the %s sets %q, and there is no such parameter%s", origin, name, among(names))
+				e.problem("the %s sets %q, and there is no such parameter%s", s.origin, name, among(names))
 			}
 		}
 	}
-	checkNames(e.operator.Set, "operator")
-	checkNames(e.override.Set, "configuration")
-	return problems
 }
 
-// setValue is a value that is set, and its origin.
-func (e *evaluation) setValue(name string) (value, origin string) {
-	if value, ok := e.operator.Set[name]; ok {
-		return value, "operator"
-	}
-	if value, ok := e.override.Set[name]; ok {
-		return value, "configuration"
-	}
-	return "", ""
-}
-
-// fill resolves the references of options, hooks and actions. It continues after an error, so that
-// Info shows everything, and returns the first.
-func (e *evaluation) fill() error {
-	var first error
-	note := func(where string, err error) {
-		if err != nil && first == nil {
-			first = fmt.Errorf("%s: %w", where, err)
-		}
-	}
+// fill resolves the references of options, hooks and actions. It continues after a problem, so that Info shows everything.
+func (e *evaluation) fill() {
 	e.options = JVMOptions{Name: e.folder.Name, Dir: e.folder.Dir, Required: e.folder.required(), Options: map[jvm.Layer][]jvm.Option{}}
 	for _, f := range e.folder.Fragments {
 		for _, o := range f.Options {
 			shown := OptionInfo{Option: o.String(), Layer: f.Layer, Source: o.Source}
-			args, err := e.scope.expandAll(o.Args)
-			if note(o.Source, err); err == nil {
+			if args, err := e.scope.expandAll(o.Args); err != nil {
+				e.problem("%s: %v", o.Source, err)
+			} else {
 				filled := jvm.Option{Args: args, Source: fmt.Sprintf("plugin %s (%s)", e.folder.Name, o.Source)}
 				shown.Option = filled.String()
 				e.options.Options[f.Layer] = append(e.options.Options[f.Layer], filled)
@@ -176,7 +166,7 @@ func (e *evaluation) fill() error {
 				continue // it is among the files, or its URL is a parameter that is not set
 			}
 			b := hooks.ResolvedHook{Hook: h, Event: event, Source: fmt.Sprintf("plugin %s (%s)", e.folder.Name, ManifestName)}
-			note(fmt.Sprintf("hooks.%s[%d]", event, k), e.fillHook(&b.Hook))
+			e.fillHook(fmt.Sprintf("hooks.%s[%d]", event, k), &b.Hook)
 			e.addHook(b)
 		}
 		for _, b := range e.folder.Files {
@@ -189,12 +179,12 @@ func (e *evaluation) fill() error {
 	for _, name := range slices.Sorted(maps.Keys(e.folder.Manifest.Actions)) {
 		a := e.folder.Manifest.Actions[name]
 		var err error
-		a.Command, err = e.scope.expandAll(a.Command)
-		note("actions."+name, err)
+		if a.Command, err = e.scope.expandAll(a.Command); err != nil {
+			e.problem("actions.%s: %v", name, err)
+		}
 		e.locate(a.Command)
 		e.actions[name] = a
 	}
-	return first
 }
 
 var baseParam = lazyregexp.New(`^\$\{params\.([A-Za-z0-9_]+)(?::-[^}]*)?\}`)
@@ -224,21 +214,20 @@ func (e *evaluation) addHook(b hooks.ResolvedHook) {
 }
 
 // fillHook resolves the references of a hook.
-func (e *evaluation) fillHook(h *hooks.Hook) (first error) {
-	replaceTexts(h, func(key, text string, use usage) string {
-		out, err := "", error(nil)
+func (e *evaluation) fillHook(where string, h *hooks.Hook) {
+	replaceTexts(h, func(key, text string, use usage) (out string) {
+		var err error
 		if use == inRequest {
 			out, err = e.scope.request(text, h.Env)
 		} else {
 			out, err = e.scope.expand(text)
 		}
-		if err != nil && first == nil {
-			first = fmt.Errorf("%s: %w", key, err)
+		if err != nil {
+			e.problem("%s.%s: %v", where, key, err)
 		}
 		return out
 	})
 	e.locate(h.Command)
-	return first
 }
 
 // locate completes the program of a command, which may be stoker, or a path in the plugin's folder.

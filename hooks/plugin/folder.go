@@ -182,8 +182,7 @@ func (f *Folder) readFragment(name string, unsure bool) {
 	f.Fragments = append(f.Fragments, fragment)
 }
 
-// checkOwners refuses a plugin that others may write to: its folder, those above it, and all that is
-// in it.
+// checkOwners refuses a plugin that others may write to: its folder, those above it, and all that is in it.
 func checkOwners(dir string) error {
 	root, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -224,8 +223,12 @@ func (f *Folder) Check() {
 		}
 	}
 	e.parameters()
-	if err := e.fill(); err != nil {
-		f.problem("%s: %v", f.Dir, err)
+	e.problems = nil // a sample may not fit
+	e.fill()
+	for _, problem := range e.problems {
+		f.problem("%s: %s", f.Dir, problem)
+	}
+	if len(f.Problems) > 0 {
 		return
 	}
 	for _, p := range jvm.Merge(e.options.Options[jvm.Default], e.options.Options[jvm.User], e.options.Options[jvm.Enforced]).Errors {

@@ -41,8 +41,7 @@ type Manifest struct {
 	Description string `yaml:"description"`
 	// Requires is what it needs.
 	Requires Requires `yaml:"requires"`
-	// Required means that services must not start without it; nil: if it has options of the layer
-	// enforced.
+	// Required means that services must not start without it; nil: if it has options of the layer enforced.
 	Required *bool `yaml:"required"`
 	// Enabled false leaves it off until it is switched on (default true).
 	Enabled *bool `yaml:"enabled"`
@@ -51,8 +50,7 @@ type Manifest struct {
 	// Params are its parameters by name.
 	Params map[string]Param `yaml:"params"`
 	JVM    ManifestJVM      `yaml:"jvm"`
-	// Hooks are as those of the configuration; an entry with File has the settings of a file in
-	// hooks/EVENT.d.
+	// Hooks are as those of the configuration; an entry with File has the settings of a file in hooks/EVENT.d.
 	Hooks hooks.ByEvent `yaml:"hooks"`
 	// Actions are programs for operators, by name.
 	Actions map[string]Action `yaml:"actions"`

@@ -24,8 +24,7 @@ func (r ref) String() string { return strings.TrimSuffix(r.kind+"."+r.name, ".")
 
 var referencePattern = lazyregexp.New(`^(?:(params|env|label)\.([A-Za-z0-9_.-]+)|(plugin_dir|state_dir|stoker))(:-[^\n\r\x00]*)?$`)
 
-// replace replaces each reference of a text. $${ is a literal ${. With foreign, ${NAME} and $${ are left
-// for what sends a request.
+// replace replaces each reference of a text. $${ is a literal ${. With foreign, ${NAME} and $${ are left for what sends a request.
 func replace(text string, foreign bool, value func(ref) (string, error)) (string, error) {
 	const forms = "there are ${params.NAME}, ${env.NAME}, ${label.NAME}, ${plugin_dir}, ${state_dir} and ${stoker}; $${ stands for itself"
 	pieces, err := reference.Split(text)

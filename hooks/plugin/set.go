@@ -34,7 +34,7 @@ type Options struct {
 	// Save keeps a value for the next supervisor.
 	Save func(state any) error
 	// OnChange is called for every plugin with another state, one at a time and in their order. It
-	// must not call back. It may be nil, as OnHooks.
+	// must not call back.
 	OnChange func(p Info)
 	// OnHooks is called when the hooks of the plugins have changed. It must not call back.
 	OnHooks func(hooks []hooks.ResolvedHook)
@@ -42,8 +42,7 @@ type Options struct {
 	Warn func(text string)
 }
 
-// Set is the plugins of a container. It is safe for concurrent use; nothing but another Refresh waits
-// while it reads the disk.
+// Set is the plugins of a container. It is safe for concurrent use; nothing but another Refresh waits while it reads the disk.
 type Set struct {
 	opts      Options
 	reading   sync.Mutex // held while folders are read
@@ -169,7 +168,7 @@ func (p *Set) update() {
 	}
 	p.reportChanges()
 	p.save()
-	if text, err := json.Marshal(all); p.opts.OnHooks != nil && (err != nil || string(text) != p.lastHooks) {
+	if text, err := json.Marshal(all); err != nil || string(text) != p.lastHooks {
 		p.lastHooks = string(text)
 		p.opts.OnHooks(all)
 	}
@@ -236,21 +235,9 @@ func (p *Set) reportChanges() {
 			continue
 		}
 		p.saved.Reported[e.info.Name] = state
-		if p.opts.OnChange != nil {
-			p.opts.OnChange(e.info)
-		}
+		p.opts.OnChange(e.info)
 	}
 	maps.DeleteFunc(p.saved.Reported, func(name, _ string) bool { return !exists[name] })
-}
-
-// find returns the evaluation of a plugin; nil: there is none. p.mu is held.
-func (p *Set) find(name string) *evaluation {
-	for _, e := range p.evaluations {
-		if e.info.Name == name {
-			return e
-		}
-	}
-	return nil
 }
 
 // NotFoundError means that there is no such plugin or action.
@@ -258,23 +245,28 @@ type NotFoundError struct{ What, Hint string }
 
 func (e *NotFoundError) Error() string { return e.What }
 
-// notFound is the error for an unknown name. p.mu is held.
-func (p *Set) notFound(name string) error {
+// find returns the evaluation of a plugin, or a NotFoundError. p.mu is held.
+func (p *Set) find(name string) (*evaluation, error) {
 	var names []string
 	for _, e := range p.evaluations {
+		if e.info.Name == name {
+			return e, nil
+		}
 		names = append(names, e.info.Name)
 	}
-	return &NotFoundError{fmt.Sprintf("there is no plugin %q in %s", name, cmp.Or(p.cfg.Dir, "this mode")), suggest.Hint(name, names)}
+	what := fmt.Sprintf("there is no plugin %q in %s", name, cmp.Or(p.cfg.Dir, "this mode"))
+	return nil, &NotFoundError{what, suggest.Hint(name, names)}
 }
 
 // Get returns a plugin.
 func (p *Set) Get(name string) (Info, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e := p.find(name); e != nil {
-		return e.info, nil
+	e, err := p.find(name)
+	if err != nil {
+		return Info{}, err
 	}
-	return Info{}, p.notFound(name)
+	return e.info, nil
 }
 
 // List returns all plugins by name, as of the last Refresh.

@@ -42,7 +42,7 @@ func (p *Set) StartedWith(service string) []JVMOptions {
 	defer p.mu.Unlock()
 	var out []JVMOptions
 	for _, name := range p.saved.service(service).With {
-		if e := p.find(name); e != nil {
+		if e, err := p.find(name); err == nil {
 			out = append(out, e.options)
 		}
 	}
@@ -51,8 +51,7 @@ func (p *Set) StartedWith(service string) []JVMOptions {
 
 // Exit is the end of a process soon after its start, which a plugin may have caused.
 type Exit struct {
-	// Named are the plugins that its output names; none: all that it was started with are
-	// suspects, but for exonerated ones.
+	// Named are the plugins that its output names; none: all that it was started with are suspects, but for exonerated ones.
 	Named []string
 	// Explained means that its output has another cause: without a name there are no suspects.
 	Explained bool
@@ -75,8 +74,8 @@ func (p *Set) DisableSuspects(service string, x Exit) (why string) {
 	var suspects, others []string
 	for _, name := range s.With {
 		_, failed := p.saved.Failed[name]
-		switch e := p.find(name); {
-		case e == nil || failed || e.info.Required:
+		switch e, err := p.find(name); {
+		case err != nil || failed || e.info.Required:
 		case slices.Contains(x.Named, name): // also if it was exonerated of another end
 			suspects = append(suspects, name)
 		case !slices.Contains(s.Exonerated, name):
@@ -120,7 +119,7 @@ func (p *Set) OnStable(service string) {
 func (p *Set) OnHookFailure(name string, event lifecycle.Event, reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e := p.find(name); e != nil && !e.info.Required {
+	if e, err := p.find(name); err == nil && !e.info.Required {
 		p.saved.Failed[name] = failure{Reason: shorten(reason), OptionsApply: !event.Contributes()}
 		p.update()
 	}

@@ -54,9 +54,9 @@ func (p *Set) Switch(name string, want SwitchRequest, by string) (unsaved string
 func (p *Set) apply(name string, want SwitchRequest, by string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.find(name)
-	if e == nil {
-		return p.notFound(name)
+	e, err := p.find(name)
+	if err != nil {
+		return err
 	}
 	next, err := e.switched(want)
 	if err != nil {
@@ -113,9 +113,9 @@ type ResolvedAction struct {
 func (p *Set) Action(plugin, name string) (ResolvedAction, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.find(plugin)
-	if e == nil {
-		return ResolvedAction{}, p.notFound(plugin)
+	e, err := p.find(plugin)
+	if err != nil {
+		return ResolvedAction{}, err
 	}
 	a, ok := e.actions[name]
 	switch {

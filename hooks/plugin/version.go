@@ -12,8 +12,7 @@ import (
 
 var versionPattern = lazyregexp.New(`^(>=|<=|>|<|=)?\s*v?(\d{1,6})(?:\.(\d{1,6}))?(?:\.(\d{1,6}))?$`)
 
-// parseVersion parses "1.2.3" or "v1.2", perhaps with an operator before it; missing numbers are 0.
-// false: it is no release.
+// parseVersion parses "1.2.3" or "v1.2", perhaps with an operator before it; missing numbers are 0. false: it is no release.
 func parseVersion(text string) (operator string, numbers []int, ok bool) {
 	m := versionPattern().FindStringSubmatch(text)
 	if m == nil {
@@ -42,7 +41,7 @@ func satisfies(version, condition string) (bool, error) {
 	for part := range strings.SplitSeq(condition, ",") {
 		operator, want, ok := parseVersion(strings.TrimSpace(part))
 		if !ok {
-			return false, fmt.Errorf("%q is no condition: write >=0.5", strings.TrimSpace(part))
+			return false, fmt.Errorf("%q is no version: write >=0.5", strings.TrimSpace(part))
 		}
 		order := slices.Compare(have, want)
 		fits := map[string]bool{">=": order >= 0, "<=": order <= 0, ">": order > 0, "<": order < 0, "=": order == 0}

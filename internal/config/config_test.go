@@ -14,7 +14,7 @@ import (
 // problemsOf is what Load would report of values, without their files.
 func problemsOf(cfg Config) (problems, warnings layeredyaml.Problems) {
 	l := layeredyaml.New(schema)
-	validate(cfg, WithDefaults(cfg), l.Checker(layeredyaml.Origins{}), nil)
+	validate(cfg, WithDefaults(cfg), l.Checker(), nil)
 	return l.Problems(), l.Warnings()
 }
 

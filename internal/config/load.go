@@ -75,7 +75,7 @@ func Load(o Options) (*Loaded, error) {
 	var raw Config
 	origins := l.Decode(&raw)
 	effective := WithDefaults(raw)
-	validate(raw, effective, l.Checker(origins), o.Environ)
+	validate(raw, effective, l.Checker(), o.Environ)
 	if problems := l.Problems(); len(problems) > 0 {
 		return &Loaded{Files: l.Files(), Warnings: l.Warnings()}, problems
 	}

@@ -33,7 +33,8 @@ func LoadManifest(path string) (*plugin.Manifest, error) {
 // manifestOf checks the manifest that was read.
 func manifestOf(l *layeredyaml.Layers, path string) (*plugin.Manifest, error) {
 	m := new(plugin.Manifest)
-	v := &manifestValidator{validator{Checker: l.Checker(l.Decode(m))}, m}
+	l.Decode(m)
+	v := &manifestValidator{validator{Checker: l.Checker()}, m}
 	v.check()
 	for name, a := range m.Actions {
 		layeredyaml.SetDefaults(&a)

@@ -11,13 +11,13 @@ import (
 
 // validator checks values that have the right types.
 type validator struct {
-	layeredyaml.Checker
+	*layeredyaml.Checker
 	raw     Config          // without defaults: a 0 that is set differs from an absent one
 	cfg     Config          // with defaults
 	environ map[string]bool // names of the environment, as far as it is known
 }
 
-func validate(raw, cfg Config, c layeredyaml.Checker, environ []string) {
+func validate(raw, cfg Config, c *layeredyaml.Checker, environ []string) {
 	v := &validator{c, raw, cfg, map[string]bool{}}
 	for _, kv := range environ {
 		name, _, _ := strings.Cut(kv, "=")

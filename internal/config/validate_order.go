@@ -22,14 +22,15 @@ func (v *validator) order() {
 	names := slices.Sorted(maps.Keys(v.cfg.Services))
 	edges := map[string][]edge{}
 	for _, name := range names {
-		s, at := v.raw.Services[name], layeredyaml.Join("services", name)
-		all := append(edgesOf(name, layeredyaml.Join(at, "requires"), "requires", s.Requires), edgesOf(name, layeredyaml.Join(at, "after"),
-			"is after", s.After)...)
-		for _, e := range all {
-			if v.edge(e) {
-				edges[name] = append(edges[name], e)
+		add := func(verb, key string, names []string) {
+			for i, to := range names {
+				if e := (edge{name, to, layeredyaml.Index(ServicePath(name, key), i), verb}); v.edge(e) {
+					edges[name] = append(edges[name], e)
+				}
 			}
 		}
+		add("requires", "requires", v.raw.Services[name].Requires)
+		add("is after", "after", v.raw.Services[name].After)
 	}
 	for _, cycle := range cycles(names, edges) {
 		steps := make([]string, len(cycle))
@@ -38,14 +39,6 @@ func (v *validator) order() {
 		}
 		v.Bad(cycle[0].path, "remove one of these", "the services wait for each other: %s", strings.Join(steps, ", "))
 	}
-}
-
-func edgesOf(from, path, verb string, names []string) []edge {
-	out := make([]edge, len(names))
-	for i, to := range names {
-		out[i] = edge{from, to, layeredyaml.Index(path, i), verb}
-	}
-	return out
 }
 
 // edge checks one dependency; false: it is wrong.
@@ -66,20 +59,19 @@ func (v *validator) edge(e edge) bool {
 	return true
 }
 
-// cycles finds a shortest cycle through each service that is in one.
+// cycles finds a shortest cycle through each service that is in one, but in none found before.
 func cycles(names []string, edges map[string][]edge) [][]edge {
 	var out [][]edge
-	reported := map[string]bool{}
+	found := map[string]bool{}
 	for _, name := range names {
-		cycle := shortestCycle(name, edges)
-		steps := make([]string, len(cycle))
-		for i, e := range cycle {
-			steps[i] = e.path
+		if found[name] {
+			continue
 		}
-		slices.Sort(steps)
-		if key := strings.Join(steps, " "); key != "" && !reported[key] {
-			reported[key] = true
+		if cycle := shortestCycle(name, edges); cycle != nil {
 			out = append(out, cycle)
+			for _, e := range cycle {
+				found[e.from] = true
+			}
 		}
 	}
 	return out

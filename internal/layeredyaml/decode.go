@@ -21,8 +21,7 @@ const (
 // decoder checks one YAML document against the schema. It lays what is right over the value
 // that earlier layers have set, and reports what is wrong.
 type decoder struct {
-	report  *report
-	origins Origins
+	checker *Checker
 	schema  Schema
 	name    string // the file, or another source
 	lines   bool   // whether the source has lines
@@ -45,7 +44,7 @@ func (d *decoder) origin(n *node) Origin {
 
 func (d *decoder) problem(n *node, path string, e valueError) {
 	o := d.origin(n)
-	d.report.add(Problem{o.File, o.Line, o.Column, path, e.message, e.hint, ""})
+	d.checker.add(Problem{o.File, o.Line, o.Column, path, e.message, e.hint, ""})
 }
 
 // node decodes n into v, and returns false if all of it is wrong. at is the key of n, where
@@ -58,8 +57,8 @@ func (d *decoder) node(n, at *node, v reflect.Value, path string) bool {
 	switch v.Kind() {
 	case reflect.Struct, reflect.Map:
 		ok := d.section(n, v, path)
-		if _, has := d.origins[path]; ok && !has && path != "" {
-			d.origins[path] = d.origin(at)
+		if _, has := d.checker.origins[path]; ok && !has && path != "" {
+			d.checker.origins[path] = d.origin(at)
 		}
 		return ok
 	case reflect.Slice:
@@ -88,7 +87,7 @@ func (d *decoder) count(n *node, path string) bool {
 
 // section decodes a struct or a map.
 func (d *decoder) section(n *node, v reflect.Value, path string) bool {
-	if f, ok := shortOf(v.Type()); ok && n.Kind == scalarNode {
+	if f := sectionTypeOf(v.Type()).short; f != nil && n.Kind == scalarNode {
 		return d.leaf(n, fieldAt(v, f.index), path, Join(path, f.name))
 	}
 	entries, ok := d.mapping(n, v.Type(), path)
@@ -130,12 +129,12 @@ func (d *decoder) unknown(e entry, t reflect.Type, path string) {
 	if a, ok := d.schema.adviseKey(t, path, e.key, valueOf(e.value)); ok {
 		f.hint = a.hint()
 		if key, _, _ := strings.Cut(a.Write, ":"); !a.Top {
-			d.report.meant[Join(path, key)] = true
+			d.checker.meant[Join(path, key)] = true
 		}
 	}
 	d.problem(e.at, Join(path, Shorten(e.key)), f)
 	if meant, ok := suggest.Nearest(e.key, keys); ok {
-		d.report.meant[Join(path, meant)] = true
+		d.checker.meant[Join(path, meant)] = true
 	}
 }
 
@@ -247,10 +246,10 @@ func (d *decoder) list(n, at *node, v reflect.Value, path string) bool {
 	case !d.hasTag(n, path, "!!seq"):
 		return false
 	}
-	if _, had := d.origins[path]; had {
-		maps.DeleteFunc(d.origins, func(other string, _ Origin) bool { return strings.HasPrefix(other, path+"[") })
+	if _, had := d.checker.origins[path]; had {
+		maps.DeleteFunc(d.checker.origins, func(other string, _ Origin) bool { return strings.HasPrefix(other, path+"[") })
 	}
-	d.origins[path] = d.origin(at)
+	d.checker.origins[path] = d.origin(at)
 	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
 	wrong := false
 	for i, n := range items {
@@ -312,7 +311,7 @@ func (d *decoder) leaf(n *node, v reflect.Value, path, own string) bool {
 		d.problem(n, path, *e)
 		return false
 	}
-	d.origins[own] = d.origin(n)
+	d.checker.origins[own] = d.origin(n)
 	return true
 }
 

@@ -44,35 +44,34 @@ type Schema struct {
 // Layers is a configuration while its layers are added, in rising precedence.
 type Layers struct {
 	schema  Schema
-	report  *report
+	checker *Checker
 	value   reflect.Value // what the layers set so far
-	origins Origins
 	files   []string
 }
 
 // New returns a configuration without a layer.
 func New(s Schema) *Layers {
-	return &Layers{schema: s, report: newReport(), value: reflect.New(s.Type).Elem(), origins: Origins{}}
+	return &Layers{schema: s, checker: newChecker(), value: reflect.New(s.Type).Elem()}
 }
 
 // Decode sets what the layers set of v, a pointer to the schema's type, and returns where
 // the values came from.
 func (l *Layers) Decode(v any) Origins {
 	reflect.ValueOf(v).Elem().Set(l.value)
-	return l.origins
+	return l.checker.origins
 }
 
 // Checker reports further problems of the values.
-func (l *Layers) Checker(origins Origins) Checker { return Checker{origins, l.report} }
+func (l *Layers) Checker() *Checker { return l.checker }
 
 // Files returns the files that were read, in their order.
 func (l *Layers) Files() []string { return l.files }
 
 // Problems returns what is wrong in all layers.
-func (l *Layers) Problems() Problems { return l.report.sorted(l.files) }
+func (l *Layers) Problems() Problems { return l.checker.sorted(l.files) }
 
 // Warnings returns what does not keep the configuration from being used.
-func (l *Layers) Warnings() Problems { return l.report.warnings }
+func (l *Layers) Warnings() Problems { return l.checker.warnings }
 
 // File adds a file, and reports whether it was read. It may be absent unless it is
 // required.
@@ -94,8 +93,8 @@ func (l *Layers) File(path string, required bool) bool {
 	if errors.Is(err, untrusted.ErrTooLarge) {
 		p.Hint = "is this the right file?"
 	}
-	l.report.add(p)
-	l.report.partial = true
+	l.checker.add(p)
+	l.checker.partial = true
 	return false
 }
 
@@ -103,13 +102,13 @@ func (l *Layers) File(path string, required bool) bool {
 func (l *Layers) Folder(dir string) {
 	entries, err := untrusted.ReadDir(dir, maxNames) // by name, in byte order
 	if err != nil && !missing(err) {
-		l.report.add(Problem{File: dir, Message: "cannot read the folder: " + err.Error()})
-		l.report.partial = true
+		l.checker.add(Problem{File: dir, Message: "cannot read the folder: " + err.Error()})
+		l.checker.partial = true
 	}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		if base, ok := strings.CutSuffix(e.Name(), ".yml"); ok && !strings.HasPrefix(base, ".") {
-			l.report.warn(Problem{File: path, Message: "is ignored: only *.yaml files are read", Hint: "rename it to " + base + ".yaml"})
+			l.checker.warn(Problem{File: path, Message: "is ignored: only *.yaml files are read", Hint: "rename it to " + base + ".yaml"})
 		}
 		if IsLayerFile(e.Name()) {
 			l.File(path, true)
@@ -132,8 +131,8 @@ func (l *Layers) Bytes(path string, data []byte) {
 	l.files = append(l.files, path)
 	root, p, ok := parse(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), l.schema.Example)
 	if !ok {
-		p.File, l.report.partial = path, true
-		l.report.add(p)
+		p.File, l.checker.partial = path, true
+		l.checker.add(p)
 	}
 	if root != nil {
 		l.decode(root, path, true)
@@ -142,6 +141,6 @@ func (l *Layers) Bytes(path string, data []byte) {
 
 // decode lays a document over what is set so far. lines is false if its source has none.
 func (l *Layers) decode(root *node, name string, lines bool) {
-	d := decoder{report: l.report, origins: l.origins, schema: l.schema, name: name, lines: lines}
+	d := decoder{checker: l.checker, schema: l.schema, name: name, lines: lines}
 	d.node(root, root, l.value, "")
 }

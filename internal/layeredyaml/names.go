@@ -59,16 +59,16 @@ func (l *Layers) Set(prefix string, settings []string) {
 			source += Shorten(printable.Line(name))
 		}
 		if !ok {
-			l.report.add(Problem{File: source, Message: "has no value", Hint: "write PATH=VALUE, as in " + l.schema.ExampleSetting})
+			l.checker.add(Problem{File: source, Message: "has no value", Hint: "write PATH=VALUE, as in " + l.schema.ExampleSetting})
 			continue
 		}
 		to, known, wrong := l.resolve(name)
 		path := Join("", to.keys...)
 		switch {
 		case wrong != "":
-			l.report.add(Problem{File: source, Path: path, Message: wrong})
+			l.checker.add(Problem{File: source, Path: path, Message: wrong})
 		case known && (to.typ().Kind() == reflect.Struct || to.typ().Kind() == reflect.Map):
-			l.report.add(Problem{File: source, Path: path, Message: "names a section, not a value",
+			l.checker.add(Problem{File: source, Path: path, Message: "names a section, not a value",
 				Hint: l.schema.adviseSection(to.typ(), path, textValue(value))})
 		default:
 			if known && strings.HasSuffix(prefix, " ") {
@@ -86,13 +86,13 @@ func (l *Layers) assign(source string, to target, text string) {
 	n, ok := &node{Kind: scalarNode, Tag: "!!str", Value: text}, true
 	if !utf8.ValidString(text) {
 		p.Message = Quote(p.Path, text) + " is not UTF-8"
-		l.report.add(p)
+		l.checker.add(p)
 		return
 	}
 	if to.typ().Kind() == reflect.Slice {
 		if n, _, ok = parse([]byte(text), ""); !ok || n == nil {
 			p.Message, p.Hint = Quote(p.Path, redact.Arg(text))+" is not a list", `write ["a", "b"]`
-			l.report.add(p)
+			l.checker.add(p)
 			return
 		}
 	}
@@ -182,7 +182,7 @@ func (l *Layers) Environment(environ []string) {
 		l.variable(name, values[name], targets[name])
 	}
 	if len(links) > 0 {
-		l.report.warn(Problem{File: "env " + links[0],
+		l.checker.warn(Problem{File: "env " + links[0],
 			Message: fmt.Sprintf("is ignored, and %d more like it: these are the links to a service named %s", len(links)-1,
 				strings.ToLower(strings.TrimSuffix(l.schema.EnvPrefix, "_"))),
 			Hint: "enableServiceLinks: false in the pod keeps them away"})
@@ -194,7 +194,7 @@ func (l *Layers) variable(name, value string, to []target) {
 	source := "env " + Shorten(printable.Line(name))
 	switch len(to) {
 	case 0:
-		l.report.warn(Problem{File: source, Message: "is ignored: it names no setting", Hint: l.envHint(name, value)})
+		l.checker.warn(Problem{File: source, Message: "is ignored: it names no setting", Hint: l.envHint(name, value)})
 	case 1:
 		l.assign(source, to[0], value)
 	default:
@@ -202,7 +202,7 @@ func (l *Layers) variable(name, value string, to []target) {
 		for i, t := range to {
 			paths[i] = Join("", t.keys...)
 		}
-		l.report.add(Problem{File: source, Message: "names more than one setting: " + strings.Join(paths, ", "),
+		l.checker.add(Problem{File: source, Message: "names more than one setting: " + strings.Join(paths, ", "),
 			Hint: "use --set or a file"})
 	}
 }

@@ -1,18 +1,12 @@
 package layeredyaml
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/reference"
 )
-
-// maxProblems bounds a report: a file of another program, given by mistake, has a problem
-// in each line.
-const maxProblems = 200
 
 // Problem is one thing wrong with the configuration, or one warning about it.
 type Problem struct {
@@ -68,71 +62,6 @@ func (ps Problems) Error() string {
 		}
 	}
 	return strings.Join(lines, "\n")
-}
-
-// report collects the problems of one load, and what keeps later checks from reporting
-// the consequences of an earlier problem.
-type report struct {
-	problems Problems
-	warnings Problems
-	seen     map[Problem]bool
-	dropped  int             // problems past maxProblems
-	reported map[string]bool // paths that have a problem
-	meant    map[string]bool // paths that a misspelt key probably meant to set
-	partial  bool            // a whole file was refused: absence proves nothing
-}
-
-func newReport() *report {
-	return &report{seen: map[Problem]bool{}, reported: map[string]bool{}, meant: map[string]bool{}}
-}
-
-// add records a problem once: an anchor's contents are decoded at each alias.
-func (r *report) add(p Problem) {
-	switch {
-	case r.seen[p]:
-	case len(r.problems) == maxProblems:
-		r.dropped++
-	default:
-		r.seen[p] = true
-		r.problems = append(r.problems, p)
-	}
-	if p.Path != "" {
-		r.reported[p.Path] = true
-	}
-}
-
-func (r *report) warn(p Problem) {
-	if !r.seen[p] {
-		r.seen[p] = true
-		r.warnings = append(r.warnings, p)
-	}
-}
-
-// within reports whether path or a section around it is in paths.
-func within(paths map[string]bool, path string) bool {
-	return paths[path] || slices.ContainsFunc(Ancestors(path), func(a string) bool { return paths[a] })
-}
-
-// sorted returns the problems by file in the order of files, then by place.
-// Those of no file come last.
-func (r *report) sorted(files []string) Problems {
-	rank := func(p Problem) int {
-		if i := slices.Index(files, p.File); i >= 0 {
-			return i
-		}
-		if p.File == "" {
-			return len(files) + 1
-		}
-		return len(files)
-	}
-	out := slices.Clone(r.problems)
-	slices.SortStableFunc(out, func(a, b Problem) int {
-		return cmp.Or(rank(a)-rank(b), strings.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column)
-	})
-	if r.dropped > 0 {
-		out = append(out, Problem{Message: fmt.Sprintf("%d more problems are not shown", r.dropped)})
-	}
-	return out
 }
 
 // Quote makes a value safe to print: escaped, bounded, and hidden where its path names a

@@ -1,6 +1,7 @@
 package layeredyaml
 
 import (
+	"cmp"
 	"reflect"
 	"strings"
 	"sync"
@@ -107,14 +108,6 @@ func HasKey(t reflect.Type, key string) bool {
 	return ok
 }
 
-// shortOf returns the key of a section whose value may stand for the section.
-func shortOf(t reflect.Type) (field, bool) {
-	if f := sectionTypeOf(t).short; f != nil {
-		return *f, true
-	}
-	return field{}, false
-}
-
 func keysOf(t reflect.Type) []string {
 	var out []string
 	for _, f := range fieldsOf(t) {
@@ -144,23 +137,15 @@ func isTable(t reflect.Type) bool {
 
 func isDuration(t reflect.Type) bool { return t == reflect.TypeFor[time.Duration]() }
 
+var kindNames = map[reflect.Kind]string{reflect.String: "text", reflect.Bool: "true or false", reflect.Int: "a whole number",
+	reflect.Float64: "a number", reflect.Slice: "a list"}
+
 // typeName describes a value of type t.
 func typeName(t reflect.Type) string {
-	switch {
-	case isDuration(t):
+	if isDuration(t) {
 		return "a duration such as 30s"
-	case t.Kind() == reflect.String:
-		return "text"
-	case t.Kind() == reflect.Bool:
-		return "true or false"
-	case t.Kind() == reflect.Int:
-		return "a whole number"
-	case t.Kind() == reflect.Float64:
-		return "a number"
-	case t.Kind() == reflect.Slice:
-		return "a list"
 	}
-	return "a section of keys"
+	return cmp.Or(kindNames[t.Kind()], "a section of keys")
 }
 
 // DidYouMean is the nearest known word as a hint; without a near word it lists a few.

@@ -98,7 +98,7 @@ func (p printer) list(v reflect.Value, path string) *node {
 			n = text(args[i])
 			n.LineComment = p.comment(at)
 		}
-		if f, short := shortOf(item.Type()); short && len(n.Content) == 2 && n.Content[0].Value == f.name {
+		if f := sectionTypeOf(item.Type()).short; f != nil && len(n.Content) == 2 && n.Content[0].Value == f.name {
 			n = n.Content[1]
 		}
 		out.Content = append(out.Content, n)

@@ -62,25 +62,19 @@ func defaultOf(f reflect.StructField) (v reflect.Value, none bool) {
 
 // CheckTags checks what is below v, the section at path, by the tags check. own gets the
 // forms that are not general.
-func (c Checker) CheckTags(v any, path string, own func(form, path string, value any)) {
+func (c *Checker) CheckTags(v any, path string, own func(form, path string, value any)) {
 	c.checkTags(reflect.ValueOf(v), path, own)
 }
 
-func (c Checker) checkTags(v reflect.Value, path string, own func(form, path string, value any)) {
+func (c *Checker) checkTags(v reflect.Value, path string, own func(form, path string, value any)) {
 	switch v.Kind() {
 	case reflect.Struct:
 		for _, f := range fieldsOf(v.Type()) {
-			below := hasSections(f.typ)
-			if f.check == "" && !below {
-				continue
-			}
 			at, value := Join(path, f.name), fieldAt(v, f.index)
 			if f.check != "" {
 				c.form(f.check, at, value, own)
 			}
-			if below {
-				c.checkTags(value, at, own)
-			}
+			c.checkTags(value, at, own)
 		}
 	case reflect.Map:
 		for _, key := range sortedKeys(v) {
@@ -93,16 +87,8 @@ func (c Checker) checkTags(v reflect.Value, path string, own func(form, path str
 	}
 }
 
-// hasSections reports whether a value of type t is a section, or has some.
-func hasSections(t reflect.Type) bool {
-	if t.Kind() == reflect.Map || t.Kind() == reflect.Slice {
-		t = t.Elem()
-	}
-	return t.Kind() == reflect.Struct
-}
-
 // form checks one value. An absent number is 0.
-func (c Checker) form(form, path string, v reflect.Value, own func(form, path string, value any)) {
+func (c *Checker) form(form, path string, v reflect.Value, own func(form, path string, value any)) {
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {
 			return

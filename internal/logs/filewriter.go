@@ -56,6 +56,7 @@ func newFileWriter(l *Log) *fileWriter {
 // begin starts at the end of the log. l.mu is held, or the log is not shared yet.
 func (f *fileWriter) begin() {
 	at := f.l.end
+	f.l.page.magic = pageMagic
 	*f.saved = filePosition{position: position{done: [2]int64{at, at}}, lines: f.l.ix.lines}
 	f.resume()
 }

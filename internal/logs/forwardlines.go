@@ -13,7 +13,7 @@ func (l *Log) startLines() *lineAssembler {
 	defer l.mu.Unlock()
 	if at := l.ix.forwarded.pos; l.page.live == 0 {
 		l.page.out = position{done: [2]int64{at, at}}
-		l.page.live = 1
+		l.page.magic, l.page.live = pageMagic, 1
 	}
 	a := assembleFrom(l.page.out)
 	l.forwardedUpTo(a.pos)

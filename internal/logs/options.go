@@ -71,6 +71,13 @@ func (l *Log) Configure(o Options) error {
 	if reflect.DeepEqual(o, l.opts) {
 		return nil
 	}
+	file := l.file
+	if o.File != nil && file == nil {
+		file = newFileWriter(l)
+		l.mu.Lock()
+		file.begin() // before the options are in the store
+		l.mu.Unlock()
+	}
 	if err := l.put(o); err != nil {
 		return err
 	}
@@ -78,13 +85,12 @@ func (l *Log) Configure(o Options) error {
 	defer l.mu.Unlock()
 	l.opts = o
 	switch {
-	case o.File == nil && l.file != nil:
-		l.file.retire()
+	case o.File == nil && file != nil:
+		file.retire()
 		l.file = nil
-	case o.File != nil && l.file == nil:
-		l.file = newFileWriter(l)
-		l.file.begin()
-		go l.file.run() // ends with Flush, or when it is retired
+	case l.file == nil && file != nil:
+		l.file = file
+		go file.run() // ends with Flush, or when it is retired
 	}
 	l.skipUnforwarded()
 	l.trim()

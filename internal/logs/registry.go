@@ -141,7 +141,6 @@ func (l *Log) addPage() error {
 		return err
 	}
 	defer unix.Close(fd)
-	page.magic = pageMagic
 	l.page = page
 	return l.registry.Store.Put(pagePrefix+l.name, nil, fd)
 }
@@ -187,11 +186,11 @@ func (r *Registry) adoptLog(name string, items fdstore.Items) {
 	}
 	r.own(l)
 	r.logs[name] = l
-	known := l.adoptPage(items)
+	l.adoptPage(items)
 	switch {
-	case !known:
+	case l.page == nil:
 		err = l.addPage()
-	case !o.Format.byLines(): // the format was changed, but the supervisor died before it took effect
+	case !o.Format.byLines(): // if the format was changed, the supervisor may have died before it took effect
 		l.page.live = 0
 	}
 	if err != nil { // the output itself is not lost because of it
@@ -199,7 +198,7 @@ func (r *Registry) adoptLog(name string, items fdstore.Items) {
 		l.opts.Format, l.opts.File = FormatRaw, nil
 	} else if o.File != nil {
 		l.file = newFileWriter(l)
-		if known {
+		if l.page.magic == pageMagic {
 			l.file.resume()
 		} else {
 			l.file.begin()
@@ -209,20 +208,18 @@ func (r *Registry) adoptLog(name string, items fdstore.Items) {
 	l.claimSinks()
 }
 
-// adoptPage takes over the page of a log. It returns false if there is none, or only one of
-// an earlier version with another layout.
-func (l *Log) adoptPage(items fdstore.Items) bool {
+// adoptPage takes over the page of a log, if there is one and its layout is not that of an
+// earlier version.
+func (l *Log) adoptPage(items fdstore.Items) {
 	f, _, err := items.TakeFile(pagePrefix + l.name)
 	if err != nil {
-		return false
+		return
 	}
 	defer f.Close()
 	page, err := mapShared[pageContent](int(f.Fd()))
-	if err != nil || page.magic != pageMagic {
-		return false
+	if err == nil && (page.magic == 0 || page.magic == pageMagic) {
+		l.page = page
 	}
-	l.page = page
-	return true
 }
 
 // Names lists the logs.

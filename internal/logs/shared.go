@@ -10,7 +10,7 @@ import (
 // pageContent is memory that the store keeps too. It holds the positions of the log in a
 // format of lines and in files. The layout may only grow, within its 4 KiB.
 type pageContent struct {
-	magic uint64
+	magic uint64 // 0: not used yet, and without memory: most logs are raw and have no file
 	live  uint64 // 1: out is in use
 	out   position
 	file  filePosition
@@ -34,7 +34,7 @@ type filePosition struct {
 	reported amount // of dropped, what marks in the file report
 }
 
-const pageMagic = 0x73746f6b65720301
+const pageMagic = 0x73746f6b65720302
 
 // newShared makes a memfd and maps it.
 func newShared[T any](name string) (fd int, content *T, err error) {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 )
 
 // Name reports whether a variable, header, option or parameter with this name is likely to hold a secret. It errs on the side of
@@ -48,43 +50,24 @@ func isKey(name string, words []string) bool {
 		if before == "" && k > 0 {
 			before = words[k-1]
 		}
-		if found && before != "public" && before != "mon" && !aboutKey(after) {
+		if found && before != "public" && before != "mon" && !slices.Contains(strings.Fields(keyProperties), after) {
 			return true
 		}
 	}
 	return false
 }
 
-// aboutKey reports whether the word after "key" makes the name one of a property, as in keySize, keystore, key.serializer or keytool.
-func aboutKey(word string) bool {
-	return slices.Contains([]string{"agreement", "alg", "algorithm", "algorithms", "alias", "board", "cloak", "converter", "deserializer",
-		"exchange",
-		"factory", "file", "format", "generator", "length", "limit", "limits", "manager", "name", "path", "provider", "ring", "serializer",
-		"share",
-		"size", "sizes", "space", "store", "stores", "tab", "tool", "type", "types", "usage", "word", "words"}, word)
-}
+// keyProperties are the words after "key" that make a name one of a property, as in keySize, keystore, key.serializer or keytool.
+const keyProperties = "agreement alg algorithm algorithms alias board cloak converter deserializer exchange factory file format generator " +
+	"length limit limits manager name path provider ring serializer share size sizes space store stores tab tool type types usage word words"
+
+var (
+	lastOfCapitals = lazyregexp.New(`(\p{Lu})(\p{Lu}\p{Ll})`) // Key in DHKey
+	firstCapital   = lazyregexp.New(`(\P{Lu})(\p{Lu})`)       // Size in keySize
+)
 
 // split splits a name into lower-case words: at characters other than letters, and before capitals.
 func split(name string) []string {
-	var words []string
-	var word []rune
-	flush := func() {
-		if len(word) > 0 {
-			words = append(words, strings.ToLower(string(word)))
-			word = nil
-		}
-	}
-	letters := []rune(name)
-	for k, r := range letters {
-		switch {
-		case !unicode.IsLetter(r):
-			flush()
-			continue
-		case k > 0 && unicode.IsUpper(r) && (!unicode.IsUpper(letters[k-1]) || k+1 < len(letters) && unicode.IsLower(letters[k+1])):
-			flush() // the start of Size in keySize, and of Key in DHKey
-		}
-		word = append(word, r)
-	}
-	flush()
-	return words
+	name = firstCapital().ReplaceAllString(lastOfCapitals().ReplaceAllString(name, "$1 $2"), "$1 $2")
+	return strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return !unicode.IsLetter(r) })
 }

@@ -5,6 +5,8 @@ package redact
 import (
 	"slices"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 )
 
 // Hidden replaces a secret.
@@ -64,6 +66,15 @@ func Text(text string) string {
 		lines[k] = Line(line)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Clip masks the secrets of a text and truncates it to most bytes and "...".
+func Clip(text string, most int) string {
+	text = Text(text)
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
 }
 
 // maskPairs masks the value of each name=value, "name": "value" and header whose name looks secret.
@@ -182,23 +193,12 @@ func prefixBefore(text, stop string) string {
 	return text
 }
 
+var (
+	variable = lazyregexp.New(`\$\{[^}]*\}`)
+	hostPort = lazyregexp.New(`^(\[[\[\]:.%0-9a-fA-F]*|[^:]*(:[0-9]{1,5})?)$`)
+)
+
 // Host reports whether an authority without its user is a host with an optional port; ${NAME} may be either.
 func Host(authority string) bool {
-	plain := authority
-	for {
-		before, rest, found := strings.Cut(plain, "${")
-		_, after, closed := strings.Cut(rest, "}")
-		if !found || !closed {
-			break
-		}
-		plain = before + after
-	}
-	_, port, given := strings.Cut(plain, ":")
-	switch {
-	case strings.HasPrefix(plain, "["):
-		return strings.Trim(plain, "[]:.%0123456789abcdefABCDEF") == ""
-	case !given:
-		return true
-	}
-	return len(port) <= 5 && strings.Trim(port, "0123456789") == "" && (port != "" || plain != authority)
+	return hostPort().MatchString(variable().ReplaceAllString(authority, "1"))
 }

@@ -64,7 +64,7 @@ func FuzzParseAnswer(f *testing.F) {
 	})
 }
 
-func FuzzKeptAnswer(f *testing.F) {
+func FuzzSavedAnswer(f *testing.F) {
 	file := (&Fetcher{}).file(strings.Repeat("k", 64))
 	whole, err := statefile.Encode(file.Kind, savedAnswer{URL: "http://c/x", Key: "key", Time: time.Unix(1e9, 0), ContentType: "text/plain",
 		Body: "-Xmx1g\n"})
@@ -78,14 +78,14 @@ func FuzzKeptAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		now := time.Unix(2e9, 0)
 		var got savedAnswer
-		var a Answer
 		err := statefile.Decode(file.Kind, data, &got)
 		if err == nil {
-			a, err = got.answer("key", now)
+			err = got.parse("key", now)
 		}
 		if err == nil && (got.Key != "key" || got.Time.After(now)) {
 			t.Errorf("%q is believed: %+v", data, got)
 		}
+		a := got.answer
 		if err == nil && a.Text != got.Body && a.List == nil {
 			t.Errorf("the answer is %q of %q", a.Text, got.Body)
 		}

@@ -25,6 +25,7 @@ type savedAnswer struct {
 	LastModified string    `json:"last_modified,omitempty"`
 	ContentType  string    `json:"content_type,omitempty"`
 	Body         string    `json:"body"`
+	answer       Answer    // the parsed body
 }
 
 func cacheKey(t target) string {
@@ -32,39 +33,44 @@ func cacheKey(t target) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// answer returns the saved answer if it belongs to key. A time after now is set to now.
-func (k *savedAnswer) answer(key string, now time.Time) (Answer, error) {
-	if k.Key != key {
-		return Answer{}, errors.New("it is that of another URL")
-	}
-	if k.Time.After(now) { // the clock was set back
-		k.Time = now
-	}
-	return ParseAnswer(k.ContentType, []byte(k.Body))
-}
-
 // file returns the state file of a key.
 func (f *Fetcher) file(key string) statefile.File {
 	return statefile.File{Path: filepath.Join(f.Dir, key[:32]+".json"), Kind: "last-good-answer", Max: maxCopy}
 }
 
-// load reads the saved answer of a key. ok is false without an error if there is none.
-func (f *Fetcher) load(key string) (k savedAnswer, a Answer, ok bool, err error) {
+// load reads the saved answer of a key; nil without an error if there is none that is accepted.
+func (f *Fetcher) load(key string) (*savedAnswer, error) {
 	if f.Dir == "" {
-		return k, a, false, nil
+		return nil, nil
 	}
-	err = f.file(key).Read(&k)
+	k := new(savedAnswer)
+	err := f.file(key).Read(k)
 	if errors.Is(err, fs.ErrNotExist) {
-		return k, a, false, nil
+		return nil, nil
 	}
 	if err == nil {
-		a, err = k.answer(key, time.Now())
+		err = k.parse(key, time.Now())
 	}
-	return k, a, err == nil, err
+	if err != nil || f.Accept != nil && f.Accept(k.answer) != nil { // Accept has changed since it was saved
+		return nil, err
+	}
+	return k, nil
+}
+
+// parse parses the saved answer if it belongs to key. A time after now is set to now.
+func (k *savedAnswer) parse(key string, now time.Time) (err error) {
+	if k.Key != key {
+		return errors.New("it is that of another URL")
+	}
+	if k.Time.After(now) { // the clock was set back
+		k.Time = now
+	}
+	k.answer, err = ParseAnswer(k.ContentType, []byte(k.Body))
+	return err
 }
 
 // save replaces the saved answer.
-func (f *Fetcher) save(k savedAnswer) error {
+func (f *Fetcher) save(k *savedAnswer) error {
 	if f.Dir == "" {
 		return errors.New("there is no folder for it")
 	}

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/redact"
@@ -57,33 +59,25 @@ func (f *Fetcher) Fetch(ctx context.Context, s Source, lookup Lookup) (Document,
 	if err != nil {
 		return Document{}, fmt.Errorf("cannot ask %s: %w", redact.URL(s.URL), err)
 	}
-	key := cacheKey(t)
-	old, oldAnswer, have, damage := f.load(key)
-	if have && f.Accept != nil && f.Accept(oldAnswer) != nil {
-		have = false // Accept has changed since it was saved
-	}
+	old, damage := f.load(cacheKey(t))
 	doc := Document{URL: redact.URL(t.full), Damaged: damage}
-	fresh, answer, err := f.ask(ctx, s, t, old, have)
+	fresh, err := f.ask(ctx, s, t, old)
 	switch {
-	case err == nil && fresh == nil: // not modified
-		doc.Answer, doc.Time = oldAnswer, time.Now()
-		if old.Time.Before(doc.Time.Add(-confirmAfter)) {
-			old.Time = doc.Time
-			doc.Unkept = f.save(old)
-		}
-		return doc, nil
 	case err == nil:
-		fresh.URL, fresh.Key, fresh.Time = doc.URL, key, time.Now()
-		doc.Answer, doc.Time, doc.Unkept = answer, fresh.Time, f.save(*fresh)
+		doc.Answer, doc.Time = fresh.answer, time.Now()
+		if fresh.Time.Before(doc.Time.Add(-confirmAfter)) {
+			fresh.Time = doc.Time
+			doc.Unkept = f.save(fresh)
+		}
 		return doc, nil
 	case s.RequireFresh:
 		return Document{}, fmt.Errorf("cannot get %s: %w, and require_fresh forbids the last good answer", doc.URL, err)
-	case !have && damage != nil:
+	case old == nil && damage != nil:
 		return Document{}, fmt.Errorf("cannot get %s: %w, and the last good answer cannot be used: %w", doc.URL, err, damage)
-	case !have:
+	case old == nil:
 		return Document{}, fmt.Errorf("cannot get %s: %w, and no good answer was kept", doc.URL, err)
 	}
-	doc.Answer, doc.Time, doc.Stale = oldAnswer, old.Time, err
+	doc.Answer, doc.Time, doc.Stale = old.answer, old.Time, err
 	return doc, nil
 }
 
@@ -92,11 +86,11 @@ type finalError struct{ error }
 
 func (e finalError) Unwrap() error { return e.error }
 
-// ask retries until the deadline. fresh is nil without an error if the service has confirmed the saved answer.
-func (f *Fetcher) ask(ctx context.Context, s Source, t target, old savedAnswer, have bool) (fresh *savedAnswer, a Answer, err error) {
-	client, err := newClient(s, t) // reading certificates does not count against the timeout
+// ask retries until the deadline. It returns old if the service has confirmed it.
+func (f *Fetcher) ask(ctx context.Context, s Source, t target, old *savedAnswer) (*savedAnswer, error) {
+	client, err := newClient(t, s.CAFile, s.Headers) // reading certificates does not count against the timeout
 	if err != nil {
-		return nil, a, err
+		return nil, err
 	}
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, s.Deadline)
@@ -104,7 +98,8 @@ func (f *Fetcher) ask(ctx context.Context, s Source, t target, old savedAnswer, 
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		try, cancel := context.WithTimeout(ctx, s.Timeout)
 		before := err
-		fresh, a, err = f.tryOnce(try, client, s, t, old, have)
+		var fresh *savedAnswer
+		fresh, err = f.tryOnce(try, client, s, t, old)
 		switch {
 		case err == nil || try.Err() == nil:
 		case ctx.Err() != nil && before != nil: // this try was cut short; the error before says more
@@ -114,67 +109,80 @@ func (f *Fetcher) ask(ctx context.Context, s Source, t target, old savedAnswer, 
 		}
 		cancel()
 		if err == nil || errors.As(err, new(finalError)) {
-			return fresh, a, err
+			return fresh, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, a, err
 		case <-time.After(pause):
 		}
 		if ctx.Err() != nil {
-			return nil, a, err
+			return nil, err
 		}
 	}
 }
 
 // tryOnce makes one try.
-func (f *Fetcher) tryOnce(ctx context.Context, client *http.Client, s Source, t target, old savedAnswer, have bool) (*savedAnswer, Answer,
-	error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url.String(), nil)
-	if err != nil {
-		return nil, Answer{}, finalError{errors.New("the request cannot be made")}
-	}
-	req.Header.Set("Accept", "application/json, text/plain")
-	req.Header.Set("User-Agent", "stoker")
+func (f *Fetcher) tryOnce(ctx context.Context, client *http.Client, s Source, t target, old *savedAnswer) (*savedAnswer, error) {
+	headers := http.Header{"Accept": {"application/json, text/plain"}, "User-Agent": {"stoker"}}
 	for name, value := range s.Headers {
-		req.Header.Set(name, value)
+		headers.Set(name, value)
 	}
-	if host := req.Header.Get("Host"); host != "" {
-		req.Host = host
+	if old != nil && old.ETag != "" {
+		headers.Set("If-None-Match", old.ETag)
 	}
-	if have && old.ETag != "" {
-		req.Header.Set("If-None-Match", old.ETag)
+	if old != nil && old.LastModified != "" {
+		headers.Set("If-Modified-Since", old.LastModified)
 	}
-	if have && old.LastModified != "" {
-		req.Header.Set("If-Modified-Since", old.LastModified)
+	req, err := newRequest(ctx, http.MethodGet, t, headers, "")
+	if err != nil {
+		return nil, finalError{err}
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, Answer{}, withoutURL(err)
+		return nil, withoutURL(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	switch code := resp.StatusCode; {
-	case code == http.StatusNotModified && have:
-		return nil, Answer{}, nil
+	case code == http.StatusNotModified && old != nil:
+		return old, nil
 	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout:
-		return nil, Answer{}, fmt.Errorf("it answers with the status %d", code)
+		return nil, fmt.Errorf("it answers with the status %d", code)
 	case code != http.StatusOK:
-		return nil, Answer{}, finalError{fmt.Errorf("it answers with the status %d", code)}
+		return nil, finalError{fmt.Errorf("it answers with the status %d", code)}
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	body, err := readBody(resp, maxAnswer+1)
 	if err != nil {
-		return nil, Answer{}, fmt.Errorf("the answer ended in the middle: %w", withoutURL(err))
+		return nil, err
 	}
-	k := &savedAnswer{ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"),
+	k := &savedAnswer{URL: redact.URL(t.full), Key: cacheKey(t), ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"),
 		ContentType: resp.Header.Get("Content-Type"), Body: string(body)}
-	a, err := ParseAnswer(k.ContentType, body)
+	k.answer, err = ParseAnswer(k.ContentType, body)
 	if err == nil && f.Accept != nil {
-		err = f.Accept(a)
+		err = f.Accept(k.answer)
 	}
 	if err != nil {
-		return nil, Answer{}, finalError{fmt.Errorf("the answer is refused: %w", err)}
+		return nil, finalError{fmt.Errorf("the answer is refused: %w", err)}
 	}
-	return k, a, nil
+	return k, nil
+}
+
+// newRequest returns a request with headers, of which Host is sent as the host.
+func newRequest(ctx context.Context, method string, t target, headers http.Header, body string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, t.url.String(), strings.NewReader(body))
+	if err != nil {
+		return nil, errors.New("the request cannot be made")
+	}
+	req.Header, req.Host = headers, cmp.Or(headers.Get("Host"), req.Host)
+	return req, nil
+}
+
+// readBody reads at most the given bytes of an answer.
+func readBody(resp *http.Response, most int64) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, most))
+	if err != nil {
+		err = fmt.Errorf("the answer ended in the middle: %w", withoutURL(err))
+	}
+	return body, err
 }
 
 // withoutURL returns the cause of a client error, whose text would contain the unmasked URL. A certificate error is final.
@@ -192,8 +200,9 @@ func withoutURL(err error) error {
 // maxHeader bounds the header of an answer in bytes.
 const maxHeader = 64 << 10
 
-// newClient returns the HTTP client of one Fetch.
-func newClient(s Source, t target) (*http.Client, error) {
+// newClient returns the HTTP client of one Fetch or Send. caFile has certificates beside the system's; headers are those that were
+// configured for the host of the target.
+func newClient(t target, caFile string, headers map[string]string) (*http.Client, error) {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: maxHeader}
 	if t.socket != "" {
 		transport.Proxy = nil
@@ -201,17 +210,17 @@ func newClient(s Source, t target) (*http.Client, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", t.socket)
 		}
 	}
-	if s.CAFile != "" {
-		pem, err := untrusted.ReadFile(s.CAFile, maxPEM)
+	if caFile != "" {
+		pem, err := untrusted.ReadFile(caFile, maxPEM)
 		if err != nil {
-			return nil, finalError{fmt.Errorf("cannot read ca_file %s: %w", strconv.Quote(s.CAFile), err)}
+			return nil, finalError{fmt.Errorf("cannot read ca_file %s: %w", strconv.Quote(caFile), err)}
 		}
 		pool, err := x509.SystemCertPool()
 		if err != nil {
 			pool = x509.NewCertPool() // the image has no certificates
 		}
 		if !pool.AppendCertsFromPEM(pem) {
-			return nil, finalError{fmt.Errorf("cannot use ca_file %s: it holds no certificate in PEM", strconv.Quote(s.CAFile))}
+			return nil, finalError{fmt.Errorf("cannot use ca_file %s: it holds no certificate in PEM", strconv.Quote(caFile))}
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
@@ -227,7 +236,7 @@ func newClient(s Source, t target) (*http.Client, error) {
 		}
 		if req.URL.Host != via[0].URL.Host { // headers configured for one host are not sent to another
 			req.Header.Del("Referer") // it contains the query
-			for name := range s.Headers {
+			for name := range headers {
 				req.Header.Del(name)
 			}
 		}

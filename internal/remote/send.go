@@ -5,15 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/xml"
-	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Request is a notification to a service. URL, headers and body may contain ${NAME}.
@@ -23,8 +20,6 @@ type Request struct {
 	Headers map[string]string
 	Body    string // empty: none
 	CAFile  string // PEM certificates added to the system's; empty: none
-	// Timeout bounds the TLS handshake; the context bounds the whole request.
-	Timeout time.Duration
 }
 
 // Response is the answer of a service.
@@ -47,7 +42,7 @@ func Send(ctx context.Context, r Request, lookup Lookup) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	client, err := newClient(Source{Timeout: r.Timeout, CAFile: r.CAFile, Headers: r.Headers}, t)
+	client, err := newClient(t, r.CAFile, r.Headers)
 	if err != nil {
 		return Response{}, err
 	}
@@ -67,11 +62,8 @@ func Send(ctx context.Context, r Request, lookup Lookup) (Response, error) {
 		return Response{}, withoutURL(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse))
-	if err != nil {
-		return Response{Status: resp.StatusCode, Body: body}, fmt.Errorf("the answer ended in the middle: %w", withoutURL(err))
-	}
-	return Response{Status: resp.StatusCode, Body: body}, nil
+	body, err := readBody(resp, maxResponse)
+	return Response{Status: resp.StatusCode, Body: body}, err
 }
 
 // build builds the HTTP request.
@@ -96,15 +88,7 @@ func (r Request) build(ctx context.Context, t target, lookup Lookup) (*http.Requ
 	if err != nil {
 		return nil, fmt.Errorf("body: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, r.Method, t.url.String(), strings.NewReader(body))
-	if err != nil {
-		return nil, errors.New("the request cannot be made")
-	}
-	req.Header = headers
-	if host := headers.Get("Host"); host != "" {
-		req.Host = host
-	}
-	return req, nil
+	return newRequest(ctx, r.Method, t, headers, body)
 }
 
 // bodyQuoter returns how a value is quoted in a body of a content type, so that it cannot end the surrounding text. In JSON the quotes

@@ -9,8 +9,7 @@ import (
 // maxWord bounds the length of a compared word, in bytes.
 const maxWord = 64
 
-// Nearest returns the known word that is nearest to got, if it is near. Case, _ and - are
-// ignored.
+// Nearest returns the known word that is nearest to got, if it is near. Case, _ and - are ignored.
 func Nearest(got string, known []string) (string, bool) {
 	if len(got) > maxWord {
 		return "", false
