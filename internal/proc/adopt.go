@@ -223,7 +223,8 @@ func (m *Manager) findLiving(p *Process) (pid int, found procfs.Stat, executed b
 		if ours && id != p.rec.ID || !ours && byCookie {
 			continue
 		}
-		if !ours && !(errors.Is(err, fs.ErrPermission) && b.Comm == p.rec.comm()) {
+		unreadable := errors.Is(err, fs.ErrPermission) && b.Comm == p.rec.comm()
+		if !ours && !unreadable {
 			if owner, _ := writesTo(other, logPipes(p)); owner == nil {
 				continue
 			}

@@ -1,3 +1,8 @@
+// Package proc starts and signals processes. A Manager starts them as children of the init
+// (clone with CLONE_PARENT), receives their exits from it and adopts those of an earlier
+// supervisor; a Process is signalled together with the members of its service, wherever
+// they have gone. It is the only package that starts processes. It reaps none, which the
+// init does, and decides nothing about restarts.
 package proc
 
 import (
@@ -66,7 +71,7 @@ type Manager struct {
 	acked      map[uint64]bool     // of pending, done out of order
 	stopping   bool
 	unclaimed  []initproto.Exit // while adopting: exits of unknown processes
-	oom        oomScores
+	oomScores  func() (own, child []byte)
 	onShortage func(error) // nil: not wanted, or a start has succeeded
 
 	parentChecked bool // by checkParent
@@ -95,7 +100,8 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	}
 	m := &Manager{conn: conn, opts: opts, requests: make(chan func()), signals: make(chan Signal, 64),
 		msgs: make(chan *initproto.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
-		acked: map[uint64]bool{}, procs: map[string]*Process{}, tracked: tracked{byPid: map[int]*Process{}, byID: map[string]*Process{}, escaped: map[int]escapedProcess{}}}
+		acked: map[uint64]bool{}, procs: map[string]*Process{}, tracked: newTracked()}
+	m.oomScores = sync.OnceValues(m.opts.readOOMScores)
 	m.store = fdstore.New(conn.Send)
 	m.Logs = logs.NewRegistry(logs.Config{Sinks: opts.Sinks, Store: m.store, Warn: m.warn,
 		Reserve: headroom.DescriptorsFor, Explain: withLimitHint, NoSplice: opts.Deny.Splice})

@@ -294,7 +294,7 @@ func (r *Drift) Compare(ctx context.Context, name string, pid int) (changes []st
 		return nil, env.Mask.Error(err)
 	}
 	before, own := r.started(name, pid, l)
-	report, err := l.checkedReport(ctx, &service.Start{Environment: env, Cgroup: own, Options: l.FromHooks().Options})
+	p, err := l.checkedPlan(ctx, &service.Start{Environment: env, Cgroup: own, Options: l.FromHooks().Options}, nil)
 	if err != nil {
 		why, _, _ := strings.Cut(env.Mask.Error(err).Error(), "\nhint:") // explain shows the running options
 		masked := errors.New(why)
@@ -303,7 +303,7 @@ func (r *Drift) Compare(ctx context.Context, name string, pid int) (changes []st
 		}
 		return nil, masked
 	}
-	for _, c := range jvm.Diff(before, report.argv) {
+	for _, c := range jvm.Diff(before, p.report.argv) {
 		changes = append(changes, env.Mask.Text(c))
 	}
 	return changes, nil

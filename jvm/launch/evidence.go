@@ -26,11 +26,25 @@ func Observe(out *supervisor.Launch) {
 	out.ReadOutput, out.Debugger, out.Evidence = outputReader(nil), findDebugger, new(evidence).find
 }
 
-// find implements incident.Evidence for every kind of service. A process that is no JVM yields no findings.
+// find implements incident.Evidence for every kind of service. A process that is no JVM yields no findings. Files are searched until ctx
+// ends.
 func (e *evidence) find(ctx context.Context, end incident.End) incident.Findings {
-	f := e.bounded(ctx, end, func() incident.Findings {
-		return addCrashReport(incident.ProcessEvidence(ctx, end), hotspot.InspectCrash(hotspotExit(end)))
-	})
+	f := incident.Findings{Options: redact.Args(end.Argv),
+		Notes: []string{"files were not looked for: the file system has not answered since an earlier look"}}
+	if e.searchMu.TryLock() {
+		found := make(chan incident.Findings, 1)
+		go func() { // ends with the search, which only a hanging file system delays
+			defer e.searchMu.Unlock()
+			out := addCrashReport(incident.ProcessEvidence(ctx, end), hotspot.InspectCrash(hotspotExit(end)))
+			out.Limits, _ = json.Marshal(cgroup.Read("/")) // in the form of stoker limits
+			found <- out
+		}()
+		select {
+		case f = <-found:
+		case <-ctx.Done():
+			f.Notes = []string{"files were not found in time: the file system does not answer"}
+		}
+	}
 	if dump, ok := hotspot.ThreadDump(end.Output); ok {
 		f.ThreadDump = dump
 	}
@@ -56,35 +70,9 @@ func outputReader(options []jvm.Option) func(incident.End) incident.Findings {
 	}
 }
 
-// bounded runs f until ctx ends, and adds the container limits in the form of stoker limits.
-func (e *evidence) bounded(ctx context.Context, end incident.End, f func() incident.Findings) incident.Findings {
-	without := func(note string) incident.Findings {
-		return incident.Findings{Options: redact.Args(end.Argv), Notes: []string{note}}
-	}
-	if !e.searchMu.TryLock() {
-		return without("files were not looked for: the file system has not answered since an earlier look")
-	}
-	found := make(chan incident.Findings, 1)
-	go func() { // ends with f, which only a hanging file system delays
-		defer e.searchMu.Unlock()
-		out := f()
-		out.Limits, _ = json.Marshal(cgroup.Read("/")) // plain data
-		found <- out
-	}()
-	select {
-	case out := <-found:
-		return out
-	case <-ctx.Done():
-		return without("files were not found in time: the file system does not answer")
-	}
-}
-
 // OOMCount reads the OOM counter of a service's own cgroup, or of the container's.
 func OOMCount(dirs []string) incident.OOMCount {
-	count, source, ok := cgroup.OOMKills("/", dirs...)
-	if !ok {
-		return incident.OOMCount{}
-	}
+	count, source, _ := cgroup.OOMKills("/", dirs...) // an unknown one is zero
 	return incident.OOMCount{Count: count, Source: source}
 }
 

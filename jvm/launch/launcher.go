@@ -57,26 +57,17 @@ func New(base *service.Launcher, options jvm.Config, shared *Shared, log hclog.L
 
 // Prepare finds the JVM and builds its command line.
 func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
-	return l.Begin(func(r *service.Start) (*supervisor.Launch, error) {
-		return withoutBrokenPlugins(l.shared.Plugins, r.Mask, func(without []string) (*supervisor.Launch,
-			error) {
-			return l.prepare(ctx, r, without)
-		})
-	})
+	return l.Begin(func(r *service.Start) (*supervisor.Launch, error) { return l.withoutBrokenPlugins(ctx, r) })
 }
 
 func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []string) (*supervisor.Launch, error) {
-	p, err := l.kind.plan(ctx, r, without)
+	p, err := l.checkedPlan(ctx, r, without)
 	if p != nil && p.report != nil {
 		l.shared.reports.Store(l.Name, maskedReport(r.Mask, p.report))
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := l.preflight(ctx, p); err != nil {
-		return nil, err
-	}
-	l.shared.reports.Store(l.Name, maskedReport(r.Mask, p.report))
 	if l.shared.Plugins != nil {
 		l.shared.Plugins.SetStartedWith(l.Name, p.report.plugins)
 	}
@@ -98,14 +89,13 @@ func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []stri
 	return out, nil
 }
 
-// checkedReport returns the report of a start and checks its options with the JVM. The error may be a rejection.
-func (l *Launcher) checkedReport(ctx context.Context, r *service.Start) (*Report, error) {
-	p, err := l.kind.plan(ctx, r, nil)
-	if err != nil {
-		return nil, err
+// checkedPlan returns the plan of a start whose options the JVM accepts. A plan returned with an error may hold a report.
+func (l *Launcher) checkedPlan(ctx context.Context, r *service.Start, without []string) (*plan, error) {
+	p, err := l.kind.plan(ctx, r, without)
+	if err == nil {
+		err = l.preflight(ctx, p)
 	}
-	err = l.preflight(ctx, p)
-	return p.report, err
+	return p, err
 }
 
 // Attach returns the Launch of a JVM that is already running.

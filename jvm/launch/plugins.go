@@ -2,6 +2,7 @@ package launch
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -36,13 +37,13 @@ func AllowedByPlugins(p *plugin.Set) func(service string) error {
 	}
 }
 
-// withoutBrokenPlugins calls prepare. If the options are unusable, it calls prepare again without the optional plugins that the error
-// names, or without all of them. If that succeeds, these plugins are marked as failed.
-func withoutBrokenPlugins(p *plugin.Set, hide service.Mask, prepare func(without []string) (*supervisor.Launch,
-	error)) (*supervisor.Launch, error) {
-	out, first := prepare(nil)
+// withoutBrokenPlugins prepares a start. If the options are unusable, it tries again without the optional plugins that the error names, or
+// without all of them. If that succeeds, these plugins are marked as failed.
+func (l *Launcher) withoutBrokenPlugins(ctx context.Context, r *service.Start) (*supervisor.Launch, error) {
 	var without []string
-	for err := first; err != nil; out, err = prepare(without) {
+	p := l.shared.Plugins
+	out, first := l.prepare(ctx, r, nil)
+	for err := first; err != nil; out, err = l.prepare(ctx, r, without) {
 		bad := new(OptionsError)
 		if p == nil || !errors.As(err, &bad) {
 			return nil, first
@@ -54,7 +55,7 @@ func withoutBrokenPlugins(p *plugin.Set, hide service.Mask, prepare func(without
 		without = append(without, suspects...)
 	}
 	if len(without) > 0 {
-		p.Disable(without, hide.Text(OptionsReason(first)))
+		p.Disable(without, r.Mask.Text(OptionsReason(first)))
 	}
 	return out, nil
 }

@@ -68,15 +68,13 @@ func (l *Launcher) preflight(ctx context.Context, p *plan) error {
 		p.warnings = append(p.warnings, err.Error()+"; the service is started without that")
 		return nil //nolint:nilerr // it became a warning
 	}
-	checked := *p.report // others may already read the report
-	checked.flags = flags
-	checked.Result.Warnings = slices.DeleteFunc(slices.Clone(checked.Result.Warnings),
-		func(p jvm.Problem) bool { return jvm.VersionDependent(p.Code) })
-	for _, d := range differences(checked.Result.Options, flags, nil) {
-		checked.Result.Warnings = append(checked.Result.Warnings, jvm.Problem{Code: jvm.Adjusted, Message: d})
+	p.report.flags = flags
+	result := &p.report.Result
+	result.Warnings = slices.DeleteFunc(result.Warnings, func(p jvm.Problem) bool { return jvm.VersionDependent(p.Code) })
+	for _, d := range differences(result.Options, flags, nil) {
+		result.Warnings = append(result.Warnings, jvm.Problem{Code: jvm.Adjusted, Message: d})
 		p.warnings = append(p.warnings, "JVM options: "+d)
 	}
-	p.report = &checked
 	return nil
 }
 
@@ -91,94 +89,6 @@ func differences(options []jvm.Option, flags, known hotspot.Flags) []string {
 		out = append(out, fmt.Sprintf("%s becomes %s=%s in the JVM instead of %s", e.Option.Named(), e.Flag, got.Value, e.Want))
 	}
 	return out
-}
-
-// rejectedOptions returns the error for rejected options. It names the matching options and their sources.
-func rejectedOptions(made jvm.Result, r hotspot.StartupError) error {
-	var names []string
-	known := ""
-	for _, o := range rejectedBy(made.Options, r) {
-		names = append(names, o.Named())
-		for _, p := range made.Warnings {
-			_, why, found := strings.Cut(p.Message, o.Named()+": ")
-			// The JVM knows a flag that it calls diagnostic, even if our lists do not.
-			if found && (p.Code == jvm.RemovedOption || p.Code == jvm.UnknownOption && strings.HasPrefix(r.Message, "Unrecognized")) {
-				known = "; " + why
-			}
-		}
-	}
-	what := strings.Join(names, " and ")
-	if what == "" {
-		what = "them"
-	}
-	return &OptionsError{fmt.Errorf("cannot use the JVM options: cannot use %s: the JVM says: %s%s\n"+
-		"hint: `stoker jvm explain` shows where each option comes from", what, r.Message, known)}
-}
-
-// rejectedBy returns the options that a rejection refers to: the quoted option, else those whose flag or value it mentions, else those of
-// its topic.
-func rejectedBy(options []jvm.Option, r hotspot.StartupError) []jvm.Option {
-	mentioned := strings.FieldsFunc(r.Message, func(c rune) bool { return strings.ContainsRune(" ()'\",;", c) })
-	for _, fits := range []func(jvm.Option) bool{
-		func(o jvm.Option) bool { return r.Option != "" && unsigned(o.String()) == r.Option },
-		func(o jvm.Option) bool { return r.Option != "" && flagName(o.Args[0]) == flagName(r.Option) },
-		func(o jvm.Option) bool {
-			name := flagName(o.Args[0])
-			return strings.HasPrefix(name, "--") && slices.Contains(mentioned, optionValue(o)) || slices.ContainsFunc(mentioned,
-				func(word string) bool {
-					return "-XX:"+word == name || len(word) > 2 && word[0] == '-' && strings.HasPrefix(name, word)
-				})
-		},
-		func(o jvm.Option) bool { return matchesTopic(r.Message, flagName(o.Args[0])) },
-	} {
-		if found := slices.DeleteFunc(slices.Clone(options), func(o jvm.Option) bool { return !fits(o) }); len(found) > 0 {
-			return found
-		}
-	}
-	return nil
-}
-
-// unsigned returns an option as the JVM quotes it: an -XX one without its sign.
-func unsigned(option string) string {
-	if name, ok := strings.CutPrefix(option, "-XX:"); ok {
-		return "-XX:" + strings.TrimLeft(name, "+-")
-	}
-	return option
-}
-
-// flagName returns the part before the value.
-func flagName(option string) string {
-	name, _, _ := strings.Cut(unsigned(option), "=")
-	return name
-}
-
-// optionValue returns the value of an option such as "--add-modules X" or "--add-modules=X".
-func optionValue(o jvm.Option) string {
-	last := o.Args[len(o.Args)-1]
-	return last[strings.LastIndexByte(last, '=')+1:]
-}
-
-// matchesTopic reports whether an option belongs to the topic of a message that names no option, such as "Initial heap size set to a larger
-// value than the maximum heap size".
-func matchesTopic(message, option string) bool {
-	heap := []string{"-Xmx", "-Xms", "-Xmn", "-XX:MaxHeapSize", "-XX:InitialHeapSize", "-XX:MinHeapSize", "-XX:MaxRAM"}
-	for _, topic := range []struct {
-		words   string
-		options []string // prefixes
-	}{
-		{"arbage collector", []string{"-XX:Use"}},
-		{"heap", heap},
-		{"NewSize", heap}, // "GC triggered before VM initialization completed": too small
-		{"stack size", []string{"-Xss", "-XX:ThreadStackSize"}},
-		{"shared archive", []string{"-Xshare", "-XX:SharedArchiveFile"}},
-	} {
-		if strings.Contains(message, topic.words) {
-			return slices.ContainsFunc(topic.options, func(p string) bool {
-				return strings.HasPrefix(option, p) && (p != "-XX:Use" || strings.HasSuffix(option, "GC"))
-			})
-		}
-	}
-	return false
 }
 
 // verifyInterval is the time between two checks of a JVM that is starting.

@@ -108,17 +108,11 @@ type sources struct {
 	policy        jvm.Policy // with the flavor, which conditions may name
 	notes         []string
 	states        []SourceState
-	digest        string   // fingerprint of what readConfigured has read
-	files         []string // named by options, as found by readConfigured; sorted
-	fetched       map[string]fetched
-	pluginOptions []plugin.JVMOptions // options of the plugins
-	err           error               // the first error of a source
-}
-
-// fetched is the answer of one URL.
-type fetched struct {
-	doc remote.Document
-	err error
+	digest        string                                     // fingerprint of what readConfigured has read
+	files         []string                                   // named by options, as found by readConfigured; sorted
+	fetched       map[string]func() (remote.Document, error) // by urlID; each waits for its answer
+	pluginOptions []plugin.JVMOptions                        // options of the plugins
+	err           error                                      // the first error of a source
 }
 
 // readConfigured reads the sources outside the environment, and the files that their options name.
@@ -296,20 +290,15 @@ func (l *sources) urls() iter.Seq2[string, jvm.URL] {
 
 func urlID(n layer, k int) string { return fmt.Sprintf("%s.urls[%d]", n.path, k) }
 
-// fetchAll fetches all applicable URLs in parallel. Each has its own deadline.
+// fetchAll starts to fetch all applicable URLs. Each has its own deadline.
 func (l *sources) fetchAll(ctx context.Context) {
-	l.fetched = map[string]fetched{}
-	var all sync.WaitGroup
-	var mu sync.Mutex // guards fetched
+	l.fetched = map[string]func() (remote.Document, error){}
 	for id, u := range l.urls() {
-		all.Go(func() {
-			doc, err := l.shared.fetch.Fetch(ctx, sourceOf(u), remote.Variables(l.serviceEnv.Vars, l.shared.Labels()))
-			mu.Lock()
-			defer mu.Unlock()
-			l.fetched[id] = fetched{doc, err}
+		l.fetched[id] = sync.OnceValues(func() (remote.Document, error) {
+			return l.shared.fetch.Fetch(ctx, sourceOf(u), remote.Variables(l.serviceEnv.Vars, l.shared.Labels()))
 		})
+		go l.fetched[id]() // ends with its deadline
 	}
-	all.Wait()
 }
 
 // sourceOf converts a URL for package remote.
@@ -320,7 +309,7 @@ func sourceOf(u jvm.URL) remote.Source {
 
 // document returns the options of a URL.
 func (l *sources) document(n layer, id string) []jvm.Option {
-	doc, err := l.fetched[id].doc, l.fetched[id].err
+	doc, err := l.fetched[id]()
 	if err != nil {
 		l.err = cmp.Or(l.err, fmt.Errorf("cannot read JVM options (%s): %w", id, err))
 		return nil

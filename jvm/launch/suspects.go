@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +13,115 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
+// rejectedOptions returns the error for rejected options. It names the matching options and their sources.
+func rejectedOptions(made jvm.Result, r hotspot.StartupError) error {
+	var names []string
+	known := ""
+	for _, o := range rejectedBy(made.Options, r) {
+		names = append(names, o.Named())
+		for _, p := range made.Warnings {
+			_, why, found := strings.Cut(p.Message, o.Named()+": ")
+			// The JVM knows a flag that it calls diagnostic, even if our lists do not.
+			if found && (p.Code == jvm.RemovedOption || p.Code == jvm.UnknownOption && strings.HasPrefix(r.Message, "Unrecognized")) {
+				known = "; " + why
+			}
+		}
+	}
+	what := strings.Join(names, " and ")
+	if what == "" {
+		what = "them"
+	}
+	return &OptionsError{fmt.Errorf("cannot use the JVM options: cannot use %s: the JVM says: %s%s\n"+
+		"hint: `stoker jvm explain` shows where each option comes from", what, r.Message, known)}
+}
+
+// rejectedBy returns the options that a rejection refers to: the quoted option, else those whose flag or value it mentions, else those of
+// its topic.
+func rejectedBy(options []jvm.Option, r hotspot.StartupError) []jvm.Option {
+	mentioned := strings.FieldsFunc(r.Message, func(c rune) bool { return strings.ContainsRune(" ()'\",;", c) })
+	topic := optionsOf(r.Message, rejectionTopics())
+	for _, fits := range []func(o jvm.Option, name string) bool{
+		func(o jvm.Option, _ string) bool { return r.Option != "" && unsigned(o.String()) == r.Option },
+		func(_ jvm.Option, name string) bool { return r.Option != "" && name == flagName(r.Option) },
+		func(o jvm.Option, name string) bool {
+			last := o.Args[len(o.Args)-1] // "--add-modules X" or "--add-modules=X"
+			value := last[strings.LastIndexByte(last, '=')+1:]
+			return slices.ContainsFunc(mentioned, func(word string) bool {
+				return "-XX:"+word == name || len(word) > 2 && word[0] == '-' && strings.HasPrefix(name, word) ||
+					strings.HasPrefix(name, "--") && word == value
+			})
+		},
+		func(_ jvm.Option, name string) bool { return matchesAny(name, topic) },
+	} {
+		found := slices.DeleteFunc(slices.Clone(options), func(o jvm.Option) bool { return !fits(o, flagName(o.Args[0])) })
+		if len(found) > 0 {
+			return found
+		}
+	}
+	return nil
+}
+
+// unsigned returns an option as the JVM quotes it: an -XX one without its sign.
+func unsigned(option string) string {
+	if name, ok := strings.CutPrefix(option, "-XX:"); ok {
+		return "-XX:" + strings.TrimLeft(name, "+-")
+	}
+	return option
+}
+
+// flagName returns the part before the value.
+func flagName(option string) string {
+	name, _, _ := strings.Cut(unsigned(option), "=")
+	return name
+}
+
+// topic is what a text is about that names no option.
+type topic struct {
+	words   string   // in the text
+	options []string // their prefixes; * stands for the middle of a name
+}
+
+// rejectionTopics are the topics of messages such as "Initial heap size set to a larger value than the maximum heap size".
+func rejectionTopics() []topic {
+	heap := []string{"-Xmx", "-Xms", "-Xmn", "-XX:MaxHeapSize", "-XX:InitialHeapSize", "-XX:MinHeapSize", "-XX:MaxRAM"}
+	return []topic{{"arbage collector", []string{"-XX:Use*GC"}}, {"heap", heap},
+		{"NewSize", heap}, // "GC triggered before VM initialization completed": too small
+		{"stack size", []string{"-Xss", "-XX:ThreadStackSize"}}, {"shared archive", []string{"-Xshare", "-XX:SharedArchiveFile"}}}
+}
+
+// outOfMemoryError in the output means that only the plugins that it names are suspects.
+const outOfMemoryError = "java.lang.OutOfMemoryError"
+
+// crashTopics are the topics of the last output of a JVM.
+func crashTopics() []topic {
+	agent, native, jmx := []string{"-javaagent:"}, []string{"-agent"}, []string{"-Dcom.sun.management."}
+	return []topic{{"-javaagent", agent}, {"agent library failed to init: instrument", agent},
+		{"sun.instrument.InstrumentationImpl.loadClassAndCallPremain", agent},
+		{"-agentpath", native}, {"-agentlib", native}, {"Could not find agent library", native},
+		{"jdk.management.agent/", jmx}, {"sun.management.AgentConfigurationError", jmx}, {"JDWP exit error", []string{"-agentlib:jdwp"}},
+		{outOfMemoryError + ": Java heap space", []string{"-Xmx", "-XX:MaxHeapSize=", "-XX:MaxRAM"}},
+		{outOfMemoryError + ": Metaspace", []string{"-XX:MaxMetaspaceSize="}},
+		{outOfMemoryError + ": Cannot reserve", []string{"-XX:MaxDirectMemorySize="}}}
+}
+
+// optionsOf returns the options of the topics of a text.
+func optionsOf(text string, topics []topic) (options []string) {
+	for _, t := range topics {
+		if strings.Contains(text, t.words) {
+			options = append(options, t.options...)
+		}
+	}
+	return options
+}
+
+// matchesAny reports whether an option is one of a topic.
+func matchesAny(option string, options []string) bool {
+	return slices.ContainsFunc(options, func(pattern string) bool {
+		begin, end, _ := strings.Cut(pattern, "*")
+		return strings.HasPrefix(option, begin) && strings.HasSuffix(option, end)
+	})
+}
+
 // killedFromOutside reports whether a signal from outside ended a process. A JVM that catches one exits with the code that a shell would
 // give.
 func killedFromOutside(e *incident.Exit) bool {
@@ -22,11 +132,9 @@ func killedFromOutside(e *incident.Exit) bool {
 // suspects returns the plugins that the output of a dead JVM refers to. If the output is about a kind of option without naming it, such as
 // a failed agent, the plugins that give such options are suspects.
 func suspects(output string, carried []plugin.JVMOptions) []string {
-	topics := topicsOf(output)
+	topic := optionsOf(output, crashTopics())
 	onTopic := func(c plugin.JVMOptions) bool {
-		return slices.ContainsFunc(allOptions(c), func(o jvm.Option) bool {
-			return slices.ContainsFunc(topics, func(prefix string) bool { return strings.HasPrefix(o.Args[0], prefix) })
-		})
+		return slices.ContainsFunc(allOptions(c), func(o jvm.Option) bool { return matchesAny(o.Args[0], topic) })
 	}
 	var named, meant, both []string
 	for _, c := range carried {
@@ -67,29 +175,3 @@ func mentions(output string, c plugin.JVMOptions) bool {
 		return (kind == "-javaagent" || kind == "-agentpath") && file != "" && strings.Contains(output, filepath.Base(file))
 	})
 }
-
-// topicsOf returns the prefixes of the options that the output is about without naming them.
-func topicsOf(output string) (out []string) {
-	for _, topic := range []struct {
-		words    string
-		prefixes []string
-	}{
-		{"-javaagent", []string{"-javaagent:"}}, {"agent library failed to init: instrument", []string{"-javaagent:"}},
-		{"sun.instrument.InstrumentationImpl.loadClassAndCallPremain", []string{"-javaagent:"}},
-		{"-agentpath", []string{"-agent"}}, {"-agentlib", []string{"-agent"}}, {"Could not find agent library", []string{"-agent"}},
-		{"jdk.management.agent/", []string{"-Dcom.sun.management."}},
-		{"sun.management.AgentConfigurationError", []string{"-Dcom.sun.management."}},
-		{"JDWP exit error", []string{"-agentlib:jdwp"}},
-		{outOfMemoryError + ": Java heap space", []string{"-Xmx", "-XX:MaxHeapSize=", "-XX:MaxRAM"}},
-		{outOfMemoryError + ": Metaspace", []string{"-XX:MaxMetaspaceSize="}},
-		{outOfMemoryError + ": Cannot reserve", []string{"-XX:MaxDirectMemorySize="}},
-	} {
-		if strings.Contains(output, topic.words) {
-			out = append(out, topic.prefixes...)
-		}
-	}
-	return out
-}
-
-// outOfMemoryError in the output means that only the plugins that it names are suspects.
-const outOfMemoryError = "java.lang.OutOfMemoryError"

@@ -141,11 +141,10 @@ func (s Inputs) binding(name string) (string, bool) {
 		return "", false
 	}
 	value := string(data)
-	if line, ok := strings.CutSuffix(value, "\r\n"); chomp && ok {
-		return line, true
-	}
-	if line := strings.TrimRight(value, "\r\n"); chomp && line != value {
-		value = value[:len(value)-1]
+	for _, end := range []string{"\r\n", "\n", "\r"} {
+		if line, ok := strings.CutSuffix(value, end); chomp && ok {
+			return line, true
+		}
 	}
 	return value, true
 }
