@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 	"github.com/stoker-init/stoker/internal/logfile"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/printable"
@@ -257,15 +258,16 @@ func (v *validator) output(at string, raw, cfg supervisor.Output) {
 	}
 }
 
+// streamFile matches paths of the streams of a process.
+var streamFile = lazyregexp.New(`^/(dev/(std|fd/|tty|console)|proc/)`)
+
 // notAFileHint is the hint for a path that is not an ordinary file.
 func notAFileHint(path string) string {
 	if path == os.DevNull {
 		return "remove output.file, and set output.format: none to have the output nowhere but in `stoker logs`"
 	}
-	for _, stream := range []string{"/dev/std", "/dev/fd/", "/dev/tty", "/dev/console", "/proc/"} {
-		if strings.HasPrefix(path, stream) {
-			return "remove output.file: the output goes to the container's own stdout and stderr anyway (output.format says how)"
-		}
+	if streamFile().MatchString(path) {
+		return "remove output.file: the output goes to the container's own stdout and stderr anyway (output.format says how)"
 	}
 	return "name a file in a folder of its own, such as /var/log/app/out.log"
 }
