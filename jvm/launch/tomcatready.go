@@ -100,7 +100,7 @@ func (l *tomcatKind) launchWithProof(s *tomcatStart) (*supervisor.Launch, error)
 	settings := watchSettings{patterns: l.patternsOf(s.install.Home), base: s.install.Base, wanted: l.Config.Tomcat.Contexts,
 		options: s.options, apps: apps, since: s.proof.Since, serverErr: s.serverErr}
 	if u, err := url.Parse(l.Config.Ready.HTTP.URL); err == nil && l.Config.Ready.HTTP.URL != "" {
-		settings.asked = u.Path
+		settings.probed = u.Path
 	}
 	w := newTomcatWatch(settings)
 	proof := l.configuredProof(s.proof)

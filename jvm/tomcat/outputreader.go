@@ -78,7 +78,7 @@ func (w *OutputReader) Line(line string) (f Finding, ok bool) {
 	return w.add(f), true
 }
 
-// jvmLine recognises what the JVM says when it cannot start. Once Tomcat is up that means nothing: an application may run a JVM of its own.
+// jvmLine recognises the messages of a JVM that cannot start. They are ignored once Tomcat is up: an application may run a JVM of its own.
 func (w *OutputReader) jvmLine(line string) (Finding, bool) {
 	if w.started {
 		return Finding{}, false

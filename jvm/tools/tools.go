@@ -182,8 +182,8 @@ const exitWait = 500 * time.Millisecond
 
 // apiErrorOf converts an error for the API.
 func (j *Tools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p supervisor.Process, err error) error {
-	if refused := new(api.StatusError); errors.As(err, &refused) {
-		return refused
+	if known := new(api.StatusError); errors.As(err, &known) {
+		return known
 	}
 	select {
 	case <-p.Exited():
