@@ -83,7 +83,7 @@ func readAll(base string) string {
 	cancel()
 	FollowLogs(ctx, base, func([]byte) {})
 	l := newLogFollower(base)
-	clear(l.read)
+	clear(l.files)
 	l.poll(func([]byte) {})
 	if !in.Version.Known() {
 		said = append(said, "unknown version")

@@ -68,11 +68,10 @@ func (w *OutputReader) Line(line string) (f Finding, ok bool) {
 	case Started:
 		w.started = true
 	case ConfigError:
-		for i, old := range w.findings {
-			if old.Kind == ConfigError && old.File == f.File {
-				w.current = i
-				return Finding{}, false
-			}
+		same := func(old Finding) bool { return old.Kind == ConfigError && old.File == f.File }
+		if k := slices.IndexFunc(w.findings, same); k >= 0 {
+			w.current = k
+			return Finding{}, false
 		}
 	}
 	return w.add(f), true
@@ -141,26 +140,22 @@ func (f *Finding) exception(line string) bool {
 
 // position merges a SAX message into the position printed before it. Tomcat prints the same error twice; the second is ignored.
 func (w *OutputReader) position(f Finding) (Finding, bool) {
-	for i, old := range w.findings {
-		if old.Kind != ConfigError || old.Line != f.Line || old.Column != f.Column {
-			continue
-		}
-		if old.File == "" || old.File == f.File {
-			w.findings[i].File, w.findings[i].Message = f.File, f.Message
-			w.current = -1
-			return Finding{}, false
-		}
+	k := slices.IndexFunc(w.findings, func(old Finding) bool {
+		return old.Kind == ConfigError && old.Line == f.Line && old.Column == f.Column && (old.File == "" || old.File == f.File)
+	})
+	if k < 0 {
+		return w.add(f), true
 	}
-	return w.add(f), true
+	w.findings[k].File, w.findings[k].Message, w.current = f.File, f.Message, -1
+	return Finding{}, false
 }
 
 // context records a failed application with the cause printed before.
 func (w *OutputReader) context(f Finding) Finding {
-	for i, old := range w.findings {
-		if old.Kind == ContextFailed && old.Context == f.Context {
-			w.current = i
-			return old
-		}
+	same := func(old Finding) bool { return old.Kind == ContextFailed && old.Context == f.Context }
+	if k := slices.IndexFunc(w.findings, same); k >= 0 {
+		w.current = k
+		return w.findings[k]
 	}
 	f.Cause, f.Root, f.Where = cmp.Or(w.cause.Cause, w.cause.Message), w.cause.Root, w.cause.Where
 	w.cause = Finding{}
