@@ -105,13 +105,12 @@ func (l *Launcher) verify(f *Report, argv []string, mask service.Mask) func(cont
 			l.shared.Plugins.OnReady(l.Name)
 		}
 		for {
-			err := checkProgram(p, f.JVM.Java, argv)
-			done := false
+			err, again := checkProgram(p, f.JVM.Java, argv), true
 			if err == nil {
 				err = l.checkFlags(ctx, p, f)
-				done = !errors.Is(err, hotspot.ErrNotCaught)
+				again = errors.Is(err, hotspot.ErrNotCaught)
 			}
-			if !done {
+			if again {
 				select { // without a readiness probe the service is RUNNING before the script executes the JVM
 				case <-time.After(verifyInterval):
 					continue

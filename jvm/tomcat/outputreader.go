@@ -92,9 +92,6 @@ func (w *OutputReader) jvmLine(line string) (Finding, bool) {
 	return Finding{Kind: JVMOption, Option: r.Option, Message: r.Message}, true
 }
 
-// libraries are the packages of Java and Tomcat.
-const libraries = `(?:java|javax|jdk|sun|com\.sun|jakarta|org\.apache\.(?:catalina|tomcat|coyote|jasper))\.`
-
 // stackFrame handles the frames of a stack trace, by far the most frequent lines. The first one outside Java and Tomcat is where the
 // exception comes from: "Boom.java:3" of "at loader/Boom.run(Boom.java:3)".
 func (w *OutputReader) stackFrame(line string) bool {
@@ -107,7 +104,8 @@ func (w *OutputReader) stackFrame(line string) bool {
 		return true
 	}
 	m := regexp.MustCompile(`^at (?:[^(]*/)?([^(/]*)\((.*:.*)\)$`).FindStringSubmatch(t)
-	if m != nil && !regexp.MustCompile("^"+libraries).MatchString(m[1]) {
+	library := `^(?:java|javax|jdk|sun|com\.sun|jakarta|org\.apache\.(?:catalina|tomcat|coyote|jasper))\.`
+	if m != nil && !regexp.MustCompile(library).MatchString(m[1]) {
 		target.Where = m[2]
 	}
 	return true
