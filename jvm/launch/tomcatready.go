@@ -170,10 +170,12 @@ func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcat
 			return root(ctx, p)
 		case proof.AJP != "":
 			return tomcat.PingAJP(ctx, proof.AJP)
-		case !w.started() && proof.Unknown != "":
-			return errors.New("Tomcat has not said yet that it has started; " + proof.Unknown)
 		case !w.started():
-			return errors.New("Tomcat has not said yet that it has started")
+			text := "Tomcat has not said yet that it has started"
+			if proof.Unknown != "" {
+				text += "; " + proof.Unknown
+			}
+			return errors.New(text)
 		case proof.Unknown != "":
 			return own.Listens()
 		}

@@ -130,7 +130,7 @@ func (j *Tools) openFolder(d *heapDump) error {
 	case err == nil && there.Mode&unix.S_IFMT == unix.S_IFDIR:
 		err = apiError(http.StatusConflict, api.CodeFileExists, "name a file in it that is not there yet", "%s is a folder", file)
 	case err == nil:
-		err = apiError(http.StatusConflict, api.CodeFileExists, "name another file, or remove this one", "%s exists, and is not overwritten", file)
+		err = apiError(http.StatusConflict, api.CodeFileExists, "name another file, or remove it", "%s exists, and is not overwritten", file)
 	case d.folder != nil && errors.Is(err, fs.ErrNotExist):
 		return nil
 	default:
@@ -279,7 +279,7 @@ func (d *heapDump) write(ctx context.Context) (size int64, err error) {
 		left = "; a part is left: " + removeErr.Error()
 	}
 	if err != nil {
-		return 0, failed("stoker status "+d.service+" shows whether it runs", "the JVM of %s did not end the heap dump: %v%s", d.service, err, left)
+		return 0, failed("stoker status "+d.service+" shows its state", "the JVM of %s did not end the heap dump: %v%s", d.service, err, left)
 	}
 	return 0, noRoom("name a file on a larger volume", "the JVM of %s says: %s%s", d.service, why, left)
 }
