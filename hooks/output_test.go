@@ -25,7 +25,8 @@ func outputHook(e lifecycle.Event, name, text string, more ...func(*ResolvedHook
 func TestOutput(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		list := []ResolvedHook{outputHook(lifecycle.Init, "i", "env A=init\nenv B=init\n"), outputHook(lifecycle.NetworkReady, "n", "jvm-option -Dn=1"),
+		list := []ResolvedHook{outputHook(lifecycle.Init, "i", "env A=init\nenv B=init\n"),
+			outputHook(lifecycle.NetworkReady, "n", "jvm-option -Dn=1"),
 			outputHook(lifecycle.PreStart, "first", "env B=first\xff\nenv C=first\njvm-option -Da=1\n", parallel),
 			outputHook(lifecycle.PreStart, "second", "env C=second\njvm-option -Da=2\nannotation x=y\n", parallel),
 			newHook(lifecycle.PreStart, "third", "0s"), outputHook(lifecycle.Ready, "r", "annotation ready=1"),

@@ -194,7 +194,8 @@ func TestStopCancelsEarlierHooks(t *testing.T) {
 		{lifecycle.Ready, lifecycle.Stopped, 0, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(tc.event, "hangs", "1h"), newHook(tc.event, "waits", "1h"), newHook(tc.comes, "p", "0s"))
+			l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(tc.event, "hangs", "1h"), newHook(tc.event, "waits", "1h"),
+				newHook(tc.comes, "p", "0s"))
 			l.Tell(of(tc.event, 1))
 			time.Sleep(2 * time.Second)
 			o := of(tc.comes, 1)
@@ -288,7 +289,8 @@ func TestBudgets(t *testing.T) {
 
 func TestSettleDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.Exited, "hangs", "1h ignore-term"), newHook(lifecycle.Stopped, "waits", "0s"))
+		l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.Exited, "hangs", "1h ignore-term"),
+			newHook(lifecycle.Stopped, "waits", "0s"))
 		l.Tell(of(lifecycle.Exited, 1))
 		l.Tell(of(lifecycle.Stopped, 1))
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)

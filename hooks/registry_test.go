@@ -33,7 +33,8 @@ func TestRegistry(t *testing.T) {
 			t.Errorf("%s of %q: %s, want %s", tc.event, tc.service, got, tc.want)
 		}
 	}
-	twice := NewRegistry([]ResolvedHook{newHook(lifecycle.Ready, "a", "x"), newHook(lifecycle.Ready, "a", "x"), newHook(lifecycle.Exit, "a", "x"),
+	twice := NewRegistry([]ResolvedHook{newHook(lifecycle.Ready, "a", "x"), newHook(lifecycle.Ready, "a", "x"),
+		newHook(lifecycle.Exit, "a", "x"),
 		newHook(lifecycle.Ready, "a", "x", plugin("p"))}, Facts{}).For(lifecycle.Ready, "app")
 	if len(twice) != 3 || twice[0].Name != "a" || twice[1].Name != "a#2" || twice[2].Name != "a" {
 		t.Errorf("%+v", twice)
@@ -51,7 +52,7 @@ func TestResolveConfig(t *testing.T) {
 	for _, b := range ResolveConfig(lists, func(e lifecycle.Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }) {
 		got = append(got, fmt.Sprint(b.Source, " ", b.Event, " ", b.Name, " ", b.Timeout, " ", b.Method, " ", b.Share, " ", b.OnFailure))
 	}
-	wantEqual(t, "bound", got, []string{"init#0 init i 30s  0.5 ignore", "ready#0 ready a 30s  0.5 ignore", "ready#2 ready b 30s POST 0.5 ignore"})
+	wantEqual(t, "hooks", got, []string{"init#0 init i 30s  0.5 ignore", "ready#0 ready a 30s  0.5 ignore", "ready#2 ready b 30s POST 0.5 ignore"})
 	for _, e := range lifecycle.Events() {
 		lists.Lists[e.Index()] = []Hook{{Name: string(e)}}
 	}

@@ -88,7 +88,7 @@ func (u *upgrades) runningPath() (string, error) {
 	if path := u.m.Init().Path; path != "" {
 		return path, nil
 	}
-	path, err := procfs.Exe(u.m.InitPid())
+	path, err := procfs.Exe(u.m.Init().Pid)
 	if err != nil {
 		return "", badBinary("name the new one: stoker upgrade PATH", "cannot find out where the running binary is: %v", err)
 	}

@@ -63,7 +63,7 @@ func ownPath(m *proc.Manager) string {
 			return path
 		}
 	}
-	return procfs.Path(m.InitPid(), "exe")
+	return procfs.Path(m.Init().Pid, "exe")
 }
 
 func factsOf(cfg config.Config) hooks.Facts {

@@ -82,7 +82,7 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 func (d *daemon) firstConfig() (*config.Loaded, error) {
 	loaded, found, err := d.read()
 	if err == nil {
-		err = d.rejectSecond(loaded.Config.API.Socket, d.m.InitPid())
+		err = d.rejectSecond(loaded.Config.API.Socket, d.m.Init().Pid)
 	}
 	if err != nil {
 		return nil, err
