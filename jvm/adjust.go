@@ -45,7 +45,7 @@ func (r *Result) adjustHeap() {
 type orderedPair struct {
 	low, high string
 	fatal     bool   // the JVM does not start; otherwise it shrinks one of them
-	only, not string // the only collector that minds, and the one that does not; empty: any, none
+	only, not string // the only collector with this bound, and the one without it; empty: any, none
 	// The defaults of the JVM; 0: they depend on other flags.
 	lowDefault, highDefault int64
 }
@@ -67,7 +67,7 @@ var orderedPairs = []orderedPair{
 	{low: "CompressedClassSpaceSize", high: "MaxMetaspaceSize"},
 }
 
-// appliesTo reports whether a collector minds the pair; empty: the JVM's own choice,
+// appliesTo reports whether the pair is a bound for a collector; empty: the JVM's own choice,
 // which may be G1.
 func (p orderedPair) appliesTo(collector string) bool {
 	return (p.only == "" || collector == "" || collector == p.only) && (p.not == "" || collector != p.not)
@@ -190,7 +190,7 @@ func (r *Result) adjustAggressive() {
 // drop takes option i out.
 func (r *Result) drop(i int) { r.Options = append(r.Options[:i:i], r.Options[i+1:]...) }
 
-// dropBelow takes option i out for one of a higher layer, which has the reason.
+// dropBelow takes option i out in favor of one of a higher layer.
 func (r *Result) dropBelow(i int, higher Option, why string) {
 	o, code := r.Options[i], Adjusted
 	if higher.Layer == Enforced && o.Layer == User {
@@ -226,7 +226,7 @@ func withNumber(o Option, n int64) string {
 	return "-XX:" + id.name + "=" + text // of a fraction
 }
 
-// sizeText writes bytes in the largest unit that loses nothing, at most MiB.
+// sizeText writes bytes exactly, in the largest unit up to MiB.
 func sizeText(n int64) string {
 	switch {
 	case n%mib == 0:

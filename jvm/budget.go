@@ -10,11 +10,11 @@ type Region struct {
 	Region string `json:"region"`
 	Bytes  int64  `json:"bytes"`
 	Why    string `json:"why"`
-	// Unbounded: nothing keeps the region at Bytes.
+	// Unbounded: the region may grow beyond Bytes.
 	Unbounded bool `json:"unbounded,omitempty"`
 }
 
-// Budget is how the memory is shared out; its sum is compared with the limit.
+// Budget is the division of the memory; its sum is compared with the limit.
 type Budget []Region
 
 // Sum returns the bytes of all regions.
@@ -37,11 +37,11 @@ func (b Budget) Unbounded() []string {
 	return names
 }
 
-// DoesNotFitError says that nothing useful fits into the container.
+// DoesNotFitError is returned for a container that is too small for a useful JVM.
 type DoesNotFitError struct {
-	Limit    int64 // bytes there are
+	Limit    int64 // bytes of the container
 	Source   string
-	Smallest int64 // bytes that would do
+	Smallest int64 // bytes that are enough
 	Budget   Budget
 }
 
@@ -69,47 +69,44 @@ func (s *Sizing) threads() int64 {
 	return int64(min(n, maxThreads)) + 30
 }
 
-// gcShare is the collector's own memory as a share of the heap: measured with
-// native memory tracking for 17 and 25 and rounded up.
-func (s *Sizing) gcShare() float64 {
-	switch s.Collector {
-	case "UseSerialGC", "UseEpsilonGC":
-		return 0.005
-	case "UseG1GC":
-		if s.target.JavaMajor >= 25 {
-			return 0.025
-		}
+// gcCost is the collector's own memory, a share of the heap and bytes: measured with native memory tracking for 17
+// and 25 and rounded up. 64 CPUs instead of 2 were seen to cost 84 MiB.
+func (s *Sizing) gcCost() (share float64, base int64) {
+	perThread := int64(max(s.parallelGC-2, 0)) * 2 * mib
+	switch {
+	case s.Collector == "UseSerialGC" || s.Collector == "UseEpsilonGC":
+		return 0.005, mib
+	case s.Collector == "UseParallelGC" || s.Collector == "UseParallelOldGC":
+		return 0.04, 10*mib + perThread
+	case s.Collector == "UseG1GC" && s.target.JavaMajor >= 25:
+		return 0.025, 40*mib + perThread
 	}
-	return 0.04
+	return 0.04, 40*mib + perThread
 }
 
-// gcBytes is the collector's own memory for a heap.
-func (s *Sizing) gcBytes(heap int64) int64 {
-	n := int64(float64(heap) * s.gcShare())
-	switch s.Collector {
-	case "UseSerialGC", "UseEpsilonGC":
-		return n + mib
-	case "UseParallelGC", "UseParallelOldGC":
-		n += 10 * mib
-	default:
-		n += 40 * mib
+// fixedRegions are all regions but heap, caps and margin.
+func (s *Sizing) fixedRegions(heap int64) Budget {
+	t, vmThreads := s.threads(), 8+int64(s.parallelGC)
+	threads := "connectors and 30 more"
+	if s.numbers.threads > 0 {
+		threads = s.ofProfile()
 	}
-	// 64 CPUs instead of 2 were seen to cost 84 MiB.
-	return n + int64(max(s.parallelGC-2, 0))*2*mib
-}
-
-func (s *Sizing) baseBytes() int64 {
+	share, gc := s.gcCost()
+	base := int64(64 * mib)
 	if s.small() {
-		return 40 * mib
+		base = 40 * mib
 	}
-	return 64 * mib
-}
-
-func (s *Sizing) vmThreads() int64 { return 8 + int64(s.parallelGC) }
-
-// fixedBytes is everything but heap and caps.
-func (s *Sizing) fixedBytes(heap int64) int64 {
-	return s.threads()*s.Stack + s.vmThreads()*mib + s.gcBytes(heap) + s.baseBytes() + supervisorBytes + s.reserve
+	b := Budget{
+		{"thread stacks", t * s.Stack, fmt.Sprintf("%d threads (%s) of %d KiB", t, threads, s.Stack/1024), false},
+		{"VM threads", vmThreads * mib, fmt.Sprintf("%d of 1 MiB", vmThreads), false},
+		{"GC structures", int64(float64(heap)*share) + gc, fmt.Sprintf("%s, %.3g %% of the heap and a base", s.Collector, share*100), false},
+		{"JVM base", base, "symbols, class archive, arenas, malloc", false},
+		{"stoker", supervisorBytes, "init and supervisor", false},
+	}
+	if s.reserve > 0 {
+		b = append(b, Region{"reserve", s.reserve, "set aside for jobs and sessions", false})
+	}
+	return b
 }
 
 // memoryCap is one of the three regions that HotSpot leaves open, or as large as the heap.
@@ -126,8 +123,8 @@ type memoryCap struct {
 	usual              int64 // where memory is not short
 }
 
-// decided is a size that leaves the rule nothing to choose. A region without a cap is reckoned with its usual
-// size, or it would take the others' memory.
+// decided is a size that the rule does not choose. A region without a cap is counted with its usual size, or it would
+// take the memory of the others.
 func (c memoryCap) decided() *int64 {
 	switch {
 	case c.fixed != nil:
@@ -152,8 +149,8 @@ func (s *Sizing) memoryCaps() [3]memoryCap {
 	}
 	for i := range caps {
 		c := &caps[i]
-		hotSpots := c.flag == "ReservedCodeCacheSize" && !on(*c.on) // takes its usual size in a small container too
-		if s.small() && c.enough > 128*mib && !hotSpots {
+		ownCap := c.flag == "ReservedCodeCacheSize" && !on(*c.on) // HotSpot's, in a small container too
+		if s.small() && c.enough > 128*mib && !ownCap {
 			c.enough, c.usual = 128*mib, 128*mib
 		}
 		if size := c.decided(); size != nil {
@@ -177,7 +174,7 @@ func (s *Sizing) capSums() (enough, usual int64) {
 // flag bounds (malloc, page cache).
 func (s *Sizing) chooseCaps() {
 	caps := s.memoryCaps()
-	left := s.Limit - s.Heap - s.fixedBytes(s.Heap)
+	left := s.Limit - s.Heap - s.fixedRegions(s.Heap).Sum()
 	for _, c := range caps {
 		*c.bytes = c.least
 		left -= c.least
@@ -214,11 +211,6 @@ func wholeMiB(n int64) int64 { return n - n%mib }
 
 // budget lists every region; what is left over is the last one.
 func (s *Sizing) budget() Budget {
-	t := s.threads()
-	threads := "connectors and 30 more"
-	if s.numbers.threads > 0 {
-		threads = s.ofProfile()
-	}
 	b := Budget{{"heap", s.Heap, s.heapWhy, s.fixed.Heap == nil && !on(s.rules.Heap) && !s.unlimited}}
 	for _, c := range s.memoryCaps() {
 		if c.fixed != nil || on(*c.on) {
@@ -227,16 +219,7 @@ func (s *Sizing) budget() Budget {
 			b = append(b, Region{c.region, *c.bytes, c.uncapped, c.open})
 		}
 	}
-	b = append(b, Budget{
-		{"thread stacks", t * s.Stack, fmt.Sprintf("%d threads (%s) of %d KiB", t, threads, s.Stack/1024), false},
-		{"VM threads", s.vmThreads() * mib, fmt.Sprintf("%d of 1 MiB", s.vmThreads()), false},
-		{"GC structures", s.gcBytes(s.Heap), fmt.Sprintf("%s, %.3g %% of the heap and a base", s.Collector, s.gcShare()*100), false},
-		{"JVM base", s.baseBytes(), "symbols, class archive, arenas, malloc", false},
-		{"stoker", supervisorBytes, "init and supervisor", false},
-	}...)
-	if s.reserve > 0 {
-		b = append(b, Region{"reserve", s.reserve, "set aside for jobs and sessions", false})
-	}
+	b = append(b, s.fixedRegions(s.Heap)...)
 	if left := s.Limit - b.Sum(); left > 0 {
 		why := "page cache, JNI libraries, heap of malloc"
 		if s.unlimited {

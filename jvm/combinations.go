@@ -38,7 +38,7 @@ func (r *Result) adjustBase() {
 	switch {
 	case off < 0 || !ok:
 	case r.Options[off].rank() >= top.rank():
-		r.warn(BudgetExceeded, "%s makes %s a share of the machine's memory; what is allotted here counts the container's",
+		r.warn(BudgetExceeded, "%s makes %s a share of the machine's memory; the budget is of the container's",
 			r.Options[off].located(), top.located())
 	default:
 		r.dropBelow(off, top, top.located()+" is a share of the container's memory")

@@ -85,9 +85,8 @@ type File struct {
 	When When   `yaml:"when" json:",omitzero"`
 }
 
-// Dir is a folder of option files: its path, or a mapping with a condition. Of it
-// count the regular files whose name ends in .opts and does not begin with a dot,
-// in byte order.
+// Dir is a folder of option files: its path, or a mapping with a condition. Its
+// regular files whose name ends in .opts and does not begin with a dot are read, in byte order.
 type Dir struct {
 	Dir  string `yaml:"dir,short" check:"required"`
 	When When   `yaml:"when" json:",omitzero"`

@@ -46,8 +46,8 @@ func TestExpand(t *testing.T) {
 	}
 }
 
-// What the JVM does with its three kinds of files is what the expansion means:
-// the flags file loses to everything.
+// The expansion orders options as the JVM does with its three kinds of files:
+// every option overrides the flags file.
 func TestInputExpand(t *testing.T) {
 	in := Input{NoSizing: true, Target: Target{JavaMajor: 17},
 		User: ParseFile("app.options", "-Xmx100m\n-XX:Flags=rc\n"), Enforced: ParseFile("must.options", "@gone\n")}

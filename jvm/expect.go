@@ -24,41 +24,31 @@ const (
 	sizeSlack = 2 * mib
 )
 
-// Expect gives the flags that tell whether a JVM has become what the merged
-// options ask for: the heap, the caps, the stacks, the collector, the CPUs, and
-// whatever -XX option is enforced.
+// Expect returns the flags that show whether a JVM has applied the merged options: heap, caps, stacks, collector, CPUs,
+// and every enforced -XX option.
 func Expect(options []Option) []Expected {
 	var out []Expected
 	for _, o := range options {
-		id := keyOf(o)
+		id, stack := keyOf(o), stackOf(keyOf(o))
 		e := Expected{Flag: id.name, Option: o, Want: id.value}
 		n, err := sizeOf(id.value)
+		enforced := o.Layer == Enforced && strings.HasPrefix(o.Args[0], "-XX:")
 		switch {
-		case id.name == "ThreadStackSize":
-			stack := stackOf(id)
-			if stack == nil {
-				continue
-			}
+		case id.name == "ThreadStackSize" && stack != nil:
 			e.Want, e.slack = fmt.Sprint(*stack/1024), 64
-		case id.family == "gc" && id.value == "+":
+		case id.name == "ActiveProcessorCount" && n > 0:
+		case id.name == "ThreadStackSize", id.name == "ActiveProcessorCount": // the JVM decides itself
+			continue
+		case id.family == "gc" && id.value == "+", enforced && id.value == "+":
 			e.Want = "true"
-		case id.name == "ActiveProcessorCount":
-			if err != nil || n <= 0 { // the JVM looks itself
-				continue
-			}
-		case id.is(sized) && err == nil && (slices.Contains(counted, id.name) || o.Layer == Enforced && strings.HasPrefix(o.Args[0], "-XX:")):
+		case id.is(sized) && err == nil && (enforced || slices.Contains(budgeted, id.name)):
 			e.Want, e.slack = fmt.Sprint(n), sizeSlack
 			if strings.HasPrefix(id.family, "heap.") {
 				e.slack = heapSlack
 			}
-		case o.Layer == Enforced && strings.HasPrefix(o.Args[0], "-XX:") && !id.repeatable():
-			switch id.value {
-			case "+":
-				e.Want = "true"
-			case "-":
-				e.Want = "false"
-			}
-		default:
+		case enforced && id.value == "-":
+			e.Want = "false"
+		case !enforced || id.repeatable():
 			continue
 		}
 		out = append(out, e)
@@ -66,10 +56,10 @@ func Expect(options []Option) []Expected {
 	return out
 }
 
-// counted are the sizes that the budget counts with.
-var counted = []string{"MaxHeapSize", "InitialHeapSize", "MaxMetaspaceSize", "ReservedCodeCacheSize", "MaxDirectMemorySize"}
+// budgeted are the sizes that the budget is made of.
+var budgeted = []string{"MaxHeapSize", "InitialHeapSize", "MaxMetaspaceSize", "ReservedCodeCacheSize", "MaxDirectMemorySize"}
 
-// Differs reports whether what the JVM printed is something else.
+// Differs reports whether the JVM printed another value.
 func (e Expected) Differs(got string) bool {
 	if got == e.Want {
 		return false

@@ -63,7 +63,7 @@ func TestFlagTable(t *testing.T) {
 				continue
 			}
 			kinds += string("-pde"[f.kind()])
-			typ = f.typ() // the newest counts
+			typ = f.typ() // of the newest build
 		}
 		word := string(typ) + ":" + kinds
 		last := len(lines[word]) - 1
@@ -82,8 +82,8 @@ func TestFlagTable(t *testing.T) {
 	golden(t, "../flagtable.txt", b.Bytes())
 }
 
-// What a JVM has is what it prints: its list decides, and the table does where there is
-// none. No list of an update, of whatever date, makes a flag of that build refused.
+// The flags that a JVM prints decide; the table is used without them. The list of any update accepts all flags
+// of that build.
 func TestFlagsOfEachBuild(t *testing.T) {
 	flags := newCatalog()
 	for version, list := range flagLists(t) {
@@ -127,9 +127,8 @@ func majorOf(version string) int {
 	return major
 }
 
-// Flags that came with an update, went with one, exist nowhere, or are misspelt: with the
-// JVM at hand, and without.
-func TestFlagsThatTheTableLacks(t *testing.T) {
+// Flags that an update added or removed, that do not exist, or are misspelt: with a list of the JVM and without.
+func TestUnlistedFlags(t *testing.T) {
 	lists := flagLists(t)
 	future := maps.Clone(lists["17.0.21.1"])
 	future["UseNextYearsIntrinsics"] = FlagInfo{"bool", "diagnostic"}
@@ -143,7 +142,7 @@ func TestFlagsThatTheTableLacks(t *testing.T) {
 		argv   string // "": refused
 		code   string // of the only problem
 		says   string
-		silent string // what no message says
+		silent string // is in no message
 	}{
 		{"a security update's, on it", 17, lists["17.0.21.1"], "-XX:+UseKyberIntrinsics",
 			"-XX:+UnlockDiagnosticVMOptions -XX:+UseKyberIntrinsics", "", "", ""},

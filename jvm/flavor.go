@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Profile is a named flavor: what was bought, and the numbers of the rule that
-// are others for it. Sizes are text such as "512MiB"; what is absent stays.
+// Profile is a named flavor: the sizes that were bought, and its numbers of the rule. Sizes are text such as "512MiB"; an
+// absent one has its default.
 type Profile struct {
 	Name  string `yaml:"name"`
 	Match Match  `yaml:"match"`
@@ -31,7 +31,7 @@ type Profile struct {
 	Collector     string  `yaml:"collector"`      // Serial, Parallel, G1, ...: what is between Use and GC
 }
 
-// ValueError is what is wrong with one key of a Profile.
+// ValueError is an error in one key of a Profile.
 type ValueError struct {
 	Key     string // such as "off_heap_min"; a dotted path in sections
 	Message string
@@ -40,7 +40,7 @@ type ValueError struct {
 // numbers are those of the rule, in bytes where nothing else is said.
 type numbers struct {
 	offHeapShare                        float64
-	offHeapMin, offHeapMax              int64 // the bounds of what is beside the heap
+	offHeapMin, offHeapMax              int64 // the bounds of the memory beside the heap
 	smallLimit, smallOffHeap, smallest  int64
 	stack, metaspace, codeCache, direct *int64
 	reserve                             *int64
@@ -48,7 +48,7 @@ type numbers struct {
 	collector                           string // such as UseG1GC
 }
 
-// Check returns everything that is wrong with the profile's values.
+// Check returns all errors in the profile's values.
 func (p Profile) Check() []ValueError {
 	_, faults := p.numbers()
 	return faults
@@ -94,7 +94,7 @@ func (p Profile) numbers() (n numbers, faults []ValueError) {
 	return n, r.faults
 }
 
-// profileReader reads the values of a profile and keeps what is wrong with them.
+// profileReader reads the values of a profile and collects their errors.
 type profileReader struct{ faults []ValueError }
 
 func (r *profileReader) bad(key, format string, args ...any) {

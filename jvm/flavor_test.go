@@ -60,7 +60,7 @@ func TestProfileIsChosen(t *testing.T) {
 	}
 }
 
-// A profile may replace any number, and says so.
+// A profile may replace any number, and the explanation names it.
 func TestProfileReplacesNumbers(t *testing.T) {
 	for _, tc := range []struct {
 		name      string

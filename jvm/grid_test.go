@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// gridJVM are the versions that differ in what they can be told.
+// gridJVMs are the versions that differ in their options.
 func gridJVMs() []Target {
 	return []Target{
 		{JavaMajor: 8, JavaVersion: "1.8.0_181"}, {JavaMajor: 8, JavaVersion: "1.8.0_412"}, {JavaMajor: 11, JavaVersion: "11.0.23"},
@@ -33,7 +33,7 @@ func gridLimits(mebibytes int64, cores float64) Limits {
 	return l
 }
 
-// What must hold whatever the container, the JVM and the application are.
+// Invariants for every container, JVM and application.
 func TestGrid(t *testing.T) {
 	for _, target := range gridJVMs() {
 		for _, cores := range []float64{0.1, 0.5, 1, 1.01, 1.5, 2, 3.5, 4, 8, 16, 64} {
@@ -42,7 +42,7 @@ func TestGrid(t *testing.T) {
 				policy  Policy
 			}{{0, Policy{}}, {20, Policy{}}, {1000, Policy{}}, {0, Policy{CPUs: CPUsFloor}}, {0, Policy{Reserve: "200MiB"}}} {
 				if k > 0 && !slices.Contains([]float64{0.5, 1.5, 4}, cores) {
-					continue // what the application changes does not depend on each number of cores
+					continue // the application has no effect on the number of cores
 				}
 				last := int64(0)
 				for _, m := range gridMemories() {
@@ -60,8 +60,8 @@ func TestGrid(t *testing.T) {
 	}
 }
 
-// checkSizing holds one container against the invariants and returns its heap, 0
-// for one that was refused.
+// checkSizing checks the invariants of one container and returns its heap, 0 for one
+// that was refused.
 func checkSizing(t *testing.T, name string, in Input) int64 {
 	t.Helper()
 	r, err := Render(in)
@@ -146,11 +146,12 @@ func TestGridTable(t *testing.T) {
 						t.Fatal(err)
 					}
 					margin := int64(0)
+					share, gc := s.gcCost()
 					if last := s.Budget[len(s.Budget)-1]; last.Region == "margin" {
 						margin = last.Bytes
 					}
 					_, _ = fmt.Fprintf(w, "%d\t%g\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", m, cores, s.Heap/mib, s.Metaspace/mib, s.CodeCache/mib, s.Direct/mib,
-						s.Stack/1024, s.gcBytes(s.Heap)/mib, margin/mib, s.Collector)
+						s.Stack/1024, (int64(float64(s.Heap)*share)+gc)/mib, margin/mib, s.Collector)
 				}
 			}
 		})) + "\n")
@@ -158,7 +159,7 @@ func TestGridTable(t *testing.T) {
 	golden(t, "grid.txt", []byte(b.String()))
 }
 
-// Whatever is asked for, sizes stay sizes.
+// No input makes a size negative.
 func FuzzSize(f *testing.F) {
 	f.Add(int64(2<<30), 1.5, 17, 200, int64(0), int64(0), "256MiB", "512k", 0.2)
 	f.Add(int64(300<<20), 0.0, 8, 0, int64(100<<20), int64(1<<62), "", "9999999T", 0.99)
@@ -196,7 +197,7 @@ func FuzzSize(f *testing.F) {
 	})
 }
 
-// A JVM starts with what we make, and sees it as we meant it.
+// A JVM starts with the options, and has the values of the sizing.
 func TestGridInJVM(t *testing.T) {
 	java := javaOrSkip(t)
 	target := Target{JavaMajor: 17, JavaVersion: "17.0.15"}

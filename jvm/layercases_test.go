@@ -12,7 +12,7 @@ import (
 )
 
 // layerCase are three layers, with one blank between arguments, and what the JVM
-// must make of the result: "Flag=value" with sizes as in options, "-Dkey=value"
+// has after a start with the result: "Flag=value" with sizes as in options, "-Dkey=value"
 // for system properties.
 type layerCase struct {
 	name, defaults, user, enforced, want string
@@ -114,8 +114,7 @@ func layerCases() []layerCase {
 	}
 }
 
-// TestLayersInJVM runs every case through the real JVM: it starts, and it is what
-// the layers say. A version that lacks one of the options leaves its case out.
+// TestLayersInJVM starts the real JVM with every case and checks its flags. A version that lacks one of the options leaves its case out.
 func TestLayersInJVM(t *testing.T) {
 	java, target := jvmHere(t)
 	var ran atomic.Int32
@@ -209,8 +208,8 @@ func jvmHere(t *testing.T) (java string, target Target) {
 	return java, target
 }
 
-// What is said of an option is what the JVM at hand does, for a sample of each kind. The
-// lists alone, which may be of another update, refuse nothing that it takes.
+// The checks agree with the JVM of this machine, for a sample of each kind. The
+// lists alone, which may be of another update, refuse nothing that it accepts.
 func TestTableInJVM(t *testing.T) {
 	java, target := jvmHere(t)
 	listed := target

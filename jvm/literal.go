@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// misquoted says why an argument cannot be meant unchanged, with characters in it that
-// would be special elsewhere; empty: it can.
+// misquoted says why an argument is surely not meant literally: it has characters that are special elsewhere. Empty: it
+// may be.
 func misquoted(o Option) string {
 	arg := o.Args[0]
 	first, _ := utf8.DecodeRuneInString(arg)
@@ -40,7 +40,7 @@ func misquoted(o Option) string {
 	return ""
 }
 
-// literalNote says what is probably not meant of an argument that a JVM takes; empty: nothing.
+// literalNote says what is probably not meant literally in an argument that a JVM accepts; empty: nothing.
 func literalNote(o Option) string {
 	arg := o.Args[len(o.Args)-1]
 	_, value, _ := strings.Cut(arg, "=")
@@ -70,8 +70,8 @@ func quoted(value string) bool {
 	return n >= 2 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0]
 }
 
-// invisible reports whether a character looks like a blank or like nothing, and separates
-// nothing: of what is copied from web pages and word processors.
+// invisible reports whether a character looks like a blank, or is not shown, and separates
+// nothing. They come with text from web pages and word processors.
 func invisible(r rune) bool {
 	return r > 0x7f && r != utf8.RuneError && (unicode.IsSpace(r) || unicode.Is(unicode.Cf, r))
 }

@@ -42,9 +42,9 @@ func TestWindowsTextInEverySyntax(t *testing.T) {
 	}
 }
 
-// What a variable holds is the same options for every kind of service, unless it means
-// something to a shell.
-func TestOneSplitter(t *testing.T) {
+// A variable gives the same options for every kind of service, unless it has characters
+// that are special to a shell.
+func TestEveryKindSplitsAlike(t *testing.T) {
 	for _, text := range []string{"", " ", "-Da=1\r\n-Db=2\r", `-Da="b c" '-Dd=e f' -Dg=h\ i`, `'' ""`, `"a\"b\\c\d" 'e\f'`, "a\\\nb",
 		"\ufeff-Xmx1g", "a\vb\fc", `"a`, `'a`, `a\`, `"a\`,
 		"-Da=1\\\r\n-Db=2", `-Dä='ö ü'`, "-Xmx1g\u00a0-Xms1g"} {
@@ -56,7 +56,7 @@ func TestOneSplitter(t *testing.T) {
 	}
 }
 
-// Quotes, blanks and dashes that were meant for something else.
+// Quotes, blanks and dashes that a user did not mean literally.
 func TestLiteralText(t *testing.T) {
 	for _, c := range []struct {
 		item, code string // Literal: a warning; else an error; "": neither

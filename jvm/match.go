@@ -85,7 +85,7 @@ func (c Config) Policy(at Container) (Policy, error) {
 	return p, nil
 }
 
-// check reads the bounds.
+// check checks the bounds.
 func (m Match) check(r *profileReader) {
 	r.size("match.memory.at_least", m.Memory.AtLeast, 0, math.MaxInt64)
 	r.size("match.memory.below", m.Memory.Below, 0, math.MaxInt64)

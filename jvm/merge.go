@@ -3,7 +3,6 @@ package jvm
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // Codes of problems, in warnings and errors.
@@ -51,7 +50,7 @@ func Merge(defaults, user, enforced []Option) Result {
 				continue
 			}
 			o.Layer = layers[i]
-			// The caller keeps its slices.
+			// The slices of the caller stay unchanged.
 			o.Args, o.Replaced = slices.Clone(o.Args), slices.Clone(o.Replaced)
 			if code, why := reject(o); code != "" {
 				r.refuse(code, o, "%s", why)
@@ -166,13 +165,7 @@ func generatedBelow(o Option) (Option, bool) {
 // unlockFirst moves the unlock flags in front: HotSpot demands that they precede
 // what they unlock.
 func unlockFirst(options []Option) []Option {
-	var first, rest []Option
-	for _, o := range options {
-		if strings.HasPrefix(strings.TrimLeft(strings.TrimPrefix(o.Args[0], "-XX:"), "+-"), "Unlock") {
-			first = append(first, o)
-		} else {
-			rest = append(rest, o)
-		}
-	}
-	return append(first, rest...)
+	unlocks := func(o Option) bool { return hasPrefix(o.Args[0], "-XX:+Unlock", "-XX:-Unlock") }
+	rest := slices.DeleteFunc(slices.Clone(options), unlocks)
+	return append(slices.DeleteFunc(slices.Clone(options), func(o Option) bool { return !unlocks(o) }), rest...)
 }

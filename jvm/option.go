@@ -85,9 +85,8 @@ func TakesValue(name string) bool {
 }
 
 // ParseArgs turns arguments into options, each with the same source; a
-// two-argument form becomes one option. Whether they are JVM options at all is
-// for Merge to say, which names layer and source. A carriage return at the end is that of
-// a line of Windows, and left out.
+// two-argument form becomes one option. Merge checks whether they are
+// JVM options. A carriage return at the end, of a line of Windows, is left out.
 func ParseArgs(source string, args []string) []Option {
 	options := make([]Option, 0, len(args))
 	for _, a := range args {
@@ -96,8 +95,7 @@ func ParseArgs(source string, args []string) []Option {
 	return options
 }
 
-// appendArg adds an argument, as the value of the option before where that
-// waits for one.
+// appendArg adds an argument, as the value of the option before if that lacks one.
 func appendArg(options []Option, arg, source string) []Option {
 	if n := len(options); n > 0 && incomplete(options[n-1]) && !strings.HasPrefix(arg, "-") {
 		options[n-1].Args = append(options[n-1].Args, arg)

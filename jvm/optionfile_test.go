@@ -37,8 +37,8 @@ func TestParseArgfile(t *testing.T) {
 	}
 }
 
-// What java makes of an argument file is what we make of it, but for a # right
-// behind a word: 17 loses the word, against its own guide.
+// Argument files are read as java does, except a # directly after a word: Java 17 loses
+// the word, contrary to its guide.
 func TestArgfileAsJavaReadsIt(t *testing.T) {
 	java := javaOrSkip(t)
 	dir := t.TempDir()
@@ -93,7 +93,7 @@ func TestSplitVMOptions(t *testing.T) {
 	}
 }
 
-// Another reading of the variable than the JVM's own would change what it means.
+// The variable is split as the JVM does.
 func TestSplitVMOptionsAsTheJVMDoes(t *testing.T) {
 	java := javaOrSkip(t)
 	text := `-Da=c:\x "-Db=x y" -Dc="p\"'q r'`

@@ -57,7 +57,7 @@ func unitShift(unit string) (shift int, known bool) {
 	return 10 * (at + 1), at >= 0 && len(prefix) == 1
 }
 
-// sizeHint says how a size in capitals, which is none, is written.
+// sizeHint says how to write a size in capitals that cannot be read.
 func sizeHint(text string) string {
 	number := strings.TrimRight(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ ")
 	unit := strings.TrimSpace(text[len(number):])

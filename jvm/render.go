@@ -23,8 +23,7 @@ type Input struct {
 	// JVMAsked: the JVM itself will check the options, so VersionDependent problems are only
 	// warnings.
 	JVMAsked bool
-	// Warnings and Errors are what reading the sources has found; they become
-	// part of the result.
+	// Warnings and Errors are of the sources; they become part of the result.
 	Warnings, Errors []Problem
 }
 
@@ -60,8 +59,10 @@ func Render(in Input) (Result, error) {
 	}
 	fixed := fixedBy(given.Options, memory)
 	s, err := Size(in.Limits, in.Policy, in.Target, fixed)
-	if start := startOf(given.Options); fixed.Heap == nil && err == nil && start > s.Heap {
-		fixed.Heap = &start // which lifts the maximum, and the rest has to make do
+	_, initial := given.find("InitialHeapSize")
+	_, least := given.find("MinHeapSize")
+	if start := max(initial, least); fixed.Heap == nil && err == nil && start > s.Heap {
+		fixed.Heap = &start // which lifts the maximum, and leaves less for the rest
 		s, err = Size(in.Limits, in.Policy, in.Target, fixed)
 	}
 	defaults := append(ruleOptions(in, s, fixed), in.Default...)
@@ -155,18 +156,6 @@ func fixedBy(options []Option, memory int64) Fixed {
 		f.Heap = &heap
 	}
 	return f
-}
-
-// startOf is the largest initial or minimum heap of the options, in bytes.
-func startOf(options []Option) (start int64) {
-	for _, o := range options {
-		if id := keyOf(o); id.name == "InitialHeapSize" || id.name == "MinHeapSize" {
-			if n, err := sizeOf(id.value); err == nil {
-				start = max(start, n)
-			}
-		}
-	}
-	return start
 }
 
 // stackOf returns the bytes of one thread stack; -XX:ThreadStackSize counts KiB.

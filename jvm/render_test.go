@@ -73,7 +73,7 @@ func TestRender(t *testing.T) {
 	}
 }
 
-// What we make must start, and the JVM must see it as we meant it.
+// A JVM starts with the options, and has their values.
 func TestRenderInJVM(t *testing.T) {
 	java := javaOrSkip(t)
 	var inputs []Input
@@ -125,7 +125,7 @@ func TestStartLiftsTheBudget(t *testing.T) {
 	}
 }
 
-// The explanation names what the rule would have given, not an echo of the user.
+// The explanation shows the value of the rule that an option overrides.
 func TestReplacedShowsTheRule(t *testing.T) {
 	r, err := Render(Input{Limits: Limits{CPUs: 2, Memory: 2 << 30}, User: ParseArgs("u", []string{"-Xmx600m", "-XX:+UseSerialGC", "-Xss1m"})})
 	if err != nil {

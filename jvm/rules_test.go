@@ -8,7 +8,7 @@ import (
 )
 
 // Each rule takes its own options away and no other, and a region without a cap
-// is told.
+// is reported.
 func TestRulesSwitchOff(t *testing.T) {
 	in := Input{Limits: gridLimits(2048, 1.5), Target: Target{JavaMajor: 17}, Policy: Policy{CPUs: CPUsFloor}}
 	whole, err := Render(in)
@@ -113,7 +113,7 @@ func TestSwitchedOffButSet(t *testing.T) {
 	}
 }
 
-// Without the heap rule nothing is refused: what fits is then for the user to say.
+// Without the heap rule no container is too small: the user sizes the heap.
 func TestNoHeapRuleNoRefusal(t *testing.T) {
 	r, err := Render(Input{Limits: gridLimits(256, 1), Policy: Policy{Rules: switchedOff(t, "heap")}})
 	if err != nil || r.Argv() == nil || !slices.ContainsFunc(r.Warnings, func(p Problem) bool { return p.Code == BudgetExceeded }) {

@@ -27,7 +27,7 @@ const (
 	compressedHeap = 32 << 30
 )
 
-// Limits is what the container has.
+// Limits are the CPUs and the memory of the container.
 type Limits struct {
 	// CPUs is the number of CPUs that the JVM should see; below 1 means 1.
 	CPUs int
@@ -49,7 +49,7 @@ type Target struct {
 	Arch        string // as in the release file; empty: x86_64
 	MaxThreads  int    // of the connectors; 0: Tomcat's 200
 	// Flags are those that the JVM itself prints, by name; nil: it was not asked, and
-	// the lists of the versions count.
+	// the lists of the versions are used.
 	Flags map[string]FlagInfo
 }
 
@@ -75,7 +75,7 @@ func boundedMemory(text string, most int64) (int64, error) {
 	return n, err
 }
 
-// Sizing is what the rule makes of a container.
+// Sizing is the division of a container by the rule.
 type Sizing struct {
 	Limit      int64 // bytes that are shared out
 	CPUs       int
@@ -177,8 +177,7 @@ func (s *Sizing) leaveToJVM() {
 	}
 }
 
-// usable is what the JVM, and what keeps it, may have: the reserve is set aside
-// before anything is shared out.
+// usable is the limit less the reserve.
 func (s *Sizing) usable() int64 { return s.Limit - s.reserve }
 
 // small reports whether the container is one of those that are shared half and half.
@@ -201,7 +200,7 @@ func (s Sizing) doesNotFit() (Sizing, error) {
 	s.limitWhy = "of the smallest container that works"
 	for s.Limit = s.numbers.smallest + s.reserve; ; s.Limit += 16 * mib {
 		s.share()
-		// 64 GiB more, and the caps were no sizes of this world.
+		// Caps that need 64 GiB more fit into no real machine.
 		if s.Heap >= minHeap && s.Budget.Sum() <= s.Limit || s.usable() > s.numbers.smallest+64<<30 {
 			break
 		}
@@ -248,7 +247,7 @@ func (s *Sizing) applyFlavor(f Flavor, limits Limits) error {
 			return fmt.Errorf("cannot use flavor: %w", err)
 		}
 		if limits.Memory > 0 && n != limits.Memory && (!limits.Unlimited || n > limits.Memory) {
-			s.warn(Adjusted, "the flavor's memory is %s, %s says %s; the smaller counts", mibText(n), orUnknown(limits.MemorySource),
+			s.warn(Adjusted, "the flavor's memory is %s, %s says %s; the smaller one is used", mibText(n), orUnknown(limits.MemorySource),
 				mibText(limits.Memory))
 		}
 		if limits.Memory <= 0 || n < limits.Memory {
@@ -262,7 +261,7 @@ func (s *Sizing) applyFlavor(f Flavor, limits Limits) error {
 	if f.CPUs > 0 {
 		n := max(int(math.Ceil(f.CPUs)), 1)
 		if n != s.CPUs {
-			s.warn(Adjusted, "the flavor has %g CPUs, %s says %d; the smaller counts", f.CPUs, orUnknown(limits.CPUSource), s.CPUs)
+			s.warn(Adjusted, "the flavor has %g CPUs, %s says %d; the smaller one is used", f.CPUs, orUnknown(limits.CPUSource), s.CPUs)
 		}
 		if n < s.CPUs || limits.CPUs < 1 {
 			s.CPUs, s.cpuWhy = n, "of the flavor"
@@ -334,10 +333,11 @@ func (s *Sizing) chooseHeap() {
 	s.heapWhy = fmt.Sprintf("%s less %s (%.3g %%, at least %s, at most %s%s)", text, mibText(off),
 		n.offHeapShare*100, mibText(n.offHeapMin), mibText(n.offHeapMax), of)
 	if off == n.offHeapMax {
-		// gcBytes grows with the heap: solve heap + gc(heap) + the rest = limit.
+		// The collector's memory grows with the heap: solve heap + share * heap + the rest = limit.
+		share, _ := s.gcCost()
 		_, usual := s.capSums()
-		rest := s.fixedBytes(0) + usual
-		if most := max(int64(float64(s.Limit-rest)/(1+s.gcShare())), 0); most < s.Heap {
+		rest := s.fixedRegions(0).Sum() + usual
+		if most := max(int64(float64(s.Limit-rest)/(1+share)), 0); most < s.Heap {
 			s.Heap = most
 			s.heapWhy = fmt.Sprintf("%s less what %s needs for a heap of this size", text, s.Collector)
 		}

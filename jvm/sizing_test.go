@@ -142,8 +142,8 @@ func TestCollectorAndOldJava(t *testing.T) {
 	}
 }
 
-// Without a limit the machine's memory is not one JVM's: what a limit would be shared into
-// is the JVM's own default, a flavor is a limit, and a user's options count as always.
+// Without a limit the sizes that would divide it are the JVM's own defaults; a flavor is a limit, and a user's options
+// apply as always.
 func TestNoLimit(t *testing.T) {
 	sized := []string{"-Xmx", "-Xms", "-Xss", "-XX:MaxMetaspaceSize=", "-XX:ReservedCodeCacheSize=", "-XX:MaxDirectMemorySize="}
 	for _, tc := range []struct {
@@ -219,7 +219,7 @@ func TestParseMemory(t *testing.T) {
 	}
 }
 
-// What the hint of a bad size says to write is a size.
+// The hint for a bad size is a valid size.
 func TestSizeHints(t *testing.T) {
 	for text, want := range map[string]string{"1.5G": "1536MiB", "0.5 MB": "512KiB", "1,5GiB": "1536MiB", "10 MB": "10MiB",
 		"512 megabytes": "512MiB",

@@ -3,6 +3,7 @@ package jvm
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -227,21 +228,15 @@ func SplitJoined(arg string) (args []string, ok bool) {
 		return nil, false
 	}
 	first := args[0]
-	if TakesValue(first) {
-		return args, true
-	}
 	name, value, _ := strings.Cut(first, "=")
-	switch {
-	case name == "-XX:OnError" || name == "-XX:OnOutOfMemoryError":
-		return nil, false // a command
-	case strings.HasPrefix(value, "-"):
-		return nil, false // -Dapp.options=-a -b
+	if name == "-XX:OnError" || name == "-XX:OnOutOfMemoryError" || strings.HasPrefix(value, "-") { // a command, or -Dapp.options=-a -b
+		return nil, false
 	}
-	for _, a := range args[1:] {
-		known := strings.HasPrefix(a, "-X") || strings.HasPrefix(a, "-D") || strings.HasPrefix(a, "--")
-		if known || strings.HasPrefix(a, "-") && !strings.HasPrefix(first, "-D") {
-			return args, true
-		}
+	another := func(a string) bool {
+		return hasPrefix(a, "-X", "-D", "--") || strings.HasPrefix(a, "-") && !strings.HasPrefix(first, "-D")
+	}
+	if TakesValue(first) || slices.ContainsFunc(args[1:], another) {
+		return args, true
 	}
 	return nil, false
 }

@@ -75,5 +75,5 @@ func callsDeep(stack int64) string {
 // left is what remains for the three caps beside stacks of a size.
 func (s *Sizing) left(stack int64) int64 {
 	s.Stack = stack
-	return s.Limit - s.Heap - s.fixedBytes(s.Heap)
+	return s.Limit - s.Heap - s.fixedRegions(s.Heap).Sum()
 }

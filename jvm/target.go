@@ -10,7 +10,7 @@ import (
 )
 
 // checkTarget compares the merged options with what the version of the target is
-// known to take: it fails for what the version has not, warns of what it only
+// known to accept: it fails for what the version does not have, warns of what it only
 // tolerates, adds the unlock flags that are needed, and drops what
 // -XX:+IgnoreUnrecognizedVMOptions would hide.
 func checkTarget(r *Result, t Target, asked bool) {
@@ -37,8 +37,8 @@ type targetCheck struct {
 	needed   map[string]Option // by unlock flag: the strongest option that needs it
 }
 
-// refuse is for what the version does not take. What a JVM has and has not, its
-// vendor's and a later one too, it knows best itself.
+// refuse is for an option that the version does not have. It is a warning if the JVM is going to be asked, which may
+// be a vendor's or a later one.
 func (c *targetCheck) refuse(code string, o Option, why string, args ...any) {
 	c.Result.refuse(code, o, why, args...)
 	if last := len(c.Errors) - 1; c.asked && VersionDependent(code) {

@@ -106,7 +106,7 @@ func TestUnlockIsAdded(t *testing.T) {
 	}
 }
 
-// An option that nobody may switch off cannot be dropped by a user's flag.
+// A user's flag cannot drop an enforced option.
 func TestIgnoringDoesNotDropEnforced(t *testing.T) {
 	r, _ := Render(Input{Target: Target{JavaMajor: 17}, NoSizing: true, User: ParseArgs("u", []string{"-XX:+IgnoreUnrecognizedVMOptions"}),
 		Enforced: ParseArgs("e", []string{"-XX:+Nope"})})
@@ -115,7 +115,7 @@ func TestIgnoringDoesNotDropEnforced(t *testing.T) {
 	}
 }
 
-// Another port has flags that the lists do not show.
+// Another port has flags that are not in the lists.
 func TestForeignPort(t *testing.T) {
 	in := Input{Target: Target{JavaMajor: 17, Arch: "ppc64le"}, NoSizing: true,
 		User: ParseArgs("u", []string{"-XX:+UseSIGTRAP", "-XX:+UseConcMarkSweepGC"})}
@@ -157,7 +157,7 @@ func TestNoCollectorLeft(t *testing.T) {
 	}
 }
 
-// The history agrees with itself and with the lists.
+// The history is consistent with the lists.
 func TestChangesAreConsistent(t *testing.T) {
 	seen, flags := map[string]bool{}, newCatalog()
 	for _, ch := range readChanges(flagChangesText) {

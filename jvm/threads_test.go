@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The numbers are those that HotSpot was seen to take for itself.
-func TestHotSpotsThreads(t *testing.T) {
+// The numbers are the defaults that HotSpot was seen to use.
+func TestThreadDefaults(t *testing.T) {
 	for _, tc := range []struct{ cpus, gc, compilers int }{{1, 1, 2}, {2, 2, 2}, {4, 4, 3}, {8, 8, 4}, {16, 13, 12}, {64, 43, 18},
 		{96, 63, 18}} {
 		if gc, c := gcThreads(tc.cpus), compilers(tc.cpus); gc != tc.gc || c != tc.compilers {
@@ -16,8 +16,8 @@ func TestHotSpotsThreads(t *testing.T) {
 	}
 }
 
-// What is pinned where ActiveProcessorCount is not known is what it would give.
-func TestPinsAreHotSpotsOwn(t *testing.T) {
+// Without ActiveProcessorCount the thread counts are those that it would give.
+func TestPinsAreDefaultsOfHotSpot(t *testing.T) {
 	java := javaOrSkip(t)
 	for _, cpus := range []int{1, 2, 3, 4, 6, 8, 12, 16, 40, 64, 96} {
 		flags := runJVM(t, java, []string{"-XX:+UseG1GC", fmt.Sprintf("-XX:ActiveProcessorCount=%d", cpus)})

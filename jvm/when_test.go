@@ -37,8 +37,8 @@ func TestWhenMatches(t *testing.T) {
 	}
 }
 
-// What has no condition is kept as the text that it was before there were any: a
-// fingerprint of it must not change with stoker's version.
+// An item without a condition is text in JSON, as in versions without conditions: its
+// fingerprint stays the same.
 func TestSourcesAsJSON(t *testing.T) {
 	old := `{"Options":["-Xmx1g"],"Files":["/app/x.opts"],"Env":null}`
 	var c LayerConfig

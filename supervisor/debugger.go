@@ -54,9 +54,9 @@ func (s *Service) debuggerChanged(h event) {
 	k := &s.saved
 	before := k.Debugging.Text
 	k.Debugging = h.debugging
-	switch text := k.Debugging.Text; {
-	case text == before:
-	case text == "":
+	switch text := k.Debugging.Text; text {
+	case before:
+	case "":
 		s.log.Info("service runs without a debugger again", "pid", s.proc.Pid())
 		k.LiveFailures = 0 // what was found meanwhile does not count
 		if k.State == Starting && k.Deadline == 0 {

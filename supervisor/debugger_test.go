@@ -11,8 +11,8 @@ import (
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
-// debuggable is a Launch of a process that a debugger can hold.
-type debuggable struct {
+// fakeDebuggee is a Launch of a process that a debugger can hold.
+type fakeDebuggee struct {
 	text  atomic.Pointer[string]
 	ready atomic.Bool
 	live  atomic.Bool
@@ -20,9 +20,9 @@ type debuggable struct {
 	never bool // it lets none in
 }
 
-func (d *debuggable) says(text string) { d.text.Store(&text) }
+func (d *fakeDebuggee) says(text string) { d.text.Store(&text) }
 
-func (d *debuggable) prepare(context.Context, int) (*Launch, error) {
+func (d *fakeDebuggee) prepare(context.Context, int) (*Launch, error) {
 	answers := func(ok *atomic.Bool) probe.Checker {
 		return probe.Checker(func(context.Context, probe.Process) error {
 			if !ok.Load() {
@@ -45,8 +45,8 @@ func (d *debuggable) prepare(context.Context, int) (*Launch, error) {
 const waits = "waits for a debugger on port 5005"
 
 func TestDebuggerStopsTheStartTime(t *testing.T) {
-	play(t, func(st *stage) {
-		d := new(debuggable)
+	withHarness(t, func(st *harness) {
+		d := new(fakeDebuggee)
 		st.l.prepare = d.prepare
 		d.says(waits)
 		st.open()
@@ -70,15 +70,15 @@ func TestDebuggerStopsTheStartTime(t *testing.T) {
 		if st.snap().State == Starting && st.snap().Restarts == 0 {
 			t.Error("the start has no end")
 		}
-		if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != incident.CauseStartTimeout {
+		if cases := st.w.failures(); len(cases) != 1 || cases[0].GaveUp != incident.CauseStartTimeout {
 			t.Errorf("%d cases", len(cases))
 		}
 	})
 }
 
 func TestBreakpointIsNotDeath(t *testing.T) {
-	play(t, func(st *stage) {
-		d := new(debuggable)
+	withHarness(t, func(st *harness) {
+		d := new(fakeDebuggee)
 		st.l.prepare = d.prepare
 		d.says("")
 		d.ready.Store(true)
@@ -92,7 +92,7 @@ func TestBreakpointIsNotDeath(t *testing.T) {
 		if snap := st.snap(); !snap.Reported || snap.Debugger == "" {
 			t.Errorf("%+v", snap)
 		}
-		if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != incident.CauseUnhealthy {
+		if cases := st.w.failures(); len(cases) != 1 || cases[0].GaveUp != incident.CauseUnhealthy {
 			t.Errorf("%d cases", len(cases))
 		}
 		d.says("") // the debugger goes, and it is as dead as before
@@ -105,9 +105,9 @@ func TestBreakpointIsNotDeath(t *testing.T) {
 	})
 }
 
-func TestNobodyLooksForADebuggerForEver(t *testing.T) {
-	play(t, func(st *stage) {
-		d := &debuggable{never: true}
+func TestSearchForADebuggerEnds(t *testing.T) {
+	withHarness(t, func(st *harness) {
+		d := &fakeDebuggee{never: true}
 		st.l.prepare = d.prepare
 		d.ready.Store(true)
 		d.live.Store(true)

@@ -11,8 +11,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
-// withVariants is a Launch that says why the next start is another one, and counts how
-// often a start is confirmed.
+// withVariants is a Launch that asks for another variant of the next start and counts the calls of OnStable.
 func withVariants(ready func() error, why func(EarlyExit) string, confirmed *int) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
 		l := &Launch{OnEarlyExit: why, OnStable: func() { *confirmed++ }}
@@ -25,31 +24,31 @@ func withVariants(ready func() error, why func(EarlyExit) string, confirmed *int
 
 const withoutIt = "it is started without the plugin jacoco: Address already in use"
 
-func TestAmend(t *testing.T) {
+func TestEarlyExitStartsAVariant(t *testing.T) {
 	notYet := func() error { return errors.New("not yet") }
 	cases := map[string]struct {
 		ready  func() error
 		policy string
 		after  time.Duration // from start to end
-		ends   func(st *stage)
+		ends   func(st *harness)
 		asked  int // how often Amend is
 		state  State
 	}{
-		"before it is ready":      {notYet, Always, 30 * time.Second, func(st *stage) { st.w.last().exits(134) }, 1, Starting},
-		"whatever the policy":     {notYet, Never, time.Second, func(st *stage) { st.w.last().exits(1) }, 1, Starting},
-		"with success, but early": {notYet, Always, time.Second, func(st *stage) { st.w.last().exits(0) }, 1, Starting},
-		"soon after it was ready": {nil, Always, 9 * time.Second, func(st *stage) { st.w.last().exits(1) }, 1, Running},
-		"long after it was ready": {nil, Always, 10 * time.Second, func(st *stage) { st.w.last().exits(1) }, 0, Backoff},
-		"as it should":            {nil, OnFailure, time.Second, func(st *stage) { st.w.last().exits(0) }, 0, Exited},
-		"asked to":                {notYet, Always, time.Second, func(st *stage) { st.ask(EvStop) }, 0, Stopped},
-		"given up by us": {notYet, Always, time.Second, func(st *stage) { st.tell(event{kind: EvFailureFound, text: "boom"}) }, 0,
+		"before it is ready":      {notYet, Always, 30 * time.Second, func(st *harness) { st.w.last().exits(134) }, 1, Starting},
+		"whatever the policy":     {notYet, Never, time.Second, func(st *harness) { st.w.last().exits(1) }, 1, Starting},
+		"with success, but early": {notYet, Always, time.Second, func(st *harness) { st.w.last().exits(0) }, 1, Starting},
+		"soon after it was ready": {nil, Always, 9 * time.Second, func(st *harness) { st.w.last().exits(1) }, 1, Running},
+		"long after it was ready": {nil, Always, 10 * time.Second, func(st *harness) { st.w.last().exits(1) }, 0, Backoff},
+		"as it should":            {nil, OnFailure, time.Second, func(st *harness) { st.w.last().exits(0) }, 0, Exited},
+		"asked to":                {notYet, Always, time.Second, func(st *harness) { st.ask(EvStop) }, 0, Stopped},
+		"given up by us": {notYet, Always, time.Second, func(st *harness) { st.deliver(event{kind: EvFailureFound, text: "boom"}) }, 0,
 			Backoff},
 		"and left a process behind": {notYet, Always, time.Second,
-			func(st *stage) { st.w.last().leave(map[int]bool{900: false}); st.w.last().exits(1) }, 1, Starting},
+			func(st *harness) { st.w.last().leave(map[int]bool{900: false}); st.w.last().exits(1) }, 1, Starting},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			listened(t, func(st *stage, f *fakeListener) {
+			withListener(t, func(st *harness, f *fakeListener) {
 				var asked []EarlyExit
 				confirmed := 0
 				st.l.prepare = withVariants(c.ready, func(d EarlyExit) string {
@@ -79,12 +78,12 @@ func TestAmend(t *testing.T) {
 				if snap.Restarts != 1 || st.s.saved.InARow != 0 || len(st.s.saved.Starts) != 0 || len(snap.Notes) != 1 || snap.Notes[0] != withoutIt {
 					t.Errorf("%+v, in a row %d", snap, st.s.saved.InARow)
 				}
-				if life := f.life(); !strings.Contains(life, "exited stopped | pre-start started") ||
+				if life := f.eventSequence(); !strings.Contains(life, "exited stopped | pre-start started") ||
 					(c.ready != nil) != strings.Contains(life, "start-failed") {
 					t.Errorf("occurrences: %s", life)
 				}
-				if len(st.w.cases()) != 1 {
-					t.Errorf("%d incidents", len(st.w.cases()))
+				if len(st.w.failures()) != 1 {
+					t.Errorf("%d incidents", len(st.w.failures()))
 				}
 			})
 		})
@@ -92,9 +91,9 @@ func TestAmend(t *testing.T) {
 }
 
 // The wish for another start outlives the supervisor, and a stop that comes first.
-func TestAmendSurvives(t *testing.T) {
+func TestVariantSurvives(t *testing.T) {
 	for _, stopped := range []bool{false, true} {
-		play(t, func(st *stage) {
+		withHarness(t, func(st *harness) {
 			confirmed := 0
 			first := withVariants(nil, func(EarlyExit) string { return withoutIt }, &confirmed)
 			st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
@@ -130,9 +129,9 @@ func TestAmendSurvives(t *testing.T) {
 	}
 }
 
-// Who has always another start in mind does not keep the service from its back-off.
-func TestAmendForEver(t *testing.T) {
-	play(t, func(st *stage) {
+// A launcher that always asks for another variant does not prevent the back-off.
+func TestVariantsWithoutEnd(t *testing.T) {
+	withHarness(t, func(st *harness) {
 		confirmed := 0
 		st.l.prepare = withVariants(nil, func(EarlyExit) string { return withoutIt }, &confirmed)
 		st.w.startup = dieAtOnce
@@ -149,29 +148,29 @@ func TestAmendForEver(t *testing.T) {
 	})
 }
 
-func TestConfirm(t *testing.T) {
+func TestOnStable(t *testing.T) {
 	cases := map[string]struct {
 		readyAt time.Duration
-		story   func(st *stage)
+		story   func(st *harness)
 		want    int
 	}{
-		"ready at once":            {0, func(st *stage) { st.until(time.Minute) }, 1},
-		"not yet":                  {0, func(st *stage) { st.until(9 * time.Second) }, 0},
-		"ready late":               {30 * time.Second, func(st *stage) { st.until(100 * time.Second) }, 1},
-		"not ready":                {time.Hour, func(st *stage) { st.until(time.Minute) }, 0},
-		"dies":                     {0, func(st *stage) { st.until(9 * time.Second); st.w.last().exits(1); st.until(12 * time.Second) }, 0},
-		"dies later":               {0, func(st *stage) { st.until(11 * time.Second); st.w.last().exits(1); st.until(12 * time.Second) }, 1},
-		"for each start":           {0, func(st *stage) { st.until(30 * time.Second); st.ask(EvRestart); st.until(2 * time.Minute) }, 2},
-		"once":                     {0, func(st *stage) { st.until(time.Minute); st.crash(); st.until(2 * time.Minute) }, 1},
-		"by a later supervisor":    {0, func(st *stage) { st.until(5 * time.Second); st.crash(); st.until(70 * time.Second) }, 1},
-		"with other configuration": {0, func(st *stage) { st.until(5 * time.Second); st.cause(EvReconfigured); st.until(70 * time.Second) }, 1},
+		"ready at once":            {0, func(st *harness) { st.until(time.Minute) }, 1},
+		"not yet":                  {0, func(st *harness) { st.until(9 * time.Second) }, 0},
+		"ready late":               {30 * time.Second, func(st *harness) { st.until(100 * time.Second) }, 1},
+		"not ready":                {time.Hour, func(st *harness) { st.until(time.Minute) }, 0},
+		"dies":                     {0, func(st *harness) { st.until(9 * time.Second); st.w.last().exits(1); st.until(12 * time.Second) }, 0},
+		"dies later":               {0, func(st *harness) { st.until(11 * time.Second); st.w.last().exits(1); st.until(12 * time.Second) }, 1},
+		"for each start":           {0, func(st *harness) { st.until(30 * time.Second); st.ask(EvRestart); st.until(2 * time.Minute) }, 2},
+		"once":                     {0, func(st *harness) { st.until(time.Minute); st.crash(); st.until(2 * time.Minute) }, 1},
+		"by a later supervisor":    {0, func(st *harness) { st.until(5 * time.Second); st.crash(); st.until(70 * time.Second) }, 1},
+		"with other configuration": {0, func(st *harness) { st.until(5 * time.Second); st.cause(EvReconfigured); st.until(70 * time.Second) }, 1},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				confirmed := 0
 				st.l.prepare = withVariants(func() error {
-					if st.w.at() < c.readyAt {
+					if st.w.elapsed() < c.readyAt {
 						return errors.New("not yet")
 					}
 					return nil
@@ -187,9 +186,9 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
-// What the plugins' side says counts only if it says something.
-func TestNothingToAmend(t *testing.T) {
-	play(t, func(st *stage) {
+// Without a variant the restart policy applies.
+func TestEarlyExitWithoutAVariant(t *testing.T) {
+	withHarness(t, func(st *harness) {
 		confirmed := 0
 		st.l.prepare = withVariants(nil, func(EarlyExit) string { return "" }, &confirmed)
 		st.up().die(proc.Exit{Code: 1})

@@ -17,7 +17,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// fakeEnvironment is a world whose processes exist only in the test.
+// fakeEnvironment is an environment whose processes exist only in the test.
 type fakeEnvironment struct {
 	t       *testing.T
 	epoch   time.Time
@@ -30,37 +30,37 @@ type fakeEnvironment struct {
 	// dies says that a supervisor is being killed: its end is not seen by others.
 	dies atomic.Bool
 
-	mu       sync.Mutex // guards what follows
-	steps    int
-	procs    []*fakeProcess
-	tries    []time.Duration // when a start was tried
-	stored   []byte
-	notes    []*incident.Failure
-	given    []string // thread dumps that were not in the output, after their starts
-	before   string   // what must be up first
-	after    string   // what must be gone first
-	listener Listener // nil: none
-	leftBy   atomic.Int32
-	explain  func(*incident.Failure) // as the recorder does
-	changed  atomic.Int32
-	rested   atomic.Int32
+	mu          sync.Mutex // guards what follows
+	steps       int
+	procs       []*fakeProcess
+	tries       []time.Duration // when a start was tried
+	stored      []byte
+	recorded    []*incident.Failure
+	dumps       []string // thread dumps that were not in the output, after their starts
+	before      string   // what must be up first
+	after       string   // what must be gone first
+	listener    Listener // nil: none
+	removals    atomic.Int32
+	explain     func(*incident.Failure) // as the recorder does
+	planUpdates atomic.Int32
+	endChecks   atomic.Int32
 }
 
 func (w *fakeEnvironment) environment() environment {
 	return environment{w, w, w, w, w.listener}
 }
 
-// at is the time since the beginning of the test.
-func (w *fakeEnvironment) at() time.Duration { return time.Since(w.epoch) }
+// elapsed is the time since the beginning of the test.
+func (w *fakeEnvironment) elapsed() time.Duration { return time.Since(w.epoch) }
 
-func (w *fakeEnvironment) now() int64                { return int64(time.Hour + w.at()) }
+func (w *fakeEnvironment) now() int64                { return int64(time.Hour + w.elapsed()) }
 func (w *fakeEnvironment) Log(name string) *logs.Log { return nil }
 
-func (w *fakeEnvironment) updateStopPlan() { w.changed.Add(1) }
+func (w *fakeEnvironment) updateStopPlan() { w.planUpdates.Add(1) }
 func (w *fakeEnvironment) wakeWaiters()    {}
 func (w *fakeEnvironment) Record(c *incident.Failure) {
 	w.mu.Lock()
-	w.notes = append(w.notes, c)
+	w.recorded = append(w.recorded, c)
 	w.mu.Unlock()
 	if c.Explain != nil {
 		go w.explain(c) // ends with Explain
@@ -70,10 +70,10 @@ func (w *fakeEnvironment) logAfterOutput(string) {}
 func (w *fakeEnvironment) AddThreadDump(_ string, start uint64, text []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.given = append(w.given, fmt.Sprint(start, " ", string(text)))
+	w.dumps = append(w.dumps, fmt.Sprint(start, " ", string(text)))
 }
 func (w *fakeEnvironment) oomCount([]string) incident.OOMCount { return incident.OOMCount{} }
-func (w *fakeEnvironment) removeStopped(string)                { w.leftBy.Add(1) }
+func (w *fakeEnvironment) removeStopped(string)                { w.removals.Add(1) }
 func (w *fakeEnvironment) mayStart(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -85,20 +85,20 @@ func (w *fakeEnvironment) mayStop(string) string {
 	return w.after
 }
 
-// cases are the failures that were noted.
-func (w *fakeEnvironment) cases() []*incident.Failure {
+// failures are the failures that were noted.
+func (w *fakeEnvironment) failures() []*incident.Failure {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Clone(w.notes)
+	return slices.Clone(w.recorded)
 }
 
-// holds sets what the service must wait for to start and to stop.
-func (w *fakeEnvironment) holds(start, stop string) {
+// setBlockers sets what the service must wait for to start and to stop.
+func (w *fakeEnvironment) setBlockers(start, stop string) {
 	w.mu.Lock()
 	w.before, w.after = start, stop
 	w.mu.Unlock()
 }
-func (w *fakeEnvironment) checkEnd() { w.rested.Add(1) }
+func (w *fakeEnvironment) checkEnd() { w.endChecks.Add(1) }
 
 func (w *fakeEnvironment) saveState(name string, state []byte) {
 	w.step()
@@ -111,8 +111,8 @@ func (w *fakeEnvironment) saveState(name string, state []byte) {
 	w.step()
 }
 
-// shut holds the service at its next Keep until the function is called.
-func (w *fakeEnvironment) shut() (open func()) {
+// holdSave holds the service at its next Keep until the function is called.
+func (w *fakeEnvironment) holdSave() (open func()) {
 	gate := make(chan struct{})
 	w.gate.Store(&gate)
 	return func() {
@@ -138,7 +138,7 @@ func (w *fakeEnvironment) startProcess(_ context.Context, spec proc.Spec) (Proce
 	w.step()
 	w.mu.Lock()
 	n := len(w.tries) + 1
-	w.tries = append(w.tries, w.at())
+	w.tries = append(w.tries, w.elapsed())
 	p := &fakeProcess{w: w, id: spec.ID, pid: 100 + n, exited: make(chan struct{}), catches: map[syscall.Signal]bool{}}
 	for _, old := range w.procs {
 		if len(old.Members()) > 0 {
@@ -223,7 +223,7 @@ func (p *fakeProcess) Exit() (proc.Exit, bool) {
 
 func (p *fakeProcess) note(what string) {
 	p.mu.Lock()
-	p.signals = append(p.signals, fmt.Sprint(what, " ", p.w.at()))
+	p.signals = append(p.signals, fmt.Sprint(what, " ", p.w.elapsed()))
 	p.mu.Unlock()
 }
 
@@ -322,11 +322,11 @@ func (p *fakeProcess) wantSignals(t *testing.T, want ...string) {
 
 // fakeLauncher gives a fresh Launch each time.
 type fakeLauncher struct {
-	prepare func(ctx context.Context, n int) (*Launch, error)
-	attach  func() (*Launch, error)
-	mu      sync.Mutex
-	asked   int
-	learned string // what the latest Attach was given
+	prepare    func(ctx context.Context, n int) (*Launch, error)
+	attach     func() (*Launch, error)
+	mu         sync.Mutex
+	asked      int
+	attachData string // what the latest Attach was given
 }
 
 func (l *fakeLauncher) Prepare(ctx context.Context) (*Launch, error) {
@@ -343,8 +343,8 @@ func (l *fakeLauncher) Prepare(ctx context.Context) (*Launch, error) {
 // tries is how often it was asked.
 func (l *fakeLauncher) tries() int { l.mu.Lock(); defer l.mu.Unlock(); return l.asked }
 
-// becomes changes what is found from the next start on.
-func (l *fakeLauncher) becomes(prepare func(ctx context.Context, n int) (*Launch, error)) {
+// setPrepare changes what is found from the next start on.
+func (l *fakeLauncher) setPrepare(prepare func(ctx context.Context, n int) (*Launch, error)) {
 	l.mu.Lock()
 	l.prepare = prepare
 	l.mu.Unlock()
@@ -352,7 +352,7 @@ func (l *fakeLauncher) becomes(prepare func(ctx context.Context, n int) (*Launch
 
 func (l *fakeLauncher) Attach(ctx context.Context, learned string) (*Launch, error) {
 	l.mu.Lock()
-	l.learned = learned
+	l.attachData = learned
 	l.mu.Unlock()
 	if l.attach == nil {
 		return l.Prepare(ctx)

@@ -14,9 +14,9 @@ import (
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
-// hears is a Launch that complains of lines which begin with "issue ", and whose
+// withIssues is a Launch that complains of lines which begin with "issue ", and whose
 // kind is the rest.
-func hears(live probe.Checker) func(context.Context, int) (*Launch, error) {
+func withIssues(live probe.Checker) func(context.Context, int) (*Launch, error) {
 	return func(context.Context, int) (*Launch, error) {
 		return &Launch{Live: live, WatchOutput: func() func([]byte) *HealthIssue {
 			return func(line []byte) *HealthIssue {
@@ -30,9 +30,9 @@ func hears(live probe.Checker) func(context.Context, int) (*Launch, error) {
 	}
 }
 
-func TestIllnessIsReported(t *testing.T) {
-	play(t, func(st *stage) {
-		st.out, st.l.prepare = newFakeOutput(), hears(nil)
+func TestHealthIssueIsReported(t *testing.T) {
+	withHarness(t, func(st *harness) {
+		st.out, st.l.prepare = newFakeOutput(), withIssues(nil)
 		p := st.up()
 		for _, line := range []string{"well", "issue heap", "issue heap", "issue metaspace"} {
 			st.out.write(line)
@@ -53,7 +53,7 @@ func TestIllnessIsReported(t *testing.T) {
 				t.Errorf("after a takeover %q, %s", snap.Issue, snap.State)
 			}
 		}
-		cases := st.w.cases()
+		cases := st.w.failures()
 		if len(cases) != 2 || cases[0].GaveUp != incident.CauseJVMStarved || cases[0].Reason != "no heap" || cases[1].Reason != "no metaspace" {
 			t.Errorf("%d cases, %+v", len(cases), cases[0])
 		}
@@ -67,12 +67,12 @@ func TestIllnessIsReported(t *testing.T) {
 }
 
 // Where there is a liveness probe, live.then applies to health issues.
-func TestIllnessObeysLiveThen(t *testing.T) {
+func TestHealthIssueObeysLiveThen(t *testing.T) {
 	for then, want := range map[string]State{LiveRestart: Stopping, LiveReport: Running, LiveStopContainer: Running} {
 		t.Run(then, func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				st.cfg.Live.Then = then
-				st.out, st.l.prepare = newFakeOutput(), hears(probe.Checker(func(context.Context, probe.Process) error { return nil }))
+				st.out, st.l.prepare = newFakeOutput(), withIssues(probe.Checker(func(context.Context, probe.Process) error { return nil }))
 				st.w.startup = func(_ int, p *fakeProcess) error {
 					p.ignores = true
 					return nil
@@ -84,7 +84,7 @@ func TestIllnessObeysLiveThen(t *testing.T) {
 				if ends := st.snap().endsContainer; ends != (then == LiveStopContainer) {
 					t.Errorf("the container ends: %v", ends)
 				}
-				if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != incident.CauseJVMStarved {
+				if cases := st.w.failures(); len(cases) != 1 || cases[0].GaveUp != incident.CauseJVMStarved {
 					t.Errorf("%d cases", len(cases))
 				}
 				if then != LiveRestart {
@@ -102,12 +102,12 @@ func TestIllnessObeysLiveThen(t *testing.T) {
 	}
 }
 
-// What was said while it started counts as soon as it is RUNNING, and not before.
-func TestIllnessBeforeReadiness(t *testing.T) {
-	play(t, func(st *stage) {
+// An issue in the output of the start is reported when the service is RUNNING, and not before.
+func TestHealthIssueBeforeReadiness(t *testing.T) {
+	withHarness(t, func(st *harness) {
 		st.out = newFakeOutput()
 		var ready atomic.Bool
-		prepare := hears(nil)
+		prepare := withIssues(nil)
 		st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
 			l, err := prepare(ctx, n)
 			l.Ready = probe.Checker(func(context.Context, probe.Process) error {
@@ -123,36 +123,36 @@ func TestIllnessBeforeReadiness(t *testing.T) {
 		st.out.write("issue heap")
 		st.sleep(time.Second)
 		st.want(Starting)
-		if len(st.w.cases()) > 0 {
+		if len(st.w.failures()) > 0 {
 			t.Error("it is complained of too early")
 		}
 		ready.Store(true)
 		st.sleep(3 * time.Second)
 		st.want(Running)
-		if len(st.w.cases()) != 1 || st.snap().Issue != "no heap" {
-			t.Errorf("%d cases, %q", len(st.w.cases()), st.snap().Issue)
+		if len(st.w.failures()) != 1 || st.snap().Issue != "no heap" {
+			t.Errorf("%d cases, %q", len(st.w.failures()), st.snap().Issue)
 		}
 	})
 }
 
-// The last words of one that ends make no incident of their own.
-func TestIllnessThatIsTheEnd(t *testing.T) {
-	play(t, func(st *stage) {
-		st.out, st.l.prepare = newFakeOutput(), hears(nil)
+// An issue in the last lines before an end makes no incident.
+func TestHealthIssueOfAnEnd(t *testing.T) {
+	withHarness(t, func(st *harness) {
+		st.out, st.l.prepare = newFakeOutput(), withIssues(nil)
 		p := st.up()
 		st.out.write("issue heap")
 		st.sleep(liveOnTime / 2)
 		p.exits(3)
 		st.sleep(10 * time.Second)
-		if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != "" || cases[0].Exit.Code != 3 {
+		if cases := st.w.failures(); len(cases) != 1 || cases[0].GaveUp != "" || cases[0].Exit.Code != 3 {
 			t.Errorf("%d cases, the first %+v", len(cases), cases[0])
 		}
 	})
 }
 
-// What is said elsewhere counts too, as long as it runs.
-func TestIllnessOverheard(t *testing.T) {
-	play(t, func(st *stage) {
+// Issues in log files are reported too, as long as the service runs.
+func TestHealthIssueInALogFile(t *testing.T) {
+	withHarness(t, func(st *harness) {
 		var over atomic.Int32
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
 			return &Launch{WatchLogFile: func(ctx context.Context, complain func(*HealthIssue)) {
@@ -165,7 +165,7 @@ func TestIllnessOverheard(t *testing.T) {
 		}
 		st.up()
 		st.sleep(liveOnTime)
-		if cases := st.w.cases(); len(cases) != 1 || st.snap().Issue != "no heap" {
+		if cases := st.w.failures(); len(cases) != 1 || st.snap().Issue != "no heap" {
 			t.Errorf("%d cases, %q", len(cases), st.snap().Issue)
 		}
 		st.ask(EvStop)
@@ -190,7 +190,7 @@ func TestVerify(t *testing.T) {
 		{"another one", &HealthIssue{Cause: incident.CauseJVMDiffers, Text: "it is another one"}, []string{"found", "it is another one"}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				var looks atomic.Int32
 				st.l.prepare = func(context.Context, int) (*Launch, error) {
 					return &Launch{Notes: []string{"found"}, Verify: func(ctx context.Context, p Process) error {
@@ -211,7 +211,7 @@ func TestVerify(t *testing.T) {
 				}
 				st.crash()
 				st.sleep(10 * time.Second)
-				if n, cases := looks.Load(), st.w.cases(); n != 1 || len(cases) != c.cases {
+				if n, cases := looks.Load(), st.w.failures(); n != 1 || len(cases) != c.cases {
 					t.Errorf("%d looks, %d cases", n, len(cases))
 				}
 				p.wantSignals(t)
@@ -222,7 +222,7 @@ func TestVerify(t *testing.T) {
 
 // The look of a start that is over says nothing of the next one.
 func TestVerifyOfAnEarlierStart(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.l.prepare = func(_ context.Context, n int) (*Launch, error) {
 			return &Launch{Verify: func(context.Context, Process) error {
 				if n > 1 {
@@ -236,7 +236,7 @@ func TestVerifyOfAnEarlierStart(t *testing.T) {
 		st.ask(EvRestart)
 		st.sleep(10 * time.Second)
 		st.want(Running)
-		if cases := st.w.cases(); len(cases) > 0 {
+		if cases := st.w.failures(); len(cases) > 0 {
 			t.Errorf("%+v", cases[0])
 		}
 	})
@@ -245,7 +245,7 @@ func TestVerifyOfAnEarlierStart(t *testing.T) {
 // What works in part is RUNNING and ready, and whoever looks sees what does not work,
 // with the cause as soon as that is found; a supervisor that takes over says it once.
 func TestDegraded(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.out = newFakeOutput()
 		st.cfg.Live.Then = LiveRestart
 		alive := probe.Checker(func(context.Context, probe.Process) error { return nil })
@@ -287,7 +287,7 @@ func TestDegraded(t *testing.T) {
 		st.crash()
 		st.sleep(10 * time.Second)
 		check("after a takeover")
-		if cases := st.w.cases(); len(cases) != 2 || cases[0].GaveUp != incident.CauseDegraded {
+		if cases := st.w.failures(); len(cases) != 2 || cases[0].GaveUp != incident.CauseDegraded {
 			t.Errorf("%d cases", len(cases))
 		}
 		for k := range 100 {

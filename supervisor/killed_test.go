@@ -25,10 +25,10 @@ type outcome struct {
 	Events   string
 }
 
-func (st *stage) outcome() outcome {
+func (st *harness) result() outcome {
 	snap := st.snap()
 	o := outcome{State: snap.State, Restarts: snap.Restarts, InARow: st.s.saved.InARow, Starts: len(st.s.saved.Starts),
-		Rested: st.w.rested.Load() > 0}
+		Rested: st.w.endChecks.Load() > 0}
 	if snap.Exit != nil {
 		o.Exit, o.Asked, o.Success = snap.Exit.String(), snap.Exit.Asked, snap.Exit.Success
 	}
@@ -36,7 +36,7 @@ func (st *stage) outcome() outcome {
 		o.Alive += len(p.Members())
 	}
 	if c, ok := st.w.listener.(*fakeListener); ok {
-		o.Events = c.life()
+		o.Events = c.eventSequence()
 	}
 	return o
 }
@@ -45,8 +45,8 @@ func (st *stage) outcome() outcome {
 // up as if nothing had happened: fakeEnvironment.Start sees to it that there is never
 // a second process, fakeProcess that each end is taken once.
 func TestKilledAtEveryStep(t *testing.T) {
-	stories := map[string]func(st *stage){
-		"exits, back-off, stop": func(st *stage) {
+	stories := map[string]func(st *harness){
+		"exits, back-off, stop": func(st *harness) {
 			st.w.startup = func(n int, p *fakeProcess) error {
 				if n == 3 {
 					p.ignores = true
@@ -55,52 +55,52 @@ func TestKilledAtEveryStep(t *testing.T) {
 			}
 			st.begin()
 			for range 2 {
-				st.lives(time.Second)
+				st.observe(time.Second)
 				p := st.w.last()
 				p.leave(map[int]bool{900: true})
 				p.exits(3)
-				st.lives(10 * time.Second)
+				st.observe(10 * time.Second)
 			}
-			st.insist(EvStop)
-			st.lives(10 * time.Second)
+			st.repeatEvent(EvStop)
+			st.observe(10 * time.Second)
 		},
-		"restart, then over": func(st *stage) {
+		"restart, then over": func(st *harness) {
 			st.cfg.Restart.Policy = OnFailure
 			st.begin()
-			st.lives(time.Second)
-			st.insist(EvRestart)
-			st.lives(time.Second)
+			st.observe(time.Second)
+			st.repeatEvent(EvRestart)
+			st.observe(time.Second)
 			st.w.last().exits(0)
-			st.lives(10 * time.Second)
+			st.observe(10 * time.Second)
 		},
-		"never ready": func(st *stage) {
+		"never ready": func(st *harness) {
 			st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
 			st.begin()
-			st.lives(2*time.Minute + 5*time.Second)
-			st.insist(EvStop)
-			st.lives(10 * time.Second)
+			st.observe(2*time.Minute + 5*time.Second)
+			st.repeatEvent(EvStop)
+			st.observe(10 * time.Second)
 		},
-		"gives up": func(st *stage) {
+		"gives up": func(st *harness) {
 			st.cfg.Restart.Limit.Starts, st.cfg.Restart.Limit.RetryEvery = 1, new(time.Duration)
 			st.w.startup = dieAtOnce
 			st.begin()
-			st.lives(10 * time.Second)
+			st.observe(10 * time.Second)
 		},
-		"refused by what does not change by itself": func(st *stage) {
-			st.l.becomes(refuse)
+		"refused by what does not change by itself": func(st *harness) {
+			st.l.setPrepare(refusePrepare)
 			st.begin()
-			st.lives(8 * time.Minute)
+			st.observe(8 * time.Minute)
 		},
 	}
 	for name, story := range stories {
 		t.Run(name, func(t *testing.T) {
 			var want outcome
 			for dieAt, steps := 0, 1; dieAt <= steps; dieAt++ {
-				listened(t, func(st *stage, c *fakeListener) {
+				withListener(t, func(st *harness, c *fakeListener) {
 					c.takes[lifecycle.PreStart], c.takes[lifecycle.PreStop] = 100*time.Millisecond, 100*time.Millisecond
 					st.w.dieAt = dieAt
 					story(st)
-					got := st.outcome()
+					got := st.result()
 					if name == "gives up" { // it is dead before or after it counts as ready
 						got.Events = strings.ReplaceAll(got.Events, string(lifecycle.StartFailed), string(lifecycle.Ready))
 					}
@@ -118,9 +118,9 @@ func TestKilledAtEveryStep(t *testing.T) {
 }
 
 // begin opens and starts as Supervisor.Run does for a service with autostart.
-func (st *stage) begin() {
+func (st *harness) begin() {
 	ctx, cancel := context.WithCancel(context.Background())
-	st.s, st.cancel = st.make(), cancel
+	st.s, st.cancel = st.newService(), cancel
 	s := st.s
 	go func() { // ends with ctx
 		defer s.end() // killed in its first step
@@ -128,11 +128,11 @@ func (st *stage) begin() {
 		s.run(ctx)
 	}()
 	synctest.Wait()
-	st.lives(0)
+	st.observe(0)
 }
 
-// lives lets time pass, with a new supervisor as soon as the present one is dead.
-func (st *stage) lives(d time.Duration) {
+// observe lets time pass, with a new supervisor as soon as the present one is dead.
+func (st *harness) observe(d time.Duration) {
 	for end := time.Now().Add(d); ; {
 		select {
 		case <-st.s.life.Done():
@@ -152,11 +152,11 @@ func (st *stage) lives(d time.Duration) {
 	}
 }
 
-// insist asks until a supervisor has obeyed.
-func (st *stage) insist(ev Event) {
+// repeatEvent asks until a supervisor has obeyed.
+func (st *harness) repeatEvent(ev Event) {
 	for {
 		got := st.send(request{event: ev, by: "test"})
-		st.lives(0)
+		st.observe(0)
 		select {
 		case err := <-got:
 			if err == nil {

@@ -17,20 +17,20 @@ import (
 type fakeListener struct {
 	w     *fakeEnvironment
 	wants map[lifecycle.Event]bool
-	takes map[lifecycle.Event]time.Duration // how long what belongs to a stage takes; absent: until the test ends it
+	takes map[lifecycle.Event]time.Duration // of the hooks of an event; absent: until the test ends them
 	fails map[lifecycle.Event]error
 	share time.Duration // of Reserve
 
 	mu        sync.Mutex             // guards what follows
 	published []lifecycle.Occurrence // each once
 	again     int                    // how often one was published again
-	errands   map[string]*errand
+	runs      map[string]*hookRun
 	cut       []lifecycle.Event // that were brought to an end
 	settled   int
 }
 
-// errand is what belongs to a moment.
-type errand struct {
+// hookRun is the hooks of one occurrence.
+type hookRun struct {
 	done chan struct{}
 	end  func(error) // once
 	err  error
@@ -38,21 +38,21 @@ type errand struct {
 
 func newFakeListener(w *fakeEnvironment, wants ...lifecycle.Event) *fakeListener {
 	c := &fakeListener{w: w, wants: map[lifecycle.Event]bool{}, takes: map[lifecycle.Event]time.Duration{}, fails: map[lifecycle.Event]error{},
-		errands: map[string]*errand{}}
-	for _, stage := range wants {
-		c.wants[stage] = true
+		runs: map[string]*hookRun{}}
+	for _, event := range wants {
+		c.wants[event] = true
 	}
 	return c
 }
 
-func (c *fakeListener) Wants(stage lifecycle.Event, _ string) bool { return c.wants[stage] }
+func (c *fakeListener) Wants(event lifecycle.Event, _ string) bool { return c.wants[event] }
 
 func (c *fakeListener) Tell(m lifecycle.Occurrence) {
 	if c.w != nil {
 		c.w.step()
 	}
 	c.mu.Lock()
-	if c.errands[key(m)] != nil {
+	if c.runs[key(m)] != nil {
 		c.again++
 	}
 	c.mu.Unlock()
@@ -62,19 +62,19 @@ func (c *fakeListener) Tell(m lifecycle.Occurrence) {
 	}
 }
 
-// key says which moment it is.
+// key identifies an occurrence.
 func key(m lifecycle.Occurrence) string { return fmt.Sprint(m.Service, m.Start, m.Event) }
 
-func (c *fakeListener) begin(m lifecycle.Occurrence) *errand {
+func (c *fakeListener) begin(m lifecycle.Occurrence) *hookRun {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.errands[key(m)]; e != nil {
+	if e := c.runs[key(m)]; e != nil {
 		return e
 	}
-	e := &errand{done: make(chan struct{})}
+	e := &hookRun{done: make(chan struct{})}
 	var once sync.Once
 	e.end = func(err error) { once.Do(func() { e.err = err; close(e.done) }) }
-	c.errands[key(m)] = e
+	c.runs[key(m)] = e
 	c.published = append(c.published, m)
 	switch takes, known := c.takes[m.Event]; {
 	case !c.wants[m.Event]:
@@ -106,8 +106,8 @@ func (c *fakeListener) Await(ctx context.Context, m lifecycle.Occurrence) error 
 func (c *fakeListener) Settle(ctx context.Context) {
 	c.mu.Lock()
 	c.settled++
-	var all []*errand
-	for _, e := range c.errands {
+	var all []*hookRun
+	for _, e := range c.runs {
 		all = append(all, e)
 	}
 	c.mu.Unlock()
@@ -122,48 +122,48 @@ func (c *fakeListener) Settle(ctx context.Context) {
 
 func (c *fakeListener) Reserve(time.Duration) time.Duration { return c.share }
 
-// end ends what belongs to the latest moment of a stage.
-func (c *fakeListener) end(stage lifecycle.Event, err error) {
+// end ends the hooks of the latest occurrence of an event.
+func (c *fakeListener) end(event lifecycle.Event, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, m := range slices.Backward(c.published) {
-		if m.Event == stage {
-			c.errands[key(m)].end(err)
+		if m.Event == event {
+			c.runs[key(m)].end(err)
 			return
 		}
 	}
 }
 
-func (c *fakeListener) moments() []lifecycle.Occurrence {
+func (c *fakeListener) occurrences() []lifecycle.Occurrence {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.published)
 }
 
-// cuts are the stages that were brought to an end.
+// cuts are the events whose hooks were ended.
 func (c *fakeListener) cuts() []lifecycle.Event {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.cut)
 }
 
-// last is the latest moment of a stage.
-func (c *fakeListener) last(t *testing.T, stage lifecycle.Event) lifecycle.Occurrence {
+// last is the latest occurrence of an event.
+func (c *fakeListener) last(t *testing.T, event lifecycle.Event) lifecycle.Occurrence {
 	t.Helper()
-	for _, m := range slices.Backward(c.moments()) {
-		if m.Event == stage {
+	for _, m := range slices.Backward(c.occurrences()) {
+		if m.Event == event {
 			return m
 		}
 	}
-	t.Fatalf("%s was not published: %s", stage, c.life())
+	t.Fatalf("%s was not published: %s", event, c.eventSequence())
 	return lifecycle.Occurrence{}
 }
 
-// life is what was published, a line of stages for each start, in order.
-func (c *fakeListener) life() string {
+// eventSequence is what was published, a line of events for each start, in order.
+func (c *fakeListener) eventSequence() string {
 	var lines []string
 	start := uint64(0)
-	for _, m := range c.moments() {
+	for _, m := range c.occurrences() {
 		if m.Start != start || len(lines) == 0 {
 			lines, start = append(lines, ""), m.Start
 		}
@@ -179,37 +179,37 @@ func (c *fakeListener) check(t *testing.T, rests bool) {
 	order := []lifecycle.Event{lifecycle.PreStart, lifecycle.Started, lifecycle.Ready, lifecycle.StartFailed, lifecycle.Unhealthy,
 		lifecycle.PreStop, lifecycle.Exited, lifecycle.Fatal, lifecycle.Stopped}
 	starts, latest := map[uint64][]lifecycle.Event{}, uint64(0)
-	for _, m := range c.moments() {
+	for _, m := range c.occurrences() {
 		if m.Start < latest {
 			t.Errorf("start %d is published behind start %d", m.Start, latest)
 		}
 		latest = m.Start
 		starts[m.Start] = append(starts[m.Start], m.Event)
 	}
-	for n, stages := range starts {
-		for k, stage := range stages {
-			if k > 0 && slices.Index(order, stages[k-1]) >= slices.Index(order, stage) {
-				t.Errorf("start %d: %s behind %s", n, stage, stages[k-1])
+	for n, reached := range starts {
+		for k, event := range reached {
+			if k > 0 && slices.Index(order, reached[k-1]) >= slices.Index(order, event) {
+				t.Errorf("start %d: %s behind %s", n, event, reached[k-1])
 			}
 		}
-		has := func(stage lifecycle.Event) bool { return slices.Contains(stages, stage) }
+		has := func(event lifecycle.Event) bool { return slices.Contains(reached, event) }
 		switch {
 		case !has(lifecycle.PreStart):
-			t.Errorf("start %d has no pre-start: %v", n, stages)
+			t.Errorf("start %d has no pre-start: %v", n, reached)
 		case has(lifecycle.Exited) && !has(lifecycle.Started):
-			t.Errorf("start %d exited and was not started: %v", n, stages)
+			t.Errorf("start %d exited and was not started: %v", n, reached)
 		case has(lifecycle.Stopped) && has(lifecycle.Started) != has(lifecycle.Exited):
-			t.Errorf("start %d stopped and did not exit: %v", n, stages)
+			t.Errorf("start %d stopped and did not exit: %v", n, reached)
 		case (rests || n != latest) && !has(lifecycle.Stopped):
-			t.Errorf("start %d did not stop: %v", n, stages)
+			t.Errorf("start %d did not stop: %v", n, reached)
 		}
 	}
 }
 
-// accompanied plays with a Listener that wants some stages.
-func listened(t *testing.T, f func(st *stage, c *fakeListener), wants ...lifecycle.Event) {
+// withListener runs f with a Listener that wants some events.
+func withListener(t *testing.T, f func(st *harness, c *fakeListener), wants ...lifecycle.Event) {
 	t.Helper()
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		c := newFakeListener(st.w, wants...)
 		st.w.listener = c
 		f(st, c)

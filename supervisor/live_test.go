@@ -23,13 +23,13 @@ func liveWhen(f func() error) func(context.Context, int) (*Launch, error) {
 	}
 }
 
-// hangs lets a service hang from the first minute on.
-func (st *stage) hangs(then string) (well *atomic.Bool) {
+// neverAlive lets a service hang from the first minute on.
+func (st *harness) neverAlive(then string) (well *atomic.Bool) {
 	well = new(atomic.Bool)
 	st.cfg.Live.Then = then
 	st.cfg.Stop.ThreadDump = ptr(true)
 	st.l.prepare = liveWhen(func() error {
-		if st.w.at() < time.Minute || well.Load() {
+		if st.w.elapsed() < time.Minute || well.Load() {
 			return nil
 		}
 		return errors.New("no answer")
@@ -40,8 +40,8 @@ func (st *stage) hangs(then string) (well *atomic.Bool) {
 func ptr[T any](v T) *T { return &v }
 
 func TestLivenessRestarts(t *testing.T) {
-	play(t, func(st *stage) {
-		st.hangs(LiveRestart)
+	withHarness(t, func(st *harness) {
+		st.neverAlive(LiveRestart)
 		st.w.startup = func(_ int, p *fakeProcess) error {
 			p.catches[syscall.SIGQUIT] = true
 			return nil
@@ -57,15 +57,15 @@ func TestLivenessRestarts(t *testing.T) {
 		st.sleep(2 * time.Second)
 		p.wantSignals(t, "QUIT alone 1m20s", "TERM 1m21s")
 		st.want(Running)
-		if cases := st.w.cases(); len(cases) != 1 || cases[0].GaveUp != incident.CauseUnhealthy || st.snap().Restarts != 1 {
+		if cases := st.w.failures(); len(cases) != 1 || cases[0].GaveUp != incident.CauseUnhealthy || st.snap().Restarts != 1 {
 			t.Errorf("%d cases, %d restarts", len(cases), st.snap().Restarts)
 		}
 	})
 }
 
 func TestLivenessReports(t *testing.T) {
-	play(t, func(st *stage) {
-		well := st.hangs(LiveReport)
+	withHarness(t, func(st *harness) {
+		well := st.neverAlive(LiveReport)
 		p := st.up()
 		st.until(5 * time.Minute)
 		st.want(Running)
@@ -78,21 +78,21 @@ func TestLivenessReports(t *testing.T) {
 			t.Errorf("ready %v, %q", ready, st.snap().Unhealthy)
 		}
 		p.wantSignals(t)
-		if n := len(st.w.cases()); n != 1 {
+		if n := len(st.w.failures()); n != 1 {
 			t.Errorf("%d cases", n)
 		}
 	})
 }
 
 func TestLivenessEndsTheContainer(t *testing.T) {
-	play(t, func(st *stage) {
-		st.hangs(LiveStopContainer)
+	withHarness(t, func(st *harness) {
+		st.neverAlive(LiveStopContainer)
 		st.up()
 		st.until(2 * time.Minute)
 		st.want(Running) // the set stops it with everything else
 		s := setOf(st.s)
-		if name, over := s.essentialOver(); !over || name != "app" || st.w.rested.Load() == 0 {
-			t.Errorf("%q, %v, rested %d times", name, over, st.w.rested.Load())
+		if name, over := s.essentialOver(); !over || name != "app" || st.w.endChecks.Load() == 0 {
+			t.Errorf("%q, %v, rested %d times", name, over, st.w.endChecks.Load())
 		}
 		st.ask(EvStop)
 		if code := s.code(stopState{For: "app"}); code != 128+15 {
@@ -107,8 +107,8 @@ func TestLivenessEndsTheContainer(t *testing.T) {
 
 // What was counted comes back, and the looks go on.
 func TestLivenessSurvives(t *testing.T) {
-	play(t, func(st *stage) {
-		st.hangs(LiveRestart)
+	withHarness(t, func(st *harness) {
+		st.neverAlive(LiveRestart)
 		p := st.up()
 		st.until(75 * time.Second)
 		st.crash()
@@ -123,7 +123,7 @@ func TestLivenessSurvives(t *testing.T) {
 }
 
 func TestDrainComesBeforeTheSignal(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.cfg.Stop.Drain = 5 * time.Second
 		p := st.up()
 		answer := st.send(request{event: EvStop, by: "test"})
@@ -143,7 +143,7 @@ func TestDrainComesBeforeTheSignal(t *testing.T) {
 }
 
 func TestAFailureDoesNotDrain(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.cfg.Stop.Drain, st.cfg.Ready.Within = time.Hour, time.Second
 		st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
 		st.open()
@@ -171,7 +171,7 @@ func TestStopCommand(t *testing.T) {
 		"its process is not":  {ends: true, err: errors.New("exit code 1")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				st.l.prepare = func(context.Context, int) (*Launch, error) {
 					return &Launch{StopCommand: func(ctx context.Context, p Process) error {
 						if c.hang {
@@ -201,7 +201,7 @@ func TestStopCommand(t *testing.T) {
 
 // The command runs again for a supervisor that takes over in the middle of it.
 func TestStopCommandSurvives(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		runs := 0
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
 			return &Launch{StopCommand: func(ctx context.Context, p Process) error {
@@ -230,7 +230,7 @@ func TestStopCommandSurvives(t *testing.T) {
 
 // One that has ended does not: its effect is waited for, then the signal comes.
 func TestStopCommandThatEndedSurvives(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		runs := 0
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
 			return &Launch{StopCommand: func(context.Context, Process) error { runs++; return nil }}, nil
@@ -251,8 +251,8 @@ func TestStopCommandThatEndedSurvives(t *testing.T) {
 }
 
 func TestHeldStart(t *testing.T) {
-	play(t, func(st *stage) {
-		st.w.holds("db is STARTING", "")
+	withHarness(t, func(st *harness) {
+		st.w.setBlockers("db is STARTING", "")
 		st.open()
 		st.ask(EvStart)
 		st.sleep(time.Hour) // longer than any start timeout
@@ -261,14 +261,14 @@ func TestHeldStart(t *testing.T) {
 			t.Errorf("waits for %q, %d processes", snap.Waiting, st.w.count())
 		}
 		st.crash()
-		st.tell(event{kind: EvUnblocked})
+		st.deliver(event{kind: EvUnblocked})
 		if st.w.count() != 0 {
 			t.Error("started although it must wait")
 		}
-		st.w.holds("", "")
-		st.tell(event{kind: EvUnblocked})
+		st.w.setBlockers("", "")
+		st.deliver(event{kind: EvUnblocked})
 		st.want(Running)
-		st.w.holds("db is STARTING", "")
+		st.w.setBlockers("db is STARTING", "")
 		st.ask(EvRestart)
 		st.want(Starting)
 		wantAnswer(t, st.send(request{event: EvStop, by: "test"}), "")
@@ -277,9 +277,9 @@ func TestHeldStart(t *testing.T) {
 }
 
 func TestStopThatWaits(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		p := st.up()
-		st.w.holds("", "app lives")
+		st.w.setBlockers("", "app lives")
 		st.send(request{event: EvStop, by: "test"})
 		st.sleep(time.Hour)
 		p.wantSignals(t)
@@ -293,21 +293,21 @@ func TestStopThatWaits(t *testing.T) {
 }
 
 func TestStopThatWaitsGoesOn(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		p := st.up()
-		st.w.holds("", "app lives")
+		st.w.setBlockers("", "app lives")
 		st.send(request{event: EvRestart, by: "test"})
-		st.w.holds("", "")
-		st.tell(event{kind: EvUnblocked})
+		st.w.setBlockers("", "")
+		st.deliver(event{kind: EvUnblocked})
 		p.wantSignals(t, "TERM 0s")
 		st.want(Running)
 	})
 }
 
-// A configuration that changes what a process is started with starts it anew, and
+// A configuration that changes what a process is started with restarts it, and
 // one that does not leaves it alone.
 func TestChanged(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.configHash = "a"
 		p := st.up()
 		cfg := st.cfg
@@ -335,7 +335,7 @@ func TestChanged(t *testing.T) {
 }
 
 func TestOneshot(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.cfg.Oneshot, st.cfg.Restart.Policy = true, OnFailure
 		p := st.up()
 		p.exits(1)
@@ -352,7 +352,7 @@ func TestOneshot(t *testing.T) {
 }
 
 func TestSuccessSignals(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.cfg.Restart.Policy, st.cfg.SuccessSignals = OnFailure, []string{"USR1"}
 		p := st.up()
 		p.die(proc.Exit{Code: -1, Signal: syscall.SIGUSR1})
@@ -361,13 +361,13 @@ func TestSuccessSignals(t *testing.T) {
 	})
 }
 
-func TestLeaving(t *testing.T) {
-	play(t, func(st *stage) {
+func TestRemoved(t *testing.T) {
+	withHarness(t, func(st *harness) {
 		st.up()
 		st.send(request{event: EvStop, by: "test", removed: true})
 		st.want(Stopped)
-		if st.w.leftBy.Load() != 1 || !st.snap().Removed {
-			t.Errorf("left %d times", st.w.leftBy.Load())
+		if st.w.removals.Load() != 1 || !st.snap().Removed {
+			t.Errorf("left %d times", st.w.removals.Load())
 		}
 	})
 }

@@ -14,34 +14,34 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// setWorld is the world of one service among others.
-type setWorld struct {
+// setEnvironment is the environment of one service among others.
+type setEnvironment struct {
 	*fakeEnvironment
 	s *Supervisor
 }
 
-func (w setWorld) environment() environment {
+func (w setEnvironment) environment() environment {
 	return environment{w.fakeEnvironment, w, w.fakeEnvironment, w.fakeEnvironment, nil}
 }
-func (w setWorld) mayStart(name string) string { return w.s.mayStart(name) }
-func (w setWorld) mayStop(name string) string  { return w.s.mayStop(name) }
-func (w setWorld) wakeWaiters()                { w.s.wakeWaiters() }
+func (w setEnvironment) mayStart(name string) string { return w.s.mayStart(name) }
+func (w setEnvironment) mayStop(name string) string  { return w.s.mayStop(name) }
+func (w setEnvironment) wakeWaiters()                { w.s.wakeWaiters() }
 
-// playSet runs f with services that are defined as defsOf reads it, all started.
-func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]*fakeEnvironment)) {
+// withSet runs f with services that are defined as defsOf reads it, all started.
+func withSet(t *testing.T, text string, f func(s *Supervisor, envs map[string]*fakeEnvironment)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		s := &Supervisor{opts: options(), log: hclog.NewNullLogger(), ctx: ctx, wake: make(chan struct{}, 1)}
-		want, services, worlds := ServiceSet{StopTimeout: 8 * time.Second}, map[string]*Service{}, map[string]*fakeEnvironment{}
+		want, services, envs := ServiceSet{StopTimeout: 8 * time.Second}, map[string]*Service{}, map[string]*fakeEnvironment{}
 		s.set.Store(newActiveSet(want, nil))
 		for _, d := range defsOf(text) {
 			requires, after := d.Config.Requires, d.Config.After
 			d.Config = defaults()
 			d.Config.Requires, d.Config.After, d.Launcher = requires, after, &fakeLauncher{}
 			want.Definitions = append(want.Definitions, d)
-			worlds[d.Name] = &fakeEnvironment{t: t, epoch: time.Now()}
-			services[d.Name] = newService(d, setWorld{worlds[d.Name], s}.environment(), s.log)
+			envs[d.Name] = &fakeEnvironment{t: t, epoch: time.Now()}
+			services[d.Name] = newService(d, setEnvironment{envs[d.Name], s}.environment(), s.log)
 		}
 		s.set.Store(newActiveSet(want, services))
 		for _, svc := range services {
@@ -54,7 +54,7 @@ func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]
 			}
 		}
 		synctest.Wait()
-		f(s, worlds)
+		f(s, envs)
 		cancel()
 		synctest.Wait()
 	})
@@ -62,10 +62,10 @@ func playSet(t *testing.T, text string, f func(s *Supervisor, worlds map[string]
 
 // What waits for a restart already is not restarted again and again meanwhile.
 func TestRestartWithTwoDependents(t *testing.T) {
-	playSet(t, "db app>db slow>db", func(s *Supervisor, worlds map[string]*fakeEnvironment) {
-		worlds["slow"].last().ignores = true
+	withSet(t, "db app>db slow>db", func(s *Supervisor, envs map[string]*fakeEnvironment) {
+		envs["slow"].last().ignores = true
 		steps := func() int {
-			w := worlds["app"]
+			w := envs["app"]
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			return w.steps
@@ -84,7 +84,7 @@ func TestRestartWithTwoDependents(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		for name, w := range worlds {
+		for name, w := range envs {
 			if st := s.set.Load().services[name].snap.Load().State; st != Running || w.count() != 2 {
 				t.Errorf("%s is %s after %d starts", name, st, w.count())
 			}
@@ -94,15 +94,15 @@ func TestRestartWithTwoDependents(t *testing.T) {
 
 // A service that waits goes on when what it waits for has changed.
 func TestLastDependenceGoesWhileItWaits(t *testing.T) {
-	playSet(t, "db", func(s *Supervisor, worlds map[string]*fakeEnvironment) {
+	withSet(t, "db", func(s *Supervisor, envs map[string]*fakeEnvironment) {
 		w := &fakeEnvironment{t: t, epoch: time.Now()}
 		d := Definition{Name: "app", Config: defaults(), Launcher: &fakeLauncher{}}
 		d.Config.Requires = []string{"db"}
-		app := newService(d, setWorld{w, s}.environment(), s.log)
+		app := newService(d, setEnvironment{w, s}.environment(), s.log)
 		services := map[string]*Service{"db": s.set.Load().services["db"], "app": app}
 		db := Definition{Name: "db", Config: defaults(), Launcher: &fakeLauncher{}}
 		s.set.Store(newActiveSet(ServiceSet{Definitions: []Definition{db, d}}, services))
-		worlds["db"].last().ignores = true
+		envs["db"].last().ignores = true
 		go func() { _ = s.Command(s.ctx, "db", EvStop, "test") }() // ends with the stop
 		synctest.Wait()
 		go app.run(s.ctx) // ends with ctx
@@ -125,13 +125,13 @@ func TestLastDependenceGoesWhileItWaits(t *testing.T) {
 	})
 }
 
-// At the end of the container each hears of the limit at once, and not first that
+// At the end of the container each service gets the limit at once, and not first that
 // another one wants to stop.
-func TestEverybodyHearsOfTheLimit(t *testing.T) {
+func TestLimitReachesEveryService(t *testing.T) {
 	for range 20 { // who is asked first is random
-		playSet(t, "db app>db top>app", func(s *Supervisor, worlds map[string]*fakeEnvironment) {
+		withSet(t, "db app>db top>app", func(s *Supervisor, envs map[string]*fakeEnvironment) {
 			listeners := map[string]*fakeListener{}
-			for name, w := range worlds {
+			for name, w := range envs {
 				listeners[name] = newFakeListener(w, lifecycle.PreStop)
 				listeners[name].takes[lifecycle.PreStop] = 100 * time.Millisecond
 				s.set.Load().services[name].env.listener = listeners[name]
@@ -149,22 +149,22 @@ func TestEverybodyHearsOfTheLimit(t *testing.T) {
 
 // What it requires may go while it is found out what to start.
 func TestRequiredGoesDuringPrepare(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
 			time.Sleep(time.Second)
 			return &Launch{}, nil
 		}
 		st.open()
 		st.ask(EvStart)
-		st.w.holds("db, which it requires, is STOPPING", "")
+		st.w.setBlockers("db, which it requires, is STOPPING", "")
 		st.sleep(5 * time.Second)
 		st.want(Starting)
 		if n := st.w.count(); n != 0 || st.snap().Deadline != nil {
 			t.Errorf("%d processes, deadline %v", n, st.snap().Deadline)
 		}
 		st.crash()
-		st.w.holds("", "")
-		st.tell(event{kind: EvUnblocked})
+		st.w.setBlockers("", "")
+		st.deliver(event{kind: EvUnblocked})
 		st.sleep(2 * time.Second)
 		st.want(Running)
 	})
@@ -172,9 +172,9 @@ func TestRequiredGoesDuringPrepare(t *testing.T) {
 
 // A service that was leaving when it is configured again stays, whether it is
 // started or not.
-func TestConfiguredAgainWhileItLeaves(t *testing.T) {
+func TestConfiguredAgainWhileRemoved(t *testing.T) {
 	for _, crash := range []bool{false, true} {
-		play(t, func(st *stage) {
+		withHarness(t, func(st *harness) {
 			st.cfg.Autostart = ptr(false)
 			p := st.up()
 			p.ignores = true
@@ -187,7 +187,7 @@ func TestConfiguredAgainWhileItLeaves(t *testing.T) {
 			}
 			st.sleep(10 * time.Second)
 			st.want(Stopped)
-			if n := st.w.leftBy.Load(); n != 0 || st.snap().Removed {
+			if n := st.w.removals.Load(); n != 0 || st.snap().Removed {
 				t.Errorf("crash %v: it left %d times, leaving %v", crash, n, st.snap().Removed)
 			}
 		})
@@ -196,14 +196,14 @@ func TestConfiguredAgainWhileItLeaves(t *testing.T) {
 
 // Without a liveness probe a service does not stay unhealthy.
 func TestLivenessTakenAwayWhileReported(t *testing.T) {
-	play(t, func(st *stage) {
-		st.hangs(LiveReport)
+	withHarness(t, func(st *harness) {
+		st.neverAlive(LiveReport)
 		st.up()
 		st.until(2 * time.Minute)
-		if n := st.w.notes; len(n) != 1 || n[0].Reason != "not alive: 3 checks in a row failed, the last: no answer" {
+		if n := st.w.recorded; len(n) != 1 || n[0].Reason != "not alive: 3 checks in a row failed, the last: no answer" {
 			t.Errorf("notes %v", n)
 		}
-		st.tell(event{kind: EvAttached, launch: &Launch{}})
+		st.deliver(event{kind: EvAttached, launch: &Launch{}})
 		if ready, not := setOf(st.s).Ready(); !ready || st.snap().Unhealthy != "" {
 			t.Errorf("not ready: %q, %q", not, st.snap().Unhealthy)
 		}
@@ -212,8 +212,8 @@ func TestLivenessTakenAwayWhileReported(t *testing.T) {
 
 // What was only reported is restarted when the configuration asks for that now.
 func TestLivenessBecomesRestartWhileReported(t *testing.T) {
-	play(t, func(st *stage) {
-		st.hangs(LiveReport)
+	withHarness(t, func(st *harness) {
+		st.neverAlive(LiveReport)
 		p := st.up()
 		st.until(2 * time.Minute)
 		p.wantSignals(t)
@@ -228,18 +228,18 @@ func TestLivenessBecomesRestartWhileReported(t *testing.T) {
 
 // A thread dump comes after the incident of what hangs, and belongs to it.
 func TestThreadDumpOfTheUnhealthy(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.out = newFakeOutput()
 		st.out.write("up")
-		st.hangs(LiveRestart)
+		st.neverAlive(LiveRestart)
 		st.w.startup = func(_ int, p *fakeProcess) error {
 			p.catches[syscall.SIGQUIT], p.onQuit = true, func() { st.out.write("threads") }
 			return nil
 		}
 		st.up()
 		st.until(90 * time.Second)
-		if st.w.mu.Lock(); !slices.Equal(st.w.given, []string{"1 threads\n"}) {
-			t.Errorf("dumps %q", st.w.given)
+		if st.w.mu.Lock(); !slices.Equal(st.w.dumps, []string{"1 threads\n"}) {
+			t.Errorf("dumps %q", st.w.dumps)
 		}
 		st.w.mu.Unlock()
 	})
@@ -247,7 +247,7 @@ func TestThreadDumpOfTheUnhealthy(t *testing.T) {
 
 // A process that was killed is a zombie for a moment without any tracer.
 func TestZombieForAMoment(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		p := st.up()
 		p.undead, p.ignores, p.held = true, true, true
 		st.ask(EvStop)
@@ -269,8 +269,8 @@ func TestZombieForAMoment(t *testing.T) {
 // A stop is not undone by those that are being stopped with it and wait for what
 // they require.
 func TestStopOfWhatOthersWaitFor(t *testing.T) {
-	playSet(t, "db app>db top>app", func(s *Supervisor, worlds map[string]*fakeEnvironment) {
-		s.set.Load().services["db"].launcher.(*fakeLauncher).becomes(func(context.Context, int) (*Launch, error) {
+	withSet(t, "db app>db top>app", func(s *Supervisor, envs map[string]*fakeEnvironment) {
+		s.set.Load().services["db"].launcher.(*fakeLauncher).setPrepare(func(context.Context, int) (*Launch, error) {
 			return nil, errors.New("no such file")
 		})
 		for n := range 300 {
@@ -289,6 +289,29 @@ func TestStopOfWhatOthersWaitFor(t *testing.T) {
 			if n%2 == 0 {
 				synctest.Wait()
 			}
+		}
+	})
+}
+
+// A required service that does not answer in time is asked again.
+func TestRequiredServiceIsBusy(t *testing.T) {
+	withSet(t, "db app>db", func(s *Supervisor, envs map[string]*fakeEnvironment) {
+		if err := s.Command(s.ctx, "db", EvStop, "test"); err != nil {
+			t.Fatal(err)
+		}
+		db, app := s.set.Load().services["db"], s.set.Load().services["app"]
+		release := envs["db"].holdSave()
+		def := &Definition{Name: "db", Config: db.cfg, Launcher: db.launcher}
+		go func() { _ = db.ask(s.ctx, request{event: EvReconfigured, by: "test", def: def}) }() // ends with the answer
+		synctest.Wait()
+		if err := app.ask(s.ctx, request{event: EvStart, by: "test"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		release()
+		time.Sleep(time.Minute)
+		if state := app.snap.Load().State; state != Running {
+			t.Errorf("app is %s", state)
 		}
 	})
 }

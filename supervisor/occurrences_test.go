@@ -20,17 +20,17 @@ func (c *fakeListener) wantCut(t *testing.T, want ...lifecycle.Event) {
 	}
 }
 
-func (c *fakeListener) wantLife(t *testing.T, want string) {
+func (c *fakeListener) wantSequence(t *testing.T, want string) {
 	t.Helper()
 	synctest.Wait()
-	if got := c.life(); got != want {
+	if got := c.eventSequence(); got != want {
 		t.Errorf("published: %s\nwant: %s", got, want)
 	}
 }
 
 // The time that hooks take before a start does not count as the start's own.
 func TestHooksBeforeAStart(t *testing.T) {
-	listened(t, func(st *stage, c *fakeListener) {
+	withListener(t, func(st *harness, c *fakeListener) {
 		st.cfg.Ready.Within = 10 * time.Second
 		st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
 		st.open()
@@ -52,7 +52,7 @@ func TestHooksBeforeAStart(t *testing.T) {
 }
 
 func TestHooksForbidAStart(t *testing.T) {
-	listened(t, func(st *stage, c *fakeListener) {
+	withListener(t, func(st *harness, c *fakeListener) {
 		c.takes[lifecycle.PreStart], c.fails[lifecycle.PreStart] = time.Second,
 			errors.New("hook pre-start/secrets ended with code 1: no such file")
 		st.open()
@@ -68,16 +68,16 @@ func TestHooksForbidAStart(t *testing.T) {
 			st.sleep(time.Minute)
 		}
 		st.want(Fatal) // as after any other start that fails
-		if st.l.asked != 0 || len(st.w.cases()) == 0 {
-			t.Errorf("asked %d times what to start, %d incidents", st.l.asked, len(st.w.cases()))
+		if st.l.asked != 0 || len(st.w.failures()) == 0 {
+			t.Errorf("asked %d times what to start, %d incidents", st.l.asked, len(st.w.failures()))
 		}
 		c.check(t, true)
 	}, lifecycle.PreStart)
 }
 
-// Whoever takes over waits for the same hooks, and does not begin them anew.
+// The next supervisor waits for the same hooks, and does not run them again.
 func TestKilledWhileHooksRun(t *testing.T) {
-	listened(t, func(st *stage, c *fakeListener) {
+	withListener(t, func(st *harness, c *fakeListener) {
 		st.open()
 		st.ask(EvStart)
 		for range 3 {
@@ -100,14 +100,14 @@ func TestKilledWhileHooksRun(t *testing.T) {
 		st.w.last().wantSignals(t)
 		c.end(lifecycle.PreStop, nil)
 		st.want(Stopped)
-		c.wantLife(t, "pre-start started ready pre-stop exited stopped")
+		c.wantSequence(t, "pre-start started ready pre-stop exited stopped")
 		c.wantCut(t)
 	}, lifecycle.PreStart, lifecycle.PreStop)
 }
 
 // What ends while no supervisor works has ended when the next one comes.
-func TestHooksEndWhileNobodyLooks(t *testing.T) {
-	listened(t, func(st *stage, c *fakeListener) {
+func TestHooksEndWithoutASupervisor(t *testing.T) {
+	withListener(t, func(st *harness, c *fakeListener) {
 		st.open()
 		st.ask(EvStart)
 		st.w.dies.Store(true)
@@ -138,12 +138,12 @@ func TestEventsWhileHooksRunBeforeAStart(t *testing.T) {
 	}
 	for ev, want := range cases {
 		t.Run(string(ev), func(t *testing.T) {
-			listened(t, func(st *stage, c *fakeListener) {
+			withListener(t, func(st *harness, c *fakeListener) {
 				st.open()
 				st.ask(EvStart)
 				st.cause(ev)
 				st.want(want.want)
-				c.wantLife(t, want.life)
+				c.wantSequence(t, want.life)
 				if strings.Contains(want.life, "stopped") {
 					c.wantCut(t, lifecycle.PreStart)
 				}
@@ -170,7 +170,7 @@ func TestHooksBeforeAStop(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			listened(t, func(st *stage, f *fakeListener) {
+			withListener(t, func(st *harness, f *fakeListener) {
 				if c.takes >= 0 {
 					f.takes[lifecycle.PreStop] = c.takes
 				}
@@ -180,7 +180,7 @@ func TestHooksBeforeAStop(t *testing.T) {
 				st.sleep(2 * time.Hour)
 				wantAnswer(t, stopped, "")
 				p.wantSignals(t, c.want...)
-				if f.wantLife(t, "pre-start started ready pre-stop exited stopped"); len(f.cuts()) > 0 != c.cut {
+				if f.wantSequence(t, "pre-start started ready pre-stop exited stopped"); len(f.cuts()) > 0 != c.cut {
 					t.Errorf("brought to an end: %q", f.cuts())
 				}
 				m := f.last(t, lifecycle.PreStop)
@@ -195,18 +195,18 @@ func TestHooksBeforeAStop(t *testing.T) {
 
 // The drain comes behind the hooks, and what it needs comes before them.
 func TestHooksStandBetweenTheOthersAndTheDrain(t *testing.T) {
-	listened(t, func(st *stage, c *fakeListener) {
+	withListener(t, func(st *harness, c *fakeListener) {
 		st.cfg.Stop.Drain = 3 * time.Second
 		p := st.up()
-		st.w.holds("", "app must stop first")
+		st.w.setBlockers("", "app must stop first")
 		st.ask(EvStop)
 		st.sleep(time.Second)
 		if st.snap().Phase != "waits" {
 			t.Errorf("%+v", st.snap())
 		}
-		c.wantLife(t, "pre-start started ready")
-		st.w.holds("", "")
-		st.tell(event{kind: EvUnblocked})
+		c.wantSequence(t, "pre-start started ready")
+		st.w.setBlockers("", "")
+		st.deliver(event{kind: EvUnblocked})
 		if st.snap().Phase != "pre-stop hooks" {
 			t.Errorf("%+v", st.snap())
 		}
@@ -224,7 +224,7 @@ func TestHooksStandBetweenTheOthersAndTheDrain(t *testing.T) {
 
 // A later request with a limit cuts the hooks, one without does not.
 func TestLaterStopWhileHooksRun(t *testing.T) {
-	listened(t, func(st *stage, c *fakeListener) {
+	withListener(t, func(st *harness, c *fakeListener) {
 		p := st.up()
 		p.ignores = true
 		st.ask(EvStop)
@@ -245,12 +245,12 @@ func TestLaterStopWhileHooksRun(t *testing.T) {
 	}, lifecycle.PreStop)
 }
 
-// Who asks a second time does not want to wait for hooks.
+// A second stop request does not wait for hooks.
 func TestCommandToStopAgain(t *testing.T) {
-	playSet(t, "db app>db", func(s *Supervisor, worlds map[string]*fakeEnvironment) {
-		c := newFakeListener(worlds["app"], lifecycle.PreStop)
+	withSet(t, "db app>db", func(s *Supervisor, envs map[string]*fakeEnvironment) {
+		c := newFakeListener(envs["app"], lifecycle.PreStop)
 		s.set.Load().services["app"].env.listener = c
-		p, got := worlds["app"].last(), make(chan error, 2)
+		p, got := envs["app"].last(), make(chan error, 2)
 		for n := range 2 {
 			go func() { got <- s.Command(s.ctx, "db", EvStop, "test") }() // ends with the stop
 			time.Sleep(time.Minute)
@@ -270,7 +270,7 @@ func TestCommandToStopAgain(t *testing.T) {
 // A process that ends while its hooks run is not waited for, nor are they.
 func TestEndWhileHooksRunBeforeAStop(t *testing.T) {
 	for _, left := range []bool{false, true} {
-		listened(t, func(st *stage, c *fakeListener) {
+		withListener(t, func(st *harness, c *fakeListener) {
 			p := st.up()
 			st.ask(EvStop)
 			if left {
@@ -280,7 +280,7 @@ func TestEndWhileHooksRunBeforeAStop(t *testing.T) {
 			st.sleep(lastPoll)
 			st.want(Stopped)
 			c.wantCut(t, lifecycle.PreStop)
-			c.wantLife(t, "pre-start started ready pre-stop exited stopped")
+			c.wantSequence(t, "pre-start started ready pre-stop exited stopped")
 			if o := c.last(t, lifecycle.Exited); o.ExitCode == nil || *o.ExitCode != 0 || !*o.Expected {
 				t.Errorf("%+v", o)
 			}
@@ -290,7 +290,7 @@ func TestEndWhileHooksRunBeforeAStop(t *testing.T) {
 
 // Hooks that fail before a stop do not hold it up.
 func TestHooksFailBeforeAStop(t *testing.T) {
-	listened(t, func(st *stage, c *fakeListener) {
+	withListener(t, func(st *harness, c *fakeListener) {
 		c.takes[lifecycle.PreStop], c.fails[lifecycle.PreStop] = time.Second, errors.New("boom")
 		p := st.up()
 		st.ask(EvStop)
@@ -301,9 +301,9 @@ func TestHooksFailBeforeAStop(t *testing.T) {
 }
 
 // An end that no supervisor has seen is published too.
-func TestEndThatNobodyHasSeen(t *testing.T) {
+func TestUnseenEnd(t *testing.T) {
 	for _, state := range []State{Starting, Running, Stopping} {
-		listened(t, func(st *stage, c *fakeListener) {
+		withListener(t, func(st *harness, c *fakeListener) {
 			st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
 			st.open()
 			st.ask(EvStart)
@@ -311,7 +311,7 @@ func TestEndThatNobodyHasSeen(t *testing.T) {
 			p.ignores = true
 			switch state {
 			case Running:
-				st.tell(event{kind: EvReady})
+				st.deliver(event{kind: EvReady})
 			case Stopping:
 				st.ask(EvStop)
 			}
@@ -327,7 +327,7 @@ func TestEndThatNobodyHasSeen(t *testing.T) {
 			life := map[State]string{Starting: "pre-start started exited stopped | pre-start started",
 				Running:  "pre-start started ready exited stopped | pre-start started",
 				Stopping: "pre-start started pre-stop exited stopped"}[state]
-			c.wantLife(t, life)
+			c.wantSequence(t, life)
 			c.check(t, false)
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -18,11 +19,11 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// patience bounds what a test waits for that is to happen.
-const patience = 30 * time.Second
+// awaitLimit bounds what a test waits for that is to happen.
+const awaitLimit = 30 * time.Second
 
-// opener is a Supervisor with one service that cannot be started, and a Listener.
-type opener struct {
+// runningSet is a Supervisor with one service that cannot be started, and a Listener.
+type runningSet struct {
 	t    *testing.T
 	init *fakeInit
 	s    *Supervisor
@@ -45,11 +46,12 @@ func (b *lockedBuffer) Write(p []byte) (int, error) {
 
 func (b *lockedBuffer) text() string { b.mu.Lock(); defer b.mu.Unlock(); return b.buf.String() }
 
-func runWith(t *testing.T, c Listener, budget time.Duration, blobs map[string]any, stop int) *opener {
+func runWith(t *testing.T, c Listener, budget time.Duration, blobs map[string]any, stop int) *runningSet {
 	t.Helper()
 	init, m, rec := connect(t, blobs, stop)
-	o := &opener{t: t, init: init, l: &cannotStart{}, log: &lockedBuffer{}, code: make(chan int, 1)}
-	opts := Options{Log: hclog.New(&hclog.LoggerOptions{Output: o.log}), Listener: c}
+	o := &runningSet{t: t, init: init, l: &cannotStart{}, log: &lockedBuffer{}, code: make(chan int, 1)}
+	opts := Options{Log: hclog.New(&hclog.LoggerOptions{Output: o.log}), Listener: c,
+		Stops: func(why string, _ time.Duration) { fmt.Fprintln(o.log, "stops:", why) }}
 	o.s = New(m, rec, ServiceSet{Main: "app", StopTimeout: budget, Definitions: []Definition{
 		{Name: "app", Kind: "process", Config: defaults(), Launcher: o.l}}}, opts)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -59,16 +61,16 @@ func runWith(t *testing.T, c Listener, budget time.Duration, blobs map[string]an
 }
 
 // await waits for something that is to happen.
-func (o *opener) await(what string, holds func() bool) {
+func (o *runningSet) await(what string, holds func() bool) {
 	o.t.Helper()
-	for limit := time.Now().Add(patience); !holds(); runtime.Gosched() {
+	for limit := time.Now().Add(awaitLimit); !holds(); runtime.Gosched() {
 		if time.Now().After(limit) {
 			o.t.Fatalf("%s: does not happen", what)
 		}
 	}
 }
 
-func (o *opener) term(level int) {
+func (o *runningSet) term(level int) {
 	o.t.Helper()
 	msg := &initproto.Msg{Type: initproto.Signal, Seq: uint64(level), Signal: int(syscall.SIGTERM), Count: 1, Stops: level}
 	if err := o.init.conn.Send(msg); err != nil {
@@ -76,25 +78,25 @@ func (o *opener) term(level int) {
 	}
 }
 
-func (o *opener) wantCode(want int) {
+func (o *runningSet) wantCode(want int) {
 	o.t.Helper()
 	select {
 	case got := <-o.code:
 		if got != want {
 			o.t.Errorf("code %d, want %d", got, want)
 		}
-	case <-time.After(patience):
+	case <-time.After(awaitLimit):
 		o.t.Fatal("the container does not end")
 	}
 }
 
 // app is the service's snapshot.
-func (o *opener) app() *Snapshot { return o.s.set.Load().services["app"].snap.Load() }
+func (o *runningSet) app() *Snapshot { return o.s.set.Load().services["app"].snap.Load() }
 
-// stages are what was published of the container.
-func (c *fakeListener) stages() []lifecycle.Event {
+// containerEvents are what was published of the container.
+func (c *fakeListener) containerEvents() []lifecycle.Event {
 	var out []lifecycle.Event
-	for _, m := range c.moments() {
+	for _, m := range c.occurrences() {
 		if m.Service == "" {
 			out = append(out, m.Event)
 		}
@@ -102,15 +104,14 @@ func (c *fakeListener) stages() []lifecycle.Event {
 	return out
 }
 
-func (o *opener) wantStages(c *fakeListener, want ...lifecycle.Event) {
+func (o *runningSet) wantContainerEvents(c *fakeListener, want ...lifecycle.Event) {
 	o.t.Helper()
-	if got := c.stages(); !slices.Equal(got, want) {
+	if got := c.containerEvents(); !slices.Equal(got, want) {
 		o.t.Errorf("published of the container: %q, want %q", got, want)
 	}
 }
 
-// No service starts before the container's first hooks are through, whoever began
-// with them.
+// No service starts before the container's first hooks have ended, whichever supervisor began them.
 func TestServicesWaitForTheFirstHooks(t *testing.T) {
 	held := savedState{State: Starting, Gen: 1, Start: 1, Phase: PhaseWaiting}
 	for name, blobs := range map[string]map[string]any{"first": nil, "taken over": {openItem: "", servicePrefix + "app": held}} {
@@ -121,17 +122,17 @@ func TestServicesWaitForTheFirstHooks(t *testing.T) {
 			if ready, not := o.s.Ready(); ready || not[0] != notOpen {
 				t.Errorf("ready %v, %q", ready, not)
 			}
-			o.await("init", func() bool { return len(c.stages()) == 1 })
+			o.await("init", func() bool { return len(c.containerEvents()) == 1 })
 			c.end(lifecycle.Init, nil)
-			o.await("the network's hooks", func() bool { return len(c.stages()) == 2 })
+			o.await("the network's hooks", func() bool { return len(c.containerEvents()) == 2 })
 			if o.l.asked.Load() != 0 {
 				t.Error("it was started too early")
 			}
 			c.end(lifecycle.NetworkReady, nil)
-			o.await("the start", func() bool { return o.l.asked.Load() > 0 })
+			o.await("the failed start", func() bool { return o.app().State == Backoff })
 			o.term(1)
 			o.wantCode(1)
-			o.wantStages(c, lifecycle.Init, lifecycle.NetworkReady, lifecycle.Exit)
+			o.wantContainerEvents(c, lifecycle.Init, lifecycle.NetworkReady, lifecycle.Exit)
 		})
 	}
 }
@@ -141,7 +142,7 @@ func TestWithoutFirstHooks(t *testing.T) {
 	c := newFakeListener(nil)
 	o := runWith(t, c, 8*time.Second, nil, 0)
 	o.await("the failed start", func() bool { return o.app().State == Backoff })
-	o.wantStages(c, lifecycle.Init, lifecycle.NetworkReady)
+	o.wantContainerEvents(c, lifecycle.Init, lifecycle.NetworkReady)
 	o.term(1)
 	o.wantCode(1)
 }
@@ -156,7 +157,7 @@ func TestFirstHooksDoNotComeLater(t *testing.T) {
 	o.await("the failed start", func() bool { return o.app().State == Backoff })
 	o.term(1)
 	o.wantCode(1)
-	o.wantStages(c, lifecycle.Exit)
+	o.wantContainerEvents(c, lifecycle.Exit)
 }
 
 // TERM does not wait for the first hooks, and nothing is started afterwards.
@@ -169,7 +170,7 @@ func TestTermDuringTheFirstHooks(t *testing.T) {
 		}
 		o := runWith(t, c, 8*time.Second, blobs, stop)
 		if !before {
-			o.await("init", func() bool { return len(c.stages()) == 1 })
+			o.await("init", func() bool { return len(c.containerEvents()) == 1 })
 			o.term(1)
 		}
 		o.wantCode(0)
@@ -177,7 +178,7 @@ func TestTermDuringTheFirstHooks(t *testing.T) {
 			t.Errorf("%s, asked %d times", o.app().State, o.l.asked.Load())
 		}
 		if !before {
-			o.wantStages(c, lifecycle.Init, lifecycle.Exit)
+			o.wantContainerEvents(c, lifecycle.Init, lifecycle.Exit)
 			if got := c.cuts(); !slices.Equal(got, []lifecycle.Event{lifecycle.Init}) {
 				t.Errorf("brought to an end: %q", got)
 			}
@@ -189,18 +190,20 @@ func TestFirstHooksFail(t *testing.T) {
 	c := newFakeListener(nil, lifecycle.Init, lifecycle.NetworkReady, lifecycle.Exit)
 	c.takes[lifecycle.Exit] = 0
 	o := runWith(t, c, 8*time.Second, nil, 0)
-	o.await("init", func() bool { return len(c.stages()) == 1 })
+	o.await("init", func() bool { return len(c.containerEvents()) == 1 })
 	c.end(lifecycle.Init, errors.New("hook init/mount ended with code 3"))
 	o.wantCode(1)
 	if o.l.asked.Load() != 0 {
 		t.Error("a service was started")
 	}
-	o.wantStages(c, lifecycle.Init, lifecycle.Exit)
+	o.wantContainerEvents(c, lifecycle.Init, lifecycle.Exit)
 	if m := c.last(t, lifecycle.Exit); m.Reason != "hook init/mount ended with code 3" || *m.ExitCode != 1 {
 		t.Errorf("%+v", m)
 	}
-	if want := "the container ends: hook init/mount ended with code 3"; !strings.Contains(o.log.text(), want) {
-		t.Errorf("the log does not say %q:\n%s", want, o.log.text())
+	for _, want := range []string{"the container ends: hook init/mount ended with code 3", "stops: hook init/mount ended with code 3"} {
+		if !strings.Contains(o.log.text(), want) {
+			t.Errorf("the log does not have %q:\n%s", want, o.log.text())
+		}
 	}
 }
 
@@ -210,7 +213,7 @@ func TestFirstHooksFailedBefore(t *testing.T) {
 	st := stopState{Until: initproto.BootNow() + int64(5*time.Second), Code: 1, Why: "hook init/mount ended with code 3"}
 	o := runWith(t, c, 8*time.Second, map[string]any{stopItem: st, openItem: ""}, 0)
 	o.wantCode(1)
-	o.wantStages(c, lifecycle.Exit)
+	o.wantContainerEvents(c, lifecycle.Exit)
 }
 
 // The stopped services' hooks and the exit's come last, in that order.
@@ -225,7 +228,7 @@ func TestLastHooks(t *testing.T) {
 				o.await("the start", func() bool { return o.app().State == Backoff })
 				o.term(1)
 			}
-			o.await("exit", func() bool { return slices.Contains(c.stages(), lifecycle.Exit) })
+			o.await("exit", func() bool { return slices.Contains(c.containerEvents(), lifecycle.Exit) })
 			if c.mu.Lock(); c.settled != 1 {
 				t.Errorf("settled %d times before the exit", c.settled)
 			}
@@ -249,7 +252,7 @@ func TestSecondTermDuringTheLastHooks(t *testing.T) {
 	c := newFakeListener(nil, lifecycle.Exit)
 	o := runWith(t, c, time.Hour, map[string]any{servicePrefix + "app": savedState{State: Stopped, Gen: 1}}, 0)
 	o.term(1)
-	o.await("exit", func() bool { return slices.Contains(c.stages(), lifecycle.Exit) })
+	o.await("exit", func() bool { return slices.Contains(c.containerEvents(), lifecycle.Exit) })
 	o.term(2)
 	o.wantCode(0)
 	if got := c.cuts(); !slices.Equal(got, []lifecycle.Event{lifecycle.Exit}) {
@@ -257,20 +260,20 @@ func TestSecondTermDuringTheLastHooks(t *testing.T) {
 	}
 }
 
-// stubborn does not even obey its ctx.
-type stubborn struct {
+// stuckListener does not even obey its ctx.
+type stuckListener struct {
 	*fakeListener
 	release chan struct{}
 	settles bool
 }
 
-func (s *stubborn) Settle(context.Context) {
+func (s *stuckListener) Settle(context.Context) {
 	if !s.settles {
 		<-s.release
 	}
 }
 
-func (s *stubborn) Await(_ context.Context, m lifecycle.Occurrence) error {
+func (s *stuckListener) Await(_ context.Context, m lifecycle.Occurrence) error {
 	s.Tell(m)
 	<-s.release
 	return nil
@@ -279,7 +282,7 @@ func (s *stubborn) Await(_ context.Context, m lifecycle.Occurrence) error {
 // The budget holds whatever the hooks do: without that the test would not end.
 func TestBudgetHoldsWhateverHooksDo(t *testing.T) {
 	for _, settles := range []bool{false, true} {
-		c := &stubborn{newFakeListener(nil, lifecycle.Exit), make(chan struct{}), settles}
+		c := &stuckListener{newFakeListener(nil, lifecycle.Exit), make(chan struct{}), settles}
 		c.share = time.Hour
 		o := runWith(t, c, 1500*time.Millisecond, map[string]any{servicePrefix + "app": savedState{State: Stopped, Gen: 1}}, 0)
 		o.term(1)
@@ -315,7 +318,7 @@ func TestOwnShare(t *testing.T) {
 }
 
 // A service that comes back begins behind the starts that it had.
-func TestGoneServicesAreRemembered(t *testing.T) {
+func TestStartsOfRemovedServicesAreNumberedOn(t *testing.T) {
 	o := runWith(t, nil, 8*time.Second, map[string]any{countsItem: map[string]uint64{"app": 7}}, 0)
 	o.await("the start", func() bool { return o.app().State == Backoff })
 	if o.app().Starts != 8 {

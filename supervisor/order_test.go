@@ -79,7 +79,7 @@ func TestMayStartAndStop(t *testing.T) {
 		{"on its way down", Snapshot{State: Stopping, then: Stopped}, true, "is STOPPING", "b must stop first", ""},
 		{"being restarted", Snapshot{State: Stopping, then: Starting}, true, "is STOPPING", "b must stop first", "is STOPPING"},
 	} {
-		a, b := showing("a", c.other, c.process), showing("b", at(Running), true)
+		a, b := serviceWith("a", c.other, c.process), serviceWith("b", at(Running), true)
 		b.cfg.Requires = []string{"a"}
 		s := setOf(a, b)
 		if got := s.mayStart("b"); c.start == "" && got != "" || !strings.Contains(got, c.start) {

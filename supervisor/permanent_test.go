@@ -12,10 +12,10 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// lasting is an error that does not change by itself.
-type lasting struct{ error }
+// permanentError is an error that does not change by itself.
+type permanentError struct{ error }
 
-func (lasting) Lasting() bool { return true }
+func (permanentError) Lasting() bool { return true }
 
 // logText is a log that the test reads while it is written.
 type logText struct {
@@ -32,7 +32,7 @@ func (l *logText) Write(b []byte) (int, error) {
 func (l *logText) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.text.String() }
 
 // logged has the log of the service, and of those after it, in memory.
-func (st *stage) logged() *logText {
+func (st *harness) logged() *logText {
 	text := new(logText)
 	st.log = hclog.New(&hclog.LoggerOptions{Output: text, DisableTime: true})
 	st.open()
@@ -40,11 +40,11 @@ func (st *stage) logged() *logText {
 }
 
 func TestLastingFailureIsTriedRarely(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		refused := func(context.Context, int) (*Launch, error) {
-			return nil, lasting{errors.New("cannot use the JVM options: no\nhint: in full")}
+			return nil, permanentError{errors.New("cannot use the JVM options: no\nhint: in full")}
 		}
-		st.l.becomes(refused)
+		st.l.setPrepare(refused)
 		text := st.logged()
 		st.ask(EvStart)
 		st.sleep(time.Second)
@@ -69,7 +69,7 @@ func TestLastingFailureIsTriedRarely(t *testing.T) {
 		if st.l.tries() != 4 {
 			t.Errorf("%d tries in 16 minutes", st.l.tries())
 		}
-		st.l.becomes(nil)
+		st.l.setPrepare(nil)
 		st.ask(EvStart) // does not wait, and tells anew
 		st.sleep(time.Millisecond)
 		st.want(Running)
@@ -78,11 +78,11 @@ func TestLastingFailureIsTriedRarely(t *testing.T) {
 
 // What may change by itself, such as a file on a mount, keeps the fast back-off.
 func TestOtherFailureIsTriedSoon(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		fails := func(why string) func(context.Context, int) (*Launch, error) {
 			return func(context.Context, int) (*Launch, error) { return nil, errors.New(why + "\nhint: in full") }
 		}
-		st.l.becomes(fails("cannot execute /mnt/app: no such file or directory"))
+		st.l.setPrepare(fails("cannot execute /mnt/app: no such file or directory"))
 		text := st.logged()
 		st.ask(EvStart)
 		st.sleep(4 * time.Second)
@@ -92,7 +92,7 @@ func TestOtherFailureIsTriedSoon(t *testing.T) {
 		if got := strings.Count(text.String(), "hint: in full"); got != 1 {
 			t.Errorf("logged in full %d times:\n%s", got, text)
 		}
-		st.l.becomes(fails("cannot execute /mnt/app: permission denied"))
+		st.l.setPrepare(fails("cannot execute /mnt/app: permission denied"))
 		st.sleep(5 * time.Second)
 		if got := strings.Count(text.String(), "hint: in full"); got != 2 {
 			t.Errorf("another reason: logged in full %d times:\n%s", got, text)
@@ -110,9 +110,9 @@ func TestLastingFailureObeysThePolicy(t *testing.T) {
 		{"no retry", func(c *Config) { *c.Restart.Limit.RetryEvery = 0 }, Fatal},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				c.cfg(&st.cfg)
-				st.l.becomes(func(context.Context, int) (*Launch, error) { return nil, lasting{errors.New("no")} })
+				st.l.setPrepare(func(context.Context, int) (*Launch, error) { return nil, permanentError{errors.New("no")} })
 				st.open()
 				st.ask(EvStart)
 				st.sleep(time.Hour)
@@ -127,14 +127,14 @@ func TestLastingFailureObeysThePolicy(t *testing.T) {
 
 // A warning of a start is in the log once, and again when it has changed.
 func TestWarningsAreLoggedOnce(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		warns := func(warning string) func(context.Context, int) (*Launch, error) {
 			return func(context.Context, int) (*Launch, error) {
 				return &Launch{Notes: []string{"JVM 17"}, Warnings: []string{warning}}, nil
 			}
 		}
 		warning := "the budget is too much by 3347 MiB"
-		st.l.becomes(warns(warning))
+		st.l.setPrepare(warns(warning))
 		text := st.logged()
 		st.ask(EvStart)
 		for range 2 {
@@ -148,11 +148,11 @@ func TestWarningsAreLoggedOnce(t *testing.T) {
 			t.Errorf("notes %q", notes)
 		}
 		warning = "the budget is too much by 1 MiB"
-		st.l.becomes(warns(warning))
+		st.l.setPrepare(warns(warning))
 		st.ask(EvRestart)
 		st.sleep(10 * time.Second)
 		if !strings.Contains(text.String(), warning) {
-			t.Errorf("the new one is not told:\n%s", text)
+			t.Errorf("the new one is not logged:\n%s", text)
 		}
 	})
 }

@@ -24,11 +24,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onStage runs a test's body as a supervisor under a real init: the test starts
+// withInit runs a test's body as a supervisor under a real init: the test starts
 // its own binary as the init, which starts it as the supervisor, again and again
 // when play dies. In the test itself it gives what play said and false; in the
 // supervisor it ends the process.
-func onStage(t *testing.T, play func(m *proc.Manager, rec *proc.Recovered, dir string) (said string)) (string, bool) {
+func withInit(t *testing.T, play func(m *proc.Manager, rec *proc.Recovered, dir string) (said string)) (string, bool) {
 	t.Helper()
 	const role, where = "STOKER_STAGE_ROLE", "STOKER_STAGE_DIR"
 	dir := os.Getenv(where)
@@ -70,7 +70,7 @@ func onStage(t *testing.T, play func(m *proc.Manager, rec *proc.Recovered, dir s
 // TestExecOfProcess: a command that does not end is killed with what it has forked,
 // one that ends leaves nothing behind, and a thousand checks cost nothing.
 func TestExecOfProcess(t *testing.T) {
-	said, _ := onStage(t, func(m *proc.Manager, _ *proc.Recovered, dir string) string {
+	said, _ := withInit(t, func(m *proc.Manager, _ *proc.Recovered, dir string) string {
 		n := 0
 		start := func(ctx context.Context, argv []string) (int, string, error) {
 			n++
@@ -89,7 +89,7 @@ func TestExecOfProcess(t *testing.T) {
 		say(sh(`exec /no/such`, time.Minute))
 		say(probe.Config{Exec: []string{"/no/such"}}.New(start)(context.Background(), nil))
 		for _, name := range []string{"slow", "left"} {
-			say(name + " " + fate(filepath.Join(dir, name)))
+			say(name + " " + processFate(filepath.Join(dir, name)))
 		}
 		goroutines, files := runtime.NumGoroutine(), openFiles()
 		for range 300 {
@@ -122,9 +122,9 @@ left is gone
 	}
 }
 
-// fate says whether the process whose pid is in a file is gone, and waits for
+// processFate says whether the process whose pid is in a file is gone, and waits for
 // that a while.
-func fate(path string) string {
+func processFate(path string) string {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
@@ -144,7 +144,7 @@ func fate(path string) string {
 
 // TestIncidentsOutliveTheSupervisor: a real init, and kill -9 behind each Add.
 func TestIncidentsOutliveTheSupervisor(t *testing.T) {
-	said, _ := onStage(t, func(m *proc.Manager, rec *proc.Recovered, dir string) string {
+	said, _ := withInit(t, func(m *proc.Manager, rec *proc.Recovered, dir string) string {
 		s := incident.Restore(m.FDStore(), rec.Items, func(w string) { fmt.Fprintln(os.Stderr, w) })
 		if rec.Starts <= 15 {
 			n := s.Add(incident.Incident{Summary: incident.Summary{Service: "app", Start: uint64(rec.Starts), Reason: "SIGSEGV <in> libc"},

@@ -13,24 +13,24 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// told is a Listener that only remembers.
-type told struct{ moments []lifecycle.Occurrence }
+// recordingListener is a Listener that only remembers.
+type recordingListener struct{ occurrences []lifecycle.Occurrence }
 
-func (*told) Wants(lifecycle.Event, string) bool                { return false }
-func (c *told) Tell(m lifecycle.Occurrence)                     { c.moments = append(c.moments, m) }
-func (*told) Await(context.Context, lifecycle.Occurrence) error { return nil }
-func (*told) Settle(context.Context)                            {}
-func (*told) Reserve(time.Duration) time.Duration               { return 0 }
-func (c *told) reason(stage lifecycle.Event) (reasons []string) {
-	for _, m := range c.moments {
-		if m.Event == stage {
+func (*recordingListener) Wants(lifecycle.Event, string) bool                { return false }
+func (c *recordingListener) Tell(m lifecycle.Occurrence)                     { c.occurrences = append(c.occurrences, m) }
+func (*recordingListener) Await(context.Context, lifecycle.Occurrence) error { return nil }
+func (*recordingListener) Settle(context.Context)                            {}
+func (*recordingListener) Reserve(time.Duration) time.Duration               { return 0 }
+func (c *recordingListener) reasons(event lifecycle.Event) (reasons []string) {
+	for _, m := range c.occurrences {
+		if m.Event == event {
 			reasons = append(reasons, m.Reason)
 		}
 	}
 	return reasons
 }
 
-// Whatever ends a service, status, incident and stages give the same reason.
+// Whatever ends a service, status, incident and occurrences give the same reason.
 func TestOneReason(t *testing.T) {
 	reads := func(cause incident.Cause, reason string) func(incident.End) incident.Findings {
 		return func(end incident.End) incident.Findings {
@@ -66,12 +66,12 @@ func TestOneReason(t *testing.T) {
 		{"a good end", never, reads("", "never mind"), proc.Exit{}, false, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				if c.cfg != nil {
 					c.cfg(&st.cfg)
 				}
-				tells := new(told)
-				st.w.listener, st.out = tells, newFakeOutput()
+				listener := new(recordingListener)
+				st.w.listener, st.out = listener, newFakeOutput()
 				st.l.prepare = func(context.Context, int) (*Launch, error) {
 					return &Launch{ReadOutput: c.reads}, nil
 				}
@@ -89,10 +89,10 @@ func TestOneReason(t *testing.T) {
 				if !strings.HasPrefix(snap.Reason, c.want) || c.want == "" && snap.Reason != "" {
 					t.Errorf("status: %q, want %q", snap.Reason, c.want)
 				}
-				if got := tells.reason(lifecycle.Exited); len(got) != 1 || got[0] != snap.Reason {
-					t.Errorf("stages: %q, status: %q", got, snap.Reason)
+				if got := listener.reasons(lifecycle.Exited); len(got) != 1 || got[0] != snap.Reason {
+					t.Errorf("occurrences: %q, status: %q", got, snap.Reason)
 				}
-				cases := st.w.cases()
+				cases := st.w.failures()
 				if (len(cases) == 1) != (c.cause != "") {
 					t.Fatalf("%d cases", len(cases))
 				}
@@ -114,13 +114,13 @@ func TestOneReason(t *testing.T) {
 
 // A stop that needed KILL is the reason of a service that is STOPPED.
 func TestReasonOfAKill(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		p := st.up()
 		p.ignores = true
 		st.ask(EvStop)
 		st.sleep(time.Minute)
 		st.want(Stopped)
-		st.wantReason(incident.Classify(*st.w.cases()[0]).Reason)
+		st.wantReason(incident.Classify(*st.w.failures()[0]).Reason)
 		if st.snap().Reason != "did not stop in time and was killed" {
 			t.Errorf("%q", st.snap().Reason)
 		}

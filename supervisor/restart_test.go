@@ -36,7 +36,7 @@ func TestPolicy(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(fmt.Sprint(c.policy, c.success, c.exit.Status()), func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				st.cfg.Restart.Policy, st.cfg.SuccessCodes = c.policy, c.success
 				st.up().die(c.exit)
 				st.want(c.want)
@@ -44,8 +44,8 @@ func TestPolicy(t *testing.T) {
 				if wantOK := slices.Contains(c.success, c.exit.Status()); snap.Exit.Success != wantOK || (snap.Reason == "") != wantOK {
 					t.Errorf("exit %+v, reason %q", snap.Exit, snap.Reason)
 				}
-				if wantRest := map[bool]int32{true: 1, false: 0}[c.want == Exited]; st.w.rested.Load() != wantRest {
-					t.Errorf("rested %d times, want %d", st.w.rested.Load(), wantRest)
+				if wantRest := map[bool]int32{true: 1, false: 0}[c.want == Exited]; st.w.endChecks.Load() != wantRest {
+					t.Errorf("rested %d times, want %d", st.w.endChecks.Load(), wantRest)
 				}
 				if snap.Settled != (c.want == Exited) {
 					t.Errorf("settled %v", snap.Settled)
@@ -81,7 +81,7 @@ func TestBackoffSeries(t *testing.T) {
 	}
 	for name, failure := range failures {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				st.cfg.Restart.Limit.Starts = 100
 				st.w.startup = failure
 				st.open()
@@ -98,9 +98,9 @@ func TestBackoffSeries(t *testing.T) {
 	}
 }
 
-func TestBackoffBeginsAnewAfterAStableTime(t *testing.T) {
+func TestBackoffIsResetAfterAStableTime(t *testing.T) {
 	for ran, want := range map[time.Duration]time.Duration{time.Minute - 1: 4 * time.Second, time.Minute: 500 * time.Millisecond} {
-		play(t, func(st *stage) {
+		withHarness(t, func(st *harness) {
 			st.w.startup = func(n int, p *fakeProcess) error {
 				if n <= 3 {
 					return dieAtOnce(n, p)
@@ -122,18 +122,18 @@ func TestBackoffBeginsAnewAfterAStableTime(t *testing.T) {
 }
 
 func TestFirstBackoffZero(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.cfg.Restart.Backoff.First = new(time.Duration)
 		st.up().exits(1)
 		st.want(Running)
-		if st.w.at() != 0 || st.w.count() != 2 {
-			t.Errorf("%d processes at %v", st.w.count(), st.w.at())
+		if st.w.elapsed() != 0 || st.w.count() != 2 {
+			t.Errorf("%d processes at %v", st.w.count(), st.w.elapsed())
 		}
 	})
 }
 
-func TestStartForgives(t *testing.T) {
-	play(t, func(st *stage) {
+func TestStartResetsCounters(t *testing.T) {
+	withHarness(t, func(st *harness) {
 		st.w.startup = dieAtOnce
 		st.open()
 		st.ask(EvStart)
@@ -149,7 +149,7 @@ func TestStartForgives(t *testing.T) {
 
 func TestLimitThenSlowRetry(t *testing.T) {
 	for random, wait := range map[float64]time.Duration{0: 4 * time.Minute, 0.5: 5 * time.Minute, 0.75: 5*time.Minute + 30*time.Second} {
-		play(t, func(st *stage) {
+		withHarness(t, func(st *harness) {
 			var healthy atomic.Bool
 			st.w.startup = func(n int, p *fakeProcess) error {
 				if healthy.Load() {
@@ -163,7 +163,7 @@ func TestLimitThenSlowRetry(t *testing.T) {
 			st.sleep(15500 * time.Millisecond) // 500 ms, 1, 2, 4, 8 s
 			st.want(Fatal)
 			snap := st.snap()
-			if snap.Settled || time.Until(*snap.Next) != wait || st.w.rested.Load() != 1 || snap.Reason != "exit code 1" {
+			if snap.Settled || time.Until(*snap.Next) != wait || st.w.endChecks.Load() != 1 || snap.Reason != "exit code 1" {
 				t.Errorf("%+v, next in %v, want %v", snap, time.Until(*snap.Next), wait)
 			}
 			st.sleep(wait) // slow, although the earlier starts are forgotten
@@ -192,7 +192,7 @@ func TestLimitThenSlowRetry(t *testing.T) {
 }
 
 func TestLimitForGood(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.cfg.Restart.Limit.RetryEvery = new(time.Duration)
 		st.cfg.Restart.Limit.Starts = 2
 		st.w.startup = dieAtOnce
@@ -200,7 +200,7 @@ func TestLimitForGood(t *testing.T) {
 		st.ask(EvStart)
 		st.sleep(24 * time.Hour)
 		st.want(Fatal)
-		if snap := st.snap(); !snap.Settled || snap.Next != nil || st.w.count() != 3 || st.w.rested.Load() != 1 {
+		if snap := st.snap(); !snap.Settled || snap.Next != nil || st.w.count() != 3 || st.w.endChecks.Load() != 1 {
 			t.Errorf("%+v, %d processes", snap, st.w.count())
 		}
 	})
@@ -208,7 +208,7 @@ func TestLimitForGood(t *testing.T) {
 
 // Ends that are further apart than the limit's time never lead to FATAL.
 func TestLimitIsWithinATime(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.cfg.Restart.Backoff.Reset = time.Hour
 		st.cfg.Restart.Limit = Limit{Starts: 2, Within: time.Minute, RetryEvery: st.cfg.Restart.Limit.RetryEvery}
 		p := st.up()
@@ -226,7 +226,7 @@ func TestLimitIsWithinATime(t *testing.T) {
 // A service that works and then ends with a code that does not count is never
 // parked: only the back-off holds it up, across supervisors too. Other ends count.
 func TestUncountedEnds(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.cfg.Restart.Limit.UncountedCodes = []int{3}
 		st.up()
 		for n := range 20 {
@@ -251,7 +251,7 @@ func TestUncountedEnds(t *testing.T) {
 
 // A service that never gets to work is parked, whatever its code.
 func TestUncountedEndsBeforeReadyCount(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.cfg.Restart.Limit.UncountedCodes = []int{3}
 		st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
 		st.w.startup = func(_ int, p *fakeProcess) error { p.exits(3); return nil }

@@ -9,8 +9,8 @@ import (
 // A restart that is meant for one process touches no other, and starts nothing that
 // was stopped. What the command line was read from is known also after a takeover.
 func TestRenew(t *testing.T) {
-	play(t, func(st *stage) {
-		st.l.becomes(func(_ context.Context, n int) (*Launch, error) {
+	withHarness(t, func(st *harness) {
+		st.l.setPrepare(func(_ context.Context, n int) (*Launch, error) {
 			return &Launch{Sources: map[int]string{1: "one"}[n]}, nil
 		})
 		p := st.up()

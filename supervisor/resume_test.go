@@ -49,7 +49,7 @@ func fill(v reflect.Value) {
 	}
 }
 
-func TestKeptRoundTrip(t *testing.T) {
+func TestSavedStateRoundTrip(t *testing.T) {
 	var want, got savedState
 	fill(reflect.ValueOf(&want).Elem())
 	blob, err := json.Marshal(want)
@@ -65,8 +65,8 @@ func TestKeptRoundTrip(t *testing.T) {
 }
 
 func TestUnreadableState(t *testing.T) {
-	play(t, func(st *stage) {
-		s := st.make()
+	withHarness(t, func(st *harness) {
+		s := st.newService()
 		if err := s.resume([]byte(`{"state": "RUNNING", "gen": "x"}`), nil); err == nil {
 			t.Error("no error")
 		}
@@ -80,33 +80,33 @@ func TestUnreadableState(t *testing.T) {
 func TestResume(t *testing.T) {
 	notYet := readyWhen(func() error { return errors.New("not yet") })
 	cases := map[string]struct {
-		before func(st *stage) // up to the crash
-		after  func(st *stage) // what happens while nobody looks
-		check  func(st *stage)
+		before func(st *harness) // up to the crash
+		after  func(st *harness) // what happens while nobody looks
+		check  func(st *harness)
 	}{
 		"stopped stays": {
-			func(st *stage) { st.up(); st.ask(EvStop) }, nil,
-			func(st *stage) { st.want(Stopped); st.sleep(time.Hour); st.want(Stopped) }},
+			func(st *harness) { st.up(); st.ask(EvStop) }, nil,
+			func(st *harness) { st.want(Stopped); st.sleep(time.Hour); st.want(Stopped) }},
 		"running goes on": {
-			func(st *stage) { st.up() }, nil,
-			func(st *stage) {
+			func(st *harness) { st.up() }, nil,
+			func(st *harness) {
 				st.want(Running)
 				if snap := st.snap(); snap.Pid != 101 || snap.Restarts != 0 {
 					st.t.Errorf("%+v", snap)
 				}
 			}},
 		"stable time counts through": {
-			func(st *stage) { st.up(); st.s.saved.InARow = 3; st.sleep(30 * time.Second) }, nil,
-			func(st *stage) {
+			func(st *harness) { st.up(); st.s.saved.InARow = 3; st.sleep(30 * time.Second) }, nil,
+			func(st *harness) {
 				st.until(time.Minute)
 				st.w.last().exits(1)
 				st.want(Backoff)
 				st.wantNext(500 * time.Millisecond)
 			}},
-		"exit told to the next": {
-			func(st *stage) { st.up() },
-			func(st *stage) { st.w.last().exits(3) },
-			func(st *stage) {
+		"exit reported to the next supervisor": {
+			func(st *harness) { st.up() },
+			func(st *harness) { st.w.last().exits(3) },
+			func(st *harness) {
 				st.want(Backoff)
 				st.wantNext(500 * time.Millisecond)
 				if snap := st.snap(); snap.Exit.Code != 3 || snap.Reason != "exit code 3" {
@@ -114,12 +114,12 @@ func TestResume(t *testing.T) {
 				}
 			}},
 		"exit after a stable time, seen late": {
-			func(st *stage) { st.up(); st.w.last().exits(1); st.sleep(time.Second); st.want(Running) },
-			func(st *stage) { st.sleep(2 * time.Minute); st.w.last().exits(1) },
-			func(st *stage) { st.want(Backoff); st.wantNext(500 * time.Millisecond) }},
+			func(st *harness) { st.up(); st.w.last().exits(1); st.sleep(time.Second); st.want(Running) },
+			func(st *harness) { st.sleep(2 * time.Minute); st.w.last().exits(1) },
+			func(st *harness) { st.want(Backoff); st.wantNext(500 * time.Millisecond) }},
 		"back-off goes on": {
-			func(st *stage) { st.up(); st.w.last().exits(1); st.sleep(200 * time.Millisecond) }, nil,
-			func(st *stage) {
+			func(st *harness) { st.up(); st.w.last().exits(1); st.sleep(200 * time.Millisecond) }, nil,
+			func(st *harness) {
 				st.want(Backoff)
 				st.wantNext(300 * time.Millisecond)
 				st.sleep(300 * time.Millisecond)
@@ -129,39 +129,39 @@ func TestResume(t *testing.T) {
 				}
 			}},
 		"back-off is over": {
-			func(st *stage) { st.up(); st.w.last().exits(1); st.want(Backoff) },
-			func(st *stage) { st.sleep(time.Minute) },
-			func(st *stage) { st.want(Running) }},
+			func(st *harness) { st.up(); st.w.last().exits(1); st.want(Backoff) },
+			func(st *harness) { st.sleep(time.Minute) },
+			func(st *harness) { st.want(Running) }},
 		"start timeout counts through": {
-			func(st *stage) { st.l.prepare = notYet; st.open(); st.ask(EvStart); st.sleep(time.Minute) }, nil,
-			func(st *stage) { st.want(Starting); st.until(2 * time.Minute); st.want(Backoff) }},
+			func(st *harness) { st.l.prepare = notYet; st.open(); st.ask(EvStart); st.sleep(time.Minute) }, nil,
+			func(st *harness) { st.want(Starting); st.until(2 * time.Minute); st.want(Backoff) }},
 		"start timeout is over": {
-			func(st *stage) { st.l.prepare = notYet; st.open(); st.ask(EvStart) },
-			func(st *stage) { st.sleep(time.Hour) },
-			func(st *stage) { st.want(Backoff) }},
+			func(st *harness) { st.l.prepare = notYet; st.open(); st.ask(EvStart) },
+			func(st *harness) { st.sleep(time.Hour) },
+			func(st *harness) { st.want(Backoff) }},
 		"found ready": {
-			func(st *stage) { st.l.prepare = notYet; st.open(); st.ask(EvStart); st.sleep(time.Minute) },
-			func(st *stage) { st.l.becomes(readyWhen(func() error { return nil })) },
-			func(st *stage) { st.want(Running) }},
+			func(st *harness) { st.l.prepare = notYet; st.open(); st.ask(EvStart); st.sleep(time.Minute) },
+			func(st *harness) { st.l.setPrepare(readyWhen(func() error { return nil })) },
+			func(st *harness) { st.want(Running) }},
 		"ended before it was ready": {
-			func(st *stage) { st.l.prepare = notYet; st.open(); st.ask(EvStart) },
-			func(st *stage) { st.w.last().exits(0) },
-			func(st *stage) { st.want(Backoff); st.wantReason("exit code 0 before it was ready") }},
+			func(st *harness) { st.l.prepare = notYet; st.open(); st.ask(EvStart) },
+			func(st *harness) { st.w.last().exits(0) },
+			func(st *harness) { st.want(Backoff); st.wantReason("exit code 0 before it was ready") }},
 		"stop goes on": {
-			func(st *stage) { st.up().ignores = true; st.ask(EvStop); st.sleep(4 * time.Second) },
-			func(st *stage) { st.sleep(time.Second) },
-			func(st *stage) {
+			func(st *harness) { st.up().ignores = true; st.ask(EvStop); st.sleep(4 * time.Second) },
+			func(st *harness) { st.sleep(time.Second) },
+			func(st *harness) {
 				st.want(Stopping)
 				st.until(6 * time.Second)
 				st.want(Stopped)
 				st.w.last().wantSignals(st.t, "TERM 0s", "KILL 6s")
 			}},
 		"stop is over time": {
-			func(st *stage) { st.up().ignores = true; st.ask(EvStop) },
-			func(st *stage) { st.sleep(time.Minute) },
-			func(st *stage) { st.want(Stopped); st.w.last().wantSignals(st.t, "TERM 0s", "KILL 1m0s") }},
+			func(st *harness) { st.up().ignores = true; st.ask(EvStop) },
+			func(st *harness) { st.sleep(time.Minute) },
+			func(st *harness) { st.want(Stopped); st.w.last().wantSignals(st.t, "TERM 0s", "KILL 1m0s") }},
 		"one thread dump is enough": {
-			func(st *stage) {
+			func(st *harness) {
 				dump := true
 				st.cfg.Stop.ThreadDump, st.l.prepare = &dump, dumping
 				p := st.up()
@@ -169,23 +169,23 @@ func TestResume(t *testing.T) {
 				st.ask(EvStop)
 				st.sleep(6500 * time.Millisecond)
 			}, nil,
-			func(st *stage) {
+			func(st *harness) {
 				st.until(7 * time.Second)
 				st.want(Stopped)
 				st.w.last().wantSignals(st.t, "TERM 0s", "QUIT alone 6s", "KILL 7s")
 			}},
 		"stopped meanwhile": {
-			func(st *stage) { st.up().ignores = true; st.ask(EvStop) },
-			func(st *stage) { st.w.last().exits(0) },
-			func(st *stage) {
+			func(st *harness) { st.up().ignores = true; st.ask(EvStop) },
+			func(st *harness) { st.w.last().exits(0) },
+			func(st *harness) {
 				st.want(Stopped)
 				if x := st.snap().Exit; x == nil || x.Asked != "test" || !x.Success {
 					st.t.Errorf("%+v", x)
 				}
 			}},
 		"group of a leader whose exit is acknowledged": {
-			func(st *stage) { st.up().leave(map[int]bool{900: true}); st.ask(EvStop); st.sleep(time.Second) }, nil,
-			func(st *stage) {
+			func(st *harness) { st.up().leave(map[int]bool{900: true}); st.ask(EvStop); st.sleep(time.Second) }, nil,
+			func(st *harness) {
 				st.want(Stopping)
 				st.until(6*time.Second + lastPoll)
 				st.want(Stopped)
@@ -194,41 +194,41 @@ func TestResume(t *testing.T) {
 				}
 			}},
 		"group ended meanwhile": {
-			func(st *stage) { st.up().leave(map[int]bool{900: true}); st.ask(EvStop); st.sleep(time.Second) },
-			func(st *stage) { st.w.last().leave(nil) },
-			func(st *stage) { st.want(Stopped) }},
+			func(st *harness) { st.up().leave(map[int]bool{900: true}); st.ask(EvStop); st.sleep(time.Second) },
+			func(st *harness) { st.w.last().leave(nil) },
+			func(st *harness) { st.want(Stopped) }},
 		"restart goes on": {
-			func(st *stage) { st.up().ignores = true; st.ask(EvRestart) },
-			func(st *stage) { st.w.last().exits(0) },
-			func(st *stage) {
+			func(st *harness) { st.up().ignores = true; st.ask(EvRestart) },
+			func(st *harness) { st.w.last().exits(0) },
+			func(st *harness) {
 				st.want(Running)
 				if st.w.count() != 2 || st.snap().Restarts != 0 {
 					st.t.Errorf("%d processes, %+v", st.w.count(), st.snap())
 				}
 			}},
 		"slow retry goes on": {
-			func(st *stage) {
+			func(st *harness) {
 				st.cfg.Restart.Limit.Starts = 0
 				st.up().exits(1)
 				st.want(Fatal)
 				st.sleep(time.Minute)
 			}, nil,
-			func(st *stage) {
+			func(st *harness) {
 				st.want(Fatal)
 				st.wantNext(4 * time.Minute)
 				st.sleep(4 * time.Minute)
 				st.want(Running)
 			}},
 		"exited is heard again": {
-			func(st *stage) { st.cfg.Restart.Policy = Never; st.up().exits(1); st.want(Exited) }, nil,
-			func(st *stage) {
+			func(st *harness) { st.cfg.Restart.Policy = Never; st.up().exits(1); st.want(Exited) }, nil,
+			func(st *harness) {
 				st.want(Exited)
-				if st.w.rested.Load() != 2 {
-					st.t.Errorf("rested %d times, want 2", st.w.rested.Load())
+				if st.w.endChecks.Load() != 2 {
+					st.t.Errorf("rested %d times, want 2", st.w.endChecks.Load())
 				}
 			}},
 		"a start that came to nothing is made again": {
-			func(st *stage) {
+			func(st *harness) {
 				st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
 					if n == 1 {
 						<-ctx.Done()
@@ -239,11 +239,11 @@ func TestResume(t *testing.T) {
 				st.ask(EvStart)
 				st.sleep(time.Minute)
 			}, nil,
-			func(st *stage) { st.want(Running) }},
+			func(st *harness) { st.want(Running) }},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				c.before(st)
 				synctest.Wait()
 				st.cancel()
@@ -261,7 +261,7 @@ func TestResume(t *testing.T) {
 
 // Each crash in a start that hangs must not give it its whole time again.
 func TestStartTimeoutThroughManyCrashes(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.cfg.Ready.Within = 10 * time.Second
 		st.l.prepare = func(ctx context.Context, n int) (*Launch, error) { <-ctx.Done(); return nil, ctx.Err() }
 		st.open()
@@ -276,15 +276,15 @@ func TestStartTimeoutThroughManyCrashes(t *testing.T) {
 	})
 }
 
-func (st *stage) wantNext(want time.Duration) {
+func (st *harness) wantNext(want time.Duration) {
 	st.t.Helper()
 	if next := st.snap().Next; next == nil || time.Until(*next) != want {
 		st.t.Errorf("next start %v, want in %v", next, want)
 	}
 }
 
-func TestStrayIsEnded(t *testing.T) {
-	play(t, func(st *stage) {
+func TestUnclaimedProcessIsEnded(t *testing.T) {
+	withHarness(t, func(st *harness) {
 		p := st.up()
 		st.cancel()
 		<-st.s.life.Done()
@@ -300,7 +300,7 @@ func TestStrayIsEnded(t *testing.T) {
 			t.Error("not done")
 		}
 	})
-	play(t, func(st *stage) { // one of a start that the state calls over
+	withHarness(t, func(st *harness) { // one of a start that the state calls over
 		p := st.up()
 		st.cancel()
 		<-st.s.life.Done()
@@ -314,14 +314,14 @@ func TestStrayIsEnded(t *testing.T) {
 
 // What a start has found out is there for every supervisor after it, in every state,
 // and another start has its own.
-func TestLearnedSurvives(t *testing.T) {
+func TestAttachDataSurvives(t *testing.T) {
 	for name, learned := range map[string]string{"little": `{"port":8080}`, "too much": strings.Repeat("x", maxAttachData+1)} {
 		t.Run(name, func(t *testing.T) {
 			want := learned
 			if len(learned) > maxAttachData {
 				want = ""
 			}
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				var ready atomic.Bool
 				probe := probe.Checker(func(context.Context, probe.Process) error {
 					if !ready.Load() {
@@ -339,8 +339,8 @@ func TestLearnedSurvives(t *testing.T) {
 					t.Helper()
 					st.crash()
 					st.want(state)
-					if st.l.learned != want {
-						t.Errorf("%s: Attach is given %.40q", state, st.l.learned)
+					if st.l.attachData != want {
+						t.Errorf("%s: Attach is given %.40q", state, st.l.attachData)
 					}
 				}
 				check(Starting, want)
@@ -357,8 +357,8 @@ func TestLearnedSurvives(t *testing.T) {
 }
 
 // A service that is not probed any more does not pass for one that is alive.
-func TestUnprobedIsSaid(t *testing.T) {
-	play(t, func(st *stage) {
+func TestUnprobedIsNoted(t *testing.T) {
+	withHarness(t, func(st *harness) {
 		st.l.attach = func() (*Launch, error) { return nil, errors.New("its home is gone") }
 		st.up()
 		st.crash()

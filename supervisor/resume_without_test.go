@@ -27,7 +27,7 @@ func TestResumeWithoutAProcess(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				st.w.stored, _ = json.Marshal(c.kept)
 				st.takeOver()
 				st.want(c.want)
@@ -45,7 +45,7 @@ func TestResumeWithoutAProcess(t *testing.T) {
 // The start whose deadline is far away is made again, and only what is left of
 // its time is granted.
 func TestResumeAStartWithoutAProcess(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
 		st.w.stored, _ = json.Marshal(savedState{State: Starting, Gen: 3, Deadline: st.w.now() + int64(10*time.Second)})
 		st.takeOver()
@@ -59,7 +59,7 @@ func TestResumeAStartWithoutAProcess(t *testing.T) {
 // watched and stopped.
 func TestResumeWithoutALaunch(t *testing.T) {
 	for _, state := range []State{Running, Stopping} {
-		play(t, func(st *stage) {
+		withHarness(t, func(st *harness) {
 			st.l.attach = func() (*Launch, error) { return nil, errors.New("cannot find Tomcat") }
 			p := st.up()
 			p.ignores = true
@@ -78,7 +78,7 @@ func TestResumeWithoutALaunch(t *testing.T) {
 
 // Nor is one that is not ready yet taken for ready.
 func TestResumeAStartWithoutALaunch(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
 		st.l.attach = func() (*Launch, error) { return nil, errors.New("cannot find Tomcat") }
 		st.open()
@@ -95,7 +95,7 @@ func TestResumeAStartWithoutALaunch(t *testing.T) {
 
 // The kill comes between the word that the service stops and the stop signal.
 func TestResumeAStopThatWasNotSignaled(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		p := st.up()
 		p.leave(map[int]bool{900: false})
 		st.cancel()
@@ -115,7 +115,7 @@ func TestResumeAStopThatWasNotSignaled(t *testing.T) {
 // A pid that came into the fd store when our state did not.
 func TestResumeAStartWhoseProcessWasJustMade(t *testing.T) {
 	for _, dead := range []bool{false, true} {
-		play(t, func(st *stage) {
+		withHarness(t, func(st *harness) {
 			p := st.up()
 			st.cancel()
 			<-st.s.life.Done()

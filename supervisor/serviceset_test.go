@@ -96,7 +96,7 @@ func recorded(s *Supervisor) {
 	s.Incidents()
 }
 
-// cannotStart counts how often it is asked what to start.
+// cannotStart counts the calls of Prepare.
 type cannotStart struct{ asked atomic.Int32 }
 
 func (l *cannotStart) Prepare(context.Context) (*Launch, error) {
@@ -122,11 +122,11 @@ func TestRunUntilTheEnd(t *testing.T) {
 		want      int
 		asked     bool // what to start
 	}{
-		"TERM":                               {signal: term, blobs: map[string]any{"service/app": savedState{State: Stopped}}},
-		"TERM while it cannot be started":    {signal: term, want: 1, asked: true},
-		"TERM told to the supervisor before": {stop: 1, blobs: map[string]any{"service/app": over}, want: 3},
-		"nothing is started after TERM":      {stop: 1},
-		"essential is over, unheard":         {essential: true, blobs: map[string]any{"service/app": over}, want: 3},
+		"TERM":                            {signal: term, blobs: map[string]any{"service/app": savedState{State: Stopped}}},
+		"TERM while it cannot be started": {signal: term, want: 1, asked: true},
+		"TERM before the takeover":        {stop: 1, blobs: map[string]any{"service/app": over}, want: 3},
+		"nothing is started after TERM":   {stop: 1},
+		"essential is over, unheard":      {essential: true, blobs: map[string]any{"service/app": over}, want: 3},
 		"in the middle of such an end": {essential: true, want: 3, blobs: map[string]any{"service/app": over,
 			"stopping": stopState{Until: initproto.BootNow() + int64(5*time.Second), For: "app"}}},
 		"its other services are not started": {blobs: map[string]any{"stopping": stopState{Until: initproto.BootNow() + int64(5*time.Second)}}},
@@ -190,7 +190,7 @@ func setOf(services ...*Service) *Supervisor {
 
 func TestSecondRequestKillsAtOnce(t *testing.T) {
 	for _, before := range []bool{false, true} { // the second request may overtake the first
-		play(t, func(st *stage) {
+		withHarness(t, func(st *harness) {
 			p := st.up()
 			p.ignores = true
 			s, done := setOf(st.s), make(chan struct{})
@@ -210,7 +210,7 @@ func TestSecondRequestKillsAtOnce(t *testing.T) {
 
 func TestStopAllSendsTheUsersSignalToACommand(t *testing.T) {
 	for _, command := range []bool{false, true} {
-		play(t, func(st *stage) {
+		withHarness(t, func(st *harness) {
 			p := st.up()
 			s, done := setOf(st.s), make(chan struct{})
 			s.opts.Command = command
@@ -222,7 +222,7 @@ func TestStopAllSendsTheUsersSignalToACommand(t *testing.T) {
 }
 
 func TestStopAllLeavesWhatIsOver(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.cfg.Restart.Policy = Never
 		st.up().exits(3)
 		st.want(Exited)
@@ -234,7 +234,7 @@ func TestStopAllLeavesWhatIsOver(t *testing.T) {
 }
 
 func TestForward(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.l.prepare = dumping
 		p := st.up()
 		p.catches[syscall.SIGUSR1] = true
@@ -252,8 +252,8 @@ func TestForward(t *testing.T) {
 	})
 }
 
-// showing is a service that shows a snapshot.
-func showing(name string, snap Snapshot, process bool) *Service {
+// serviceWith is a service that shows a snapshot.
+func serviceWith(name string, snap Snapshot, process bool) *Service {
 	s := &Service{name: name}
 	if process {
 		snap.process = &fakeProcess{}
@@ -284,7 +284,7 @@ func TestCode(t *testing.T) {
 		"no such service":         {end: "gone"},
 	}
 	for name, c := range cases {
-		s := setOf(showing("app", Snapshot{Exit: c.exit}, c.process))
+		s := setOf(serviceWith("app", Snapshot{Exit: c.exit}, c.process))
 		s.opts.Command = c.command
 		if got := s.code(stopState{For: c.end}); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
@@ -303,8 +303,8 @@ func TestReady(t *testing.T) {
 		"b is EXITED":   {State: Exited, Exit: &incident.Exit{Code: 1}},
 	}
 	for want, snap := range cases {
-		s := setOf(showing("a", Snapshot{State: Stopped}, false), showing("b", snap, false),
-			showing("c", Snapshot{State: Exited, Exit: ok}, false))
+		s := setOf(serviceWith("a", Snapshot{State: Stopped}, false), serviceWith("b", snap, false),
+			serviceWith("c", Snapshot{State: Exited, Exit: ok}, false))
 		ready, not := s.Ready()
 		if ready != (want == "") || !ready && !reflect.DeepEqual(not, []string{want}) {
 			t.Errorf("%+v: %v, %q", snap, ready, not)
@@ -319,16 +319,16 @@ func TestReady(t *testing.T) {
 
 func TestEssentialOver(t *testing.T) {
 	for _, state := range States() {
-		s := setOf(showing("a", Snapshot{State: state}, false), showing("b", Snapshot{State: state, Essential: true}, false))
+		s := setOf(serviceWith("a", Snapshot{State: state}, false), serviceWith("b", Snapshot{State: state, Essential: true}, false))
 		name, over := s.essentialOver()
-		if _, over := setOf(showing("b", Snapshot{State: state, Essential: true, Oneshot: true, Exit: &incident.Exit{Success: true}},
+		if _, over := setOf(serviceWith("b", Snapshot{State: state, Essential: true, Oneshot: true, Exit: &incident.Exit{Success: true}},
 			false)).essentialOver(); over != (state == Fatal) {
 			t.Errorf("%s: a oneshot that succeeded: %v", state, over)
 		}
 		if want := state == Exited || state == Fatal; over != want || over && name != "b" {
 			t.Errorf("%s: %q, %v", state, name, over)
 		}
-		s = setOf(showing("a", Snapshot{State: state}, false))
+		s = setOf(serviceWith("a", Snapshot{State: state}, false))
 		for onFatal, want := range map[string]bool{"": false, OnFatalStay: false, OnFatalExit: state == Fatal} {
 			s.set.Load().OnFatal = onFatal
 			if _, over := s.essentialOver(); over != want {

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -71,11 +72,7 @@ func (s *Supervisor) shutdown(ctx context.Context, level int, sig syscall.Signal
 	defer cut()
 	hurry := func() { cut(); s.hurry(ctx) }
 	if s.opts.Stops != nil {
-		why := "a stop was asked for"
-		if st.For != "" {
-			why = st.Why
-		}
-		s.opts.Stops(why, left())
+		s.opts.Stops(cmp.Or(st.Why, "a stop was asked for"), left())
 	}
 	done := make(chan struct{})
 	go s.stopAll(ctx, max(left()-reserve-own, 10*time.Millisecond), sig, done) // ends when all is stopped, or with ctx

@@ -151,31 +151,23 @@ func (s *Service) resume(state []byte, processes map[string]Process) error {
 		s.saved = savedState{State: Stopped, Since: s.env.now()}
 		return err
 	}
-	s.isNew = false
-	id := s.processID()
-	p := processes[id]
-	delete(processes, id)
+	s.isNew, s.poll = false, firstPoll
 	if _, gone := s.launcher.(noLauncher); s.saved.Removed && !gone {
 		s.saved.Removed, s.saved.RemovedStop, s.reconfigured = false, nil, true
 	}
 	if s.saved.Deadline != 0 {
 		s.deadline = time.Now().Add(max(time.Duration(s.saved.Deadline-s.env.now()), 0))
 	}
-	if p != nil {
-		s.saved.Pid = p.Pid()
-	}
-	s.poll = firstPoll
 	switch s.saved.State {
-	case Starting, Running, Stopping:
-		s.proc = p
-	default:
-		if p != nil { // its end was handled, but not acknowledged
-			go endStray(p) // ends with the process
-		}
+	case Starting, Running, Stopping: // in another one its end was handled, but not acknowledged
+		id := s.processID()
+		s.proc = processes[id]
+		delete(processes, id)
 	}
-	if s.proc != nil && s.saved.UpSince == 0 {
+	if s.proc != nil {
+		s.saved.Pid = s.proc.Pid()
 		// Either the pid was saved and our state was not, or its end was handled and only its group is left.
-		if _, ended := p.Exit(); !ended || s.saved.State != Stopping {
+		if _, ended := s.proc.Exit(); s.saved.UpSince == 0 && (!ended || s.saved.State != Stopping) {
 			s.saved.UpSince = s.env.now()
 		}
 	}

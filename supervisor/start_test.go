@@ -15,7 +15,7 @@ import (
 )
 
 func TestStartWithoutProbe(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.open()
 		if err := <-st.send(request{event: EvStart, by: "test"}); err != nil {
 			t.Fatal(err)
@@ -29,10 +29,10 @@ func TestStartWithoutProbe(t *testing.T) {
 }
 
 func TestProbeFailsThenSucceeds(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		var looks []time.Duration
 		st.l.prepare = readyWhen(func() error {
-			if looks = append(looks, st.w.at()); len(looks) < 9 {
+			if looks = append(looks, st.w.elapsed()); len(looks) < 9 {
 				return errors.New("refused")
 			}
 			return nil
@@ -58,7 +58,7 @@ func TestProbeFailsThenSucceeds(t *testing.T) {
 }
 
 func TestStartTimeout(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.l.prepare = readyWhen(func() error { return errors.New("GET /: answered 503") })
 		st.w.startup = func(_ int, p *fakeProcess) error { p.ignores = true; return nil }
 		st.cfg.Ready.Within = 10 * time.Second
@@ -76,8 +76,8 @@ func TestStartTimeout(t *testing.T) {
 	})
 }
 
-func TestLookThatHangs(t *testing.T) {
-	play(t, func(st *stage) {
+func TestCheckThatHangs(t *testing.T) {
+	withHarness(t, func(st *harness) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
 			return &Launch{Ready: probe.Checker(func(ctx context.Context, _ probe.Process) error { <-ctx.Done(); return ctx.Err() })},
 				nil
@@ -93,7 +93,7 @@ func TestLookThatHangs(t *testing.T) {
 
 func TestExitBeforeReady(t *testing.T) {
 	for _, policy := range []string{Always, OnFailure} {
-		play(t, func(st *stage) {
+		withHarness(t, func(st *harness) {
 			st.cfg.Restart.Policy = policy
 			st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
 			st.open()
@@ -105,9 +105,9 @@ func TestExitBeforeReady(t *testing.T) {
 	}
 }
 
-// The port answers, but it is somebody else's: our process is dead.
+// The port answers, but another process listens on it: ours is dead.
 func TestDeadProcessIsNotReady(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
 			return &Launch{Ready: probe.Checker(func(_ context.Context,
 				p probe.Process) error {
@@ -128,11 +128,11 @@ func TestDeadProcessIsNotReady(t *testing.T) {
 
 func TestReadyMeetsExit(t *testing.T) {
 	for range 20 { // the choice between two events that are there is random
-		play(t, func(st *stage) {
+		withHarness(t, func(st *harness) {
 			st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
 			st.open()
 			var open func()
-			st.w.startup = func(int, *fakeProcess) error { open = st.w.shut(); return nil }
+			st.w.startup = func(int, *fakeProcess) error { open = st.w.holdSave(); return nil }
 			st.ask(EvStart)
 			st.w.last().exits(1)
 			st.s.events <- event{kind: EvReady, gen: 1}
@@ -144,7 +144,7 @@ func TestReadyMeetsExit(t *testing.T) {
 }
 
 func TestPrepareTakesTooLong(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
 			if n == 1 {
 				<-ctx.Done()
@@ -171,7 +171,7 @@ func TestStartThatFails(t *testing.T) {
 		errors.New("cannot find Tomcat")} {
 		for _, from := range []State{Stopped, Running, Backoff, Stopping, Fatal} {
 			for _, where := range []string{"prepare", "start"} {
-				play(t, func(st *stage) {
+				withHarness(t, func(st *harness) {
 					var bad atomic.Bool
 					st.l.prepare = func(context.Context, int) (*Launch, error) {
 						if bad.Load() && where == "prepare" {
@@ -222,7 +222,7 @@ func TestStartThatFails(t *testing.T) {
 }
 
 func TestReadyByLogLine(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.out = newFakeOutput()
 		st.cfg.Ready.Log = "up$"
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
@@ -244,7 +244,7 @@ func TestReadyByLogLine(t *testing.T) {
 }
 
 func TestOutputThatIsNotCaptured(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.cfg.Ready.Log = "up$"
 		st.l.prepare = func(context.Context, int) (*Launch, error) {
 			return &Launch{}, nil
@@ -282,7 +282,7 @@ func explaining(ready func() error, takes time.Duration, lines *[]string) func(c
 }
 
 func TestServiceSaysThatItFailed(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.out = newFakeOutput()
 		var lines []string
 		st.l.prepare = explaining(func() error {
@@ -317,7 +317,7 @@ func TestExplanation(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				st.out = newFakeOutput()
 				var lines []string
 				st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
@@ -347,13 +347,13 @@ func TestExplanation(t *testing.T) {
 
 // A last line without its end must not use up the time for the explanation.
 func TestExplanationDespiteAnUnfinishedLine(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.out = newFakeOutput()
 		var lines []string
 		st.l.prepare = explaining(func() error { return errors.New("not yet") }, 0, &lines)
 		st.open()
 		st.ask(EvStart)
-		st.s.output = func() output { return longer{st.out} }
+		st.s.output = func() output { return unfinishedOutput{st.out} }
 		st.w.last().exits(1)
 		st.sleep(reachTime)
 		if asked := st.snap().Reason; asked == "asked too late" {
@@ -362,26 +362,26 @@ func TestExplanationDespiteAnUnfinishedLine(t *testing.T) {
 	})
 }
 
-// longer has bytes that belong to no line yet.
-type longer struct{ *fakeOutput }
+// unfinishedOutput has bytes that belong to no line yet.
+type unfinishedOutput struct{ *fakeOutput }
 
-func (l longer) End() int64 { return l.fakeOutput.End() + 5 }
+func (l unfinishedOutput) End() int64 { return l.fakeOutput.End() + 5 }
 
 // What is given up has not ended as it should, whatever its code says: a JVM that
 // obeys TERM exits with 143.
-func TestGivenUpIsNoSuccess(t *testing.T) {
+func TestFailedStartIsNoSuccess(t *testing.T) {
 	never := probe.Checker(func(context.Context, probe.Process) error { return errors.New("not yet") })
 	obeys := func(p *fakeProcess) { p.onTerm = func() { p.exits(143) } }
 	for name, c := range map[string]struct {
 		launch *Launch
-		then   func(st *stage, p *fakeProcess)
+		then   func(st *harness, p *fakeProcess)
 	}{
-		"not ready in time":   {&Launch{Ready: never}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
-		"ended before it was": {&Launch{Ready: never}, func(_ *stage, p *fakeProcess) { p.exits(143) }},
-		"not alive":           {&Launch{Live: never}, func(st *stage, _ *fakeProcess) { st.sleep(time.Minute) }},
+		"not ready in time":   {&Launch{Ready: never}, func(st *harness, _ *fakeProcess) { st.sleep(time.Minute) }},
+		"ended before it was": {&Launch{Ready: never}, func(_ *harness, p *fakeProcess) { p.exits(143) }},
+		"not alive":           {&Launch{Live: never}, func(st *harness, _ *fakeProcess) { st.sleep(time.Minute) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				st.cfg.SuccessCodes, st.cfg.Restart.Policy, st.cfg.Ready.Within = []int{0, 143}, Never, 10*time.Second
 				st.cfg.Live = Live{Every: time.Second, Failures: 2, Then: LiveRestart}
 				st.l.prepare = func(context.Context, int) (*Launch, error) { return c.launch, nil }

@@ -88,8 +88,13 @@ func (s *Service) report(ctx context.Context, h event) {
 	}
 }
 
-func (s *Service) spawned(h event) {
+// prepared starts what was prepared, once.
+func (s *Service) prepared(h event) {
 	if s.proc != nil || s.saved.Phase != PhaseBegin {
+		return
+	}
+	if h.err != nil {
+		s.startFailed(h.err)
 		return
 	}
 	if s.waiting = s.env.mayStart(s.name); s.waiting != "" { // it went while we found out what to start
@@ -97,18 +102,6 @@ func (s *Service) spawned(h event) {
 		return
 	}
 	s.spawn(h.launch)
-}
-
-func (s *Service) prepareFailed(h event) {
-	if s.proc == nil && s.saved.Phase == PhaseBegin {
-		s.startFailed(h.err)
-	}
-}
-
-func (s *Service) becameReady() {
-	if s.proc != nil && s.launch != nil {
-		s.ready()
-	}
 }
 
 func (s *Service) notReady(h event) {
@@ -229,6 +222,9 @@ func (s *Service) awaitReady(ctx context.Context, gen uint64, ready Ready, p Pro
 }
 
 func (s *Service) ready() {
+	if s.proc == nil || s.launch == nil {
+		return
+	}
 	took := time.Duration(s.env.now() - s.saved.UpSince).Round(time.Millisecond)
 	s.quit()
 	s.setReason("")

@@ -12,7 +12,7 @@ import (
 )
 
 // up starts a service and waits until it is RUNNING.
-func (st *stage) up() *fakeProcess {
+func (st *harness) up() *fakeProcess {
 	st.t.Helper()
 	st.open()
 	st.ask(EvStart)
@@ -38,7 +38,7 @@ func wantAnswer(t *testing.T, got <-chan error, want string) {
 }
 
 func TestStopWhileItIsFoundOutWhatToStart(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.l.prepare = func(ctx context.Context, _ int) (*Launch, error) {
 			time.Sleep(time.Second) // obeys its ctx late
 			return &Launch{}, nil
@@ -56,7 +56,7 @@ func TestStopWhileItIsFoundOutWhatToStart(t *testing.T) {
 }
 
 func TestStopDuringStart(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.l.prepare = readyWhen(func() error { return errors.New("not yet") })
 		st.open()
 		st.ask(EvStart)
@@ -70,7 +70,7 @@ func TestStopDuringStart(t *testing.T) {
 }
 
 func TestStopInBackoff(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.up().exits(3)
 		st.want(Backoff)
 		wantAnswer(t, st.send(request{event: EvStop}), "")
@@ -86,9 +86,9 @@ func TestStopInBackoff(t *testing.T) {
 // ended.
 func TestStopMeetsExit(t *testing.T) {
 	for range 20 { // the choice between two events that are there is random
-		play(t, func(st *stage) {
+		withHarness(t, func(st *harness) {
 			p := st.up()
-			open := st.w.shut()
+			open := st.w.holdSave()
 			st.sleep(time.Minute) // stable, which is kept
 			p.exits(3)
 			stopped := st.send(request{event: EvStop, by: "test"})
@@ -106,9 +106,9 @@ func TestStopMeetsExit(t *testing.T) {
 // Nor is a process that is dead by the deadline killed.
 func TestDeadlineMeetsExit(t *testing.T) {
 	for range 20 {
-		play(t, func(st *stage) {
+		withHarness(t, func(st *harness) {
 			p := st.up()
-			open := st.w.shut()
+			open := st.w.holdSave()
 			stopped := st.send(request{event: EvStop, by: "test"})
 			st.sleep(10 * time.Second)
 			p.exits(0)
@@ -141,7 +141,7 @@ func TestEscalation(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				st.cfg.Stop.ThreadDump, st.l.prepare = &c.dump, dumping
 				p := st.up()
 				p.ignores, p.catches[syscall.SIGQUIT] = true, c.catches
@@ -170,7 +170,7 @@ func TestLaterStopHurries(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				dump := true
 				st.cfg.Stop.ThreadDump, st.l.prepare = &dump, dumping
 				p := st.up()
@@ -190,7 +190,7 @@ func TestLaterStopHurries(t *testing.T) {
 // While only the group is waited for, a new limit must neither be lost nor
 // lengthen the time to the next look.
 func TestLaterStopWhileTheGroupLives(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		p := st.up()
 		p.leave(map[int]bool{900: true, 901: true})
 		st.ask(EvStop)
@@ -206,7 +206,7 @@ func TestLaterStopWhileTheGroupLives(t *testing.T) {
 		wantAnswer(t, stopped, "")
 		p.wantSignals(t, "TERM 0s", "KILL 3s")
 	})
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		p := st.up()
 		p.leave(map[int]bool{900: true})
 		st.ask(EvStop)
@@ -219,7 +219,7 @@ func TestLaterStopWhileTheGroupLives(t *testing.T) {
 }
 
 func TestStoppedMeansThatTheGroupIsGone(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		p := st.up()
 		p.leave(map[int]bool{900: true, 901: false})
 		stopped := st.send(request{event: EvStop})
@@ -236,7 +236,7 @@ func TestStoppedMeansThatTheGroupIsGone(t *testing.T) {
 }
 
 func TestUndeadMember(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		p := st.up()
 		p.undead, p.ignores = true, true
 		stopped := st.send(request{event: EvStop})
@@ -251,7 +251,7 @@ func TestUndeadMember(t *testing.T) {
 func TestLeftoversAreEndedBeforeTheNextStart(t *testing.T) {
 	for _, stubborn := range []bool{false, true} {
 		for _, code := range []int{0, 3} {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				p := st.up()
 				st.sleep(time.Second)
 				p.leave(map[int]bool{900: stubborn})
@@ -275,7 +275,7 @@ func TestLeftoversAreEndedBeforeTheNextStart(t *testing.T) {
 }
 
 func TestLeftoversOfAServiceThatIsOver(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.cfg.Restart.Policy = OnFailure
 		p := st.up()
 		p.leave(map[int]bool{900: false})
@@ -287,9 +287,9 @@ func TestLeftoversOfAServiceThatIsOver(t *testing.T) {
 func TestRestart(t *testing.T) {
 	for _, from := range States() {
 		t.Run(string(from), func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				st.bring(from)
-				st.l.becomes(nil)
+				st.l.setPrepare(nil)
 				if err := <-st.send(request{event: EvRestart, by: "test"}); err != nil {
 					t.Error(err)
 				}
@@ -305,7 +305,7 @@ func TestRestart(t *testing.T) {
 
 func TestStartWhileStopping(t *testing.T) {
 	for _, ev := range []Event{EvStart, EvRestart} {
-		play(t, func(st *stage) {
+		withHarness(t, func(st *harness) {
 			p := st.up()
 			p.ignores = true
 			superseded := st.send(request{event: EvStop, by: "test"})
@@ -322,7 +322,7 @@ func TestStartWhileStopping(t *testing.T) {
 }
 
 func TestStopAfterRestart(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.up().ignores = true
 		st.ask(EvRestart)
 		stopped := st.send(request{event: EvStop})
@@ -335,10 +335,10 @@ func TestStopAfterRestart(t *testing.T) {
 
 // A start that fails is being ended; a stop meanwhile is obeyed.
 func TestStopWhileAFailedStartEnds(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.bring(Starting)
 		st.w.last().ignores = true
-		st.tell(event{kind: EvFailureFound, text: "boom"})
+		st.deliver(event{kind: EvFailureFound, text: "boom"})
 		st.want(Stopping)
 		stopped := st.send(request{event: EvStop, by: "test"})
 		st.sleep(6*time.Second + lastPoll)
@@ -365,7 +365,7 @@ func TestSuccessOfAStop(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				p := st.up()
 				p.onTerm = func() { p.die(c.exit) }
 				wantAnswer(t, st.send(request{event: EvStop, by: "test", sig: c.sig}), "")
@@ -377,8 +377,8 @@ func TestSuccessOfAStop(t *testing.T) {
 	}
 }
 
-func TestSignalNobodyAskedForIsNoSuccess(t *testing.T) {
-	play(t, func(st *stage) {
+func TestUnrequestedSignalIsNoSuccess(t *testing.T) {
+	withHarness(t, func(st *harness) {
 		st.up().die(proc.Exit{Code: -1, Signal: syscall.SIGTERM})
 		if x := st.snap().Exit; x.Success {
 			t.Errorf("%+v", x)
@@ -387,7 +387,7 @@ func TestSignalNobodyAskedForIsNoSuccess(t *testing.T) {
 }
 
 func TestAskWithoutAService(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		p := st.up()
 		p.ignores = true
 		waiting := st.send(request{event: EvStop})

@@ -253,18 +253,16 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 	if svc == nil {
 		return
 	}
-	p := svc.snap.Load().process
-	switch sig {
-	case syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGALRM:
-	default:
+	p, forwarded := svc.snap.Load().process, []syscall.Signal{syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2,
+		syscall.SIGWINCH, syscall.SIGALRM}
+	switch {
+	case !slices.Contains(forwarded, sig):
 		s.log.Debug("signal ignored", "signal", proc.SignalName(sig))
-		return
-	}
-	if p == nil || !p.Catches(sig) {
+	case p == nil || !p.Catches(sig):
 		s.log.Info("signal dropped: the command does not catch it", "signal", proc.SignalName(sig))
-		return
+	default:
+		p.Signal(sig)
 	}
-	p.Signal(sig)
 }
 
 // essentialOver finds a service whose end, or failed liveness, ends the container.
@@ -273,7 +271,7 @@ func (s *Supervisor) essentialOver() (string, bool) {
 	for _, svc := range set.inOrder {
 		snap := svc.snap.Load()
 		fatal := snap.State == Fatal && (snap.Essential || set.OnFatal == OnFatalExit)
-		if snap.endsContainer || fatal || snap.Essential && snap.State == Exited && !(snap.Oneshot && snap.succeeded()) {
+		if snap.endsContainer || fatal || snap.Essential && snap.State == Exited && (!snap.Oneshot || !snap.succeeded()) {
 			return svc.name, true
 		}
 	}

@@ -34,7 +34,7 @@ func TestThreadDumpAside(t *testing.T) {
 		}, []string{"TERM 0s", "KILL 7s"}, []string{"1 late"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				yes := true
 				st.cfg.Stop.ThreadDump = &yes
 				st.l.prepare = func(context.Context, int) (*Launch, error) {
@@ -48,8 +48,8 @@ func TestThreadDumpAside(t *testing.T) {
 				p.wantSignals(t, c.signals...)
 				st.w.mu.Lock()
 				defer st.w.mu.Unlock()
-				if !slices.Equal(st.w.given, c.given) {
-					t.Errorf("given %q, want %q", st.w.given, c.given)
+				if !slices.Equal(st.w.dumps, c.given) {
+					t.Errorf("given %q, want %q", st.w.dumps, c.given)
 				}
 			})
 		})
@@ -58,10 +58,10 @@ func TestThreadDumpAside(t *testing.T) {
 
 // Where the signal had to ask, the dump is in the output from that moment on.
 func TestThreadDumpAsideFallsBack(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.out = newFakeOutput()
 		st.out.write("up")
-		st.hangs(LiveRestart)
+		st.neverAlive(LiveRestart)
 		prepare := st.l.prepare
 		st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
 			l, err := prepare(ctx, n)
@@ -78,8 +78,8 @@ func TestThreadDumpAsideFallsBack(t *testing.T) {
 		st.until(90 * time.Second)
 		st.w.mu.Lock()
 		defer st.w.mu.Unlock()
-		if !slices.Equal(st.w.given, []string{"1 threads\n"}) {
-			t.Errorf("given %q", st.w.given)
+		if !slices.Equal(st.w.dumps, []string{"1 threads\n"}) {
+			t.Errorf("given %q", st.w.dumps)
 		}
 	})
 }

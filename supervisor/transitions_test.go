@@ -21,7 +21,7 @@ import (
 
 // bring brings a service into a state by what happens in real life. Readiness is
 // proven only by an event.
-func (st *stage) bring(state State) {
+func (st *harness) bring(state State) {
 	st.cfg.Restart.Policy, st.configHash = Always, "this"
 	st.l.prepare = func(ctx context.Context, n int) (*Launch, error) {
 		if state == Fatal || state == Exited || state == Backoff {
@@ -41,7 +41,7 @@ func (st *stage) bring(state State) {
 	}
 	switch state {
 	case Running:
-		st.tell(event{kind: EvReady})
+		st.deliver(event{kind: EvReady})
 	case Stopping:
 		st.w.last().ignores = true
 		st.ask(EvStop)
@@ -49,48 +49,48 @@ func (st *stage) bring(state State) {
 	st.want(state)
 }
 
-// tell lets something happen to the present start.
-func (st *stage) tell(h event) {
+// deliver lets something happen to the present start.
+func (st *harness) deliver(h event) {
 	h.gen = st.s.Snapshot().Starts
 	st.s.events <- h
 	synctest.Wait()
 }
 
 // cause lets an event happen.
-func (st *stage) cause(ev Event) {
+func (st *harness) cause(ev Event) {
 	switch ev {
 	case EvStart, EvStop, EvRestart:
 		st.ask(ev)
 	case EvReconfigured:
 		st.send(request{event: EvReconfigured, by: "test", def: &Definition{Name: "app", Config: st.cfg, Launcher: st.l, ConfigHash: "other"}})
 	case EvHooksDone:
-		st.tell(event{kind: ev, text: string(lifecycle.PreStart)})
+		st.deliver(event{kind: ev, text: string(lifecycle.PreStart)})
 	case EvUnblocked, EvStopCommandDone, EvLiveOK:
-		st.tell(event{kind: ev})
+		st.deliver(event{kind: ev})
 	case EvAttached:
-		st.tell(event{kind: ev, launch: &Launch{Ready: probe.Checker(func(context.Context,
+		st.deliver(event{kind: ev, launch: &Launch{Ready: probe.Checker(func(context.Context,
 			probe.Process) error {
 			return errors.New("not yet")
 		})}})
 	case EvLiveFailed:
 		for range 3 {
-			st.tell(event{kind: ev, err: errors.New("no answer")})
+			st.deliver(event{kind: ev, err: errors.New("no answer")})
 		}
 	case EvHealthIssue:
-		st.tell(event{kind: ev, err: &HealthIssue{Cause: incident.CauseJVMStarved, Text: "no memory", Unhealthy: true}})
+		st.deliver(event{kind: ev, err: &HealthIssue{Cause: incident.CauseJVMStarved, Text: "no memory", Unhealthy: true}})
 	case EvPrepared:
-		st.tell(event{kind: EvPrepared, launch: &Launch{Ready: probe.Checker(func(context.Context,
+		st.deliver(event{kind: EvPrepared, launch: &Launch{Ready: probe.Checker(func(context.Context,
 			probe.Process) error {
 			return errors.New("not yet")
 		})}})
 	case EvSpawnFailed:
-		st.tell(event{kind: EvPrepared, err: errors.New("cannot fork")})
+		st.deliver(event{kind: EvPrepared, err: errors.New("cannot fork")})
 	case EvReady:
-		st.tell(event{kind: EvReady})
+		st.deliver(event{kind: EvReady})
 	case EvNotReady:
-		st.tell(event{kind: EvNotReady, err: errors.New("refused")})
+		st.deliver(event{kind: EvNotReady, err: errors.New("refused")})
 	case EvFailureFound:
-		st.tell(event{kind: EvFailureFound, text: "it said so"})
+		st.deliver(event{kind: EvFailureFound, text: "it said so"})
 	case EvExited:
 		st.w.last().exits(3)
 		synctest.Wait()
@@ -148,7 +148,7 @@ func TestEveryEventInEveryState(t *testing.T) {
 				continue
 			}
 			t.Run(string(state)+"/"+string(ev), func(t *testing.T) {
-				play(t, func(st *stage) {
+				withHarness(t, func(st *harness) {
 					st.bring(state)
 					before := st.snap().Starts
 					st.cause(ev)
@@ -160,7 +160,7 @@ func TestEveryEventInEveryState(t *testing.T) {
 					case !tried && (state == Backoff || state == Fatal) && repeated:
 						t.Errorf("no start follows")
 					}
-					st.l.becomes(nil) // whatever came of it, it can be started
+					st.l.setPrepare(nil) // whatever came of it, it can be started
 					st.ask(EvStart)
 					st.sleep(10 * time.Second)
 					if got := st.snap().State; got != Running && got != Starting {
@@ -245,7 +245,7 @@ func TestPrepareMeetsEveryEvent(t *testing.T) {
 		EvDeadline: Backoff}
 	for ev, want := range cases {
 		t.Run(string(ev), func(t *testing.T) {
-			play(t, func(st *stage) {
+			withHarness(t, func(st *harness) {
 				var canceled atomic.Int32
 				st.l.prepare = func(ctx context.Context, _ int) (*Launch, error) {
 					<-ctx.Done()
@@ -267,7 +267,7 @@ func TestPrepareMeetsEveryEvent(t *testing.T) {
 // A timer of one state must not end the next one: here the start timeout would
 // come 1 s after readiness, and the reset time 1 s after the restart.
 func TestTimerOfAnEarlierState(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		var ready atomic.Bool
 		st.l.prepare = readyWhen(func() error {
 			if !ready.Load() {
@@ -302,7 +302,7 @@ func TestTimerOfAnEarlierState(t *testing.T) {
 }
 
 func TestContainerStops(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.w.startup = func(int, *fakeProcess) error { return proc.ErrStopping }
 		st.open()
 		st.ask(EvStart)

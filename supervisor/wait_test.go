@@ -12,16 +12,16 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// waitStory is one request, and what its wait must come to.
-type waitStory struct {
-	services string                                                  // as playSet takes them
-	setUp    func(s *Supervisor, worlds map[string]*fakeEnvironment) // before the request
-	event    Event                                                   // for app
-	then     func(s *Supervisor, worlds map[string]*fakeEnvironment) // while it is waited for
-	limit    time.Duration                                           // of the wait; 0: an hour
-	takes    func(took time.Duration) bool                           // nil: does not matter
-	failure  string                                                  // part of it; empty: it succeeds
-	pending  bool                                                    // it is not over when limit is
+// waitCase is one request, and what its wait must come to.
+type waitCase struct {
+	services string                                                // as playSet takes them
+	setUp    func(s *Supervisor, envs map[string]*fakeEnvironment) // before the request
+	event    Event                                                 // for app
+	then     func(s *Supervisor, envs map[string]*fakeEnvironment) // while it is waited for
+	limit    time.Duration                                         // of the wait; 0: an hour
+	takes    func(took time.Duration) bool                         // nil: does not matter
+	failure  string                                                // part of it; empty: it succeeds
+	pending  bool                                                  // it is not over when limit is
 }
 
 // launcherOf is the launcher of a service of the set.
@@ -29,8 +29,8 @@ func launcherOf(s *Supervisor, name string) *fakeLauncher {
 	return s.set.Load().services[name].launcher.(*fakeLauncher)
 }
 
-// waitStories are the ways in which a start with a waiter can go.
-func waitStories() map[string]waitStory {
+// waitCases are the ways in which a start with a waiter can go.
+func waitCases() map[string]waitCase {
 	ready := func(after time.Duration) func(context.Context, int) (*Launch, error) {
 		return func(context.Context, int) (*Launch, error) {
 			begun := time.Now()
@@ -43,14 +43,14 @@ func waitStories() map[string]waitStory {
 		}
 	}
 	dies := func(s *Supervisor, w map[string]*fakeEnvironment, name string) {
-		launcherOf(s, name).becomes(ready(time.Hour))
+		launcherOf(s, name).setPrepare(ready(time.Hour))
 		w[name].startup = func(_ int, p *fakeProcess) error { p.exit = proc.Exit{Code: 7}; close(p.exited); return nil }
 	}
 	later := func(d time.Duration, f func()) { go func() { time.Sleep(d); f() }() }
-	return map[string]waitStory{
+	return map[string]waitCase{
 		"a restart is not taken for the RUNNING before it": {services: "app", event: EvRestart,
 			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) {
-				launcherOf(s, "app").becomes(ready(30 * time.Second))
+				launcherOf(s, "app").setPrepare(ready(30 * time.Second))
 			},
 			takes: func(d time.Duration) bool { return d >= 30*time.Second }},
 		"a start of what runs is done": {services: "app", event: EvStart, takes: func(d time.Duration) bool { return d == 0 },
@@ -58,7 +58,7 @@ func waitStories() map[string]waitStory {
 		"the program is missing": {services: "app", event: EvRestart, failure: "no such file",
 			takes: func(d time.Duration) bool { return d < time.Second },
 			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) {
-				launcherOf(s, "app").becomes(func(context.Context, int) (*Launch, error) { return nil, errors.New("no such file") })
+				launcherOf(s, "app").setPrepare(func(context.Context, int) (*Launch, error) { return nil, errors.New("no such file") })
 			}},
 		"it ends before it is ready": {services: "app", event: EvRestart, failure: "exit code 7 before it was ready",
 			setUp: func(s *Supervisor, w map[string]*fakeEnvironment) { dies(s, w, "app") }},
@@ -80,12 +80,16 @@ func waitStories() map[string]waitStory {
 				}
 			}},
 		"it is not ready in time": {services: "app", event: EvRestart, failure: "not ready within",
-			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) { launcherOf(s, "app").becomes(ready(time.Hour)) }},
+			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) { launcherOf(s, "app").setPrepare(ready(time.Hour)) }},
 		"the time of the wait is over first": {services: "app", event: EvRestart, pending: true, limit: 5 * time.Second,
 			takes: func(d time.Duration) bool { return d == 5*time.Second },
-			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) { launcherOf(s, "app").becomes(ready(time.Minute)) }},
+			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) {
+				launcherOf(s, "app").setPrepare(ready(time.Minute))
+			}},
 		"it is stopped by another": {services: "app", event: EvRestart, failure: "it was stopped meanwhile, asked for by another",
-			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) { launcherOf(s, "app").becomes(ready(time.Minute)) },
+			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) {
+				launcherOf(s, "app").setPrepare(ready(time.Minute))
+			},
 			then: func(s *Supervisor, _ map[string]*fakeEnvironment) {
 				later(5*time.Second, func() { s.Command(s.ctx, "app", EvStop, "another") })
 			}},
@@ -97,14 +101,16 @@ func waitStories() map[string]waitStory {
 				later(time.Second, func() { s.Command(s.ctx, "app", EvStop, "another") })
 			}},
 		"it is restarted by another": {services: "app", event: EvRestart, failure: "start 2 is over",
-			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) { launcherOf(s, "app").becomes(ready(time.Minute)) },
+			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) {
+				launcherOf(s, "app").setPrepare(ready(time.Minute))
+			},
 			then: func(s *Supervisor, _ map[string]*fakeEnvironment) {
 				later(5*time.Second, func() { s.Command(s.ctx, "app", EvRestart, "another") })
 			}},
 		"it waits for what it requires": {services: "db app>db", event: EvStart, takes: func(d time.Duration) bool { return d > 20*time.Second },
 			setUp: func(s *Supervisor, _ map[string]*fakeEnvironment) {
 				s.Command(s.ctx, "db", EvStop, "test")
-				launcherOf(s, "db").becomes(ready(20 * time.Second))
+				launcherOf(s, "db").setPrepare(ready(20 * time.Second))
 			}},
 		"what it requires fails": {services: "db app>db", event: EvStart, failure: "db, which it requires, is BACKOFF: exit code 7",
 			setUp: func(s *Supervisor, w map[string]*fakeEnvironment) {
@@ -127,12 +133,12 @@ func waitStories() map[string]waitStory {
 }
 
 func TestAwaitStart(t *testing.T) {
-	for name, st := range waitStories() {
+	for name, st := range waitCases() {
 		t.Run(name, func(t *testing.T) {
-			playSet(t, st.services, func(s *Supervisor, worlds map[string]*fakeEnvironment) {
+			withSet(t, st.services, func(s *Supervisor, envs map[string]*fakeEnvironment) {
 				s.incidents = incident.NewRecorder(&incident.Store{}, nil, nil)
 				if st.setUp != nil {
-					st.setUp(s, worlds)
+					st.setUp(s, envs)
 				}
 				synctest.Wait()
 				number, err := s.Ask(s.ctx, "app", st.event, "test", nil)
@@ -140,7 +146,7 @@ func TestAwaitStart(t *testing.T) {
 					t.Fatal(err)
 				}
 				if st.then != nil {
-					st.then(s, worlds)
+					st.then(s, envs)
 				}
 				limit := time.Hour
 				if st.limit > 0 {
@@ -163,7 +169,7 @@ func TestAwaitStart(t *testing.T) {
 
 // A request whose answer was lost is made again, and done once.
 func TestAskAgain(t *testing.T) {
-	playSet(t, "app", func(s *Supervisor, worlds map[string]*fakeEnvironment) {
+	withSet(t, "app", func(s *Supervisor, envs map[string]*fakeEnvironment) {
 		s.incidents = incident.NewRecorder(&incident.Store{}, nil, nil)
 		for _, event := range []Event{EvRestart, EvStart, EvRestart} {
 			before, _ := s.Service("app")
@@ -176,7 +182,7 @@ func TestAskAgain(t *testing.T) {
 				t.Errorf("%s leads to start %d and %d (%v, %v)", event, first, again, err, errAgain)
 			}
 		}
-		if n := worlds["app"].count(); n != 3 {
+		if n := envs["app"].count(); n != 3 {
 			t.Errorf("%d processes after two restarts", n)
 		}
 	})
@@ -184,7 +190,7 @@ func TestAskAgain(t *testing.T) {
 
 // The number of a start stays what it is when another supervisor goes on with it.
 func TestStartNumberSurvives(t *testing.T) {
-	play(t, func(st *stage) {
+	withHarness(t, func(st *harness) {
 		st.up()
 		number := new(uint64)
 		st.w.last().ignores = true
@@ -204,9 +210,9 @@ func TestStartNumberSurvives(t *testing.T) {
 	})
 }
 
-// Whoever waits for a service that is not configured any more hears of it.
+// The wait for a service that is not configured ends at once.
 func TestAwaitStartOfNothing(t *testing.T) {
-	playSet(t, "app", func(s *Supervisor, _ map[string]*fakeEnvironment) {
+	withSet(t, "app", func(s *Supervisor, _ map[string]*fakeEnvironment) {
 		if _, ok := s.AwaitStart(s.ctx, "none", 1); ok {
 			t.Error("there is no such service")
 		}

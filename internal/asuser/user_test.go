@@ -59,7 +59,8 @@ func TestGroups(t *testing.T) {
 }
 
 func TestLookup(t *testing.T) {
-	for spec, want := range map[string][2]uint32{"root": {0, 0}, "0": {0, 0}, "root:4242": {0, 4242}, "4711": {4711, 4711}, "4711:0": {4711, 0}} {
+	for spec, want := range map[string][2]uint32{"root": {0, 0}, "0": {0, 0}, "root:4242": {0, 4242}, "4711": {4711, 4711},
+		"4711:0": {4711, 0}} {
 		u, err := Lookup(spec)
 		if err != nil || [2]uint32{u.UID, u.GID} != want || u.Name != spec {
 			t.Errorf("%s: %+v, %v", spec, u, err)

@@ -17,10 +17,10 @@ func FuzzParseMountinfo(f *testing.F) {
 		mounts, _ := parseMountinfo(text)
 		points := map[string]bool{}
 		for _, m := range mounts {
-			if points[m.point] {
-				t.Errorf("two mounts on %q", m.point)
+			if points[m.Mountpoint] {
+				t.Errorf("two mounts on %q", m.Mountpoint)
 			}
-			points[m.point] = true
+			points[m.Mountpoint] = true
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/containerd/cgroups/v3"
+	"github.com/stoker-init/stoker/internal/mounts"
 )
 
 // unified stands for a controller: it is the hierarchy of v2.
@@ -23,22 +24,22 @@ type chain struct {
 // findHierarchies reads proc/self/mountinfo and proc/self/cgroup.
 func (r *reader) findHierarchies() {
 	text, err := r.read(r.proc + "/mountinfo")
-	mounts, bad := parseMountinfo(text)
+	visible, bad := parseMountinfo(text)
 	switch {
 	case err != nil:
 		r.warn(CgroupNotVisible, "cannot read /%s/mountinfo: %v; the usual mount points are tried", r.proc, cause(err))
 	case bad > 0:
 		r.warn(CgroupNotVisible, "cannot read %d lines of /%s/mountinfo", bad, r.proc)
 	}
-	for _, m := range mounts {
+	for _, m := range visible {
 		switch {
-		case m.fstype == "cgroup" || m.fstype == "cgroup2":
+		case m.FSType == "cgroup" || m.FSType == "cgroup2":
 			r.mounts = append(r.mounts, m)
-		case m.fstype == "fuse.lxcfs" && strings.HasPrefix(m.point, "/sys/devices/system/cpu"):
+		case m.FSType == "fuse.lxcfs" && strings.HasPrefix(m.Mountpoint, "/sys/devices/system/cpu"):
 			r.lxcfsCPUs = true
 		}
 	}
-	if err != nil || len(mounts) == 0 || bad > 0 {
+	if err != nil || len(visible) == 0 || bad > 0 {
 		r.addUsualMounts()
 	}
 	text, err = r.read(r.proc + "/cgroup")
@@ -85,34 +86,37 @@ func parseCgroupFile(text string) (own map[string]string, bad int) {
 func (r *reader) addUsualMounts() {
 	found := slices.Clone(r.mounts)
 	for _, u := range r.usualMounts() {
-		if !slices.ContainsFunc(found, func(m mount) bool { return m.point == u.point || slices.ContainsFunc(u.options, m.has) }) {
+		if !slices.ContainsFunc(found, func(m *mounts.Mount) bool {
+			has := func(controller string) bool { return controller != unified && isOf(m, controller) }
+			return m.Mountpoint == u.Mountpoint || slices.ContainsFunc(strings.Split(u.VFSOptions, ","), has)
+		}) {
 			r.mounts = append(r.mounts, u)
 		}
 	}
 }
 
 // usualMounts returns the usual mount points, for an unusable mountinfo.
-func (r *reader) usualMounts() []mount {
+func (r *reader) usualMounts() []*mounts.Mount {
 	const base = "/sys/fs/cgroup"
 	if r.exists(base + "/cgroup.controllers") {
-		return []mount{{root: "/", point: base, fstype: "cgroup2"}}
+		return []*mounts.Mount{{Root: "/", Mountpoint: base, FSType: "cgroup2"}}
 	}
-	var mounts []mount
+	var usual []*mounts.Mount
 	for _, dir := range []string{"cpu,cpuacct", "cpu", "cpuset", "memory"} {
 		if r.isDir(base + "/" + dir) {
-			mounts = append(mounts, mount{root: "/", point: base + "/" + dir, fstype: "cgroup", options: strings.Split(dir, ",")})
+			usual = append(usual, &mounts.Mount{Root: "/", Mountpoint: base + "/" + dir, FSType: "cgroup", VFSOptions: dir})
 		}
 	}
 	if r.exists(base+"/memory.max") || r.exists(base+"/cpu.max") {
-		mounts = append(mounts, mount{root: "/", point: base, fstype: "cgroup2"})
+		usual = append(usual, &mounts.Mount{Root: "/", Mountpoint: base, FSType: "cgroup2"})
 	}
-	return mounts
+	return usual
 }
 
 // version returns the version of the hierarchy of the cpu controller, else of memory.
 func (r *reader) version(cpu, memory chain) int {
 	version := cmp.Or(cpu.version, memory.version)
-	if version == 0 && len(r.mounts) > 0 && !slices.ContainsFunc(r.mounts, func(m mount) bool { return m.fstype == "cgroup" }) {
+	if version == 0 && len(r.mounts) > 0 && !slices.ContainsFunc(r.mounts, func(m *mounts.Mount) bool { return m.FSType == "cgroup" }) {
 		return 2
 	}
 	return version
@@ -149,12 +153,12 @@ func containsWord(text, word string) bool { return slices.Contains(strings.Field
 // dirs returns the folders of the own cgroup, leaf first; nil if the controller is not mounted. Every mount that shows a part of the
 // chain is used. Otherwise the mount point is the best guess, since in a container it is the own cgroup.
 func (r *reader) dirs(controller string) (dirs []string) {
-	mounts := slices.DeleteFunc(slices.Clone(r.mounts), func(m mount) bool { return !m.has(controller) })
-	if len(mounts) == 0 {
+	found := slices.DeleteFunc(slices.Clone(r.mounts), func(m *mounts.Mount) bool { return !isOf(m, controller) })
+	if len(found) == 0 {
 		return nil
 	}
 	own, known := r.own[controller]
-	for _, m := range mounts {
+	for _, m := range found {
 		if !known {
 			break
 		}
@@ -167,44 +171,44 @@ func (r *reader) dirs(controller string) (dirs []string) {
 	if len(dirs) > 0 {
 		return dirs
 	}
-	m := mounts[max(slices.IndexFunc(mounts, isUsualMount), 0)]
+	m := found[max(slices.IndexFunc(found, isUsualMount), 0)]
 	switch {
 	case !known:
-	case strings.HasPrefix(own, "/..") || strings.HasPrefix(m.root, "/.."):
-		r.warn(PathOutsideNamespace, "own cgroup %s is outside the cgroup namespace; %s is read", own, m.point)
+	case strings.HasPrefix(own, "/..") || strings.HasPrefix(m.Root, "/.."):
+		r.warn(PathOutsideNamespace, "own cgroup %s is outside the cgroup namespace; %s is read", own, m.Mountpoint)
 	default:
-		r.warn(CgroupNotVisible, "own cgroup %s cannot be seen below %s; %s is read", own, m.point, m.point)
+		r.warn(CgroupNotVisible, "own cgroup %s cannot be seen below %s; %s is read", own, m.Mountpoint, m.Mountpoint)
 	}
-	return []string{m.point}
+	return []string{m.Mountpoint}
 }
 
-func isUsualMount(m mount) bool { return strings.HasPrefix(m.point, "/sys/fs/cgroup") }
+func isUsualMount(m *mounts.Mount) bool { return strings.HasPrefix(m.Mountpoint, "/sys/fs/cgroup") }
 
 // chainIn returns own and its ancestors below one mount, or nil if the mount shows another part of the hierarchy.
-func (r *reader) chainIn(m mount, own string) []string {
-	if strings.HasPrefix(own, "/..") || strings.HasPrefix(m.root, "/..") {
+func (r *reader) chainIn(m *mounts.Mount, own string) []string {
+	if strings.HasPrefix(own, "/..") || strings.HasPrefix(m.Root, "/..") {
 		return nil
 	}
-	root := strings.TrimSuffix(m.root, "/")
+	root := strings.TrimSuffix(m.Root, "/")
 	rel := strings.TrimPrefix(own, root)
 	if !strings.HasPrefix(own, root) || (rel != "" && rel[0] != '/') {
 		return nil
 	}
 	rel = path.Clean("/" + rel)
-	if rel != "/" && !r.isDir(m.point+rel) {
+	if rel != "/" && !r.isDir(m.Mountpoint+rel) {
 		// A path of the host: the part that exists here is an ancestor, or else the mount point, which a container sees as its own
 		// cgroup.
-		for rel != "/" && !r.isDir(m.point+rel) {
+		for rel != "/" && !r.isDir(m.Mountpoint+rel) {
 			rel = path.Dir(rel)
 		}
 		if rel == "/" {
 			return nil
 		}
-		r.warn(CgroupNotVisible, "own cgroup %s cannot be seen below %s; %s is read", own, m.point, m.point+rel)
+		r.warn(CgroupNotVisible, "own cgroup %s cannot be seen below %s; %s is read", own, m.Mountpoint, m.Mountpoint+rel)
 	}
 	var dirs []string
 	for ; rel != "/"; rel = path.Dir(rel) {
-		dirs = append(dirs, path.Join(m.point, rel))
+		dirs = append(dirs, path.Join(m.Mountpoint, rel))
 	}
-	return append(dirs, m.point)
+	return append(dirs, m.Mountpoint)
 }

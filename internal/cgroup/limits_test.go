@@ -188,8 +188,7 @@ func TestParseMountinfo(t *testing.T) {
 		"31 29 0:27 net:[4026531840] /run/ns rw - nsfs nsfs rw\n" +
 		"32 29 0:26 /x /a\\040b rw - cgroup2 none rw\n" +
 		"garbage\n")
-	want := []mount{{root: "/x", point: "/a b", fstype: "cgroup2", options: []string{"rw"}}}
-	if bad != 1 || len(mounts) == 0 || !reflect.DeepEqual(mounts[0], want[0]) {
+	if m := mounts[0]; bad != 1 || m.Root != "/x" || m.Mountpoint != "/a b" || m.FSType != "cgroup2" || m.VFSOptions != "rw" {
 		t.Errorf("got %+v, %d bad", mounts, bad)
 	}
 }

@@ -7,42 +7,34 @@ import (
 	"github.com/stoker-init/stoker/internal/mounts"
 )
 
-// mount is a visible mount of a file system.
-type mount struct {
-	root    string   // the mounted folder of the file system
-	point   string   // mount point
-	fstype  string   // cgroup, cgroup2, fuse.lxcfs, ...
-	options []string // of the superblock: the controllers of a v1 hierarchy
-}
-
 // parseMountinfo returns the visible mounts: a later mount hides an earlier one at the same point. bad is the number of malformed
 // lines.
-func parseMountinfo(text string) (visible []mount, bad int) {
-	lines, bad := mounts.Parse(text)
+func parseMountinfo(text string) (visible []*mounts.Mount, bad int) {
+	all, bad := mounts.Parse(text)
 	at := map[string]int{}
-	for _, l := range lines {
-		if !strings.HasPrefix(l.Root, "/") || !strings.HasPrefix(l.Mountpoint, "/") {
-			if l.FSType != "nsfs" { // namespace files have a root such as "net:[4026531840]"
-				bad++
-				continue
-			}
-			l.Root, l.Mountpoint = "", ""
-		}
-		m := mount{root: l.Root, point: l.Mountpoint, fstype: l.FSType, options: strings.Split(l.VFSOptions, ",")}
-		if i, hidden := at[m.point]; hidden {
-			visible[i] = m
+	for _, m := range all {
+		switch {
+		case strings.HasPrefix(m.Root, "/") && strings.HasPrefix(m.Mountpoint, "/"):
+		case m.FSType == "nsfs": // namespace files have a root such as "net:[4026531840]"
+			continue
+		default:
+			bad++
 			continue
 		}
-		at[m.point] = len(visible)
+		if k, hidden := at[m.Mountpoint]; hidden {
+			visible[k] = m
+			continue
+		}
+		at[m.Mountpoint] = len(visible)
 		visible = append(visible, m)
 	}
 	return visible, bad
 }
 
-// has reports whether it is a mount of a v1 controller, or of unified.
-func (m mount) has(controller string) bool {
+// isOf reports whether it is a mount of a v1 controller, or of unified.
+func isOf(m *mounts.Mount, controller string) bool {
 	if controller == unified {
-		return m.fstype == "cgroup2"
+		return m.FSType == "cgroup2"
 	}
-	return m.fstype == "cgroup" && slices.Contains(m.options, controller)
+	return m.FSType == "cgroup" && slices.Contains(strings.Split(m.VFSOptions, ","), controller)
 }

@@ -9,6 +9,8 @@ import (
 	"path"
 	"strings"
 	"syscall"
+
+	"github.com/stoker-init/stoker/internal/mounts"
 )
 
 // maxFile bounds the size of a file in bytes; mountinfo of a host with thousands of containers is smaller.
@@ -21,7 +23,7 @@ type reader struct {
 	proc   string // "proc/self", or "proc/1" if that does not resolve
 	limits Limits
 
-	mounts    []mount           // cgroup and cgroup2 only
+	mounts    []*mounts.Mount   // cgroup and cgroup2 only
 	own       map[string]string // own cgroup by v1 controller, and of unified
 	lxcfsCPUs bool              // sys/devices/system/cpu is lxcfs's
 }

@@ -50,6 +50,8 @@ func notAFileHint(path string) string {
 	return "name a file in a folder of its own, such as /var/log/app/out.log"
 }
 
+const outputFile = "output.file.path"
+
 // outputFiles refuses two services that write the same file, including the names of rotated
 // files.
 func (v *validator) outputFiles() {
@@ -59,9 +61,9 @@ func (v *validator) outputFiles() {
 		if !strings.HasPrefix(f.Path, "/") {
 			continue
 		}
-		at, clean := outputPath(name), path.Clean(f.Path)
+		at, clean := ServicePath(name, outputFile), path.Clean(f.Path)
 		if other, taken := writers[clean]; taken {
-			v.Bad(at, "give each service a file of its own", "service %s writes this file too%s", other, v.Where(outputPath(other)))
+			v.Bad(at, "give each service a file of its own", "service %s writes this file too%s", other, v.Where(ServicePath(other, outputFile)))
 			continue
 		}
 		writers[clean] = name
@@ -70,12 +72,8 @@ func (v *validator) outputFiles() {
 		name := writers[clean]
 		for n := 1; n <= min(v.cfg.Services[name].Output.File.Files, 1000); n++ {
 			if other, taken := writers[fmt.Sprintf("%s.%d", clean, n)]; taken {
-				v.Bad(outputPath(other), "choose another name", "a full file of service %s gets this name%s", name, v.Where(outputPath(name)))
+				v.Bad(ServicePath(other, outputFile), "choose another name", "a full file of service %s gets this name%s", name, v.Where(ServicePath(name, outputFile)))
 			}
 		}
 	}
-}
-
-func outputPath(service string) string {
-	return layeredyaml.Join("services", service) + ".output.file.path"
 }

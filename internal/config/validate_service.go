@@ -64,15 +64,16 @@ func (v *validator) kind(path string, raw, cfg Service) {
 	case cfg.Kind == KindProcess:
 		v.program(command, raw.Command)
 	}
-	if cfg.Kind == KindJava {
+	switch cfg.Kind {
+	case KindJava:
 		v.java(layeredyaml.Join(path, "java"), raw.Java)
-	} else if !reflect.ValueOf(raw.Java).IsZero() {
-		v.Missing(layeredyaml.Join(path, "java"), "write kind: java", "the service's kind is %s", cfg.Kind)
-	}
-	if cfg.Kind == KindTomcat {
+	case KindTomcat:
 		v.tomcat(layeredyaml.Join(path, "tomcat"), raw.Tomcat)
-	} else if !reflect.ValueOf(raw.Tomcat).IsZero() {
-		v.Missing(layeredyaml.Join(path, "tomcat"), "write kind: tomcat", "the service's kind is %s", cfg.Kind)
+	}
+	for kind, section := range map[string]any{KindJava: raw.Java, KindTomcat: raw.Tomcat} { // a section has its kind's name
+		if cfg.Kind != kind && !reflect.ValueOf(section).IsZero() {
+			v.Missing(layeredyaml.Join(path, kind), "write kind: "+kind, "the service's kind is %s", cfg.Kind)
+		}
 	}
 }
 

@@ -58,19 +58,11 @@ func (a *Attributes) NeedShim() bool {
 // Orders is what the shim does, and what it executes then.
 type Orders struct {
 	Attributes
-	Path   string      `json:"path"`
-	Argv   []string    `json:"argv"`
-	Dir    string      `json:"dir,omitempty"`
-	Become *Credential `json:"become,omitempty"`
-}
-
-// Credential is the user that the shim becomes.
-type Credential struct {
-	Name   string   `json:"name"`
-	UID    uint32   `json:"uid"`
-	GID    uint32   `json:"gid"`
-	Groups []uint32 `json:"groups"`
-	Keep   bool     `json:"keep_groups,omitempty"` // leave the groups as they are
+	Path   string              `json:"path"`
+	Argv   []string            `json:"argv"`
+	Dir    string              `json:"dir,omitempty"`
+	User   string              `json:"user,omitempty"`   // name of Become
+	Become *syscall.Credential `json:"become,omitempty"` // the user that the shim becomes
 }
 
 // report is what the shim writes: the step that failed, or a note about what it does without.

@@ -155,21 +155,21 @@ func (o *Orders) become() *StepError {
 	if c == nil {
 		return nil
 	}
-	if !c.Keep {
+	if !c.NoSetGroups {
 		groups := make([]int, len(c.Groups))
 		for k, gid := range c.Groups {
 			groups[k] = int(gid)
 		}
 		if err := unix.Setgroups(groups); err != nil {
-			return failure("set the groups of user "+c.Name+" for", err, needs(unix.CAP_SETGID, "the user namespace allows none"))
+			return failure("set the groups of user "+o.User+" for", err, needs(unix.CAP_SETGID, "the user namespace allows none"))
 		}
 	}
-	gid, uid := uintptr(c.GID), uintptr(c.UID)
+	gid, uid := uintptr(c.Gid), uintptr(c.Uid)
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, gid, gid, gid); errno != 0 {
-		return failure("become group "+strconv.FormatUint(uint64(c.GID), 10)+" for", errno, needs(unix.CAP_SETGID, ""))
+		return failure("become group "+strconv.FormatUint(uint64(c.Gid), 10)+" for", errno, needs(unix.CAP_SETGID, ""))
 	}
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); errno != 0 {
-		return failure("become user "+c.Name+" for", errno, needs(unix.CAP_SETUID, ""))
+		return failure("become user "+o.User+" for", errno, needs(unix.CAP_SETUID, ""))
 	}
 	return nil
 }

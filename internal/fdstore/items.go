@@ -15,16 +15,16 @@ import (
 // MaxValue bounds a value that PutJSON keeps, in bytes.
 const MaxValue = 64 << 20
 
-// Items are what the previous supervisor kept.
+// Items are the items of the previous supervisor.
 type Items struct {
 	Blobs map[string][]byte
 	Files map[string][]int // descriptors, close-on-exec
 }
 
-// NewItems returns none.
+// NewItems returns an empty set.
 func NewItems() Items { return Items{Blobs: map[string][]byte{}, Files: map[string][]int{}} }
 
-// Add notes an item.
+// Add adds an item.
 func (it Items) Add(name string, blob []byte, fds []int) { it.Blobs[name], it.Files[name] = blob, fds }
 
 // Has reports whether there is an item of that name.
@@ -39,7 +39,7 @@ func (it Items) Names(prefix string) []string {
 	return slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, prefix) })
 }
 
-// Take hands an item out. Its descriptors are the caller's.
+// Take removes and returns an item. The caller owns its descriptors.
 func (it Items) Take(name string) (blob []byte, fds []int, ok bool) {
 	if !it.Has(name) {
 		return nil, nil, false
@@ -50,7 +50,7 @@ func (it Items) Take(name string) (blob []byte, fds []int, ok bool) {
 	return blob, fds, true
 }
 
-// TakeJSON hands out a value that PutJSON kept. found is false if there is no such item.
+// TakeJSON removes an item of PutJSON and decodes it. found is false if there is none.
 func (it Items) TakeJSON(name string, value any) (found bool, err error) {
 	blob, fds, found := it.Take(name)
 	if !found {
@@ -60,7 +60,7 @@ func (it Items) TakeJSON(name string, value any) (found bool, err error) {
 		initproto.CloseAll(fds)
 	} else {
 		f := os.NewFile(uintptr(fds[0]), name)
-		defer f.Close() // and not a second time by its number, which may be another's then
+		defer f.Close() // not by its number, which may be reused by then
 		if blob, err = ReadFile(f, MaxValue); err != nil {
 			return true, fmt.Errorf("cannot read the kept %q: %w", name, err)
 		}
@@ -71,7 +71,7 @@ func (it Items) TakeJSON(name string, value any) (found bool, err error) {
 	return true, nil
 }
 
-// TakeFile hands out the one file that PutFile kept, and the blob beside it.
+// TakeFile removes an item of PutFile and returns its file and blob.
 func (it Items) TakeFile(name string) (f *os.File, blob []byte, err error) {
 	blob, fds, _ := it.Take(name)
 	if len(fds) != 1 {
@@ -81,8 +81,8 @@ func (it Items) TakeFile(name string) (f *os.File, blob []byte, err error) {
 	return os.NewFile(uintptr(fds[0]), name), blob, nil
 }
 
-// ReadFile reads all of a kept file, from its beginning: its position is shared with
-// earlier supervisors. It is an error if the file has more than limit bytes.
+// ReadFile reads a whole file of an item; the file position is shared with earlier
+// supervisors. A file of more than limit bytes is an error.
 func ReadFile(f *os.File, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.NewSectionReader(f, 0, limit+1))
 	if err == nil && int64(len(data)) > limit {

@@ -26,15 +26,15 @@ func New(send func(*initproto.Msg) error) *Store {
 	return &Store{send: send, fds: map[string]int{}}
 }
 
-// Process is what the init must know of an item that records a process.
+// Process is what the init needs to know about an item that records a process.
 type Process struct {
 	Pid    int   // the init reports its exit; 0: none, or unknown yet
 	Intent bool  // the process may exist already, with a pid that is not known yet
 	Pipes  []int // which of the item's descriptors are log pipes: the init empties them while no supervisor reads
 }
 
-// Put keeps a blob and descriptors, which stay the caller's. An item that does not fit is not
-// sent: the init would refuse it without notice.
+// Put keeps a blob and duplicates of descriptors. An item that does not fit is not sent: the
+// init would reject it without notice.
 func (s *Store) Put(name string, blob []byte, fds ...int) error {
 	return s.put(&initproto.Msg{Name: name, Body: blob, Fds: fds})
 }
@@ -48,8 +48,8 @@ func (s *Store) PutProcess(name string, record any, p Process, fds ...int) error
 	return s.put(&initproto.Msg{Name: name, Body: blob, Fds: fds, Pid: p.Pid, Intent: p.Intent, Pipes: p.Pipes})
 }
 
-// PutJSON keeps a value and descriptors. A value that is too large for a blob is kept
-// in a memfd, and has no descriptors of its own then.
+// PutJSON keeps a value and descriptors. Without descriptors a value that is too large for a
+// blob is kept in a memfd.
 func (s *Store) PutJSON(name string, value any, fds ...int) error {
 	data, err := json.Marshal(value)
 	if err != nil {
@@ -66,7 +66,7 @@ func (s *Store) PutJSON(name string, value any, fds ...int) error {
 	return s.PutFile(name, nil, f)
 }
 
-// PutFile keeps an open file or a socket, and a blob beside it.
+// PutFile keeps an open file or a socket, and a blob.
 func (s *Store) PutFile(name string, blob []byte, f syscall.Conn) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -91,14 +91,14 @@ func (s *Store) put(m *initproto.Msg) error {
 	if err := s.send(m); err != nil {
 		return err
 	}
-	if n > 0 { // without any the item keeps those that it has
+	if n > 0 { // without new ones the item keeps its descriptors
 		s.fds[m.Name] = n
 		s.used += n - had
 	}
 	return nil
 }
 
-// Delete forgets an item. An error of the connection is the receiver's to notice.
+// Delete removes an item. The receiver of the connection reports its errors.
 func (s *Store) Delete(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

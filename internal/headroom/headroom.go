@@ -49,28 +49,15 @@ func SpareThreads(n int) {
 
 // Tasks reports an error if n more processes and threads cannot be made now.
 func Tasks(n int) error {
-	if have, err := countTasks(n); have < n {
-		return &tasksError{need: n, have: have, err: err}
+	if have, err := countTasks(n); err != nil {
+		return fmt.Errorf("%d more processes and threads are needed, and %d can be had: %w", n, have, err)
 	}
 	return nil
 }
 
-// tasksError reports that there is no room for processes and threads.
-type tasksError struct {
-	need, have int
-	err        error
-}
-
-func (e *tasksError) Error() string {
-	return fmt.Sprintf("%d more processes and threads are needed, and %d can be had: %v%s", e.need, e.have, e.err, TaskLimitText())
-}
-
 // Short reports whether err means that processes, threads or memory are used up, which
 // may pass.
-func Short(err error) bool {
-	var tasks *tasksError
-	return errors.As(err, &tasks) || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM)
-}
+func Short(err error) bool { return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM) }
 
 // ShortOfFiles reports whether err means that descriptors are used up.
 func ShortOfFiles(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }

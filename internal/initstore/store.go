@@ -14,28 +14,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Limits of the fd store: some twenty times what a thousand services need. A supervisor
-// that puts again and again must not end PID 1 by its memory. Descriptors are limited by
-// what the process may have, less those that the init needs itself: nine while nothing
-// happens, and six more to start a supervisor while it drains.
+// Limits of the fd store: about twenty times the needs of a thousand services. A supervisor
+// in a loop must not exhaust the memory of PID 1. Descriptors are limited by RLIMIT_NOFILE,
+// less those of the init itself: nine when idle, and six more to start a supervisor while it
+// drains.
 const (
 	maxItems = 20000
 	maxBytes = 32 << 20
 	ownFds   = 16
 )
 
-// item is what the supervisor keeps under a name.
+// item is an item of the supervisor.
 type item struct {
 	raw      []byte // the Put packet as it came, with fields that may be unknown here
 	fds      []int
 	pid      int
 	intent   bool
-	pipes    []int          // of fds, those to be drained while no supervisor reads them
-	lost     *logpipes.Lost // stays the same when the item is put again
-	reported logpipes.Lost  // of lost, to the present supervisor
+	pipes    []int          // the log pipes among fds, drained while no supervisor reads them
+	lost     *logpipes.Lost // kept when the item is put again
+	reported logpipes.Lost  // part of lost, to the current supervisor
 }
 
-// Store is the fd store: what a new supervisor gets back, in the order in which it was put.
+// Store is the fd store: the items for a new supervisor, in the order of their first Put.
 type Store struct {
 	items   map[string]*item
 	order   []string
@@ -62,7 +62,7 @@ func New() *Store {
 	return s
 }
 
-// Follows reports whether an item is about this child.
+// Follows reports whether an item has this pid.
 func (s *Store) Follows(pid int) bool { return s.pids[pid] > 0 }
 
 // MayFollow reports whether any child may be a process of the supervisor.
@@ -127,7 +127,7 @@ func (s *Store) checkFds(m *initproto.Msg, old *item) error {
 func (s *Store) checkRoom(m *initproto.Msg, raw []byte, old *item, exists bool) error {
 	switch {
 	case m.Name == initproto.StopPlan && len(m.Fds) == 0:
-		return nil // the last resort, and there is one
+		return nil // the last resort, and only one item
 	case !exists && len(s.items) >= maxItems:
 		return fmt.Errorf("%d items are kept, which is the most", len(s.items))
 	case len(raw) > len(old.raw) && s.bytes-len(old.raw)+len(raw) > maxBytes:
@@ -176,10 +176,10 @@ func (s *Store) Delete(name string) {
 // HasIntent reports whether a process may exist without a known pid.
 func (s *Store) HasIntent() bool { return s.intents > 0 }
 
-// Empty reports whether nothing is kept.
+// Empty reports whether there is no item.
 func (s *Store) Empty() bool { return len(s.items) == 0 }
 
-// Clear forgets every item.
+// Clear removes every item.
 func (s *Store) Clear() {
 	for _, name := range slices.Clone(s.order) {
 		s.Delete(name)
@@ -203,8 +203,8 @@ func (s *Store) Replay(yield func(packet []byte, fds []int) bool) {
 	}
 }
 
-// LostReports are the messages about output that was discarded since the last ones, in
-// totals for each item.
+// LostReports returns a message with the totals of each item that has lost output since the
+// last call.
 func (s *Store) LostReports() []*initproto.Msg {
 	var out []*initproto.Msg
 	for _, name := range s.order {
@@ -220,7 +220,7 @@ func (s *Store) LostReports() []*initproto.Msg {
 // HasPipes reports whether an item has log pipes.
 func (s *Store) HasPipes() bool { return s.pipes > 0 }
 
-// StartWatching makes Watch; false: it cannot now.
+// StartWatching creates Watch; false: no descriptor is free.
 func (s *Store) StartWatching() bool {
 	if s.Watch = logpipes.NewWatch(); s.Watch == nil {
 		return false
@@ -245,13 +245,13 @@ func (s *Store) logPipes() []logpipes.Pipe {
 // CanDrain reports whether there is a pipe to drain and no drainer yet.
 func (s *Store) CanDrain() bool { return s.drainer == nil && s.pipes > 0 }
 
-// StartDraining begins to discard, and to count, what services write; false: it cannot now.
+// StartDraining starts to discard and count output; false: no descriptor is free.
 func (s *Store) StartDraining() bool {
 	s.drainer = logpipes.Drain(s.logPipes())
 	return s.drainer != nil
 }
 
-// StopDraining ends it.
+// StopDraining ends that, and adds to the counts.
 func (s *Store) StopDraining() {
 	if s.drainer != nil {
 		s.drainer.Stop()
@@ -259,7 +259,7 @@ func (s *Store) StopDraining() {
 	}
 }
 
-// PipesMostlyFull reports whether a log pipe is more than half full: it is not read.
+// PipesMostlyFull reports whether a log pipe is more than half full, so it is not read.
 func (s *Store) PipesMostlyFull() bool {
 	return slices.ContainsFunc(s.logPipes(), logpipes.Pipe.MostlyFull)
 }

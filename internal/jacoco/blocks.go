@@ -24,7 +24,7 @@ const (
 	version = 0x1007
 )
 
-// Limits of what is read, for a peer that is no agent.
+// Limits of a response, for a peer that is no agent.
 const (
 	maxData     = 256 << 20 // bytes
 	maxProbes   = 1 << 24   // of one class; 64 Ki methods of 64 KiB do not have that many

@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// Summary counts what a dump has.
+// Summary counts the contents of a dump.
 type Summary struct {
 	Sessions []Session // at most maxSessions
 	Classes  int

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// agent plays one: it says hello, reads the request and answers.
+// agent is a fake agent: it sends a header, reads the request and answers.
 func agent(t *testing.T, hello, answer []byte) (address string, asked func() []byte) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -93,7 +93,7 @@ func TestDump(t *testing.T) {
 	}
 }
 
-// TestNoAgent: what is no agent, or breaks off, is said, and leaves no file.
+// TestNoAgent: a peer that is no agent, or ends in the middle, is an error and leaves no file.
 func TestNoAgent(t *testing.T) {
 	class := blocks(blockClass, eight(1), "a/B", 9, 1, 1)
 	for _, test := range []struct {
@@ -150,7 +150,7 @@ func TestDataIsBounded(t *testing.T) {
 	}
 }
 
-func TestNobodyListens(t *testing.T) {
+func TestConnectionRefused(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
-// TestSilentAgent: a wait ends with ctx, and says whose fault it may be.
+// TestSilentAgent: the end of ctx ends the wait, with an error that names a probable cause.
 func TestSilentAgent(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -206,8 +206,8 @@ func TestFileIsReplacedAsAWhole(t *testing.T) {
 	}
 }
 
-// TestWhatIsNoFileStays: a device or a pipe is not replaced by a file.
-func TestWhatIsNoFileStays(t *testing.T) {
+// TestPipeIsNotReplaced: a device or a pipe is not replaced by a file.
+func TestPipeIsNotReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
@@ -221,7 +221,7 @@ func TestWhatIsNoFileStays(t *testing.T) {
 	}
 }
 
-// FuzzBlocks: whatever comes, what is passed on reads the same a second time.
+// FuzzBlocks: the output of a valid response is valid, with the same summary.
 func FuzzBlocks(f *testing.F) {
 	f.Add(blocks(blockSession, "id", eight(1), eight(2), blockClass, eight(1), "a/B", 9, 1, 1, blockEnd))
 	f.Add(blocks(header(), blockClass, eight(1), "", 0, blockEnd))

@@ -19,8 +19,8 @@ import (
 // library is where Debian has JaCoCo and what it needs.
 const library = "/usr/share/java"
 
-// lacking skips the test, or fails it where everything is to be tested.
-func lacking(t *testing.T, what string) {
+// missing skips the test, or fails it where everything is to be tested.
+func missing(t *testing.T, what string) {
 	t.Helper()
 	if os.Getenv("STOKER_CI") != "" {
 		t.Fatal(what)
@@ -33,7 +33,7 @@ func agentJar(t *testing.T) string {
 	t.Helper()
 	outer, err := zip.OpenReader(filepath.Join(library, "org.jacoco.agent.jar"))
 	if err != nil {
-		lacking(t, "libjacoco-java is not installed")
+		missing(t, "libjacoco-java is not installed")
 	}
 	defer outer.Close()
 	inner, err := outer.Open("jacocoagent.jar")
@@ -57,7 +57,7 @@ func agentJar(t *testing.T) string {
 func compiled(t *testing.T, name, classpath string) string {
 	t.Helper()
 	if _, err := exec.LookPath("javac"); err != nil {
-		lacking(t, "there is no javac")
+		missing(t, "there is no javac")
 	}
 	dir := t.TempDir()
 	if out, err := exec.Command("javac", "-d", dir, "-cp", classpath, filepath.Join("testdata", name)).CombinedOutput(); err != nil {
@@ -66,7 +66,7 @@ func compiled(t *testing.T, name, classpath string) string {
 	return dir
 }
 
-// covered is a JVM with the agent that does what it is told.
+// covered is a JVM with the agent that executes commands of the test.
 type covered struct {
 	t       *testing.T
 	address string
@@ -118,7 +118,7 @@ func (c *covered) do(what string) {
 	c.want("did " + what)
 }
 
-// show is what JaCoCo's own library says of a file.
+// show is the summary of a file by JaCoCo's library.
 func show(t *testing.T, path string) string {
 	t.Helper()
 	var jars []string
@@ -133,7 +133,7 @@ func show(t *testing.T, path string) string {
 	return string(out)
 }
 
-// TestRealAgent: what it gives is what its own library reads, and a reset resets.
+// TestRealAgent: JaCoCo's library reads the dump, and a reset resets.
 func TestRealAgent(t *testing.T) {
 	c := newCovered(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -102,11 +102,11 @@ func (e Event) Index() int {
 }
 
 // row returns the properties of the event, or none.
-func (e Event) row() row {
+func (e Event) row() (r row) {
 	if k := e.Index(); k >= 0 {
-		return table[k]
+		r = table[k]
 	}
-	return row{event: e}
+	return r
 }
 
 func (e Event) has(t trait) bool { return e.row().traits&t != 0 }

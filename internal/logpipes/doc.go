@@ -1,3 +1,3 @@
-// Package logpipes looks after the log pipes of services for the init: it finds out
-// whether services write, and empties the pipes while no supervisor reads them.
+// Package logpipes monitors the log pipes of services for the init: it reports writes, and
+// drains the pipes while no supervisor reads them.
 package logpipes

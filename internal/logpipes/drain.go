@@ -39,7 +39,7 @@ type Drainer struct {
 // count is what was discarded from a pipe.
 type count struct{ bytes, lines uint64 }
 
-// Drain starts a drainer; nil: there is no descriptor for it.
+// Drain starts a drainer; nil: no descriptor is free.
 func Drain(pipes []Pipe) *Drainer {
 	wake := make([]int, 2)
 	if unix.Pipe2(wake, unix.O_CLOEXEC) != nil {
@@ -48,7 +48,7 @@ func Drain(pipes []Pipe) *Drainer {
 	d := &Drainer{wake: wake[1], done: make(chan []count, 1)}
 	polls := []unix.PollFd{{Fd: int32(wake[0]), Events: unix.POLLIN}}
 	for _, p := range pipes {
-		// A copy: the pipe itself may be closed, and its number given out again.
+		// A duplicate: the pipe may be closed meanwhile, and its number reused.
 		if own, err := unix.FcntlInt(uintptr(p.FD), unix.F_DUPFD_CLOEXEC, 0); err == nil {
 			d.pipes, polls = append(d.pipes, p), append(polls, unix.PollFd{Fd: int32(own), Events: unix.POLLIN})
 		}
@@ -77,8 +77,8 @@ func (d *Drainer) Stop() {
 	}
 }
 
-// discard reads from polls[1:] until polls[0] hangs up, and then to the end of each line
-// that it has begun: the next reader gets whole lines.
+// discard reads from polls[1:] until polls[0] hangs up, and then to the end of each
+// incomplete line: the next reader gets whole lines.
 func discard(polls []unix.PollFd) []count {
 	counts := make([]count, len(polls)-1)
 	add := func(k int, bytes, lines uint64) {
@@ -110,19 +110,18 @@ func discard(polls []unix.PollFd) []count {
 				add(k, uint64(n), uint64(bytes.Count(buf[:n], []byte{'\n'})))
 				inLine[k] = buf[n-1] != '\n'
 			} else if err != unix.EAGAIN && err != unix.EINTR {
-				polls[k].Fd = -1 // every writer is gone: poll would return at once each time
+				polls[k].Fd = -1 // every writer has closed: poll would always return at once
 			}
 		}
 	}
 }
 
-// lineTime is how long the rest of a line may take whose writer was stopped by the full
-// pipe and is about to write it.
+// lineTime is how long discard waits for the rest of a line, whose writer may have been
+// blocked by the full pipe.
 const lineTime = 5 * time.Millisecond
 
-// restOfLine discards what is left of a line, as far as it comes until then, and counts
-// the line: what comes later is only its end. It reads a byte at a time, because what
-// follows the line must stay.
+// restOfLine discards the rest of a line that arrives in time, and counts the line. It reads
+// single bytes, since the next line must stay in the pipe.
 func restOfLine(fd int32, until time.Time) (bytes, lines uint64) {
 	var b [1]byte
 	for p := []unix.PollFd{{Fd: fd, Events: unix.POLLIN}}; bytes < 64<<10; {

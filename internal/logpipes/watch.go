@@ -9,24 +9,24 @@ import (
 )
 
 // Watch reports that a service has begun to write, so that a supervisor that hangs is
-// found out while the pipe fills. Each pipe is watched for one event (EPOLLONESHOT) until
-// Rearm: where nothing is written nothing wakes, and a flood costs one wake-up. The
-// methods of a nil Watch do nothing.
+// detected while the pipe fills. Each pipe is watched for one event (EPOLLONESHOT) until
+// Rearm: idle services cause no wake-up, and a flood causes one. The methods of a nil Watch
+// do nothing.
 type Watch struct {
 	*fdready.Notifier
 	file  *os.File
 	ep    int
-	fired []int     // pipes that had their event
-	since time.Time // of the first of them
+	fired []int     // pipes with an event since Rearm
+	since time.Time // time of the first of these events
 }
 
-// NewWatch makes one; nil: there is no descriptor for it.
+// NewWatch returns nil if no descriptor is free.
 func NewWatch() *Watch {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil
 	}
-	_ = unix.SetNonblock(ep, true) // lets Go's poller take it
+	_ = unix.SetNonblock(ep, true) // required by Go's poller
 	f := os.NewFile(uintptr(ep), "log-pipes")
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -36,7 +36,7 @@ func NewWatch() *Watch {
 	return &Watch{Notifier: fdready.New(raw), file: f, ep: ep}
 }
 
-// Written receives when a service has written, for Take.
+// Written receives when a service has written; Take has the details.
 func (w *Watch) Written() <-chan struct{} {
 	if w == nil {
 		return nil
@@ -51,15 +51,15 @@ func (w *Watch) Add(fd int) {
 	}
 }
 
-// Remove must come before the pipe is closed: the supervisor has the same open file, which
-// would keep the entry alive.
+// Remove must be called before the pipe is closed: the entry belongs to the open file, which
+// the supervisor has too.
 func (w *Watch) Remove(fd int) {
 	if w != nil {
 		_ = unix.EpollCtl(w.ep, unix.EPOLL_CTL_DEL, fd, nil)
 	}
 }
 
-// Take notes the pipes that were written to, and reports whether there are any.
+// Take records the pipes that were written to, and reports whether there are any.
 func (w *Watch) Take(now time.Time) bool {
 	var events [64]unix.EpollEvent
 	n, err := unix.EpollWait(w.ep, events[:], 0)
@@ -68,7 +68,7 @@ func (w *Watch) Take(now time.Time) bool {
 	}
 	written := false
 	for _, e := range events[:max(n, 0)] {
-		if e.Events&unix.EPOLLIN == 0 { // every writer is gone, which would be reported again and again
+		if e.Events&unix.EPOLLIN == 0 { // every writer has closed, which would be reported repeatedly
 			w.Remove(int(e.Fd))
 			continue
 		}
@@ -81,8 +81,7 @@ func (w *Watch) Take(now time.Time) bool {
 	return written
 }
 
-// Fired is when the first pipe was written to that is not watched again; zero: all are
-// watched.
+// Fired is the time of the first event since Rearm; zero: all pipes are watched.
 func (w *Watch) Fired() time.Time {
 	if len(w.fired) == 0 {
 		return time.Time{}
@@ -90,7 +89,7 @@ func (w *Watch) Fired() time.Time {
 	return w.since
 }
 
-// Rearm watches them again.
+// Rearm watches all pipes again.
 func (w *Watch) Rearm() {
 	for _, fd := range w.fired {
 		_ = unix.EpollCtl(w.ep, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(fd)})

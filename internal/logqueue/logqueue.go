@@ -1,4 +1,4 @@
-// Package logqueue writes the lines of stoker's own log without waiting for their reader.
+// Package logqueue writes stoker's own log without waiting for its reader.
 package logqueue
 
 import (
@@ -10,10 +10,10 @@ import (
 // the oldest line is dropped, and the next one written says so.
 type Queue struct{ entries chan entry }
 
-// entry is a line, or what is to happen between two lines.
+// entry is a line, or a step between two lines.
 type entry struct {
 	line []byte
-	wait func() // must return before the lines behind it are written
+	wait func() // is called before the next line is written
 	done chan<- struct{}
 }
 
@@ -28,7 +28,7 @@ func New(w io.Writer, size int) *Queue {
 			case e.done != nil:
 				close(e.done)
 			default:
-				_, _ = w.Write(e.line) // there is nowhere to report an error
+				_, _ = w.Write(e.line) // an error cannot be reported anywhere
 			}
 		}
 	}()
@@ -43,7 +43,7 @@ func (q *Queue) Write(line []byte) (int, error) {
 		return len(line), nil
 	default:
 	}
-	select { // full: the oldest goes
+	select { // full: drop the oldest
 	case <-q.entries:
 	default:
 	}
@@ -55,7 +55,7 @@ func (q *Queue) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// Flush waits until what is queued is written, for a limited time.
+// Flush waits, for a limited time, until the queue is written.
 func (q *Queue) Flush(limit time.Duration) {
 	deadline := time.After(limit)
 	done := make(chan struct{})
@@ -70,10 +70,10 @@ func (q *Queue) Flush(limit time.Duration) {
 	}
 }
 
-// After makes the lines from now on wait for f.
+// After delays the following lines until f returns.
 func (q *Queue) After(f func()) {
 	select {
 	case q.entries <- entry{wait: f}:
-	default: // full: the log is not read, and order does not matter
+	default: // full: the log is not read, so the order does not matter
 	}
 }

@@ -66,7 +66,7 @@ func (s *Sink) skipped() bool {
 // failing reports whether the last write failed.
 func (s *Sink) failing() bool { return s.retryAt.Load() != 0 }
 
-// Write writes whole lines of the supervisor's own, for a logger behind a queue.
+// Write writes whole lines of the supervisor's own log.
 func (s *Sink) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -189,10 +189,8 @@ func (s *Sink) pass(t transfer) (int, error) {
 		s.torn = true
 	}
 	s.more = t.more
-	if between && !t.begins && len(t.resume) > 0 {
-		if _, err := s.writeAll(t.resume); err != nil {
-			return 0, err
-		}
+	if between && !t.begins {
+		t.text = append(t.resume, t.text...)
 	}
 	var n int
 	var err error
@@ -215,7 +213,7 @@ func (s *Sink) send(src, n int) (done int, err error) {
 			done += got
 			continue
 		}
-		if err == unix.EINVAL || err == unix.ENOSYS { // a file opened with O_APPEND, for one
+		if err == unix.EINVAL || err == unix.ENOSYS { // such as a file opened with O_APPEND
 			s.noSend = true
 		} else if retry, fatal := s.retry(err); fatal {
 			return done, err
@@ -227,7 +225,7 @@ func (s *Sink) send(src, n int) (done int, err error) {
 		s.retryAt.Store(0)
 		return done, nil
 	}
-	// Where sendfile does not work a kill between the write and the seek repeats a portion.
+	// Without sendfile a kill between the write and the seek repeats these bytes.
 	pos, err := unix.Seek(src, 0, io.SeekCurrent)
 	if err != nil {
 		return done, err

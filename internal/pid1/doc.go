@@ -7,7 +7,6 @@
 //	init.go        the loop, signals, reaping
 //	messages.go    the connection with the supervisor
 //	events.go      exits and signals until the supervisor acknowledges them
-//	store.go       the fd store
 //	supervisor.go  start, restart and end of the supervisor; watchdog.go finds one that hangs
 //	binaries.go    another binary for supervisors, on trial
 //	command.go     a plain command when no supervisor can be started

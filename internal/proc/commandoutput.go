@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/waitid"
 )
 
 // maxOutput bounds what Output keeps, in bytes.
@@ -28,11 +30,7 @@ func Output(ctx context.Context, argv, env []string) (code int, output string, e
 	case ctx.Err() != nil:
 		return 0, out.String(), ctx.Err()
 	case errors.As(err, &exit):
-		status := exit.Sys().(syscall.WaitStatus)
-		if status.Signaled() {
-			return 128 + int(status.Signal()), out.String(), nil
-		}
-		return exit.ExitCode(), out.String(), nil
+		return waitid.ShellCode(exit.Sys().(syscall.WaitStatus)), out.String(), nil
 	}
 	return 0, out.String(), err
 }

@@ -1,3 +1,8 @@
+// Package proc starts and signals processes. A Manager starts them as children of the init
+// (clone with CLONE_PARENT), receives their exits from it and adopts those of an earlier
+// supervisor; a Process is signalled together with the members of its service, wherever
+// they have gone. It is the only package that starts processes. It reaps none, which the
+// init does, and decides nothing about restarts.
 package proc
 
 import (
@@ -48,7 +53,6 @@ type Manager struct {
 	Logs *logs.Registry // of captured output
 
 	conn         *initproto.Conn
-	initPid      int
 	init         Init
 	cookieSuffix string // the second part of the cookies
 	opts         Options
@@ -66,7 +70,7 @@ type Manager struct {
 	acked      map[uint64]bool     // of pending, done out of order
 	stopping   bool
 	unclaimed  []initproto.Exit // while adopting: exits of unknown processes
-	oom        oomScores
+	oomScores  func() (own, child []byte)
 	onShortage func(error) // nil: not wanted, or a start has succeeded
 
 	parentChecked bool // by checkParent
@@ -95,7 +99,8 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	}
 	m := &Manager{conn: conn, opts: opts, requests: make(chan func()), signals: make(chan Signal, 64),
 		msgs: make(chan *initproto.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
-		acked: map[uint64]bool{}, procs: map[string]*Process{}, tracked: tracked{byPid: map[int]*Process{}, byID: map[string]*Process{}, escaped: map[int]escapedProcess{}}}
+		acked: map[uint64]bool{}, procs: map[string]*Process{}, tracked: newTracked()}
+	m.oomScores = sync.OnceValues(m.opts.readOOMScores)
 	m.store = fdstore.New(conn.Send)
 	m.Logs = logs.NewRegistry(logs.Config{Sinks: opts.Sinks, Store: m.store, Warn: m.warn,
 		Reserve: headroom.DescriptorsFor, Explain: withLimitHint, NoSplice: opts.Deny.Splice})
@@ -286,9 +291,6 @@ func (m *Manager) Signals() <-chan Signal { return m.signals }
 // Gone is closed when the init is gone.
 func (m *Manager) Gone() <-chan struct{} { return m.gone }
 
-// InitPid is the pid of the init: 1 in a container.
-func (m *Manager) InitPid() int { return m.initPid }
-
 // Adopted tells the init that this supervisor works: after a death from now on the next
 // one is started at once.
 func (m *Manager) Adopted() { m.send(&initproto.Msg{Type: initproto.Ping}) }
@@ -320,13 +322,13 @@ func (m *Manager) recover() (*Recovered, error) {
 		case msg := <-m.msgs:
 			switch msg.Type {
 			case initproto.Welcome:
-				m.initPid, rec.Stop, rec.Starts = msg.Pid, msg.Stops, msg.Starts
+				rec.Stop, rec.Starts = msg.Stops, msg.Starts
 				m.orphans.Store(msg.Orphans)
 				m.stopping = msg.Stops > 0
 				m.store.SetLimit(msg.MaxFds)
 				m.noteWelcome(msg)
-				s, _ := procfs.ReadStat(m.initPid) // without /proc no member can be found anyway
-				m.cookieSuffix = fmt.Sprintf("@%d.%d", m.initPid, s.Start)
+				s, _ := procfs.ReadStat(m.init.Pid) // without /proc no member can be found anyway
+				m.cookieSuffix = fmt.Sprintf("@%d.%d", m.init.Pid, s.Start)
 			case initproto.Put:
 				m.store.Replayed(msg)
 				if strings.HasPrefix(msg.Name, procPrefix) {

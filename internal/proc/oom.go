@@ -13,41 +13,33 @@ const mostAdjust = 1000
 // adjustFile holds the adjustment of the supervisor. A child inherits it.
 const adjustFile = "/proc/self/oom_score_adj"
 
-// oomScores are the OOM score adjustments of this process and of those it starts.
-type oomScores struct {
-	known      bool
-	own, child []byte // child nil: the same
-}
-
 // withOOMScore calls f, which makes a child, while the supervisor has the OOM score
 // adjustment of the child: the kernel then kills the child before the supervisor. Raised
 // later, it would miss children that the child has by then. Every process may raise its
 // own and go back.
 func (m *Manager) withOOMScore(f func()) {
-	o := &m.oom
-	if !o.known {
-		o.known = true
-		m.readOOMScores()
-	}
-	if o.child == nil || os.WriteFile(adjustFile, o.child, 0) != nil {
+	own, child := m.oomScores()
+	if child == nil || os.WriteFile(adjustFile, child, 0) != nil {
 		f()
 		return
 	}
 	f()
-	if err := os.WriteFile(adjustFile, o.own, 0); err != nil {
-		o.child = nil
+	if err := os.WriteFile(adjustFile, own, 0); err != nil {
+		m.oomScores = func() (own, child []byte) { return nil, nil }
 		m.warn(fmt.Sprintf("the supervisor is as likely a victim of the kernel's OOM killer as the services: %v", err))
 	}
 }
 
-// readOOMScores reads the adjustment of the supervisor, and adds that of Options.
-func (m *Manager) readOOMScores() {
+// readOOMScores returns the adjustments of this process and of those it starts; nil: the same.
+func (o *Options) readOOMScores() (own, child []byte) {
 	data, err := os.ReadFile(adjustFile)
-	if err != nil || m.opts.OOMRaise == nil {
-		return
+	if err != nil || o.OOMRaise == nil {
+		return nil, nil
 	}
-	own, err := strconv.Atoi(string(bytes.TrimSpace(data)))
-	if child := min(own+m.opts.OOMRaise(), mostAdjust); err == nil && child > own {
-		m.oom.own, m.oom.child = strconv.AppendInt(nil, int64(own), 10), strconv.AppendInt(nil, int64(child), 10)
+	n, err := strconv.Atoi(string(bytes.TrimSpace(data)))
+	raised := min(n+o.OOMRaise(), mostAdjust)
+	if err != nil || raised <= n {
+		return nil, nil
 	}
+	return strconv.AppendInt(nil, int64(n), 10), strconv.AppendInt(nil, int64(raised), 10)
 }

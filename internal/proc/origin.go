@@ -23,16 +23,16 @@ func (m *Manager) Origin(pid int) (id string, err error) {
 
 func (m *Manager) origin(pid int) (string, error) {
 	for range maxAttempts {
-		line := m.ancestors(pid)
-		if !slices.Equal(line, m.ancestors(pid)) {
+		line, owner := m.ancestors(pid)
+		if again, _ := m.ancestors(pid); !slices.Equal(line, again) {
 			continue // a parent has ended meanwhile, and its pid may be another's
 		}
-		switch last := line[len(line)-1]; {
-		case last.owner != nil:
-			return last.owner.rec.ID, nil
-		case last.pid == 0:
+		switch last := line[len(line)-1].pid; {
+		case owner != nil:
+			return owner.rec.ID, nil
+		case last == 0:
 			return "", nil
-		case last.pid == m.initPid:
+		case last == m.init.Pid:
 			return "", fmt.Errorf("the parents of pid %d have ended", pid)
 		default:
 			return "", fmt.Errorf("pid %d has ended, or /proc does not show its parents", pid)
@@ -45,26 +45,21 @@ func (m *Manager) origin(pid int) (string, error) {
 type ancestor struct {
 	pid   int
 	start uint64
-	owner *Process // nil: it is not tracked
 }
 
-// ancestors leads from a process to the nearest tracked one, to the init, to the
-// supervisor, to 0 where the parent is in another PID namespace, or to one that cannot
-// be seen.
-func (m *Manager) ancestors(pid int) (line []ancestor) {
+// ancestors leads from a process to the nearest tracked one, the owner. Without one it leads
+// to the init, to the supervisor, to 0 where the parent is in another PID namespace, or to
+// one that cannot be seen.
+func (m *Manager) ancestors(pid int) (line []ancestor, owner *Process) {
 	for {
-		line = append(line, ancestor{pid: pid})
-		if pid == 0 || pid == m.initPid || pid == os.Getpid() {
-			return line
+		s, err := procfs.ReadStat(pid)
+		line = append(line, ancestor{pid, s.Start})
+		if pid == 0 || pid == m.init.Pid || pid == os.Getpid() || err != nil {
+			return line, nil
 		}
-		b, err := procfs.ReadStat(pid)
-		if err != nil {
-			return line
+		if owner = m.tracked.find(pid, s); owner != nil {
+			return line, owner
 		}
-		last := &line[len(line)-1]
-		if last.start, last.owner = b.Start, m.tracked.find(pid, b); last.owner != nil {
-			return line
-		}
-		pid = b.Parent
+		pid = s.Parent
 	}
 }

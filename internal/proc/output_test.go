@@ -688,15 +688,12 @@ func playChange(s *stage) int {
 	step(logs.Options{Format: logs.FormatJSON, File: &logfile.Options{Path: s.dir + "/g"}}, "666666")
 	step(logs.Options{Format: logs.FormatPrefix, Keep: 8192}, "7777777")
 	s.say("%d", status(s.process("svc.1")))
-	if err := l.Configure(logs.Options{Format: "xml"}); err != nil {
-		s.say("%v", err)
-	}
 	return 0
 }
 
 func TestConfigureInUse(t *testing.T) {
 	out := performance{script: "change", shell: `for n in 1 22 333 4444 55555 666666 7777777; do while [ ! -e $DIR/$n ]; do sleep 0.005; done; echo "line $n"; done`}.run(t)
-	out.want(t, "0", `cannot configure the output of "svc": there is no format "xml"`)
+	out.want(t, "0")
 	got := strings.Split(strings.TrimSuffix(out.stdout, "\n"), "\n")
 	want := []string{"line 1", `{"time`, "svc | line 333", "line 55555", `{"time`, "svc | line 7777777"}
 	if len(got) != len(want) {

@@ -153,9 +153,9 @@ func (s *Spec) credential() *syscall.Credential {
 
 // orders are what the exec shim does to start a program.
 func (s *Spec) orders(program string) execshim.Orders {
-	o := execshim.Orders{Attributes: s.Attributes, Path: program, Argv: s.Argv, Dir: s.Dir}
-	if c := s.credential(); c != nil {
-		o.Become = &execshim.Credential{Name: s.User.Name, UID: c.Uid, GID: c.Gid, Groups: c.Groups, Keep: c.NoSetGroups}
+	o := execshim.Orders{Attributes: s.Attributes, Path: program, Argv: s.Argv, Dir: s.Dir, Become: s.credential()}
+	if s.User != nil {
+		o.User = s.User.Name
 	}
 	return o
 }

@@ -32,6 +32,10 @@ type escapedProcess struct {
 	at    int64 // when it was seen
 }
 
+func newTracked() tracked {
+	return tracked{byPid: map[int]*Process{}, byID: map[string]*Process{}, escaped: map[int]escapedProcess{}}
+}
+
 func (t *tracked) add(p *Process) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

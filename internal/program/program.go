@@ -146,12 +146,16 @@ func (c *Command) Find() (path string, o Opened, err error) {
 	if err != nil {
 		return path, o, err
 	}
-	_, err = os.Stat(fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), name))
-	if err != nil || isScript(folder, name) {
+	if !exists(fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), name)) || isScript(folder, name) {
 		folder.Close()
 		return path, Opened{Exe: path}, nil
 	}
 	return path, Opened{folder, fmt.Sprintf("/proc/self/fd/%d/%s", folderFD, name)}, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // isScript says whether the kernel hands a file to an interpreter.

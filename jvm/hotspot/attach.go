@@ -48,10 +48,10 @@ var (
 	// earlier JVM of its number has left it.
 	ErrNameTaken = errors.New("a name that it needs is taken by a file of another user")
 	// ErrStopped says that the process does not run now, and cannot answer.
-	ErrStopped = errors.New("it is stopped (by SIGSTOP, or by who traces it)")
+	ErrStopped = errors.New("it is stopped (by SIGSTOP, or by a tracer)")
 )
 
-// attachPause is the time between two looks for the socket.
+// attachPause is the time between two tries of the socket.
 const attachPause = 20 * time.Millisecond
 
 // askAgainAfter is how long a JVM is waited for before it is asked for its socket

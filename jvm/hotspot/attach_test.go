@@ -41,19 +41,19 @@ func TestParseStatus(t *testing.T) {
 	}
 }
 
-// living starts a JVM that waits, as another user where uid is not 0, and gives
+// startJVM starts a JVM that waits, as another user where uid is not 0, and gives
 // the Target that its parent has of it.
-func living(t *testing.T, classes string, uid uint32, options ...string) (Target, *syscall.Signal) {
+func startJVM(t *testing.T, classes string, uid uint32, options ...string) (Target, *syscall.Signal) {
 	t.Helper()
 	dir := t.TempDir()
 	if uid != 0 {
 		dir = "/" // it cannot even see that one
 	}
-	return livingIn(t, dir, classes, uid, options...)
+	return startJVMIn(t, dir, classes, uid, options...)
 }
 
-// livingIn is living with a working directory.
-func livingIn(t *testing.T, dir, classes string, uid uint32, options ...string) (Target, *syscall.Signal) {
+// startJVMIn is startJVM with a working directory.
+func startJVMIn(t *testing.T, dir, classes string, uid uint32, options ...string) (Target, *syscall.Signal) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
@@ -86,7 +86,7 @@ func livingIn(t *testing.T, dir, classes string, uid uint32, options ...string) 
 	}}, sent
 }
 
-// attachTime is as long as a machine with nothing to spare may take.
+// attachTime is enough for a busy machine.
 func attachTime(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
@@ -95,7 +95,7 @@ func attachTime(t *testing.T) context.Context {
 
 func TestAttachRealJVM(t *testing.T) {
 	classes := compile(t)
-	target, sent := living(t, classes, 0, "-XX:+UseSerialGC")
+	target, sent := startJVM(t, classes, 0, "-XX:+UseSerialGC")
 	a, err := Attach(attachTime(t), target)
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestAttachAsksAgain(t *testing.T) {
 	for _, how := range []string{"signal lost", "socket removed"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
-			target, _ := living(t, classes, 0)
+			target, _ := startJVM(t, classes, 0)
 			quit, asked := target.Quit, 0
 			socket := fmt.Sprintf("/tmp/.java_pid%d", target.Pid)
 			target.Quit = func() error {
@@ -164,10 +164,9 @@ func TestAttachAsksAgain(t *testing.T) {
 	}
 }
 
-// One that is stopped is not waited for, nor signalled: it would dump its threads
-// when it goes on.
-func TestAttachToOneThatIsStopped(t *testing.T) {
-	target, sent := living(t, compile(t), 0)
+// A stopped JVM gets no signal and is not waited for: it would dump its threads when it continues.
+func TestAttachToStoppedJVM(t *testing.T) {
+	target, sent := startJVM(t, compile(t), 0)
 	if err := syscall.Kill(target.Pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +184,7 @@ func TestAttachWhereTheNameIsTaken(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	target, sent := living(t, compile(t), 0)
+	target, sent := startJVM(t, compile(t), 0)
 	socket := fmt.Sprintf("/tmp/.java_pid%d", target.Pid)
 	if err := errors.Join(os.WriteFile(socket, nil, 0o600), os.Chown(socket, 65534, 65534)); err != nil {
 		t.Fatal(err)
@@ -206,7 +205,7 @@ func TestAttachIsForbidden(t *testing.T) {
 				t.Setenv(option, "-Dx=y -XX:+DisableAttachMechanism")
 				option = "-Dz"
 			}
-			target, sent := living(t, classes, 0, option)
+			target, sent := startJVM(t, classes, 0, option)
 			if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrNoAttach) || *sent != 0 {
 				t.Errorf("%v, signal %v", err, *sent)
 			}
@@ -214,13 +213,13 @@ func TestAttachIsForbidden(t *testing.T) {
 	}
 }
 
-// With -Xrs a JVM listens from its start on, and dies of SIGQUIT: it gets none.
+// With -Xrs a JVM listens from its start on, and SIGQUIT would end it.
 func TestAttachWithoutSignals(t *testing.T) {
 	classes := compile(t)
 	for _, option := range []string{"-Xrs", "-XX:+ReduceSignalUsage"} {
 		t.Run(option, func(t *testing.T) {
 			t.Parallel()
-			target, sent := living(t, classes, 0, option)
+			target, sent := startJVM(t, classes, 0, option)
 			a, err := Attach(attachTime(t), target)
 			if err != nil {
 				t.Fatal(err)
@@ -236,7 +235,7 @@ func TestAttachWithoutSignals(t *testing.T) {
 	}
 }
 
-// A JVM in a PID namespace of its own knows itself by another number.
+// A JVM in its own PID namespace has another pid there.
 func TestAttachInAnotherNamespace(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
@@ -271,8 +270,7 @@ func TestAttachInAnotherNamespace(t *testing.T) {
 	}
 }
 
-// One that has no handler yet, such as a JVM in its first milliseconds or a
-// program that is none, is left alone.
+// A process without a handler, such as a JVM in its first milliseconds or another program, gets no signal.
 func TestAttachDoesNotKill(t *testing.T) {
 	cmd := exec.Command("sleep", "60")
 	if err := cmd.Start(); err != nil {
@@ -291,8 +289,8 @@ func TestAttachDoesNotKill(t *testing.T) {
 	}
 }
 
-// A JVM is asked again and again from its first moment on, and survives.
-func TestAttachToOneThatBegins(t *testing.T) {
+// A JVM survives attach requests from its first moment on.
+func TestAttachToStartingJVM(t *testing.T) {
 	classes := compile(t)
 	cmd := exec.Command("java", "-Xmx32m", "-cp", classes, "Eater", "wait")
 	cmd.Dir = t.TempDir()
@@ -329,7 +327,7 @@ func TestAttachToAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	target, _ := living(t, forEverybody(t), 65534)
+	target, _ := startJVM(t, sharedClasses(t), 65534)
 	a, err := Attach(attachTime(t), target)
 	if err != nil {
 		t.Fatal(err)
@@ -339,10 +337,10 @@ func TestAttachToAnotherUser(t *testing.T) {
 	}
 }
 
-// forEverybody is a folder with the class that another user can run too.
-func forEverybody(t *testing.T) string {
+// sharedClasses is a folder with the class that another user can run too.
+func sharedClasses(t *testing.T) string {
 	t.Helper()
-	classes, err := os.MkdirTemp("", "classes") // what t.TempDir makes is ours alone
+	classes, err := os.MkdirTemp("", "classes") // t.TempDir is for this user only
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +382,7 @@ func TestAttachWritesAsTheJVM(t *testing.T) {
 			if err := os.Chmod(dir, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			target, _ := livingIn(t, dir, forEverybody(t), app)
+			target, _ := startJVMIn(t, dir, sharedClasses(t), app)
 			if err := errors.Join(os.Chown(dir, c.uid, c.uid), os.Chmod(dir, c.mode)); err != nil {
 				t.Fatal(err)
 			}
@@ -412,7 +410,7 @@ func TestAttachWritesAsTheJVM(t *testing.T) {
 		})
 	}
 	t.Run("its name taken meanwhile", func(t *testing.T) {
-		target, _ := living(t, forEverybody(t), app)
+		target, _ := startJVM(t, sharedClasses(t), app)
 		quit, file := target.Quit, fmt.Sprintf("/tmp/.attach_pid%d", target.Pid)
 		t.Cleanup(func() { _ = os.Remove(file) })
 		target.Quit = func() error {
@@ -429,7 +427,7 @@ func TestAttachWritesAsTheJVM(t *testing.T) {
 		}
 	})
 	t.Run("its name taken before", func(t *testing.T) {
-		target, sent := living(t, forEverybody(t), app)
+		target, sent := startJVM(t, sharedClasses(t), app)
 		file := fmt.Sprintf("/tmp/.attach_pid%d", target.Pid)
 		t.Cleanup(func() { _ = os.Remove(file) })
 		if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Chown(file, 1234, 1234)); err != nil {

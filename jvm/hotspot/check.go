@@ -70,7 +70,7 @@ func (c *Checker) Check(ctx context.Context, java, user string, options []string
 		return nil, err
 	}
 	if flags = ParseFlags(output); len(flags) == 0 {
-		return nil, errors.New("cannot try the JVM options: the JVM printed no flags; it is none of HotSpot's kind")
+		return nil, errors.New("cannot try the JVM options: the JVM printed no flags; it is not HotSpot")
 	}
 	if startsSmall(options) { // these two come from DryRun
 		delete(flags, "InitialHeapSize")

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestHarmless(t *testing.T) {
+func TestDryRun(t *testing.T) {
 	for _, c := range []struct{ options, want string }{
 		{"-Xmx1g -javaagent:/a.jar=x -agentlib:jdwp=transport=dt_socket -agentpath:/x.so -Xrunhprof -Da=b", "-Xmx1g -Da=b"},
 		{"-Dcom.sun.management.jmxremote.port=1 -Dcom.sun.management.jmxremote -XX:+ManagementServer -Dcom.sun.x=1", "-Dcom.sun.x=1"},
@@ -31,7 +31,7 @@ func TestHarmless(t *testing.T) {
 	}
 }
 
-// answers is a Runner that counts.
+// answers is a Runner that counts its runs.
 type answers struct {
 	runs   int
 	code   int
@@ -53,19 +53,19 @@ func TestCheckIsRemembered(t *testing.T) {
 	}
 	touch("one")
 	a, c := &answers{output: "size_t MaxHeapSize = 5 {product} {default}\n"}, new(Checker)
-	check := func(who string, options ...string) error {
+	check := func(user string, options ...string) error {
 		t.Helper()
-		flags, err := c.Check(t.Context(), java, who, options, a.run)
+		flags, err := c.Check(t.Context(), java, user, options, a.run)
 		if err == nil && flags["MaxHeapSize"].Value != "5" {
 			t.Errorf("%v", flags)
 		}
 		return err
 	}
 	for k, step := range []struct {
-		who, option string
-		runs        int
+		user, option string
+		runs         int
 	}{{"0", "-Xmx1g", 1}, {"0", "-Xmx1g", 1}, {"1", "-Xmx1g", 2}, {"0", "-Xmx2g", 3}, {"0", "-Xmx1g", 3}} {
-		if err := check(step.who, step.option); err != nil || a.runs != step.runs {
+		if err := check(step.user, step.option); err != nil || a.runs != step.runs {
 			t.Errorf("step %d: %v, %d runs, want %d", k, err, a.runs, step.runs)
 		}
 	}
@@ -91,7 +91,7 @@ func TestCheckIsRemembered(t *testing.T) {
 	}
 }
 
-// What is no word of the JVM about its options proves nothing.
+// A failure that is not about the options is not a StartError.
 func TestCheckProvesNothing(t *testing.T) {
 	for _, c := range []struct {
 		name string

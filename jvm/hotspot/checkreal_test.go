@@ -113,7 +113,7 @@ func jar(t *testing.T) string {
 }
 
 // A check neither runs an agent nor takes a port, even one that is taken already,
-// nor touches a log file; and who asks twice gets the first answer.
+// nor touches a log file; a second check returns the cached result.
 func TestCheckRealJVMHasNoEffects(t *testing.T) {
 	java, agent, dir := java(t), jar(t), t.TempDir()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

@@ -23,7 +23,7 @@ const MaxReply = 64 << 20
 // maxKept bounds an answer that is kept, in bytes: all flags have less than a tenth.
 const maxKept = 1 << 20
 
-// ErrLongReply ends what is read of an answer that is longer than it may be.
+// ErrLongReply ends an answer that is longer than its bound.
 var ErrLongReply = errors.New("the rest is left out: the JVM answers with more than")
 
 // StatusError is the answer of a JVM that did not execute a command.

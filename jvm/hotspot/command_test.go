@@ -48,7 +48,7 @@ func FuzzReadStatusLine(f *testing.F) {
 	})
 }
 
-// speaking is a JVM that answers each request with what answer writes.
+// speaking is a fake JVM that responds to each request by answer.
 func speaking(t *testing.T, answer func(net.Conn)) *Attached {
 	t.Helper()
 	socket := t.TempDir() + "/socket"
@@ -102,7 +102,7 @@ func TestReplyIsBounded(t *testing.T) {
 
 // The end of the context ends a command that the JVM does not answer, before its
 // first word and in the middle.
-func TestReplyThatDoesNotCome(t *testing.T) {
+func TestReplyTimeout(t *testing.T) {
 	for _, begun := range []string{"", "0\nbegun"} {
 		come, gone := make(chan struct{}), make(chan struct{})
 		a := speaking(t, func(conn net.Conn) {
@@ -147,9 +147,9 @@ func TestArgumentsAreChecked(t *testing.T) {
 	}
 }
 
-// A JVM takes one after the other, and lets five wait: more than that wait too.
-func TestTwentyAtOnce(t *testing.T) {
-	target, _ := living(t, compile(t), 0)
+// A JVM takes one connection after the other, and queues five: others retry.
+func TestTwentyCommandsAtOnce(t *testing.T) {
+	target, _ := startJVM(t, compile(t), 0)
 	a, err := Attach(attachTime(t), target)
 	if err != nil {
 		t.Fatal(err)

@@ -94,8 +94,8 @@ func artifact(kind, path string, st *unix.Stat_t, since time.Time) (Artifact, er
 	return t, nil
 }
 
-// readReport reads the beginning of an hs_err file. The name came from the service's own
-// exitOutput: what is anything else is not shown.
+// readReport reads the beginning of an hs_err file. The name is from the output of the service: any other file is an
+// error.
 func readReport(path string, since time.Time) (Artifact, error) {
 	f, err := untrusted.Open(path)
 	if err != nil {

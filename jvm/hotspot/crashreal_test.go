@@ -45,8 +45,7 @@ func compile(t *testing.T) string {
 	return dir
 }
 
-// dies runs a JVM in a folder of its own to its end. What send names is sent once it
-// waits.
+// dies runs a JVM in its own folder to its end. The signals of send are sent once it waits.
 func dies(t *testing.T, classes string, options []string, send ...syscall.Signal) Exit {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -95,8 +94,8 @@ func dies(t *testing.T, classes string, options []string, send ...syscall.Signal
 	return d
 }
 
-// TestExamineRealJVM kills real JVMs in every way.
-func TestExamineRealJVM(t *testing.T) {
+// TestInspectCrashOfRealJVM ends real JVMs in every way.
+func TestInspectCrashOfRealJVM(t *testing.T) {
 	classes := compile(t)
 	dumps := t.TempDir()
 	const oom = "java.lang.OutOfMemoryError: Java heap space"

@@ -7,8 +7,8 @@ import (
 )
 
 // ThreadDump cuts the last thread dump out of a JVM's output: from the line with
-// its time to its heap part. One that does not end, because the JVM was killed
-// meanwhile, is taken as far as it goes. False: there is none.
+// its time to its heap part. An incomplete one, of a JVM that was killed
+// meanwhile, is returned as far as it goes. False: there is none.
 func ThreadDump(output []byte) ([]byte, bool) {
 	start := lastLine(output, []byte("Full thread dump "))
 	if start < 0 {

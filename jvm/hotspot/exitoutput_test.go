@@ -2,7 +2,7 @@ package hotspot
 
 import "testing"
 
-func TestLastWords(t *testing.T) {
+func TestFatalMessage(t *testing.T) {
 	for _, tc := range []struct{ output, want string }{
 		{"", ""},
 		{"\n\n", ""},

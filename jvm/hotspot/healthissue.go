@@ -12,7 +12,7 @@ const (
 	ClassMemory   = "metaspace"
 	NativeThreads = "native threads"
 	OtherMemory   = "memory"
-	CodeCacheFull = "code cache" // what is not compiled yet never will be
+	CodeCacheFull = "code cache" // nothing more is compiled
 )
 
 // HealthIssue is a failure that a JVM reports and survives.

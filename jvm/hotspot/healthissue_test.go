@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// ailments reads output and gives the kinds in order.
-func ailments(output string) string {
+// healthIssues reads output and returns the kinds in order.
+func healthIssues(output string) string {
 	var r HealthReader
 	var kinds []string
 	for line := range strings.Lines(output) {
@@ -18,8 +18,8 @@ func ailments(output string) string {
 	return strings.Join(kinds, ", ")
 }
 
-// What is said here was printed by a JVM 17, or by a Tomcat in one.
-func TestAilments(t *testing.T) {
+// The lines are of a JVM 17, or of a Tomcat in one.
+func TestHealthIssues(t *testing.T) {
 	const (
 		frame  = "\n\tat java.base/java.nio.Bits.reserveMemory(Bits.java:178)\n"
 		direct = "java.lang.OutOfMemoryError: Cannot reserve 1048576 bytes of direct buffer memory (allocated: 8388608, limit: 8388608)"
@@ -70,14 +70,14 @@ func TestAilments(t *testing.T) {
 		{"CodeCache is full. Compiler has been disabled, they said\n", ""},
 		{"\n\n", ""},
 	} {
-		if got := ailments(c.output); got != c.want {
+		if got := healthIssues(c.output); got != c.want {
 			t.Errorf("%q: %q, want %q", c.output, got, c.want)
 		}
 	}
 }
 
 // A long line is cut, and what follows is not taken for more of it.
-func TestAilmentIsShort(t *testing.T) {
+func TestHealthIssueIsShort(t *testing.T) {
 	var r HealthReader
 	a, ok := r.Line(`Exception in thread "x" java.lang.OutOfMemoryError: Java heap space` + strings.Repeat("x", 1<<20))
 	if !ok || len(a.Line) > maxText+3 {
@@ -85,7 +85,7 @@ func TestAilmentIsShort(t *testing.T) {
 	}
 }
 
-func FuzzAilments(f *testing.F) {
+func FuzzHealthReader(f *testing.F) {
 	for _, s := range []string{"java.lang.OutOfMemoryError: Java heap space\n\tat a.b(C.java)\n",
 		`Exception in thread "x" java.lang.OutOfMemoryError: Metaspace`,
 		"] CodeHeap 'x' is full. Compiler has been disabled.\n", "Caused by: io.netty.util.internal.OutOfDirectMemoryError: failed to allocate 1"} {

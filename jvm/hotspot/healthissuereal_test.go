@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// sick lives on without what it asked for.
+// sick survives failed allocations.
 const sick = `import java.nio.ByteBuffer;
 import java.util.*;
 import java.util.logging.*;
@@ -32,8 +32,8 @@ public class Sick {
 }
 `
 
-// TestAilmentsOfRealJVM has real JVMs say it in every way, and live on or end.
-func TestAilmentsOfRealJVM(t *testing.T) {
+// TestHealthIssuesOfRealJVM runs real JVMs that print each kind, and survive or end.
+func TestHealthIssuesOfRealJVM(t *testing.T) {
 	compile(t) // skips where there is no compiler
 	dir := t.TempDir()
 	if err := os.WriteFile(dir+"/Sick.java", []byte(sick), 0o600); err != nil {
@@ -72,7 +72,7 @@ func TestAilmentsOfRealJVM(t *testing.T) {
 			if lives := strings.HasSuffix(string(out), "lives\n"); lives != c.lives {
 				t.Fatalf("%v, lives on: %v\n%s", err, lives, out)
 			}
-			kinds := slices.Compact(strings.Split(ailments(string(out)), ", "))
+			kinds := slices.Compact(strings.Split(healthIssues(string(out)), ", "))
 			if got := strings.Join(kinds, ", "); got != c.want {
 				t.Errorf("%q, want %q\n%s", got, c.want, out)
 			}

@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// The answers are those of a JVM 17, and the newer words of 24.
+// The answers are those of a JVM 17, and the newer form of 24.
 func TestUsedHeap(t *testing.T) {
 	const meta = " Metaspace       used 125K, committed 320K, reserved 1114112K\n  class space    used 3K, committed 128K, reserved 1048576K\n"
 	for name, c := range map[string]struct {

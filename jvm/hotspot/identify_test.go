@@ -34,7 +34,7 @@ func TestIdentifyMaps(t *testing.T) {
 
 func TestIdentifyRealProcesses(t *testing.T) {
 	own := func(f func() error) error { return f() }
-	target, _ := living(t, compile(t), 0)
+	target, _ := startJVM(t, compile(t), 0)
 	if err := Identify(target.Pid, own); err != nil {
 		t.Error(err)
 	}

@@ -61,15 +61,8 @@ func inspect(home, java string) JVM {
 func parseRelease(text string) map[string]string {
 	values := map[string]string{}
 	for line := range strings.Lines(text) {
-		key, value, found := strings.Cut(strings.TrimSpace(line), "=")
-		if !found || key == "" {
-			continue
-		}
-		value = strings.TrimSpace(value)
-		if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
-			value = value[1 : n-1]
-		}
-		values[strings.TrimSpace(key)] = value
+		key, value, _ := strings.Cut(line, "=")
+		values[strings.TrimSpace(key)] = strings.Trim(strings.TrimSpace(value), `"`)
 	}
 	return values
 }

@@ -92,7 +92,7 @@ func (b *memoryStore) replay() (map[string][]byte, map[string][]int) {
 	return blobs, files
 }
 
-// warnings collects what an operator would be told.
+// warnings collects the warnings for the operator.
 type warnings struct {
 	mu  sync.Mutex
 	all []string

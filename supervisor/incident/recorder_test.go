@@ -31,7 +31,7 @@ func TestOldIncidentStaysAway(t *testing.T) {
 	})
 }
 
-// Who has seen a service fail finds its incident, though it is made a moment later;
+// A client that has seen a service fail finds its incident, though it is made a moment later;
 // evidence that takes long is not waited for.
 func TestIncidentIsThereAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -28,7 +28,7 @@ func wantError(t *testing.T, err error, want string) {
 	}
 }
 
-// closedPort is an address at which nobody listens.
+// closedPort is an address without a listener.
 func closedPort(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -27,8 +27,8 @@ func defaults() Config {
 	}
 }
 
-// stage is a service that plays in a bubble.
-type stage struct {
+// harness is a service that plays in a bubble.
+type harness struct {
 	t          *testing.T
 	cfg        Config
 	w          *fakeEnvironment
@@ -41,12 +41,12 @@ type stage struct {
 	cancel     context.CancelFunc
 }
 
-// play runs f with a service that rests in STOPPED. At the end the bubble checks
+// withHarness runs f with a service that rests in STOPPED. At the end the bubble checks
 // that no goroutine is left.
-func play(t *testing.T, f func(st *stage)) {
+func withHarness(t *testing.T, f func(st *harness)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		st := &stage{t: t, cfg: defaults(), w: &fakeEnvironment{t: t, epoch: time.Now()}, l: &fakeLauncher{}}
+		st := &harness{t: t, cfg: defaults(), w: &fakeEnvironment{t: t, epoch: time.Now()}, l: &fakeLauncher{}}
 		defer func() {
 			if st.cancel != nil {
 				st.cancel()
@@ -57,7 +57,7 @@ func play(t *testing.T, f func(st *stage)) {
 	})
 }
 
-func (st *stage) make() *Service {
+func (st *harness) newService() *Service {
 	env := st.w.environment()
 	if st.host != nil {
 		env.processHost = st.host
@@ -85,16 +85,16 @@ func (st *stage) make() *Service {
 }
 
 // open lets the service's goroutine begin.
-func (st *stage) open() {
+func (st *harness) open() {
 	ctx, cancel := context.WithCancel(context.Background())
-	st.s, st.cancel = st.make(), cancel
+	st.s, st.cancel = st.newService(), cancel
 	go st.s.run(ctx) // ends with ctx
 	synctest.Wait()
 }
 
 // crash kills the supervisor, if that has not happened yet, and lets a new one
 // take over as Supervisor.New and Run do.
-func (st *stage) crash() {
+func (st *harness) crash() {
 	st.w.dies.Store(true)
 	st.cancel()
 	<-st.s.life.Done()
@@ -102,13 +102,13 @@ func (st *stage) crash() {
 	st.takeOver()
 }
 
-func (st *stage) takeOver() {
+func (st *harness) takeOver() {
 	st.w.dies.Store(false)
 	st.w.mu.Lock()
 	state, procs := st.w.stored, slices.Clone(st.w.procs)
 	st.w.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
-	st.s, st.cancel = st.make(), cancel
+	st.s, st.cancel = st.newService(), cancel
 	processes := map[string]Process{}
 	for _, p := range procs {
 		if !p.isDone() {
@@ -129,10 +129,10 @@ func (st *stage) takeOver() {
 	synctest.Wait()
 }
 
-func (st *stage) ask(event Event) { st.t.Helper(); st.send(request{event: event, by: "test"}) }
+func (st *harness) ask(event Event) { st.t.Helper(); st.send(request{event: event, by: "test"}) }
 
 // send asks and does not wait for the answer.
-func (st *stage) send(r request) <-chan error {
+func (st *harness) send(r request) <-chan error {
 	st.t.Helper()
 	got := make(chan error, 1)
 	s := st.s
@@ -141,21 +141,21 @@ func (st *stage) send(r request) <-chan error {
 	return got
 }
 
-func (st *stage) sleep(d time.Duration) { time.Sleep(d); synctest.Wait() }
+func (st *harness) sleep(d time.Duration) { time.Sleep(d); synctest.Wait() }
 
 // until goes on to the moment d after the beginning.
-func (st *stage) until(d time.Duration) { st.sleep(d - st.w.at()) }
+func (st *harness) until(d time.Duration) { st.sleep(d - st.w.elapsed()) }
 
-func (st *stage) snap() Snapshot { synctest.Wait(); return st.s.Snapshot() }
+func (st *harness) snap() Snapshot { synctest.Wait(); return st.s.Snapshot() }
 
-func (st *stage) want(state State) {
+func (st *harness) want(state State) {
 	st.t.Helper()
 	if snap := st.snap(); snap.State != state {
-		st.t.Fatalf("at %v: state %s (%s), want %s", st.w.at(), snap.State, snap.Reason, state)
+		st.t.Fatalf("at %v: state %s (%s), want %s", st.w.elapsed(), snap.State, snap.Reason, state)
 	}
 }
 
-func (st *stage) wantReason(reason string) {
+func (st *harness) wantReason(reason string) {
 	st.t.Helper()
 	if snap := st.snap(); snap.Reason != reason {
 		st.t.Errorf("reason %q, want %q", snap.Reason, reason)

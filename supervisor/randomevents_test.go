@@ -13,9 +13,8 @@ import (
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
-// Whatever happens in whatever order, no round is told of in another way than it
-// can have gone.
-func TestRandomLives(t *testing.T) {
+// Events in a random order: the occurrences of each start are possible ones.
+func TestRandomEvents(t *testing.T) {
 	events := []Event{EvStart, EvStart, EvStart, EvStop, EvRestart, EvReconfigured, EvUnblocked, EvHooksDone, EvHooksDone, EvPrepared,
 		EvSpawnFailed, EvAttached,
 		EvReady, EvReady, EvReady, EvNotReady, EvFailureFound, EvLiveFailed, EvLiveOK, EvHealthIssue, EvStopCommandDone, EvExited,
@@ -25,7 +24,7 @@ func TestRandomLives(t *testing.T) {
 		seeds = 40
 	}
 	for seed := range seeds {
-		listened(t, func(st *stage, c *fakeListener) {
+		withListener(t, func(st *harness, c *fakeListener) {
 			r := rand.New(rand.NewPCG(seed, 5)) //nolint:gosec // it is to be the same each time
 			st.random(r, c)
 			var did []string
@@ -37,7 +36,7 @@ func TestRandomLives(t *testing.T) {
 					st.crash()
 				case r.IntN(8) == 0:
 					held := []string{"", "", "db comes first"}
-					st.w.holds(held[r.IntN(3)], held[r.IntN(3)])
+					st.w.setBlockers(held[r.IntN(3)], held[r.IntN(3)])
 				case ev == EvHooksDone:
 					c.end([]lifecycle.Event{lifecycle.PreStart, lifecycle.PreStop}[r.IntN(2)], []error{nil, errors.New("boom")}[r.IntN(2)])
 				case (ev == EvExited || ev == EvGroupEmpty) && (st.w.count() == 0 || st.w.last().ended()):
@@ -50,20 +49,20 @@ func TestRandomLives(t *testing.T) {
 					break
 				}
 			}
-			st.w.holds("", "")
+			st.w.setBlockers("", "")
 			st.send(request{event: EvStop, by: "test", limit: 5 * time.Second})
 			st.sleep(time.Minute)
 			st.want(Stopped)
 			c.check(t, true)
 			if t.Failed() {
-				t.Fatalf("seed %d: %s\ntold: %s", seed, strings.Join(did, ", "), c.life())
+				t.Fatalf("seed %d: %s\npublished: %s", seed, strings.Join(did, ", "), c.eventSequence())
 			}
 		}, []lifecycle.Event{lifecycle.PreStart, lifecycle.PreStop}[:seed%3]...)
 	}
 }
 
 // random makes a service of which much is left to chance.
-func (st *stage) random(r *rand.Rand, c *fakeListener) {
+func (st *harness) random(r *rand.Rand, c *fakeListener) {
 	if r.IntN(2) == 0 {
 		c.takes[lifecycle.PreStart] = time.Duration(r.IntN(3)) * time.Second
 	}
@@ -97,10 +96,9 @@ func (st *stage) random(r *rand.Rand, c *fakeListener) {
 	st.ask(EvStart)
 }
 
-// BenchmarkStages is what is kept and told of a life in which nobody acts, and of one
-// to which somebody only listens.
-func BenchmarkStages(b *testing.B) {
-	for name, c := range map[string]Listener{"nobody": nil, "listens": deaf{}} {
+// BenchmarkOccurrences measures a start without a listener, and with one that does nothing.
+func BenchmarkOccurrences(b *testing.B) {
+	for name, c := range map[string]Listener{"none": nil, "null": nullListener{}} {
 		b.Run(name, func(b *testing.B) {
 			w := &fakeEnvironment{epoch: time.Now(), listener: c}
 			s := newService(Definition{Name: "app", Config: defaults(), Launcher: &fakeLauncher{}}, w.environment(), hclog.NewNullLogger())
@@ -123,11 +121,11 @@ func BenchmarkStages(b *testing.B) {
 	}
 }
 
-// deaf is a Listener to which nothing belongs.
-type deaf struct{}
+// nullListener is a Listener to which nothing belongs.
+type nullListener struct{}
 
-func (deaf) Wants(lifecycle.Event, string) bool                { return false }
-func (deaf) Tell(lifecycle.Occurrence)                         {}
-func (deaf) Await(context.Context, lifecycle.Occurrence) error { return nil }
-func (deaf) Settle(context.Context)                            {}
-func (deaf) Reserve(time.Duration) time.Duration               { return 0 }
+func (nullListener) Wants(lifecycle.Event, string) bool                { return false }
+func (nullListener) Tell(lifecycle.Occurrence)                         {}
+func (nullListener) Await(context.Context, lifecycle.Occurrence) error { return nil }
+func (nullListener) Settle(context.Context)                            {}
+func (nullListener) Reserve(time.Duration) time.Duration               { return 0 }
