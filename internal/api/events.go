@@ -63,12 +63,8 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) (any, error) {
 	if resumed && !follow {
 		begin = journal.Since(uint64(from), want)
 	}
-	for _, e := range begin {
-		if send(e) != nil {
-			return nil, nil // the client is gone
-		}
-	}
-	if follow {
+	disconnected := slices.ContainsFunc(begin, func(e events.Event) bool { return send(e) != nil })
+	if follow && !disconnected {
 		_ = journal.Follow(r.Context(), uint64(from), want, send) // ends with the client
 	}
 	return nil, nil

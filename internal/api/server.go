@@ -129,7 +129,8 @@ func (s *Server) guard(r route) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		p, _ := peerOf(req.Context())
 		if have, peerName := s.grantsOf(p); !have.has(r.grant) {
-			s.opts.Log.Warn("request refused", "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path, "peer", peerName, "grant", r.grant)
+			s.opts.Log.Warn("request refused", "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path,
+				"peer", peerName, "grant", r.grant)
 			hint := "ask as root, or as the user that stoker runs as"
 			if p.confined != "" {
 				hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"

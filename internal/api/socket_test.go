@@ -135,7 +135,8 @@ func TestFind(t *testing.T) {
 		}
 		t.Cleanup(func() { l.Close() })
 	}
-	named, configured, runtime := filepath.Join(dir, "named"), filepath.Join(dir, "configured"), filepath.Join(dir, "run", "stoker", socketName)
+	named, configured := filepath.Join(dir, "named"), filepath.Join(dir, "configured")
+	runtime := filepath.Join(dir, "run", "stoker", socketName)
 	open(named)
 	open(configured)
 	open(runtime)
