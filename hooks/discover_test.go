@@ -27,10 +27,10 @@ func TestDiscover(t *testing.T) {
 		{Name: "other", Command: []string{"x"}}}, lifecycle.Exit: {{File: "10-x"}}})
 	lists := &hooks
 	source := func(e lifecycle.Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }
-	bound, problems := Discover(dir, lists, source)
+	found, problems := Discover(dir, lists, source)
 	var got []string
 	listed := 0
-	for _, b := range bound {
+	for _, b := range found {
 		if b.Unmet != "" {
 			listed++
 			continue
@@ -40,14 +40,14 @@ func TestDiscover(t *testing.T) {
 			t.Errorf("%+v", b)
 		}
 	}
-	same(t, "hooks", got, []string{"pre-start/10-a 30s", "ready/1-a 30s", "ready/2-c 30s", "ready/09-d 30s", "ready/b 1s",
+	wantEqual(t, "hooks", got, []string{"pre-start/10-a 30s", "ready/1-a 30s", "ready/2-c 30s", "ready/09-d 30s", "ready/b 1s",
 		"ready/21-x.py 30s", "ready/50-e.sh 30s", "ready/0100-y 30s", "ready/100-z 30s"})
 	if listed != 18 {
 		t.Errorf("%d files are listed as ignored", listed)
 	}
-	told := map[string]string{}
+	reported := map[string]string{}
 	for _, p := range problems {
-		told[strings.TrimPrefix(p.Path, dir+"/")] = fmt.Sprint(p.Fatal, " ", p.Message, " ", p.Hint)
+		reported[strings.TrimPrefix(p.Path, dir+"/")] = fmt.Sprint(p.Fatal, " ", p.Message, " ", p.Hint)
 	}
 	for path, want := range map[string]string{
 		"redy.d": `did you mean "ready.d"?`, "pre_stop.d": `did you mean "pre-stop.d"?`, "README": "not the folder of an event",
@@ -60,16 +60,16 @@ func TestDiscover(t *testing.T) {
 		"ready.d/60-a b": "other characters",
 		"ready#1":        "true there is no hook file " + filepath.Join(dir, "ready.d/11-b"), "exit#0": "true there is no hook file",
 	} {
-		if !strings.Contains(told[path], want) || strings.HasPrefix(told[path], "true") != strings.Contains(path, "#") {
-			t.Errorf("%s: %q, want %q", path, told[path], want)
+		if !strings.Contains(reported[path], want) || strings.HasPrefix(reported[path], "true") != strings.Contains(path, "#") {
+			t.Errorf("%s: %q, want %q", path, reported[path], want)
 		}
-		delete(told, path)
+		delete(reported, path)
 	}
-	if len(told) > 0 {
-		t.Errorf("also told: %q", told)
+	if len(reported) > 0 {
+		t.Errorf("also reported: %q", reported)
 	}
-	if bound, problems := Discover(filepath.Join(dir, "none"), &ByEvent{}, source); len(bound)+len(problems) > 0 {
-		t.Errorf("%v %v", bound, problems)
+	if found, problems := Discover(filepath.Join(dir, "none"), &ByEvent{}, source); len(found)+len(problems) > 0 {
+		t.Errorf("%v %v", found, problems)
 	}
 	if os.Geteuid() != 0 {
 		return
@@ -93,7 +93,7 @@ func FuzzFileNames(f *testing.F) {
 	})
 }
 
-func TestPolicyForms(t *testing.T) {
+func TestParsePolicy(t *testing.T) {
 	for text, want := range map[string]Policy{"": {}, "ignore": {}, "fail": {Fail: true}, "retry 3": {Retries: 3},
 		"retry 3, fail": {3, true}, "retry 3,fail": {3, true}, "retry 3, ignore": {Retries: 3}} {
 		if got, err := ParsePolicy(text); err != nil || got != want {

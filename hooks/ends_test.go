@@ -11,8 +11,7 @@ import (
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
-// A hook that asks for one kind of end is run at that one only, also by a supervisor
-// that takes over; one that does not is run at each.
+// A hook with when.end runs at ends of that kind only, another one at each end.
 func TestEndsOfService(t *testing.T) {
 	yes, no := true, false
 	for name, c := range map[string]struct {
@@ -25,39 +24,39 @@ func TestEndsOfService(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Exited, "any", "1s"),
-					bound(lifecycle.Exited, "crash", "1s", atEnd(EndUnexpected)),
-					bound(lifecycle.Exited, "wanted", "1s", atEnd(EndExpected)))
+				l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.Exited, "any", "1s"),
+					newHook(lifecycle.Exited, "crash", "1s", atEnd(EndUnexpected)),
+					newHook(lifecycle.Exited, "wanted", "1s", atEnd(EndExpected)))
 				o := of(lifecycle.Exited, 1)
 				o.Expected = c.expected
 				l.Tell(o)
 				l.Settle(context.Background())
-				same(t, "started", l.h.started, c.want)
+				wantEqual(t, "started", l.h.started, c.want)
 			})
 		})
 	}
 }
 
-// An end without hooks waits for nothing and reports nothing.
-func TestEndWithoutItsHook(t *testing.T) {
+// An end without matching hooks waits for nothing and reports nothing.
+func TestEndWithoutMatchingHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Exited, "crash", "1s", atEnd(EndUnexpected)),
-			bound(lifecycle.Stopped, "t", "1s"))
+		l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.Exited, "crash", "1s", atEnd(EndUnexpected)),
+			newHook(lifecycle.Stopped, "t", "1s"))
 		yes := true
 		o := of(lifecycle.Exited, 1)
 		o.Expected = &yes
 		l.Tell(o)
 		l.Tell(of(lifecycle.Stopped, 1))
 		l.Settle(context.Background())
-		same(t, "started", l.h.started, []string{"stopped/t@0s"})
-		same(t, "told", l.told, []string{"stopped: t ok"})
+		wantEqual(t, "started", l.h.started, []string{"stopped/t@0s"})
+		wantEqual(t, "done", l.done, []string{"stopped: t ok"})
 	})
 }
 
 // The hooks of fatal run to their end also when the container ends because of it.
 func TestFatalHooksInAStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Ready, "r", "1m"), bound(lifecycle.Fatal, "page", "3s"))
+		l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.Ready, "r", "1m"), newHook(lifecycle.Fatal, "page", "3s"))
 		l.Tell(of(lifecycle.Ready, 1))
 		time.Sleep(time.Second)
 		l.Tell(of(lifecycle.Exited, 1))
@@ -67,8 +66,8 @@ func TestFatalHooksInAStop(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second)
 		defer cancel()
 		l.Settle(ctx)
-		if got := strings.Join(l.told, "; "); !strings.Contains(got, "fatal: page ok") || strings.Count(got, "page") != 1 {
-			t.Errorf("told: %s", got)
+		if got := strings.Join(l.done, "; "); !strings.Contains(got, "fatal: page ok") || strings.Count(got, "page") != 1 {
+			t.Errorf("done: %s", got)
 		}
 	})
 }
@@ -76,7 +75,7 @@ func TestFatalHooksInAStop(t *testing.T) {
 func TestExpectedVariable(t *testing.T) {
 	yes, no := true, false
 	for want, expected := range map[string]*bool{"true": &yes, "false": &no, "": nil} {
-		b := bound(lifecycle.Exited, "e", "1s")
+		b := newHook(lifecycle.Exited, "e", "1s")
 		x := executionOf(Options{Env: map[string]string{"STOKER_EXPECTED": "of another stoker"}}, Output{}, &b,
 			lifecycle.Occurrence{Event: lifecycle.Exited, Expected: expected})
 		env, _ := x.environ(nil)
@@ -86,8 +85,8 @@ func TestExpectedVariable(t *testing.T) {
 	}
 }
 
-// TestReasonOfAFailedHook: it is the last line on stderr, whatever stdout says, without
-// secrets; and the OOM killer is named.
+// TestReasonOfAFailedHook: the reason is the last line of stderr, or else of stdout, without secrets. It
+// names the OOM killer.
 func TestReasonOfAFailedHook(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -98,13 +97,13 @@ func TestReasonOfAFailedHook(t *testing.T) {
 		words := func(words ...string) func(*ResolvedHook) {
 			return func(b *ResolvedHook) { b.Command = append(b.Command, words...) }
 		}
-		l := newLife(t, h, Recovered{}, bound(lifecycle.Ready, "both", "0s", words("exit", "1", "complain", "cannot reach db\n", "say",
+		l := newTestRunner(t, h, Recovered{}, newHook(lifecycle.Ready, "both", "0s", words("exit", "1", "complain", "cannot reach db\n", "say",
 			"done\n")),
-			bound(lifecycle.Ready, "out", "0s", words("exit", "1", "say", "only this\n")),
-			bound(lifecycle.Ready, "secret", "0s", words("exit", "1", "complain", "no: --password=geheim https://u:geheim@h/\n")),
-			bound(lifecycle.Ready, "out-secret", "0s", words("give", "--password=geheim")),
-			bound(lifecycle.Ready, "killed", "0s", killing), bound(lifecycle.Ready, "shell", "0s", words("exit", "137", "complain", "Killed\n")),
-			bound(lifecycle.Unhealthy, "killed", "20ms", killing), bound(lifecycle.Unhealthy, "shell", "20ms",
+			newHook(lifecycle.Ready, "out", "0s", words("exit", "1", "say", "only this\n")),
+			newHook(lifecycle.Ready, "secret", "0s", words("exit", "1", "complain", "no: --password=geheim https://u:geheim@h/\n")),
+			newHook(lifecycle.Ready, "out-secret", "0s", words("give", "--password=geheim")),
+			newHook(lifecycle.Ready, "killed", "0s", killing), newHook(lifecycle.Ready, "shell", "0s", words("exit", "137", "complain", "Killed\n")),
+			newHook(lifecycle.Unhealthy, "killed", "20ms", killing), newHook(lifecycle.Unhealthy, "shell", "20ms",
 				words("exit", "137", "complain", "Killed\n")))
 		l.opts.Runtime = dir
 		l.opts.OOMKills = func() (uint64, string, bool) { return kills.Load(), "/sys/memory.events", true }
@@ -118,7 +117,7 @@ func TestReasonOfAFailedHook(t *testing.T) {
 			synctest.Wait()
 		}
 		l.Settle(context.Background())
-		same(t, "told", l.told, []string{
+		wantEqual(t, "done", l.done, []string{
 			"ready: both exit code 1: cannot reach db, out exit code 1: only this, secret exit code 1: no: --password=*** https://u:***@h/, " +
 				`out-secret STOKER_OUT: line 1: "--password=***" is not env, jvm-option or annotation, ` +
 				"killed killed by SIGKILL, shell exit code 137: Killed",

@@ -21,7 +21,7 @@ import (
 	"github.com/stoker-init/stoker/internal/program"
 )
 
-// fakeHost runs no programs. The words of a hook's command say what one would do:
+// fakeHost runs no programs. The words of a hook's command are what the process does:
 // a duration is how long it runs, "exit N" its code, "ignore-term", "say TEXT", "complain TEXT" on stderr, "killed",
 // "nostart", "give TEXT" what it writes to STOKER_OUT, "immortal".
 type fakeHost struct {
@@ -29,30 +29,30 @@ type fakeHost struct {
 	items   map[string][]byte
 	puts    int
 	bytes   int // that were put
-	living  map[string]*fakeProcess
+	alive   map[string]*fakeProcess
 	started []string // "TITLE at SECONDS"
 	signals []string
 	most    int // that lived at once
 	begun   time.Time
-	dead    bool // the supervisor is: nothing counts any more
+	dead    bool // the supervisor is: nothing has an effect
 	writes  int  // puts and dels after which the supervisor dies; 0: it does not
 	env     map[string][]string
 }
 
 func newFakeHost() *fakeHost {
-	return &fakeHost{items: map[string][]byte{}, living: map[string]*fakeProcess{}, begun: time.Now(), env: map[string][]string{}}
+	return &fakeHost{items: map[string][]byte{}, alive: map[string]*fakeProcess{}, begun: time.Now(), env: map[string][]string{}}
 }
 
 type fakeProcess struct {
-	host       atomic.Pointer[fakeHost]
-	id         string
-	said       string
-	complained string
-	ignores    bool
-	never      bool
-	exited     chan struct{}
-	once       sync.Once
-	exit       proc.Exit
+	host    atomic.Pointer[fakeHost]
+	id      string
+	stdout  string
+	stderr  string
+	ignores bool
+	never   bool
+	exited  chan struct{}
+	once    sync.Once
+	exit    proc.Exit
 }
 
 func (h *fakeHost) Start(ctx context.Context, spec proc.Spec, title string) (Process, error) {
@@ -77,10 +77,10 @@ func (h *fakeHost) Start(ctx context.Context, spec proc.Spec, title string) (Pro
 			fmt.Sscan(spec.Argv[k], &code)
 		case "say":
 			k++
-			r.said = spec.Argv[k]
+			r.stdout = spec.Argv[k]
 		case "complain":
 			k++
-			r.complained = spec.Argv[k]
+			r.stderr = spec.Argv[k]
 		case "killed":
 			signal = syscall.SIGKILL
 		case "give":
@@ -100,8 +100,8 @@ func (h *fakeHost) Start(ctx context.Context, spec proc.Spec, title string) (Pro
 			lives, _ = time.ParseDuration(w)
 		}
 	}
-	h.living[r.id] = r
-	h.most = max(h.most, len(h.living))
+	h.alive[r.id] = r
+	h.most = max(h.most, len(h.alive))
 	time.AfterFunc(lives, func() { r.end(proc.Exit{Code: code, Signal: signal}) })
 	return r, nil
 }
@@ -120,7 +120,7 @@ func (h *fakeHost) PutJSON(name string, value any, _ ...int) error {
 	return nil
 }
 
-// written counts towards the end of the supervisor.
+// written counts a write, after which the supervisor may die.
 func (h *fakeHost) written() {
 	if h.writes > 0 {
 		h.writes--
@@ -151,9 +151,9 @@ func (h *fakeHost) die() (*fakeHost, Recovered) {
 	next.begun, next.started = h.begun, slices.Clone(h.started)
 	past := recovered(maps.Clone(h.items))
 	next.items = maps.Clone(h.items)
-	for id, r := range h.living {
+	for id, r := range h.alive {
 		r.host.Store(next)
-		next.living[id] = r
+		next.alive[id] = r
 		past.Processes[id] = r
 	}
 	return next, past
@@ -194,36 +194,38 @@ func (r *fakeProcess) SignalGroup(sig syscall.Signal) error {
 	return nil
 }
 func (r *fakeProcess) Tail(n int) (all, stderr string) {
-	all = r.complained + r.said // what is wrong came first
-	return all[max(0, len(all)-n):], r.complained[max(0, len(r.complained)-n):]
+	all = r.stderr + r.stdout // what is wrong came first
+	return all[max(0, len(all)-n):], r.stderr[max(0, len(r.stderr)-n):]
 }
 func (r *fakeProcess) Done() {
 	h := r.host.Load()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.dead {
-		delete(h.living, r.id)
+		delete(h.alive, r.id)
 	}
 }
 
-// life is a Runner with a fake host, and what it reported.
-type life struct {
+// testRunner is a Runner with a fake host, and what it reported.
+type testRunner struct {
 	*Runner
-	h        *fakeHost
-	mu       sync.Mutex
-	told     []string // "event: hook ok|why, ..."
-	fails    []string
-	bad      []string
-	registry *Registry
-	over     bool
+	h              *fakeHost
+	mu             sync.Mutex
+	done           []string // "event: hook ok|why, ..."
+	failures       []string
+	pluginFailures []string
+	registry       *Registry
+	stopped        bool
 }
 
-func newLife(t *testing.T, h *fakeHost, past Recovered, list ...ResolvedHook) *life {
+func newTestRunner(t *testing.T, h *fakeHost, past Recovered, list ...ResolvedHook) *testRunner {
 	t.Helper()
-	l := &life{h: h, registry: NewRegistry(list, Facts{})}
+	l := &testRunner{h: h, registry: NewRegistry(list, Facts{})}
 	l.Runner = NewRunner(Options{Host: h, Recovered: past, Log: hclog.NewNullLogger(), Registry: func() *Registry { return l.registry },
-		OnPluginFailure: func(p string, _ lifecycle.Event, why string) { l.note(&l.bad, p+": "+why) },
-		OnFailure:       func(o lifecycle.Occurrence, out Outcome) { l.note(&l.fails, string(o.Event)+"/"+out.Hook+": "+out.Why) },
+		OnPluginFailure: func(p string, _ lifecycle.Event, why string) { l.note(&l.pluginFailures, p+": "+why) },
+		OnFailure: func(o lifecycle.Occurrence, out Outcome) {
+			l.note(&l.failures, string(o.Event)+"/"+out.Hook+": "+out.Why)
+		},
 		OnDone: func(o lifecycle.Occurrence, outs []Outcome) {
 			var words []string
 			for _, out := range outs {
@@ -233,21 +235,21 @@ func newLife(t *testing.T, h *fakeHost, past Recovered, list ...ResolvedHook) *l
 					words = append(words, out.Hook+" "+out.Why)
 				}
 			}
-			l.note(&l.told, string(o.Event)+": "+strings.Join(words, ", "))
+			l.note(&l.done, string(o.Event)+": "+strings.Join(words, ", "))
 		}})
 	return l
 }
 
-func (l *life) note(to *[]string, text string) {
+func (l *testRunner) note(to *[]string, text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.over {
+	if !l.stopped {
 		*to = append(*to, text)
 	}
 }
 
-// bound makes a hook of words for the fake host.
-func bound(e lifecycle.Event, name, command string, more ...func(*ResolvedHook)) ResolvedHook {
+// newHook makes a hook of words for the fake host.
+func newHook(e lifecycle.Event, name, command string, more ...func(*ResolvedHook)) ResolvedHook {
 	h := Hook{Name: name, Command: strings.Fields(command)}
 	b := ResolvedHook{Hook: h, Event: e, Source: "test"}
 	for _, f := range more {
@@ -271,7 +273,7 @@ func atEnd(end string) func(*ResolvedHook) { return func(b *ResolvedHook) { b.Wh
 func of(e lifecycle.Event, start uint64) lifecycle.Occurrence {
 	return lifecycle.Occurrence{Event: e, Service: "app", Start: start, At: time.Now()}
 }
-func same(t *testing.T, what string, got, want []string) {
+func wantEqual(t *testing.T, what string, got, want []string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: %q, want %q", what, got, want)

@@ -21,8 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The test binary plays the init and the supervisor as well as the test: hooks that
-// are processes need both.
+// The test binary is the init, the supervisor and the test: real processes need all three.
 func TestMain(m *testing.M) {
 	switch {
 	case len(os.Args) > 1 && os.Args[1] == execshim.Command:
@@ -31,24 +30,24 @@ func TestMain(m *testing.M) {
 		sigs := pid1.Catch()
 		os.Exit(pid1.Run(sigs, pid1.Options{Args: append([]string{"test-supervisor"}, os.Args[1:]...), Env: os.Environ(), Log: os.Stderr}))
 	case os.Args[0] == "test-supervisor":
-		perform(os.Args[1], os.Args[2])
+		supervise(os.Args[1], os.Args[2])
 	default:
 		os.Exit(m.Run())
 	}
 }
 
-// stage is what a script works with.
-type stage struct {
-	m      *proc.Manager
-	starts int
-	dir    string
-	past   Recovered
-	host   *ManagerHost
-	warned *int
+// testSupervisor is what a script works with.
+type testSupervisor struct {
+	m         *proc.Manager
+	starts    int
+	dir       string
+	recovered Recovered
+	host      *ManagerHost
+	warnings  *int
 }
 
-// perform plays a script as the supervisor.
-func perform(name, dir string) {
+// supervise runs a script as the supervisor.
+func supervise(name, dir string) {
 	pid1.Catch()
 	warned := 0
 	m, rec, err := proc.Connect(initproto.SocketFD, proc.Options{Warn: func(s string) { fmt.Fprintln(os.Stderr, s); warned++ }})
@@ -57,39 +56,39 @@ func perform(name, dir string) {
 		os.Exit(99)
 	}
 	m.Adopted()
-	s := &stage{m: m, starts: rec.Starts, dir: dir, warned: &warned}
-	s.host, s.past = NewManagerHost(m, rec)
-	map[string]func(*stage){"machine": playMachine, "parallel": playParallel, "exchange": playExchange}[name](s)
+	s := &testSupervisor{m: m, starts: rec.Starts, dir: dir, warnings: &warned}
+	s.host, s.recovered = NewManagerHost(m, rec)
+	map[string]func(*testSupervisor){"machine": superviseMachine, "parallel": superviseParallel, "exchange": superviseExchange}[name](s)
 	m.Logs.Flush(2 * time.Second)
 	m.Final(0, 100*time.Millisecond)
 	<-m.Gone()
 	os.Exit(0)
 }
 
-func (s *stage) say(format string, args ...any) {
+func (s *testSupervisor) record(format string, args ...any) {
 	f, _ := os.OpenFile(s.dir+"/said", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	fmt.Fprintf(f, format+"\n", args...)
 	f.Close()
 }
 
-// runner makes one of hooks that are shell commands.
-func (s *stage) runner(list ...ResolvedHook) *Runner {
+// runner makes a Runner.
+func (s *testSupervisor) runner(list ...ResolvedHook) *Runner {
 	registry := NewRegistry(list, Facts{})
-	return NewRunner(Options{Host: s.host, Recovered: s.past, Log: hclog.NewNullLogger(), Registry: func() *Registry { return registry },
+	return NewRunner(Options{Host: s.host, Recovered: s.recovered, Log: hclog.NewNullLogger(), Registry: func() *Registry { return registry },
 		Env: map[string]string{"PATH": os.Getenv("PATH"), "DIR": s.dir}, Runtime: s.dir + "/run"})
 }
 
 func sh(e lifecycle.Event, name, text string, more ...func(*ResolvedHook)) ResolvedHook {
-	return bound(e, name, "", append(more, func(b *ResolvedHook) { b.Command = []string{"/bin/sh", "-c", text} })...)
+	return newHook(e, name, "", append(more, func(b *ResolvedHook) { b.Command = []string{"/bin/sh", "-c", text} })...)
 }
 
 // container runs a script below an init of its own.
-func container(t testing.TB, script string) (said, stdout string) {
+func container(t testing.TB, script string) (recorded, stdout string) {
 	t.Helper()
 	return containerIn(t, script, t.TempDir())
 }
 
-func containerIn(t testing.TB, script, dir string) (said, stdout string) {
+func containerIn(t testing.TB, script, dir string) (recorded, stdout string) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -116,9 +115,9 @@ func containerIn(t testing.TB, script, dir string) (said, stdout string) {
 	return string(data), out.String()
 }
 
-// playMachine runs hooks many times over, dies in the middle of one, and goes on.
-func playMachine(s *stage) {
-	hostile := []ResolvedHook{
+// superviseMachine runs hooks many times, is killed during one, and continues.
+func superviseMachine(s *testSupervisor) {
+	list := []ResolvedHook{
 		sh(lifecycle.Ready, "daemon", "setsid sleep 1000 & (sleep 1000 &) ; echo left", parallel),
 		sh(lifecycle.Ready, "closed", "exec >&- 2>&-; exit 4", parallel),
 		sh(lifecycle.Ready, "gives", "echo annotation a=b >$STOKER_OUT", parallel),
@@ -126,7 +125,7 @@ func playMachine(s *stage) {
 		sh(lifecycle.Ready, "big", "head -c 200000 /dev/zero | tr '\\0' x", parallel),
 		sh(lifecycle.PreStart, "long", "echo begins; while [ ! -e $DIR/go ]; do sleep 0.01; done; echo ends; echo env A=b >$STOKER_OUT"),
 	}
-	r := s.runner(hostile...)
+	r := s.runner(list...)
 	ctx := context.Background()
 	if s.starts == 1 {
 		var before [2]int
@@ -139,9 +138,9 @@ func playMachine(s *stage) {
 			}
 		}
 		after := s.usage(before)
-		s.say("more descriptors %t, more goroutines %t, logs %d", after[0] > before[0], after[1] > before[1], len(s.m.Logs.Names()))
+		s.record("more descriptors %t, more goroutines %t, logs %d", after[0] > before[0], after[1] > before[1], len(s.m.Logs.Names()))
 		for _, n := range r.Counters() {
-			s.say("%s %s %d", n.Hook, n.Result, n.Runs)
+			s.record("%s %s %d", n.Hook, n.Result, n.Runs)
 		}
 		go func() { _ = r.Await(ctx, of(lifecycle.PreStart, 13)) }() // ends with us
 		s.until(func() bool { return len(s.m.Logs.Names()) == 1 && s.m.Logs.Get(s.m.Logs.Names()[0]).End() > 0 })
@@ -149,17 +148,17 @@ func playMachine(s *stage) {
 		select {}
 	}
 	if err := os.WriteFile(s.dir+"/go", nil, 0o644); err != nil {
-		s.say("%v", err)
+		s.record("%v", err)
 	}
 	err := r.Await(ctx, of(lifecycle.PreStart, 13))
-	s.say("taken over: %v, %v", err, r.Output("app", os.Geteuid()).Env)
+	s.record("taken over: %v, %v", err, r.Output("app", os.Geteuid()).Env)
 	s.until(func() bool { return len(s.m.Logs.Names()) == 0 })
 	left, _ := os.ReadDir(s.dir + "/run")
-	s.say("left: %d files, %d logs, %d warnings", len(left), len(s.m.Logs.Names()), *s.warned)
+	s.record("left: %d files, %d logs, %d warnings", len(left), len(s.m.Logs.Names()), *s.warnings)
 }
 
-// usage counts what must not grow, once it is not more than before.
-func (s *stage) usage(before [2]int) (now [2]int) {
+// usage counts descriptors and goroutines, once there are not more than before.
+func (s *testSupervisor) usage(before [2]int) (now [2]int) {
 	s.until(func() bool {
 		all, _ := os.ReadDir("/proc/self/fd")
 		now = [2]int{len(all), runtime.NumGoroutine()}
@@ -168,17 +167,17 @@ func (s *stage) usage(before [2]int) (now [2]int) {
 	return now
 }
 
-func (s *stage) until(holds func() bool) {
+func (s *testSupervisor) until(holds func() bool) {
 	for end := time.Now().Add(20 * time.Second); !holds() && time.Now().Before(end); {
 		_, _ = unix.Poll(nil, 5)
 	}
 }
 
 func TestRealProcesses(t *testing.T) {
-	said, stdout := container(t, "machine")
+	recorded, stdout := container(t, "machine")
 	const want = "more descriptors false, more goroutines false, logs 0\nbig ok 12\nclosed failed 12\ndaemon ok 12\nfails failed 12\ngives ok 12\ntaken over: <nil>, map[A:b]\nleft: 0 files, 0 logs, 0 warnings\n"
-	if said != want {
-		t.Errorf("%s", said)
+	if recorded != want {
+		t.Errorf("%s", recorded)
 	}
 	for _, text := range []string{"hook ready/daemon | left\n", "hook pre-start/long | begins\n", "hook pre-start/long | ends\n"} {
 		if got, want := strings.Count(stdout, text), map[bool]int{true: 12, false: 1}[strings.Contains(text, "daemon")]; got != want {
@@ -187,10 +186,10 @@ func TestRealProcesses(t *testing.T) {
 	}
 }
 
-// playExchange runs hooks while a folder above their files is exchanged for another one
+// superviseExchange runs hooks while a folder above their files is exchanged for another one
 // all the time: below one the file is root's, below the other the application's. One
 // folder around them is the application's, which does this; the other is root's.
-func playExchange(s *stage) {
+func superviseExchange(s *testSupervisor) {
 	const app, starts = 4711, 60
 	shell, _ := os.ReadFile("/bin/sh")
 	var list []ResolvedHook
@@ -207,8 +206,8 @@ func playExchange(s *stage) {
 		}
 		path := filepath.Join(s.dir, around, "one", "ready.d", "10-hook")
 		program := func(b *ResolvedHook) { b.Command = []string{path, "-c", "echo " + around + " >>$DIR/ran"} }
-		list = append(list, bound(lifecycle.Ready, around+"-file", "", func(b *ResolvedHook) { b.Path = path }),
-			bound(lifecycle.Ready, around+"-command", "", program), bound(lifecycle.Ready, around+"-plugin", "", program,
+		list = append(list, newHook(lifecycle.Ready, around+"-file", "", func(b *ResolvedHook) { b.Path = path }),
+			newHook(lifecycle.Ready, around+"-command", "", program), newHook(lifecycle.Ready, around+"-plugin", "", program,
 				func(b *ResolvedHook) { b.Plugin = "p" }))
 	}
 	_ = os.Chown(s.dir+"/owned", app, app)
@@ -235,28 +234,28 @@ func playExchange(s *stage) {
 	}
 	close(done)
 	for _, n := range r.Counters() {
-		s.say("%s %s %d", n.Hook, n.Result, n.Runs)
+		s.record("%s %s %d", n.Hook, n.Result, n.Runs)
 	}
-	s.say("exchanged %t", exchanged.Load() > 100*starts)
+	s.record("exchanged %t", exchanged.Load() > 100*starts)
 }
 
-// TestFolderIsExchangedMeanwhile: what root executes is what was checked.
+// TestFolderIsExchangedMeanwhile: root executes what was checked.
 func TestFolderIsExchangedMeanwhile(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files away")
 	}
 	dir := t.TempDir()
-	said, _ := containerIn(t, "exchange", dir)
+	recorded, _ := containerIn(t, "exchange", dir)
 	for _, kind := range []string{"file", "command", "plugin"} {
-		if !strings.Contains(said, "owned-"+kind+" failed 60\n") || strings.Contains(said, "owned-"+kind+" ok") {
-			t.Errorf("below a folder of the application something was run:\n%s", said)
+		if !strings.Contains(recorded, "owned-"+kind+" failed 60\n") || strings.Contains(recorded, "owned-"+kind+" ok") {
+			t.Errorf("a program below a folder of the application was executed:\n%s", recorded)
 		}
-		if !strings.Contains(said, "safe-"+kind+" ok ") {
-			t.Errorf("nothing of root's was run:\n%s", said)
+		if !strings.Contains(recorded, "safe-"+kind+" ok ") {
+			t.Errorf("no program of root was executed:\n%s", recorded)
 		}
 	}
-	if !strings.Contains(said, "exchanged true") {
-		t.Errorf("too few exchanges:\n%s", said)
+	if !strings.Contains(recorded, "exchanged true") {
+		t.Errorf("too few exchanges:\n%s", recorded)
 	}
 	ran, _ := os.ReadFile(dir + "/ran")
 	if !strings.Contains(string(ran), "safe") || strings.Contains(string(ran), "of the application") || strings.Contains(string(ran),
@@ -265,13 +264,13 @@ func TestFolderIsExchangedMeanwhile(t *testing.T) {
 	}
 }
 
-// playParallel times one hook that does nothing, and twenty at the same time.
-func playParallel(s *stage) {
+// superviseParallel times one hook that does nothing, and twenty at the same time.
+func superviseParallel(s *testSupervisor) {
 	var list []ResolvedHook
 	for k := range 20 {
-		list = append(list, bound(lifecycle.Ready, fmt.Sprint("n", k), "/bin/true", parallel))
+		list = append(list, newHook(lifecycle.Ready, fmt.Sprint("n", k), "/bin/true", parallel))
 	}
-	r := s.runner(append(list, bound(lifecycle.Unhealthy, "one", "/bin/true"))...)
+	r := s.runner(append(list, newHook(lifecycle.Unhealthy, "one", "/bin/true"))...)
 	took := map[lifecycle.Event]time.Duration{}
 	const rounds = 20
 	for start := range uint64(rounds) {
@@ -282,16 +281,16 @@ func playParallel(s *stage) {
 			took[e] += time.Since(begun)
 		}
 	}
-	s.say("%d %d", took[lifecycle.Unhealthy]/rounds, took[lifecycle.Ready]/rounds)
+	s.record("%d %d", took[lifecycle.Unhealthy]/rounds, took[lifecycle.Ready]/rounds)
 }
 
 // BenchmarkParallelHooks compares twenty hooks at once with one.
 func BenchmarkParallelHooks(b *testing.B) {
 	var one, all, times int64
 	for b.Loop() {
-		said, _ := container(b, "parallel")
+		recorded, _ := container(b, "parallel")
 		var o, a int64
-		if _, err := fmt.Sscan(said, &o, &a); err != nil {
+		if _, err := fmt.Sscan(recorded, &o, &a); err != nil {
 			b.Fatal(err)
 		}
 		one, all, times = one+o, all+a, times+1

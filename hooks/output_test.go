@@ -15,9 +15,9 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// gives makes a hook that writes text to STOKER_OUT.
-func gives(e lifecycle.Event, name, text string, more ...func(*ResolvedHook)) ResolvedHook {
-	b := bound(e, name, "100ms", more...)
+// outputHook makes a hook that writes text to STOKER_OUT.
+func outputHook(e lifecycle.Event, name, text string, more ...func(*ResolvedHook)) ResolvedHook {
+	b := newHook(e, name, "100ms", more...)
 	b.Command = append(b.Command, "give", text)
 	return b
 }
@@ -25,13 +25,14 @@ func gives(e lifecycle.Event, name, text string, more ...func(*ResolvedHook)) Re
 func TestOutput(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		list := []ResolvedHook{gives(lifecycle.Init, "i", "env A=init\nenv B=init\n"), gives(lifecycle.NetworkReady, "n", "jvm-option -Dn=1"),
-			gives(lifecycle.PreStart, "first", "env B=first\xff\nenv C=first\njvm-option -Da=1\n", parallel),
-			gives(lifecycle.PreStart, "second", "env C=second\njvm-option -Da=2\nannotation x=y\n", parallel),
-			bound(lifecycle.PreStart, "third", "0s"), gives(lifecycle.Ready, "r", "annotation ready=1"),
-			gives(lifecycle.Ready, "refused", "env A=ready")}
+		list := []ResolvedHook{outputHook(lifecycle.Init, "i", "env A=init\nenv B=init\n"),
+			outputHook(lifecycle.NetworkReady, "n", "jvm-option -Dn=1"),
+			outputHook(lifecycle.PreStart, "first", "env B=first\xff\nenv C=first\njvm-option -Da=1\n", parallel),
+			outputHook(lifecycle.PreStart, "second", "env C=second\njvm-option -Da=2\nannotation x=y\n", parallel),
+			newHook(lifecycle.PreStart, "third", "0s"), outputHook(lifecycle.Ready, "r", "annotation ready=1"),
+			outputHook(lifecycle.Ready, "refused", "env A=ready")}
 		h := newFakeHost()
-		l := newLife(t, h, Recovered{}, list...)
+		l := newTestRunner(t, h, Recovered{}, list...)
 		l.opts.Runtime = dir
 		var annotations []string
 		l.opts.OnDone = func(_ lifecycle.Occurrence, outs []Outcome) {
@@ -62,18 +63,18 @@ func TestOutput(t *testing.T) {
 		l.Tell(of(lifecycle.Ready, 1))
 		l.Settle(ctx)
 		slices.Sort(annotations)
-		same(t, "annotations", annotations, []string{"ready=1", "x=y"})
-		if troubles := l.Failures("app"); len(troubles) != 1 || !strings.Contains(troubles[0],
-			"hook ready/refused failed at ") || !strings.Contains(troubles[0], "STOKER_OUT: line 1: env is for") {
-			t.Errorf("%q", troubles)
+		wantEqual(t, "annotations", annotations, []string{"ready=1", "x=y"})
+		if failures := l.Failures("app"); len(failures) != 1 || !strings.Contains(failures[0],
+			"hook ready/refused failed at ") || !strings.Contains(failures[0], "STOKER_OUT: line 1: env is for") {
+			t.Errorf("%q", failures)
 		}
-		// A later supervisor has it all, byte for byte.
+		// A later supervisor has the same output, byte for byte.
 		next, past := h.die()
-		second := newLife(t, next, past, list...)
+		second := newTestRunner(t, next, past, list...)
 		if got := second.Output("app", os.Geteuid()); !reflect.DeepEqual(got, want) {
 			t.Errorf("after a takeover %+v", got)
 		}
-		// The next start begins with what the container has; with hooks or without.
+		// The next start begins with the output of the container, with hooks or without.
 		second.opts.Runtime = dir
 		second.registry = NewRegistry(list[:2], Facts{})
 		second.Tell(of(lifecycle.PreStart, 2))
@@ -91,7 +92,7 @@ func TestOutput(t *testing.T) {
 	})
 }
 
-// executionOf is one of a hook that an earlier one has given output to.
+// executionOf is an execution of a hook after one with some output.
 func executionOf(opts Options, given Output, h *ResolvedHook, o lifecycle.Occurrence) *execution {
 	r := &Runner{opts: opts, host: &fakeHost{}, log: hclog.NewNullLogger(), queues: map[string]*queue{}}
 	r.queue(containerQueue, true).outputs = []savedOutput{{output: given}}
@@ -110,29 +111,29 @@ func environOf(t *testing.T, x *execution) []string {
 	return pairs(env)
 }
 
-// A program beside a JVM does not get that JVM's options, wherever they come from. Its
-// own env may name them; a request starts nothing.
-func TestOptionsOfTheJVMAreNotAHooks(t *testing.T) {
+// A program does not get variables with JVM options, unless its own env names them. A request starts
+// nothing, and has them.
+func TestNoJVMOptionsInHookEnvironment(t *testing.T) {
 	own, given := map[string]string{"PATH": "/bin"}, Output{Env: map[string]string{"JAVA_OPTS": "-Dgiven=1"}}
 	for _, name := range jvm.OptionVariables() {
 		own[name] = "-Down=1"
 	}
 	env := func(hook Hook) []string {
-		b := bound(lifecycle.Init, "h", "x")
+		b := newHook(lifecycle.Init, "h", "x")
 		b.Hook = hook
 		return environOf(t, executionOf(Options{Env: own}, given, &b, lifecycle.Occurrence{Event: lifecycle.Init}))
 	}
 	about := []string{"PATH=/bin", "STOKER_EVENT=init", "STOKER_HOOK=h"}
-	same(t, "command", env(Hook{Name: "h"}), about)
-	same(t, "command that wants some", env(Hook{Name: "h", Env: map[string]string{"JAVA_TOOL_OPTIONS": "${JAVA_OPTS} ${JAVA_TOOL_OPTIONS}",
+	wantEqual(t, "command", env(Hook{Name: "h"}), about)
+	wantEqual(t, "command that wants some", env(Hook{Name: "h", Env: map[string]string{"JAVA_TOOL_OPTIONS": "${JAVA_OPTS} ${JAVA_TOOL_OPTIONS}",
 		"JAVA_OPTS": "-Xmx64m"}}),
 		[]string{"JAVA_OPTS=-Xmx64m", "JAVA_TOOL_OPTIONS=-Xmx64m -Down=1", "PATH=/bin", "STOKER_EVENT=init", "STOKER_HOOK=h"})
-	same(t, "path", env(Hook{Name: "h", Env: map[string]string{"PATH": "/opt/bin:${PATH}", "E": "${STOKER_EVENT}"}}),
+	wantEqual(t, "path", env(Hook{Name: "h", Env: map[string]string{"PATH": "/opt/bin:${PATH}", "E": "${STOKER_EVENT}"}}),
 		[]string{"E=init", "PATH=/opt/bin:/bin", "STOKER_EVENT=init", "STOKER_HOOK=h"})
 	if got := env(Hook{Name: "h", URL: "http://x"}); len(got) != len(own)+2 || !slices.Contains(got, "JAVA_OPTS=-Dgiven=1") {
 		t.Errorf("a request has %v", got)
 	}
-	b := bound(lifecycle.Init, "h", "x")
+	b := newHook(lifecycle.Init, "h", "x")
 	b.Env, b.Source = map[string]string{"A": "${NONE}"}, "stoker.yaml:7"
 	x := executionOf(Options{Env: own}, given, &b, lifecycle.Occurrence{Event: lifecycle.Init})
 	if _, err := x.environ(nil); err == nil || !strings.Contains(err.Error(),
@@ -145,9 +146,9 @@ func TestOptionsOfTheJVMAreNotAHooks(t *testing.T) {
 	}
 }
 
-// One that is ended before its program is started says why, and not that a context is.
+// The reason of a hook that is cancelled before its start is the cause, not the context error.
 func TestCancelledBeforeStart(t *testing.T) {
-	b := bound(lifecycle.Ready, "h", "x")
+	b := newHook(lifecycle.Ready, "h", "x")
 	x := executionOf(Options{OOMKills: func() (uint64, string, bool) { return 0, "", false }}, Output{}, &b, of(lifecycle.Ready, 1))
 	x.run.cancel(cancelError{"the process is gone"})
 	if out := x.runProgram(); out.OK || out.Why != (cancelError{"the process is gone"}).Error() {
@@ -157,7 +158,7 @@ func TestCancelledBeforeStart(t *testing.T) {
 
 func TestEnvironment(t *testing.T) {
 	three := 3
-	b := bound(lifecycle.Exited, "h", "x", plugin("jacoco"))
+	b := newHook(lifecycle.Exited, "h", "x", plugin("jacoco"))
 	b.Params, b.PluginDir, b.StateDir, b.Env = map[string]string{"agent-port": "6300"}, "/plugins/jacoco", "/state",
 		map[string]string{"A": "hook", "STOKER_PORT": "1"}
 	opts := Options{Env: map[string]string{"A": "own", "B": "own", "STOKER_EVENT": "of another stoker", "STOKER_LABEL_OLD": "x",
@@ -167,20 +168,20 @@ func TestEnvironment(t *testing.T) {
 		lifecycle.Occurrence{Event: lifecycle.Exited, Service: "app", Attempt: 2, ExitCode: &three, Reason: "a\x00b"})
 	x.Out, x.term = "/o", time.UnixMilli(1234)
 	got := environOf(t, x)
-	same(t, "all", got, []string{"A=hook", "B=given", "STOKER_ATTEMPT=2", "STOKER_CONFIG=/x", "STOKER_DEADLINE=1234", "STOKER_EVENT=exited",
+	wantEqual(t, "all", got, []string{"A=hook", "B=given", "STOKER_ATTEMPT=2", "STOKER_CONFIG=/x", "STOKER_DEADLINE=1234", "STOKER_EVENT=exited",
 		"STOKER_EXIT_CODE=3",
 		"STOKER_HOOK=jacoco/h", "STOKER_LABEL_APP_ID=1", "STOKER_OOM=0", "STOKER_OUT=/o", "STOKER_PARAM_AGENT_PORT=6300",
 		"STOKER_PLUGIN_DIR=/plugins/jacoco", "STOKER_PORT=1",
 		"STOKER_REASON=a?b", "STOKER_SERVICE=app", "STOKER_SOCKET=/s", "STOKER_STATE_DIR=/state"})
-	b = bound(lifecycle.Exited, "h", "x")
+	b = newHook(lifecycle.Exited, "h", "x")
 	got = environOf(t, executionOf(Options{}, Output{}, &b,
 		lifecycle.Occurrence{Event: lifecycle.Exited, Service: "app", Signal: "KILL", OOM: true}))
-	same(t, "killed", got, []string{"STOKER_EVENT=exited", "STOKER_HOOK=h", "STOKER_OOM=1", "STOKER_SERVICE=app", "STOKER_SIGNAL=KILL"})
+	wantEqual(t, "killed", got, []string{"STOKER_EVENT=exited", "STOKER_HOOK=h", "STOKER_OOM=1", "STOKER_SERVICE=app", "STOKER_SIGNAL=KILL"})
 	got = environOf(t, executionOf(Options{}, Output{}, &b, lifecycle.Occurrence{Event: lifecycle.Init}))
-	same(t, "least", got, []string{"STOKER_EVENT=init", "STOKER_HOOK=h"})
+	wantEqual(t, "least", got, []string{"STOKER_EVENT=init", "STOKER_HOOK=h"})
 }
 
-// TestOutputOfAnotherUser: what a hook with run_as gives is for that user's processes.
+// TestOutputOfAnotherUser: the output of a hook with run_as is for processes of that user.
 func TestOutputOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root has hooks of another user")
@@ -189,14 +190,14 @@ func TestOutputOfAnotherUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		as := func(user string) func(*ResolvedHook) { return func(b *ResolvedHook) { b.RunAs = user } }
 		h := newFakeHost()
-		list := []ResolvedHook{gives(lifecycle.Init, "i", "env A=init\nenv LD_PRELOAD=/evil\n", as("4711"),
+		list := []ResolvedHook{outputHook(lifecycle.Init, "i", "env A=init\nenv LD_PRELOAD=/evil\n", as("4711"),
 			func(b *ResolvedHook) { b.AllowEnv = []string{"LD_*"} }),
-			gives(lifecycle.PreStart, "app", "env B=app\njvm-option -Dapp=1\nannotation a=b", as("4711")),
-			gives(lifecycle.PreStart, "refused", "env PATH=/evil"),
-			gives(lifecycle.PreStart, "root", "env B=root\n", as("0")), gives(lifecycle.PreStart, "noted", "annotation x=y", as("4711")),
-			bound(lifecycle.PreStart, "as-root", "0s"), bound(lifecycle.PreStart, "as-app", "0s", as("4711")),
-			bound(lifecycle.PreStart, "as-other", "0s", as("4712"))}
-		l := newLife(t, h, Recovered{}, list...)
+			outputHook(lifecycle.PreStart, "app", "env B=app\njvm-option -Dapp=1\nannotation a=b", as("4711")),
+			outputHook(lifecycle.PreStart, "refused", "env PATH=/evil"),
+			outputHook(lifecycle.PreStart, "root", "env B=root\n", as("0")), outputHook(lifecycle.PreStart, "noted", "annotation x=y", as("4711")),
+			newHook(lifecycle.PreStart, "as-root", "0s"), newHook(lifecycle.PreStart, "as-app", "0s", as("4711")),
+			newHook(lifecycle.PreStart, "as-other", "0s", as("4712"))}
+		l := newTestRunner(t, h, Recovered{}, list...)
 		l.opts.Runtime = dir
 		ctx := context.Background()
 		for _, o := range []lifecycle.Occurrence{{Event: lifecycle.Init}, of(lifecycle.PreStart, 1)} {
@@ -212,13 +213,13 @@ func TestOutputOfAnotherUser(t *testing.T) {
 				if !reflect.DeepEqual(got.Env, want) || (len(got.Options) == 1) != (uid == 4711) {
 					t.Errorf("for uid %d: %+v", uid, got)
 				}
-				told := []string{"not taken from hook init/i, which runs as uid 4711 and gives to processes of that user only: A, LD_PRELOAD",
+				withheld := []string{"not taken from hook init/i, which runs as uid 4711 and gives to processes of that user only: A, LD_PRELOAD",
 					"not taken from hook pre-start/app, which runs as uid 4711 and gives to processes of that user only: B, -Dapp=1"}
 				if uid == 4711 {
-					told = nil
+					withheld = nil
 				}
-				if !slices.Equal(got.Withheld, told) {
-					t.Errorf("for uid %d it is told %q", uid, got.Withheld)
+				if !slices.Equal(got.Withheld, withheld) {
+					t.Errorf("for uid %d withheld is %q", uid, got.Withheld)
 				}
 			}
 		}
@@ -232,7 +233,7 @@ func TestOutputOfAnotherUser(t *testing.T) {
 			`STOKER_OUT: line 1: "PATH" is refused`) {
 			t.Errorf("%q", got)
 		}
-		second := newLife(t, h, recovered(h.items), list...) // of the next supervisor
+		second := newTestRunner(t, h, recovered(h.items), list...) // of the next supervisor
 		check(second.Runner)
 	})
 }

@@ -84,7 +84,7 @@ func FuzzParseOut(f *testing.F) {
 	})
 }
 
-func TestTheFileOfAHook(t *testing.T) {
+func TestOutFile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a/b")
 	path, err := makeOut(dir, nil)
 	if err != nil {

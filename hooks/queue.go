@@ -97,15 +97,13 @@ func (q *queue) supersede(o lifecycle.Occurrence) {
 	}
 }
 
-// limitAtShutdown cancels what the end of the container does not wait for: hooks of config-changed
-// and job-started get a third of the time that is left, and at most lateGrace.
-func (q *queue) limitAtShutdown(until time.Time) {
+// cancelRuns cancels the runs that which selects at a time.
+func (q *queue) cancelRuns(why string, at time.Time, which func(*run) bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	at := time.Now().Add(min(max(time.Until(until)/3, 0), lateGrace))
 	for _, e := range q.runs {
-		if e.Event == lifecycle.ConfigChanged || e.Event == lifecycle.JobStarted {
-			q.cancelAt(e, whyLast, at)
+		if which(e) {
+			q.cancelAt(e, why, at)
 		}
 	}
 }
@@ -131,16 +129,7 @@ func (q *queue) cancelNow(e *run, why string) bool {
 	return k <= 0
 }
 
-// cancelAll cancels all runs.
-func (q *queue) cancelAll() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, e := range q.runs {
-		q.cancelAt(e, whyCancelled, time.Now())
-	}
-}
-
-// dropOldest cancels the oldest waiting run where there are too many, but none that something waits for or that ends a life.
+// dropOldest cancels the oldest waiting run where there are too many, but none that something waits for or that reports an end.
 func (q *queue) dropOldest() {
 	if len(q.runs) <= maxQueue {
 		return

@@ -16,14 +16,14 @@ import (
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
-func TestAWholeLife(t *testing.T) {
+func TestLifecycle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{},
-			bound(lifecycle.Init, "i", "1s"), bound(lifecycle.NetworkReady, "n", "1s"), bound(lifecycle.PreStart, "a", "1s"),
-			bound(lifecycle.PreStart, "b", "1s"),
-			bound(lifecycle.Started, "s", "1s"), bound(lifecycle.Ready, "r", "1s"), bound(lifecycle.Ready, "other", "1s", services("db")),
-			bound(lifecycle.PreStop, "p", "1s"), bound(lifecycle.Exited, "e", "1s"), bound(lifecycle.Stopped, "t", "1s"),
-			bound(lifecycle.Exit, "x", "1s"))
+		l := newTestRunner(t, newFakeHost(), Recovered{},
+			newHook(lifecycle.Init, "i", "1s"), newHook(lifecycle.NetworkReady, "n", "1s"), newHook(lifecycle.PreStart, "a", "1s"),
+			newHook(lifecycle.PreStart, "b", "1s"),
+			newHook(lifecycle.Started, "s", "1s"), newHook(lifecycle.Ready, "r", "1s"), newHook(lifecycle.Ready, "other", "1s", services("db")),
+			newHook(lifecycle.PreStop, "p", "1s"), newHook(lifecycle.Exited, "e", "1s"), newHook(lifecycle.Stopped, "t", "1s"),
+			newHook(lifecycle.Exit, "x", "1s"))
 		ctx := context.Background()
 		for _, o := range []lifecycle.Occurrence{{Event: lifecycle.Init}, {Event: lifecycle.NetworkReady}, of(lifecycle.PreStart, 1)} {
 			if err := l.Await(ctx, o); err != nil {
@@ -42,21 +42,21 @@ func TestAWholeLife(t *testing.T) {
 		if err := l.Await(ctx, lifecycle.Occurrence{Event: lifecycle.Exit}); err != nil {
 			t.Fatal(err)
 		}
-		same(t, "started", l.h.started, []string{"init/i@0s", "network-ready/n@1s", "pre-start/a@2s", "pre-start/b@3s", "started/s@4s",
+		wantEqual(t, "started", l.h.started, []string{"init/i@0s", "network-ready/n@1s", "pre-start/a@2s", "pre-start/b@3s", "started/s@4s",
 			"ready/r@5s",
 			"pre-stop/p@9s", "exited/e@10s", "stopped/t@11s", "exit/x@12s"})
-		same(t, "told", l.told, []string{"init: i ok", "network-ready: n ok", "pre-start: a ok, b ok", "started: s ok", "ready: r ok",
+		wantEqual(t, "done", l.done, []string{"init: i ok", "network-ready: n ok", "pre-start: a ok, b ok", "started: s ok", "ready: r ok",
 			"pre-stop: p ok", "exited: e ok", "stopped: t ok", "exit: x ok"})
-		if len(l.h.living) != 0 {
-			t.Errorf("processes are left: %v", l.h.living)
+		if len(l.h.alive) != 0 {
+			t.Errorf("processes are left: %v", l.h.alive)
 		}
 	})
 }
 
-func TestOnceEach(t *testing.T) {
+func TestOncePerOccurrence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.PreStart, "a", "1s exit 1", onFailure("fail")),
-			bound(lifecycle.Ready, "r", "1s"), bound(lifecycle.JobFinished, "j", "1s"))
+		l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.PreStart, "a", "1s exit 1", onFailure("fail")),
+			newHook(lifecycle.Ready, "r", "1s"), newHook(lifecycle.JobFinished, "j", "1s"))
 		ctx := context.Background()
 		for range 3 {
 			if err := l.Await(ctx, of(lifecycle.PreStart, 1)); err == nil || err.Error() != "hook pre-start/a failed: exit code 1" {
@@ -72,20 +72,20 @@ func TestOnceEach(t *testing.T) {
 		l.Tell(of(lifecycle.Ready, 2))
 		l.Tell(of(lifecycle.Ready, 1)) // of a start that is over
 		l.Settle(ctx)
-		slices.Sort(l.told) // lanes do not wait for each other
-		same(t, "told", l.told, []string{"job-finished: j ok", "job-finished: j ok", "pre-start: a exit code 1", "pre-start: a exit code 1",
+		slices.Sort(l.done) // queues do not wait for each other
+		wantEqual(t, "done", l.done, []string{"job-finished: j ok", "job-finished: j ok", "pre-start: a exit code 1", "pre-start: a exit code 1",
 			"ready: r ok", "ready: r ok"})
 	})
 }
 
-func TestParallelHooksThatStandTogether(t *testing.T) {
+func TestAdjacentParallelHooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Ready, "a", "3s"), bound(lifecycle.Ready, "b", "3s", parallel),
-			bound(lifecycle.Ready, "c", "1s exit 1", parallel), bound(lifecycle.Ready, "d", "3s"))
+		l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.Ready, "a", "3s"), newHook(lifecycle.Ready, "b", "3s", parallel),
+			newHook(lifecycle.Ready, "c", "1s exit 1", parallel), newHook(lifecycle.Ready, "d", "3s"))
 		l.Tell(of(lifecycle.Ready, 1))
 		l.Settle(context.Background())
-		same(t, "started", []string{l.h.started[0], l.h.started[3]}, []string{"ready/a@0s", "ready/d@6s"})
-		same(t, "told", l.told, []string{"ready: a ok, b ok, c exit code 1, d ok"})
+		wantEqual(t, "started", []string{l.h.started[0], l.h.started[3]}, []string{"ready/a@0s", "ready/d@6s"})
+		wantEqual(t, "done", l.done, []string{"ready: a ok, b ok, c exit code 1, d ok"})
 		if l.h.most != 2 {
 			t.Errorf("%d at once", l.h.most)
 		}
@@ -106,7 +106,7 @@ func TestTimeouts(t *testing.T) {
 			"did not end within 2s, ignored TERM and was killed, and does not die of KILL within 1s", 8 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.PreStart, "a", tc.command, timeout(2*time.Second)))
+			l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.PreStart, "a", tc.command, timeout(2*time.Second)))
 			begun := time.Now()
 			if err := l.Await(context.Background(), of(lifecycle.PreStart, 1)); err != nil {
 				t.Errorf("%s: %v", tc.name, err)
@@ -115,13 +115,13 @@ func TestTimeouts(t *testing.T) {
 				t.Errorf("%s: %v", tc.name, took)
 			}
 			l.Settle(context.Background())
-			same(t, tc.name, l.h.signals, tc.signals)
-			same(t, tc.name, l.told, []string{"pre-start: a " + tc.why})
+			wantEqual(t, tc.name, l.h.signals, tc.signals)
+			wantEqual(t, tc.name, l.done, []string{"pre-start: a " + tc.why})
 			if n := l.Counters(); len(n) != 1 || n[0].Result != ResultTimeout || n[0].Runs != 1 {
 				t.Errorf("%s: %+v", tc.name, n)
 			}
 			l.h.mu.Lock()
-			living := slices.Collect(maps.Values(l.h.living))
+			living := slices.Collect(maps.Values(l.h.alive))
 			l.h.mu.Unlock()
 			for _, r := range living { // so that its goroutine ends
 				r.never = false
@@ -154,12 +154,12 @@ func TestPolicies(t *testing.T) {
 		{lifecycle.PreStart, "ignore", plugin("jacoco"), 1, "", "", ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			b := bound(tc.event, "a", "1s exit 3 say", onFailure(tc.policy))
+			b := newHook(tc.event, "a", "1s exit 3 say", onFailure(tc.policy))
 			b.Command = append(b.Command, "first\nno route\n")
 			if tc.more != nil {
 				tc.more(&b)
 			}
-			l := newLife(t, newFakeHost(), Recovered{}, b, bound(tc.event, "next", "0s"))
+			l := newTestRunner(t, newFakeHost(), Recovered{}, b, newHook(tc.event, "next", "0s"))
 			err := l.Await(context.Background(), of(tc.event, 1))
 			if (err == nil) != (tc.err == "") || err != nil && err.Error() != tc.err {
 				t.Errorf("%s %s: %v", tc.event, tc.policy, err)
@@ -168,17 +168,17 @@ func TestPolicies(t *testing.T) {
 			if got := len(l.h.started) - map[bool]int{true: 1}[ran]; got != tc.tries || ran == (tc.err != "") {
 				t.Errorf("%s %s: started %q", tc.event, tc.policy, l.h.started)
 			}
-			if got := strings.Join(l.fails, ";"); got != tc.failed {
+			if got := strings.Join(l.failures, ";"); got != tc.failed {
 				t.Errorf("%s %s: failed %q", tc.event, tc.policy, got)
 			}
-			if got := strings.Join(l.bad, ";"); got != tc.bad {
+			if got := strings.Join(l.pluginFailures, ";"); got != tc.bad {
 				t.Errorf("%s %s: plugin %q", tc.event, tc.policy, got)
 			}
 		})
 	}
 }
 
-func TestAHangingHookHoldsUpNoStop(t *testing.T) {
+func TestStopCancelsEarlierHooks(t *testing.T) {
 	for _, tc := range []struct {
 		event, comes lifecycle.Event
 		took         time.Duration // until pre-stop's own hook begins
@@ -194,7 +194,8 @@ func TestAHangingHookHoldsUpNoStop(t *testing.T) {
 		{lifecycle.Ready, lifecycle.Stopped, 0, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			l := newLife(t, newFakeHost(), Recovered{}, bound(tc.event, "hangs", "1h"), bound(tc.event, "waits", "1h"), bound(tc.comes, "p", "0s"))
+			l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(tc.event, "hangs", "1h"), newHook(tc.event, "waits", "1h"),
+				newHook(tc.comes, "p", "0s"))
 			l.Tell(of(tc.event, 1))
 			time.Sleep(2 * time.Second)
 			o := of(tc.comes, 1)
@@ -204,9 +205,9 @@ func TestAHangingHookHoldsUpNoStop(t *testing.T) {
 			l.Tell(o)
 			l.Settle(context.Background())
 			want := []string{string(tc.event) + "/hangs@0s", string(tc.comes) + "/p@" + (2*time.Second + tc.took).String()}
-			same(t, string(tc.event), l.h.started, want)
-			if !strings.Contains(l.told[0], "hangs ended: ") || !strings.Contains(l.told[0], "waits ended: ") {
-				t.Errorf("%s: %q", tc.event, l.told)
+			wantEqual(t, string(tc.event), l.h.started, want)
+			if !strings.Contains(l.done[0], "hangs ended: ") || !strings.Contains(l.done[0], "waits ended: ") {
+				t.Errorf("%s: %q", tc.event, l.done)
 			}
 		})
 	}
@@ -214,8 +215,8 @@ func TestAHangingHookHoldsUpNoStop(t *testing.T) {
 
 func TestCancelledStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.PreStart, "a", "30s ignore-term", onFailure("retry 3, fail")),
-			bound(lifecycle.PreStart, "b", "0s"), bound(lifecycle.Stopped, "t", "0s"))
+		l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.PreStart, "a", "30s ignore-term", onFailure("retry 3, fail")),
+			newHook(lifecycle.PreStart, "b", "0s"), newHook(lifecycle.Stopped, "t", "0s"))
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		begun := time.Now()
@@ -228,18 +229,18 @@ func TestCancelledStart(t *testing.T) {
 		}
 		l.Tell(of(lifecycle.Stopped, 1))
 		l.Settle(context.Background())
-		same(t, "told", l.told, []string{"pre-start: a ended: the caller does not wait any longer, ignored TERM and was killed, b ended: the caller does not wait any longer", "stopped: t ok"})
+		wantEqual(t, "done", l.done, []string{"pre-start: a ended: the caller does not wait any longer, ignored TERM and was killed, b ended: the caller does not wait any longer", "stopped: t ok"})
 		if n := l.Counters(); n[0].Runs != 1 {
 			t.Errorf("%+v", n)
 		}
 	})
 }
 
-func TestAStartWaitsForTheHooksBefore(t *testing.T) {
+func TestStartWaitsForEarlierHooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Stopped, "t", "4s"))
+		l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.Stopped, "t", "4s"))
 		if l.Wants(lifecycle.PreStart, "app") {
-			t.Error("nothing is to be waited for")
+			t.Error("it waits for nothing")
 		}
 		l.Tell(of(lifecycle.Stopped, 1))
 		if !l.Wants(lifecycle.PreStart, "app") || l.Wants(lifecycle.PreStart, "db") || l.Wants(lifecycle.PreStop,
@@ -250,7 +251,7 @@ func TestAStartWaitsForTheHooksBefore(t *testing.T) {
 		if err := l.Await(context.Background(), of(lifecycle.PreStart, 2)); err != nil || time.Since(begun) != 4*time.Second {
 			t.Errorf("%v after %v", err, time.Since(begun))
 		}
-		// One that is given up while it waits for its turn does not wait longer.
+		// A run that is cancelled while it waits in the queue ends at once.
 		l.Tell(of(lifecycle.Stopped, 2))
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -263,8 +264,8 @@ func TestAStartWaitsForTheHooksBefore(t *testing.T) {
 
 func TestBudgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.PreStop, "half", "1h"),
-			bound(lifecycle.PreStop, "tenth", "1h", share(0.1)), bound(lifecycle.PreStop, "late", "1h"), bound(lifecycle.PreStop, "never", "0s"))
+		l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.PreStop, "half", "1h"),
+			newHook(lifecycle.PreStop, "tenth", "1h", share(0.1)), newHook(lifecycle.PreStop, "late", "1h"), newHook(lifecycle.PreStop, "never", "0s"))
 		o := of(lifecycle.PreStop, 1)
 		begun := time.Now()
 		o.Budget, o.Until = 8*time.Second, time.Now().Add(6*time.Second)
@@ -274,21 +275,22 @@ func TestBudgets(t *testing.T) {
 		if took := time.Since(begun); took > 6*time.Second {
 			t.Errorf("the hooks took %v", took)
 		}
-		same(t, "told", l.told, []string{"pre-stop: half did not end within 3.2s, tenth did not end within 640ms, late did not end within 1.728s, never ok"})
+		wantEqual(t, "done", l.done, []string{"pre-stop: half did not end within 3.2s, tenth did not end within 640ms, late did not end within 1.728s, never ok"})
 	})
-	l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Exit, "a", "", timeout(time.Second), parallel),
-		bound(lifecycle.Exit, "b", "", timeout(500*time.Millisecond), parallel), bound(lifecycle.Exit, "c", "", timeout(200*time.Millisecond)))
+	l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.Exit, "a", "", timeout(time.Second), parallel),
+		newHook(lifecycle.Exit, "b", "", timeout(500*time.Millisecond), parallel), newHook(lifecycle.Exit, "c", "", timeout(200*time.Millisecond)))
 	for budget, want := range map[time.Duration]time.Duration{8 * time.Second: 1200 * time.Millisecond,
 		2 * time.Second: 500 * time.Millisecond} {
 		if got := l.Reserve(budget); got != want {
-			t.Errorf("of %v %v are kept", budget, got)
+			t.Errorf("%v reserves %v", budget, got)
 		}
 	}
 }
 
-func TestSettleEnds(t *testing.T) {
+func TestSettleDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Exited, "hangs", "1h ignore-term"), bound(lifecycle.Stopped, "waits", "0s"))
+		l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.Exited, "hangs", "1h ignore-term"),
+			newHook(lifecycle.Stopped, "waits", "0s"))
 		l.Tell(of(lifecycle.Exited, 1))
 		l.Tell(of(lifecycle.Stopped, 1))
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
@@ -298,16 +300,16 @@ func TestSettleEnds(t *testing.T) {
 		if took := time.Since(begun); took != 3*time.Second {
 			t.Errorf("%v", took)
 		}
-		if len(l.told) != 2 || !strings.Contains(l.told[1], "waits ended") {
-			t.Errorf("%q", l.told)
+		if len(l.done) != 2 || !strings.Contains(l.done[1], "waits ended") {
+			t.Errorf("%q", l.done)
 		}
 	})
 }
 
-func TestTooManyWait(t *testing.T) {
+func TestQueueLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Unhealthy, "u", "1s"), bound(lifecycle.Stopped, "t", "0s"),
-			bound(lifecycle.JobStarted, "j", "1s"))
+		l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.Unhealthy, "u", "1s"), newHook(lifecycle.Stopped, "t", "0s"),
+			newHook(lifecycle.JobStarted, "j", "1s"))
 		for k := range 500 {
 			l.Tell(of(lifecycle.Unhealthy, uint64(k+1)))
 			l.Tell(lifecycle.Occurrence{Event: lifecycle.JobStarted, Service: strings.Repeat("j", k+1)})
@@ -315,7 +317,7 @@ func TestTooManyWait(t *testing.T) {
 		l.Tell(of(lifecycle.Stopped, 500))
 		l.Settle(context.Background())
 		dropped, ran := 0, 0
-		for _, text := range l.told {
+		for _, text := range l.done {
 			switch {
 			case strings.Contains(text, whyOverflow):
 				dropped++
@@ -323,14 +325,14 @@ func TestTooManyWait(t *testing.T) {
 				ran++
 			}
 		}
-		if dropped+ran != 1001 || ran < 2*maxQueue || l.told[len(l.told)-1] != "stopped: t ok" && l.told[len(l.told)-1] != "job-started: j ok" {
+		if dropped+ran != 1001 || ran < 2*maxQueue || l.done[len(l.done)-1] != "stopped: t ok" && l.done[len(l.done)-1] != "job-started: j ok" {
 			t.Errorf("%d dropped, %d ran", dropped, ran)
 		}
 	})
 }
 
-// TestWorkPerOccurrence counts what is put into the store to take occurrences and to go
-// through them: it is the same for one of many and for one of few.
+// TestWorkPerOccurrence counts the writes for an occurrence: they do not grow with the number of
+// occurrences.
 func TestWorkPerOccurrence(t *testing.T) {
 	const few, many = 2 * maxMarks, 8 * maxMarks
 	for name, occurrence := range map[string]func(k int) lifecycle.Occurrence{
@@ -342,37 +344,37 @@ func TestWorkPerOccurrence(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				work := func(n int) (puts, told, through int) {
+				work := func(n int) (puts, queued, through int) {
 					h := newFakeHost()
-					l := newLife(t, h, Recovered{}, bound(lifecycle.Exited, "e", "1s"), bound(lifecycle.Unhealthy, "u", "1s"),
-						bound(lifecycle.JobFinished, "j", "1s"))
+					l := newTestRunner(t, h, Recovered{}, newHook(lifecycle.Exited, "e", "1s"), newHook(lifecycle.Unhealthy, "u", "1s"),
+						newHook(lifecycle.JobFinished, "j", "1s"))
 					for k := range n {
 						l.Tell(occurrence(k))
 					}
-					told = h.bytes
+					queued = h.bytes
 					l.Settle(context.Background())
 					for item := range h.items {
 						if strings.HasPrefix(item, runPrefix) {
 							t.Errorf("%s is left", item)
 						}
 					}
-					return h.puts / n, told / n, (h.bytes - told) / n
+					return h.puts / n, queued / n, (h.bytes - queued) / n
 				}
-				puts, told, through := work(few)
-				manyPuts, manyTold, manyThrough := work(many)
-				if manyPuts > puts || manyTold > told+told/4 || manyThrough > through+through/4 {
-					t.Errorf("one of %d: %d puts, %d bytes when told, %d bytes to the end; of %d: %d, %d, %d", few, puts, told, through, many, manyPuts,
-						manyTold, manyThrough)
+				puts, queued, through := work(few)
+				manyPuts, manyQueued, manyThrough := work(many)
+				if manyPuts > puts || manyQueued > queued+queued/4 || manyThrough > through+through/4 {
+					t.Errorf("one of %d: %d puts, %d bytes to enqueue, %d bytes to the end; of %d: %d, %d, %d", few, puts, queued, through, many, manyPuts,
+						manyQueued, manyThrough)
 				}
 			})
 		})
 	}
 }
 
-// TestCountedTime is in the metrics: that of each try.
-func TestCountedTime(t *testing.T) {
+// TestCounterTime: the time of each try is counted.
+func TestCounterTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Ready, "slow", "3s exit 1", onFailure("retry 1")))
+		l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.Ready, "slow", "3s exit 1", onFailure("retry 1")))
 		l.Tell(of(lifecycle.Ready, 1))
 		l.Settle(context.Background())
 		if _, err := l.RunManually(context.Background(), of(lifecycle.Ready, 1), "slow"); err != nil {
@@ -385,12 +387,12 @@ func TestCountedTime(t *testing.T) {
 	})
 }
 
-// TestShutdownLimitsConfigChanged ends a hook of config-changed that would use up what
-// the end of the container has.
+// TestShutdownLimitsConfigChanged ends a hook of config-changed that would use the time of the end of the
+// container.
 func TestShutdownLimitsConfigChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.ConfigChanged, "hangs", "10m", timeout(time.Hour)),
-			bound(lifecycle.Stopped, "last", "5s"), bound(lifecycle.Exit, "bye", "1s"))
+		l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.ConfigChanged, "hangs", "10m", timeout(time.Hour)),
+			newHook(lifecycle.Stopped, "last", "5s"), newHook(lifecycle.Exit, "bye", "1s"))
 		l.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: 1, At: time.Now()})
 		l.Tell(of(lifecycle.Stopped, 1))
 		began := time.Now()
@@ -404,14 +406,14 @@ func TestShutdownLimitsConfigChanged(t *testing.T) {
 			Until: time.Now().Add(2 * time.Second)}); err != nil {
 			t.Error(err)
 		}
-		same(t, "told", l.told, []string{"config-changed: hangs " + whyLast, "stopped: last ok", "exit: bye ok"})
+		wantEqual(t, "done", l.done, []string{"config-changed: hangs " + whyLast, "stopped: last ok", "exit: bye ok"})
 	})
 }
 
-// TestHookThatRunsItself by hand comes to an end.
-func TestHookThatRunsItself(t *testing.T) {
+// TestManualRunLimit: a hook that runs itself comes to an end.
+func TestManualRunLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLife(t, newFakeHost(), Recovered{}, bound(lifecycle.Ready, "self", "1s"))
+		l := newTestRunner(t, newFakeHost(), Recovered{}, newHook(lifecycle.Ready, "self", "1s"))
 		var all sync.WaitGroup
 		var refused atomic.Int32
 		for range maxManualRuns + 3 {

@@ -10,12 +10,12 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-func TestBook(t *testing.T) {
+func TestRegistry(t *testing.T) {
 	onlyTest := func(b *ResolvedHook) { b.When.Env = map[string]jvm.StringList{"ENV": {"test"}} }
-	b := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "all", "x"), bound(lifecycle.Ready, "db", "x", services("db", "cache")),
-		bound(lifecycle.Ready, "test", "x", onlyTest),
-		bound(lifecycle.Ready, "p", "x", plugin("jacoco")), bound(lifecycle.Exit, "x", "x"),
-		bound(lifecycle.Init, "none", "x", services("db"))}, Facts{Env: map[string]string{"ENV": "prod"}})
+	b := NewRegistry([]ResolvedHook{newHook(lifecycle.Ready, "all", "x"), newHook(lifecycle.Ready, "db", "x", services("db", "cache")),
+		newHook(lifecycle.Ready, "test", "x", onlyTest),
+		newHook(lifecycle.Ready, "p", "x", plugin("jacoco")), newHook(lifecycle.Exit, "x", "x"),
+		newHook(lifecycle.Init, "none", "x", services("db"))}, Facts{Env: map[string]string{"ENV": "prod"}})
 	for _, tc := range []struct {
 		event   lifecycle.Event
 		service string
@@ -33,8 +33,9 @@ func TestBook(t *testing.T) {
 			t.Errorf("%s of %q: %s, want %s", tc.event, tc.service, got, tc.want)
 		}
 	}
-	twice := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Ready, "a", "x"), bound(lifecycle.Exit, "a", "x"),
-		bound(lifecycle.Ready, "a", "x", plugin("p"))}, Facts{}).For(lifecycle.Ready, "app")
+	twice := NewRegistry([]ResolvedHook{newHook(lifecycle.Ready, "a", "x"), newHook(lifecycle.Ready, "a", "x"),
+		newHook(lifecycle.Exit, "a", "x"),
+		newHook(lifecycle.Ready, "a", "x", plugin("p"))}, Facts{}).For(lifecycle.Ready, "app")
 	if len(twice) != 3 || twice[0].Name != "a" || twice[1].Name != "a#2" || twice[2].Name != "a" {
 		t.Errorf("%+v", twice)
 	}
@@ -43,7 +44,7 @@ func TestBook(t *testing.T) {
 	}
 }
 
-func TestFromConfig(t *testing.T) {
+func TestResolveConfig(t *testing.T) {
 	hooks := byEvent(map[lifecycle.Event][]Hook{lifecycle.Ready: {{Name: "a", Command: []string{"x"}}, {File: "10-a"},
 		{Name: "b", URL: "http://h/"}}, lifecycle.Init: {{Name: "i", Command: []string{"x"}}}})
 	lists := &hooks
@@ -51,7 +52,7 @@ func TestFromConfig(t *testing.T) {
 	for _, b := range ResolveConfig(lists, func(e lifecycle.Event, k int) string { return fmt.Sprintf("%s#%d", e, k) }) {
 		got = append(got, fmt.Sprint(b.Source, " ", b.Event, " ", b.Name, " ", b.Timeout, " ", b.Method, " ", b.Share, " ", b.OnFailure))
 	}
-	same(t, "bound", got, []string{"init#0 init i 30s  0.5 ignore", "ready#0 ready a 30s  0.5 ignore", "ready#2 ready b 30s POST 0.5 ignore"})
+	wantEqual(t, "hooks", got, []string{"init#0 init i 30s  0.5 ignore", "ready#0 ready a 30s  0.5 ignore", "ready#2 ready b 30s POST 0.5 ignore"})
 	for _, e := range lifecycle.Events() {
 		lists.Lists[e.Index()] = []Hook{{Name: string(e)}}
 	}
@@ -62,10 +63,10 @@ func TestFromConfig(t *testing.T) {
 	}
 }
 
-// TestAnEventWithoutHooksKeepsNothing: it costs no write and no goroutine.
-func TestAnEventWithoutHooksKeepsNothing(t *testing.T) {
+// TestEventWithoutHooks: it costs no write and no goroutine.
+func TestEventWithoutHooks(t *testing.T) {
 	h := newFakeHost()
-	l := newLife(t, h, Recovered{}, bound(lifecycle.Ready, "r", "x"))
+	l := newTestRunner(t, h, Recovered{}, newHook(lifecycle.Ready, "r", "x"))
 	for start := range uint64(3) {
 		for _, e := range lifecycle.Events() {
 			if e == lifecycle.Ready {
@@ -77,12 +78,12 @@ func TestAnEventWithoutHooksKeepsNothing(t *testing.T) {
 		}
 	}
 	if h.puts != 0 || len(l.queues) != 0 {
-		t.Errorf("%d writes, %d lanes", h.puts, len(l.queues))
+		t.Errorf("%d writes, %d queues", h.puts, len(l.queues))
 	}
 }
 
 func BenchmarkEventWithoutHooks(b *testing.B) {
-	registry := NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "r", "x")}, Facts{})
+	registry := NewRegistry([]ResolvedHook{newHook(lifecycle.Ready, "r", "x")}, Facts{})
 	r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Registry: func() *Registry { return registry }})
 	o := of(lifecycle.Started, 1)
 	b.ReportAllocs()

@@ -15,13 +15,13 @@ import (
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
-// ask runs one HTTP hook for real.
-func ask(t *testing.T, h Hook, o lifecycle.Occurrence) Outcome {
+// request sends the request of a hook.
+func request(t *testing.T, h Hook, o lifecycle.Occurrence) Outcome {
 	t.Helper()
 	b := ResolvedHook{Hook: h, Event: o.Event}
 	b.Name = "register"
 	b.Hook = b.WithDefaults()
-	l := newLife(t, newFakeHost(), Recovered{}, b)
+	l := newTestRunner(t, newFakeHost(), Recovered{}, b)
 	l.opts.Labels = func() map[string]string { return map[string]string{"app id": `a"b\c` + "\n"} }
 	l.opts.Env = map[string]string{"PLACE": "a/b ?&=#", "TWO": "x\r\nX-Evil: y", "DOTS": ".."}
 	outs, err := l.RunManually(context.Background(), o, "")
@@ -95,7 +95,7 @@ func TestRequests(t *testing.T) {
 		{"a flood", Hook{URL: server.URL + "/flood"}, "", "", 200},
 	} {
 		last.Store("")
-		out := ask(t, tc.hook, lifecycle.Occurrence{Event: lifecycle.Ready, Service: "app", Pid: 42})
+		out := request(t, tc.hook, lifecycle.Occurrence{Event: lifecycle.Ready, Service: "app", Pid: 42})
 		if out.OK != (tc.why == "") || !strings.Contains(out.Why, tc.why) || out.Code != tc.code || len(out.Output) > maxTail {
 			t.Errorf("%s: %+v, want %q", tc.name, out, tc.why)
 		}
@@ -108,7 +108,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-func TestRequestsToWhatIsNoServer(t *testing.T) {
+func TestRequestToInvalidServer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -124,12 +124,12 @@ func TestRequestsToWhatIsNoServer(t *testing.T) {
 			c.Close()
 		}
 	}()
-	if out := ask(t, Hook{URL: "http://" + l.Addr().String()}, lifecycle.Occurrence{Event: lifecycle.Ready,
+	if out := request(t, Hook{URL: "http://" + l.Addr().String()}, lifecycle.Occurrence{Event: lifecycle.Ready,
 		Service: "app"}); out.OK || !strings.Contains(out.Why, l.Addr().String()) {
 		t.Errorf("%+v", out)
 	}
 	l.Close()
-	if out := ask(t, Hook{URL: "http://" + l.Addr().String()}, lifecycle.Occurrence{Event: lifecycle.Ready,
+	if out := request(t, Hook{URL: "http://" + l.Addr().String()}, lifecycle.Occurrence{Event: lifecycle.Ready,
 		Service: "app"}); out.OK || !strings.Contains(out.Why, "refused") {
 		t.Errorf("%+v", out)
 	}
@@ -144,7 +144,7 @@ func TestRequestOverASocket(t *testing.T) {
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) })}
 	go func() { _ = server.Serve(l) }() // ends with Close
 	defer server.Close()
-	if out := ask(t, Hook{URL: "unix://" + path + ":/apps/${STOKER_SERVICE}"},
+	if out := request(t, Hook{URL: "unix://" + path + ":/apps/${STOKER_SERVICE}"},
 		lifecycle.Occurrence{Event: lifecycle.Ready, Service: "app"}); !out.OK || out.Output != "/apps/app" {
 		t.Errorf("%+v", out)
 	}

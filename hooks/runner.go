@@ -211,16 +211,17 @@ func (r *Runner) Await(ctx context.Context, o lifecycle.Occurrence) error {
 // Settle waits until no hook runs or waits. All are cancelled when ctx is done; those of
 // config-changed and job-started earlier if ctx has a deadline.
 func (r *Runner) Settle(ctx context.Context) {
-	if until, ok := ctx.Deadline(); ok {
+	if until, ok := ctx.Deadline(); ok { // the end of the container does not wait for these
+		at := time.Now().Add(min(max(time.Until(until)/3, 0), lateGrace))
 		for _, q := range r.allQueues() {
-			q.limitAtShutdown(until)
+			q.cancelRuns(whyLast, at, func(e *run) bool { return e.Event == lifecycle.ConfigChanged || e.Event == lifecycle.JobStarted })
 		}
 	}
 	if r.waitIdle(ctx) {
 		return
 	}
 	for _, q := range r.allQueues() {
-		q.cancelAll()
+		q.cancelRuns(whyCancelled, time.Now(), func(*run) bool { return true })
 	}
 	last, cancel := context.WithTimeout(context.Background(), cancelTime)
 	defer cancel()

@@ -15,25 +15,25 @@ import (
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
-// TestKilledSupervisor kills it at every tenth of a second of a life, and after
-// each write to the store. Whatever was told is gone through once, in its order.
+// TestKilledSupervisor kills it in every tenth of a second, and after each write to the store. Each hook
+// runs once, in order.
 func TestKilledSupervisor(t *testing.T) {
 	for tenths := 1; tenths < 55; tenths++ {
-		dies(t, fmt.Sprint("killed after tenth ", tenths), 0, time.Duration(tenths)*100*time.Millisecond-50*time.Millisecond)
+		killedAt(t, fmt.Sprint("killed after tenth ", tenths), 0, time.Duration(tenths)*100*time.Millisecond-50*time.Millisecond)
 	}
 	for writes, killed := 1, true; killed; writes++ {
-		killed = dies(t, fmt.Sprint("killed after write ", writes), writes, 20*time.Second)
+		killed = killedAt(t, fmt.Sprint("killed after write ", writes), writes, 20*time.Second)
 	}
 }
 
-// dies lives with a supervisor that is killed after a number of writes or a time, and
-// another one after it. It says whether the first was killed before the end.
-func dies(t *testing.T, when string, writes int, after time.Duration) (killed bool) {
-	list := []ResolvedHook{bound(lifecycle.Init, "i", "500ms"), bound(lifecycle.PreStart, "a", "500ms"),
-		bound(lifecycle.PreStart, "b", "700ms", parallel), bound(lifecycle.PreStart, "c", "300ms", parallel),
-		bound(lifecycle.PreStart, "retried", "200ms exit 1", onFailure("retry 1")), bound(lifecycle.Ready, "r", "300ms"),
-		bound(lifecycle.Exited, "e", "300ms"), bound(lifecycle.Stopped, "t", "300ms")}
-	story := func(ctx context.Context, l *life) { // as a supervisor tells it, again after a takeover
+// killedAt runs a supervisor that is killed after a number of writes or a time, and then another one. It
+// reports whether the first was killed before the end.
+func killedAt(t *testing.T, when string, writes int, after time.Duration) (killed bool) {
+	list := []ResolvedHook{newHook(lifecycle.Init, "i", "500ms"), newHook(lifecycle.PreStart, "a", "500ms"),
+		newHook(lifecycle.PreStart, "b", "700ms", parallel), newHook(lifecycle.PreStart, "c", "300ms", parallel),
+		newHook(lifecycle.PreStart, "retried", "200ms exit 1", onFailure("retry 1")), newHook(lifecycle.Ready, "r", "300ms"),
+		newHook(lifecycle.Exited, "e", "300ms"), newHook(lifecycle.Stopped, "t", "300ms")}
+	scenario := func(ctx context.Context, l *testRunner) { // what a supervisor reports, again after a takeover
 		for _, o := range []lifecycle.Occurrence{{Event: lifecycle.Init}, of(lifecycle.PreStart, 1)} {
 			if l.Await(ctx, o) != nil {
 				t.Error("a start fails")
@@ -47,21 +47,21 @@ func dies(t *testing.T, when string, writes int, after time.Duration) (killed bo
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
 		h.writes = writes
-		first := newLife(t, h, Recovered{}, list...)
+		first := newTestRunner(t, h, Recovered{}, list...)
 		went := make(chan struct{})
-		go func() { // ends with the story
+		go func() { // ends with the scenario
 			defer close(went)
-			story(context.Background(), first)
+			scenario(context.Background(), first)
 		}()
 		time.Sleep(after)
 		synctest.Wait()
 		first.mu.Lock()
-		first.over = true
+		first.stopped = true
 		first.mu.Unlock()
 		killed = h.dead
 		next, past := h.die()
-		second := newLife(t, next, past, list...)
-		story(context.Background(), second)
+		second := newTestRunner(t, next, past, list...)
+		scenario(context.Background(), second)
 		<-went // the dead one continues without an effect
 		synctest.Wait()
 		var ran []string
@@ -74,9 +74,9 @@ func dies(t *testing.T, when string, writes int, after time.Duration) (killed bo
 		if slices.Index(ran, "pre-start/c") < slices.Index(ran, "pre-start/b") {
 			want[2], want[3] = want[3], want[2] // they start together
 		}
-		same(t, when, ran, want)
-		if len(next.living) != 0 {
-			t.Errorf("%s: %d processes are left", when, len(next.living))
+		wantEqual(t, when, ran, want)
+		if len(next.alive) != 0 {
+			t.Errorf("%s: %d processes are left", when, len(next.alive))
 		}
 		for item := range next.items {
 			if strings.HasPrefix(item, runPrefix) {
@@ -90,7 +90,7 @@ func dies(t *testing.T, when string, writes int, after time.Duration) (killed bo
 func TestOrphansAreKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
-		l := newLife(t, h, Recovered{}, bound(lifecycle.Ready, "r", "1h"))
+		l := newTestRunner(t, h, Recovered{}, newHook(lifecycle.Ready, "r", "1h"))
 		go func() { _, _ = l.RunManually(context.Background(), of(lifecycle.Ready, 1), "") }() // ends with its process
 		l.Tell(of(lifecycle.Ready, 1))
 		time.Sleep(time.Second)
@@ -99,25 +99,25 @@ func TestOrphansAreKilled(t *testing.T) {
 		if len(past.Processes) != 2 {
 			t.Fatalf("%d runs", len(past.Processes))
 		}
-		second := newLife(t, next, past) // its configuration has no such hook any more
+		second := newTestRunner(t, next, past) // its configuration has no such hook any more
 		second.Settle(context.Background())
 		synctest.Wait()
 		second.Settle(context.Background())
-		if len(next.living) != 0 {
-			t.Errorf("%d processes are left", len(next.living))
+		if len(next.alive) != 0 {
+			t.Errorf("%d processes are left", len(next.alive))
 		}
 	})
 }
 
-func TestNothingGrows(t *testing.T) {
+func TestNoGrowth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
 		var list []ResolvedHook
 		for k := range 50 {
-			list = append(list, bound(lifecycle.Events()[2+k%8], fmt.Sprint("hook", k), "1ms say x",
+			list = append(list, newHook(lifecycle.Events()[2+k%8], fmt.Sprint("hook", k), "1ms say x",
 				func(b *ResolvedHook) { b.Parallel = k%2 == 0 }))
 		}
-		l := newLife(t, h, Recovered{}, list...)
+		l := newTestRunner(t, h, Recovered{}, list...)
 		size := 0
 		for start := range uint64(20) {
 			for _, e := range lifecycle.Events()[2:10] {
@@ -141,8 +141,8 @@ func TestNothingGrows(t *testing.T) {
 				t.Errorf("%d bytes are kept, and %d were", now, size)
 			}
 		}
-		if len(h.started) != 1000 || len(h.living) != 0 {
-			t.Errorf("%d started, %d left", len(h.started), len(h.living))
+		if len(h.started) != 1000 || len(h.alive) != 0 {
+			t.Errorf("%d started, %d left", len(h.started), len(h.alive))
 		}
 	})
 }
@@ -162,17 +162,17 @@ func TestSavedStateIsBounded(t *testing.T) {
 	}
 }
 
-// TestManyHooks keeps hundreds of them through the death of a supervisor: none is
-// run twice, and no more than a few run at once.
+// TestManyHooks runs hundreds of hooks while the supervisor is replaced: none runs twice, and at most
+// maxParallel run at the same time.
 func TestManyHooks(t *testing.T) {
 	var list []ResolvedHook
 	const many = 900
 	for k := range many {
-		list = append(list, bound(lifecycle.Started, fmt.Sprintf("a-hook-with-a-longish-name-%d", k), "1s", parallel))
+		list = append(list, newHook(lifecycle.Started, fmt.Sprintf("a-hook-with-a-longish-name-%d", k), "1s", parallel))
 	}
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
-		first := newLife(t, h, Recovered{}, list...)
+		first := newTestRunner(t, h, Recovered{}, list...)
 		first.Tell(of(lifecycle.Started, 1))
 		time.Sleep(25*time.Second + 500*time.Millisecond) // nearly all have run
 		synctest.Wait()
@@ -180,10 +180,10 @@ func TestManyHooks(t *testing.T) {
 			t.Errorf("%d run at once", h.most)
 		}
 		first.mu.Lock()
-		first.over = true
+		first.stopped = true
 		first.mu.Unlock()
 		next, past := h.die()
-		second := newLife(t, next, past, list...)
+		second := newTestRunner(t, next, past, list...)
 		second.Settle(context.Background())
 		ran := map[string]int{}
 		for _, s := range next.started {
@@ -202,12 +202,12 @@ func TestManyHooks(t *testing.T) {
 	})
 }
 
-// TestOutputIsSavedOnce takes over from a supervisor that was killed when it had kept what a
-// hook gave, and not yet that the hook had ended.
+// TestOutputIsSavedOnce takes over from a supervisor that was killed after it saved the output of a hook,
+// and before it saved the end.
 func TestOutputIsSavedOnce(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		registry := NewRegistry([]ResolvedHook{gives(lifecycle.PreStart, "a", "jvm-option -Da=1\n")}, Facts{})
+		registry := NewRegistry([]ResolvedHook{outputHook(lifecycle.PreStart, "a", "jvm-option -Da=1\n")}, Facts{})
 		r := NewRunner(Options{Host: newFakeHost(), Log: hclog.NewNullLogger(), Registry: func() *Registry { return registry }, Runtime: dir,
 			Recovered: recovered(map[string][]byte{
 				queuePrefix + "app":              []byte(`{"seq": 2}`),
@@ -217,19 +217,19 @@ func TestOutputIsSavedOnce(t *testing.T) {
 			})})
 		r.Settle(context.Background())
 		if given := r.Output("app", os.Geteuid()); len(given.Options) != 1 || len(r.Counters()) != 1 {
-			t.Errorf("given is %+v after %+v", given, r.Counters())
+			t.Errorf("the output is %+v after %+v", given, r.Counters())
 		}
 	})
 }
 
-// TestReportedBeforeForgotten says how hooks ended before they count as told: a
-// supervisor that is killed in between leaves that to the next one.
-func TestReportedBeforeForgotten(t *testing.T) {
+// TestReportBeforeRunIsRemoved: OnDone is called before the run is removed, so that the next supervisor
+// repeats a report that was interrupted.
+func TestReportBeforeRunIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFakeHost()
 		var waiting int
 		r := NewRunner(Options{Host: h, Log: hclog.NewNullLogger(), Registry: func() *Registry {
-			return NewRegistry([]ResolvedHook{bound(lifecycle.Ready, "r", "10ms")}, Facts{})
+			return NewRegistry([]ResolvedHook{newHook(lifecycle.Ready, "r", "10ms")}, Facts{})
 		},
 			OnDone: func(lifecycle.Occurrence, []Outcome) {
 				h.mu.Lock()
@@ -243,7 +243,7 @@ func TestReportedBeforeForgotten(t *testing.T) {
 		r.Tell(of(lifecycle.Ready, 1))
 		r.Settle(context.Background())
 		if waiting != 1 {
-			t.Errorf("%d occurrences were kept when it was told how the hooks ended, want the 1", waiting)
+			t.Errorf("%d runs are saved when OnDone is called, want 1", waiting)
 		}
 	})
 }

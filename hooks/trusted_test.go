@@ -23,7 +23,7 @@ func script(t *testing.T, path, text string, mode os.FileMode) string {
 	return path
 }
 
-func TestExecutableNamesWhatIsWrong(t *testing.T) {
+func TestCheckExecutable(t *testing.T) {
 	dir := t.TempDir()
 	for _, tc := range []struct {
 		name, text string

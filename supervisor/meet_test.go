@@ -292,3 +292,26 @@ func TestStopOfWhatOthersWaitFor(t *testing.T) {
 		}
 	})
 }
+
+// A required service that does not answer in time is asked again.
+func TestRequiredServiceIsBusy(t *testing.T) {
+	withSet(t, "db app>db", func(s *Supervisor, envs map[string]*fakeEnvironment) {
+		if err := s.Command(s.ctx, "db", EvStop, "test"); err != nil {
+			t.Fatal(err)
+		}
+		db, app := s.set.Load().services["db"], s.set.Load().services["app"]
+		release := envs["db"].holdSave()
+		def := &Definition{Name: "db", Config: db.cfg, Launcher: db.launcher}
+		go func() { _ = db.ask(s.ctx, request{event: EvReconfigured, by: "test", def: def}) }() // ends with the answer
+		synctest.Wait()
+		if err := app.ask(s.ctx, request{event: EvStart, by: "test"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		release()
+		time.Sleep(time.Minute)
+		if state := app.snap.Load().State; state != Running {
+			t.Errorf("app is %s", state)
+		}
+	})
+}

@@ -79,7 +79,9 @@ func (s *Supervisor) letStop(ctx context.Context, set *activeSet, name string, s
 func (s *Service) demand(ctx context.Context, r request) {
 	ctx, cancel := context.WithTimeout(ctx, demandTime)
 	defer cancel()
-	_ = s.ask(ctx, r)
+	if err := s.ask(ctx, r); errors.Is(err, context.DeadlineExceeded) { // it is busy
+		s.env.wakeWaiters()
+	}
 }
 
 // startRequired starts a service that another one waits for, unless that one is being stopped.

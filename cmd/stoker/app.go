@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 
 	"github.com/stoker-init/stoker/internal/cmdline"
 	"github.com/stoker-init/stoker/internal/daemon"
@@ -32,13 +33,7 @@ STOKER_SOCKET, or else api.socket of the configuration, or
 names another configuration file.`,
 		UsageText: "stoker status\nstoker logs tomcat -n 50 -f\nstoker jvm explain",
 		Writer:    display.New(os.Stdout),
-		Commands: []*cli.Command{
-			runCommand(run),
-			statusCommand(),
-			healthCommand(),
-			startCommand(),
-			stopCommand(),
-			restartCommand(),
+		Commands: slices.Concat([]*cli.Command{runCommand(run), statusCommand(), healthCommand()}, changeCommands(), []*cli.Command{
 			signalCommand(),
 			logsCommand(),
 			eventsCommand(),
@@ -55,7 +50,7 @@ names another configuration file.`,
 			completionCommand(),
 			completeCommand(program),
 			manCommand(program),
-		},
+		}),
 	})
 	p.Placeholders, p.Commands, p.Flags = placeholders, foreignCommands, foreignFlags
 	return p

@@ -57,7 +57,7 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-// TestShellsComplete types into the real shells, against a stoker that runs.
+// TestShellsComplete types into real shells while a stoker runs.
 func TestShellsComplete(t *testing.T) {
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "api.sock")
@@ -139,13 +139,13 @@ func TestShellsComplete(t *testing.T) {
 	})
 }
 
-// needs skips a test where a program is not here.
+// needs skips a test if a program is not installed.
 func needs(t *testing.T, program string) {
 	t.Helper()
 	if ok, err := installed(t, program); err != nil {
 		t.Fatal(err)
 	} else if !ok {
-		t.Skip(program, " is not here")
+		t.Skip(program, " is not installed")
 	}
 }
 
@@ -190,7 +190,7 @@ func (s *screen) await(want string) {
 			}
 			s.seen += text
 		case <-limit:
-			s.t.Fatalf("%q does not come: %q", want, s.seen)
+			s.t.Fatalf("%q is not on the screen: %q", want, s.seen)
 		}
 	}
 }

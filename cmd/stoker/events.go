@@ -68,7 +68,8 @@ func (p *eventPrinter) print(e events.Event) error {
 	if p.json {
 		text, err = jsonText(e, "")
 	} else {
-		line := fmt.Sprintf(eventColumns, e.Time.UTC().Format(time.RFC3339), oneLine(e.Kind), oneLine(dash(e.Service)), oneLine(describeEvent(&e)))
+		at, service := e.Time.UTC().Format(time.RFC3339), oneLine(dash(e.Service))
+		line := fmt.Sprintf(eventColumns, at, oneLine(e.Kind), service, oneLine(describeEvent(&e)))
 		text = fmt.Appendln(p.head, layout.Wrap(strings.TrimRight(line, " "), p.width, "    "))
 		p.head = nil
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/stoker-init/stoker/internal/events"
 )
 
-// TestEventsInWords: what the daemon appends is what people read.
+// TestEventsInWords prints the events that the daemon appends.
 func TestEventsInWords(t *testing.T) {
 	golden, err := os.ReadFile("../../internal/daemon/testdata/events.json")
 	if err != nil {
@@ -46,6 +46,6 @@ func TestEventsInWords(t *testing.T) {
 2026-01-02T02:04:05Z  container      -             stopping: a stop was asked for; the budget is 8s
 `
 	if out.String() != want {
-		t.Errorf("they are\n%s\nwant\n%s", out.String(), want)
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
 }

@@ -75,7 +75,7 @@ func TestEachCommandIsExplained(t *testing.T) {
 	})
 }
 
-// unknownWords says what is wrong with a command line of a text; empty: nothing.
+// unknownWords returns the error of a command line; empty: none.
 func unknownWords(p *cmdline.Program, line string) string {
 	line = strings.NewReplacer("source <(", "", ")", "", "`", "").Replace(line)
 	line, _, _ = strings.Cut(line, " | ")
@@ -90,8 +90,7 @@ func unknownWords(p *cmdline.Program, line string) string {
 }
 
 // TestTextsNameCommandsThatExist reads errors, hints, comments and the documentation:
-// "stoker xyz" is a command, or a sentence about stoker, and a flag behind it is
-// one of its.
+// "stoker xyz" is a command or a sentence, and a flag after a command is one of its flags.
 func TestTextsNameCommandsThatExist(t *testing.T) {
 	p := testProgram()
 	names := map[string]*cli.Command{"help": nil, superviseCommand: nil}
@@ -135,7 +134,7 @@ func TestTextsNameCommandsThatExist(t *testing.T) {
 	}
 }
 
-// hasFlags says whether a command has the flag behind two dashes, or each letter behind one.
+// hasFlags reports whether a command has the flag after two dashes, or each letter after one.
 func hasFlags(c *cli.Command, dashes, name string) bool {
 	if dashes != "-" {
 		return name == "" || cmdline.FlagOf(c, name) != nil

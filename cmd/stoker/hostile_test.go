@@ -15,11 +15,10 @@ import (
 	"unicode"
 )
 
-// steering is what a name, a reason or an error may hold to steer a terminal.
+// steering has the characters that can control a terminal.
 const steering = "evil\x1b[2J\x1b]0;title\a\r\u009b31m\u202e\x7f"
 
-// Whatever the other side of the socket answers: no text of it steers the terminal, and as
-// JSON nothing of it is lost.
+// No text of an answer controls the terminal, and JSON output keeps all of it.
 func TestHostileAnswers(t *testing.T) {
 	word, err := json.Marshal(steering)
 	if err != nil {

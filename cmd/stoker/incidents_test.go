@@ -14,7 +14,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// shown are incidents of each shape.
+// shown are examples of incidents.
 func shown() map[string]incident.Incident {
 	return map[string]incident.Incident{
 		"everything": {Summary: incident.Summary{Number: 7, Service: "web", Kind: "tomcat", At: *at(-3 * time.Minute), Cause: incident.CauseJVMCrash,
@@ -64,14 +64,14 @@ func TestIncidentsForPeople(t *testing.T) {
 	}
 }
 
-// Every cause tells the operator what to do next.
+// TestAdvice: every cause has advice for the operator.
 func TestAdvice(t *testing.T) {
 	for _, c := range []incident.Cause{incident.CauseNotStarted, incident.CauseExit, incident.CauseSignal, incident.CauseCore,
 		incident.CauseOOMKill,
 		incident.CauseJVMMemory, incident.CauseJVMCrash, incident.CauseStartTimeout, incident.CauseFailedStart, incident.CauseUnhealthy,
 		incident.CauseStopTimeout, incident.CauseUnseen} {
 		if advice[c] == "" {
-			t.Errorf("%s has none", c)
+			t.Errorf("%s has no advice", c)
 		}
 	}
 }

@@ -23,7 +23,8 @@ func jacocoCommand() *cli.Command {
 	return &cli.Command{Name: "jacoco", Usage: "ask a JaCoCo agent for its data, as the plugin jacoco does", Hidden: true,
 		UsageText: "stoker jacoco dump -o jacoco.exec",
 		Subcommands: []*cli.Command{
-			{Name: "dump", Usage: "write the coverage to a file", UsageText: "stoker jacoco dump --reset -o jacoco.exec", Action: askJaCoCo(dumpJaCoCo),
+			{Name: "dump", Usage: "write the coverage to a file", UsageText: "stoker jacoco dump --reset -o jacoco.exec",
+				Action: askJaCoCo(dumpJaCoCo),
 				Flags: flags(&cli.BoolFlag{Name: "reset", Usage: "and reset it; what cannot be written then is lost"},
 					&cli.StringFlag{Name: "file", Aliases: []string{"o"}, Usage: "write `FILE`, as a whole or not at all; - is stdout"})},
 			{Name: "reset", Usage: "reset the coverage", UsageText: "stoker jacoco reset --address 127.0.0.1:6301",

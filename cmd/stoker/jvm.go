@@ -25,17 +25,34 @@ import (
 func jvmCommand() *cli.Command {
 	return &cli.Command{Name: "jvm", Usage: "explain the options of a JVM, try them, check them; look into a running JVM",
 		Category: categoryJava, UsageText: "stoker jvm explain tomcat\nstoker jvm threads",
-		Subcommands: append(jvmToolCommands(), jvmRenderCommand(), jvmCheckCommand(), jvmExplainCommand())}
+		Subcommands: append(jvmToolCommands(), []*cli.Command{
+			{Name: "render", Usage: "make the options of a JVM from layers, without a container",
+				UsageText: "stoker jvm render --memory 2GiB --java-version 17",
+				Description: `A FILE has one argument a line, byte for byte; blanks around it, empty lines and
+lines that begin with # are left out. JAVA_TOOL_OPTIONS, JDK_JAVA_OPTIONS,
+JAVA_OPTS, CATALINA_OPTS and _JAVA_OPTIONS are part of the user layer, as in
+run. The result is on stdout, all else on stderr: argv is an argument a line.
+Options that would be rejected end it with 78; with -o json stdout has the
+reasons then.`,
+				Flags: []cli.Flag{
+					&cli.StringFlag{Name: "memory", Usage: "the memory of the container, a `SIZE` such as 4GiB (default: that of this one)"},
+					&cli.StringFlag{Name: "cpus", Usage: "the CPUs of the container, a `NUMBER` such as 1.5 (default: those of this one)"},
+					javaVersionFlag(),
+					&cli.StringSliceFlag{Name: "layer", Usage: "read `LAYER=FILE`, repeatable: an option file of the layer default, user or enforced"},
+					&cli.BoolFlag{Name: "no-sizing", Usage: "add nothing but unlock flags that are needed"},
+					cmdline.OutputFlag("argv", "argfile", "json"),
+				},
+				Action: renderJVM},
+			{Name: "check", Usage: "find problems in option files of the user layer, each by itself", ArgsUsage: "FILE...",
+				UsageText: "stoker jvm check --java-version 21 jvm.options",
+				Flags:     []cli.Flag{javaVersionFlag(), tableOrJSON()}, Action: checkJVMFiles},
+			{Name: "explain", Usage: "each option with its layer, source and reason; the memory budget; the limits",
+				ArgsUsage: "[SERVICE]", UsageText: "stoker jvm explain tomcat", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(explainJVM)}}...)}
 }
 
 func javaVersionFlag() cli.Flag {
 	return &cli.StringFlag{Name: "java-version",
 		Usage: "for a JVM of `VERSION`, such as 17 or 1.8.0_412; without it the installed java is asked"}
-}
-
-func jvmExplainCommand() *cli.Command {
-	return &cli.Command{Name: "explain", Usage: "each option with its layer, source and reason; the memory budget; the limits",
-		ArgsUsage: "[SERVICE]", UsageText: "stoker jvm explain tomcat", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(explainJVM)}
 }
 
 func explainJVM(c *cli.Context, client *api.Client) error {
@@ -49,12 +66,6 @@ func explainJVM(c *cli.Context, client *api.Client) error {
 	}
 	_, err = io.WriteString(c.App.Writer, text)
 	return err
-}
-
-func jvmCheckCommand() *cli.Command {
-	return &cli.Command{Name: "check", Usage: "find problems in option files of the user layer, each by itself", ArgsUsage: "FILE...",
-		UsageText: "stoker jvm check --java-version 21 jvm.options",
-		Flags:     []cli.Flag{javaVersionFlag(), tableOrJSON()}, Action: checkJVMFiles}
 }
 
 type checkedFile struct {
@@ -164,26 +175,6 @@ func runJVMTool(c *cli.Context, client *api.Client, tool, noun string) (err erro
 		return fmt.Errorf("cannot get all of %s of %s: %w", noun, service, err)
 	}
 	return nil
-}
-
-func jvmRenderCommand() *cli.Command {
-	return &cli.Command{Name: "render", Usage: "make the options of a JVM from layers, without a container",
-		UsageText: "stoker jvm render --memory 2GiB --java-version 17",
-		Description: `A FILE has one argument a line, byte for byte; blanks around it, empty lines and
-lines that begin with # are left out. JAVA_TOOL_OPTIONS, JDK_JAVA_OPTIONS,
-JAVA_OPTS, CATALINA_OPTS and _JAVA_OPTIONS are part of the user layer, as in
-run. The result is on stdout, all else on stderr: argv is an argument a line.
-Options that would be rejected end it with 78; with -o json stdout has the
-reasons then.`,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "memory", Usage: "the memory of the container, a `SIZE` such as 4GiB (default: that of this one)"},
-			&cli.StringFlag{Name: "cpus", Usage: "the CPUs of the container, a `NUMBER` such as 1.5 (default: those of this one)"},
-			javaVersionFlag(),
-			&cli.StringSliceFlag{Name: "layer", Usage: "read `LAYER=FILE`, repeatable: an option file of the layer default, user or enforced"},
-			&cli.BoolFlag{Name: "no-sizing", Usage: "add nothing but unlock flags that are needed"},
-			cmdline.OutputFlag("argv", "argfile", "json"),
-		},
-		Action: renderJVM}
 }
 
 func renderJVM(c *cli.Context) error {

@@ -30,8 +30,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files and scripts")
 
-// TestMain builds the program itself: the init starts /proc/self/exe again as
-// the supervisor, and a test binary would not do for that.
+// TestMain builds the program: the init starts /proc/self/exe again as the supervisor,
+// which a test binary cannot be.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	bin, err := os.MkdirTemp("", "stoker-bin-")
@@ -106,7 +106,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// installed says whether a program is installed. With STOKER_CI=1 its
+// installed reports whether a program is installed. With STOKER_CI=1 its
 // absence is a failure.
 func installed(t *testing.T, program string) (bool, error) {
 	_, err := exec.LookPath(program)
@@ -114,25 +114,25 @@ func installed(t *testing.T, program string) (bool, error) {
 		return false, err
 	}
 	if err != nil {
-		t.Logf("%s is not here: what needs it is skipped", program)
+		t.Logf("%s is not installed: its tests are skipped", program)
 	}
 	return err == nil, nil
 }
 
-// mounts says whether mounts of one's own can be made. Where everything is to be tested
-// it is a failure that they cannot.
+// mounts reports whether a mount namespace can be made. With STOKER_CI=1 it is a failure
+// if it cannot.
 func mounts(t *testing.T) (bool, error) {
 	err := exec.Command("unshare", "--mount", "true").Run()
 	if err != nil && os.Getenv("STOKER_CI") == "1" {
 		return false, err
 	}
 	if err != nil {
-		t.Logf("nothing can be mounted here: %v", err)
+		t.Logf("cannot mount here: %v", err)
 	}
 	return err == nil, nil
 }
 
-// get PATH asks the API by its socket; the answer is the script's stdout.
+// get PATH sends a request to the API; the answer is the script's stdout.
 func get(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: get path")
@@ -151,7 +151,7 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 }
 
-// exits CODE COMMAND... wants that exit code.
+// exits CODE COMMAND... wants the command to exit with CODE.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits code command args")
@@ -207,7 +207,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 const awaitTime = 30 * time.Second
 
 // await PATTERN COMMAND... runs the command until its output matches, and ! await
-// until it does so no more.
+// until it does not match.
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 {
 		ts.Fatalf("usage: await pattern command args")
@@ -294,7 +294,7 @@ func signalService(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(syscall.Kill(pidOf(ts, ts.ReadFile("stdout"), args[1]), signals[args[0]]))
 }
 
-// samepid FILE SERVICE wants that the service has the process that FILE tells of.
+// samepid FILE SERVICE wants that the service has the process of the status in FILE.
 func samePid(ts *testscript.TestScript, _ bool, args []string) {
 	before := pidOf(ts, ts.ReadFile(args[0]), args[1])
 	ts.Check(ts.Exec("stoker", "status", "-o", "json"))

@@ -35,8 +35,12 @@ func pluginCommand() *cli.Command {
 				Action: func(c *cli.Context) error { return switchPlugin(c, false) }},
 			{Name: "run", Usage: "run an action of one; its output and exit code are the command's", ArgsUsage: "PLUGIN ACTION [ARGS...]",
 				UsageText: "stoker plugin run jacoco dump", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(runPluginAction)},
-			pluginValidateCommand(),
-			pluginInitCommand(),
+			{Name: "validate", Usage: "find problems in the folder of a plugin; no stoker has to run", ArgsUsage: "DIR",
+				UsageText: "stoker plugin validate ./my-plugin",
+				Action:    func(c *cli.Context) error { return validatePlugin(c.App.Writer, c.Args().First()) }},
+			{Name: "init", Usage: "write a plugin to begin with", ArgsUsage: "NAME",
+				UsageText: "stoker plugin init my-plugin --dir plugins", Action: initPlugin,
+				Flags: []cli.Flag{&cli.StringFlag{Name: "dir", Value: ".", Usage: "make its folder in `DIR`"}}},
 		}}
 }
 
@@ -176,12 +180,6 @@ func runPluginAction(c *cli.Context, client *api.Client) error {
 //go:embed all:plugintemplate
 var pluginTemplate embed.FS
 
-func pluginInitCommand() *cli.Command {
-	return &cli.Command{Name: "init", Usage: "write a plugin to begin with", ArgsUsage: "NAME",
-		UsageText: "stoker plugin init my-plugin --dir plugins", Action: initPlugin,
-		Flags: []cli.Flag{&cli.StringFlag{Name: "dir", Value: ".", Usage: "make its folder in `DIR`"}}}
-}
-
 func initPlugin(c *cli.Context) error {
 	name, parent := c.Args().First(), c.String("dir")
 	if !plugin.ValidName(name) {
@@ -222,12 +220,6 @@ func copyTemplate(dir, name string) error {
 		}
 		return os.WriteFile(to, []byte(strings.ReplaceAll(string(data), "PLUGIN-NAME", name)), mode)
 	})
-}
-
-func pluginValidateCommand() *cli.Command {
-	return &cli.Command{Name: "validate", Usage: "find problems in the folder of a plugin; no stoker has to run", ArgsUsage: "DIR",
-		UsageText: "stoker plugin validate ./my-plugin",
-		Action:    func(c *cli.Context) error { return validatePlugin(c.App.Writer, c.Args().First()) }}
 }
 
 // validatePlugin checks the folder of a plugin, except the owners of its files: they

@@ -10,25 +10,19 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func startCommand() *cli.Command {
-	return changeCommand("start", "start a service, even one that failed or was stopped, and what it requires", "stoker start tomcat --wait",
-		waitFlags()...)
-}
-
-func stopCommand() *cli.Command {
-	return changeCommand("stop", "stop a service and those that require it; returns when every process is gone", "stoker stop all")
-}
-
-func restartCommand() *cli.Command {
-	return changeCommand("restart", "stop and start a service, and with it those that require it", "stoker restart tomcat worker --wait",
-		waitFlags()...)
-}
-
-func changeCommand(verb, usage, example string, flags ...cli.Flag) *cli.Command {
-	return &cli.Command{Name: verb, Usage: usage, ArgsUsage: "SERVICE|all...", Category: categoryServices, UsageText: example,
-		Description: `SERVICE is a name of the configuration, "stoker status" lists them; all means
+// changeCommands are start, stop and restart.
+func changeCommands() []*cli.Command {
+	change := func(verb, usage, example string, flags []cli.Flag) *cli.Command {
+		return &cli.Command{Name: verb, Usage: usage, ArgsUsage: "SERVICE|all...", Category: categoryServices, UsageText: example,
+			Description: `SERVICE is a name of the configuration, "stoker status" lists them; all means
 every service. If one of the names is unknown nothing is done.`,
-		Flags: flags, Action: func(c *cli.Context) error { return changeServices(c, verb) }}
+			Flags: flags, Action: func(c *cli.Context) error { return changeServices(c, verb) }}
+	}
+	return []*cli.Command{
+		change("start", "start a service, even one that failed or was stopped, and what it requires", "stoker start tomcat --wait", waitFlags()),
+		change("stop", "stop a service and those that require it; returns when every process is gone", "stoker stop all", nil),
+		change("restart", "stop and start a service, and with it those that require it", "stoker restart tomcat worker --wait", waitFlags()),
+	}
 }
 
 func changeServices(c *cli.Context, verb string) error {

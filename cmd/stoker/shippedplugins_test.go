@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// The plugins of this repository have nothing wrong with them.
+// The plugins of this repository are valid.
 func TestShippedPlugins(t *testing.T) {
 	dirs, err := filepath.Glob("../../plugins/*")
 	if err != nil || len(dirs) < 3 {
@@ -23,8 +23,8 @@ func TestShippedPlugins(t *testing.T) {
 	}
 }
 
-// Whoever may write to the folder of the heap dumps, or to the one around it, has the
-// hook of the plugin heapdump remove no other file than a dump there, and make no folder.
+// The hook of the plugin heapdump removes only dumps and makes no folder, also where another
+// user can write to the folder of the dumps or to the one around it.
 func TestHeapDumpRoom(t *testing.T) {
 	room, err := filepath.Abs("../../plugins/heapdump/bin/room")
 	if err != nil {
@@ -34,7 +34,7 @@ func TestHeapDumpRoom(t *testing.T) {
 	for _, tc := range []struct {
 		name, prepare string // in the folder that holds plugin and dumps
 		want          string // of the output
-		left, gone    string
+		left, removed string
 	}{
 		{"dumps", "mkdir dumps; touch -d @1 dumps/" + stamp + "1Z.hprof; touch dumps/" + stamp + "2Z.hprof", "are kept",
 			"dumps/" + stamp + "2Z.hprof", "dumps/" + stamp + "1Z.hprof"},
@@ -66,8 +66,8 @@ func TestHeapDumpRoom(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(dir, tc.left)); err != nil {
 				t.Errorf("%v: %s", err, out)
 			}
-			if _, err := os.Stat(filepath.Join(dir, tc.gone)); err == nil {
-				t.Errorf("%s is there: %s", tc.gone, out)
+			if _, err := os.Stat(filepath.Join(dir, tc.removed)); err == nil {
+				t.Errorf("%s is there: %s", tc.removed, out)
 			}
 		})
 	}

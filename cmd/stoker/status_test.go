@@ -30,20 +30,20 @@ func golden(t *testing.T, name string, got []byte) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s has\n%s\nand this came:\n%s", path, want, got)
+		t.Errorf("%s has\n%s\ngot\n%s", path, want, got)
 	}
 }
 
-// now is the moment at which the tests look.
+// now is the time of the tests.
 func now() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 
-// at gives a time around now.
+// at returns a time relative to now.
 func at(d time.Duration) *time.Time {
 	t := now().Add(d)
 	return &t
 }
 
-// snapshots are a service in each state, and in the worst of them.
+// snapshots are a service in each state, also with every detail.
 func snapshots() map[string]api.Status {
 	one := func(s supervisor.Snapshot) api.Status {
 		s.Name = "tomcat"

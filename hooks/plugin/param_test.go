@@ -55,7 +55,7 @@ func TestParamCheck(t *testing.T) {
 	}
 }
 
-func TestParamFaults(t *testing.T) {
+func TestParamProblems(t *testing.T) {
 	for _, tc := range []struct {
 		p    Param
 		want string // keys with faults
@@ -82,7 +82,7 @@ func TestParamFaults(t *testing.T) {
 	}
 }
 
-func TestMeets(t *testing.T) {
+func TestSatisfies(t *testing.T) {
 	for _, tc := range []struct {
 		version, condition string
 		ok, bad            bool

@@ -43,7 +43,7 @@ func TestExpand(t *testing.T) {
 	}
 }
 
-func TestRequestKeepsValuesApart(t *testing.T) {
+func TestRequestReferences(t *testing.T) {
 	variables := map[string]string{"OWN": "1"}
 	got, err := sampleScope().request(`{"port": "${params.odd}", "pid": ${STOKER_PID}, "x": "$${y}"}`, variables)
 	if want := `{"port": "${PLUGIN_REF_2}", "pid": ${STOKER_PID}, "x": "$${y}"}`; err != nil || got != want {
@@ -78,8 +78,8 @@ func TestCheckText(t *testing.T) {
 	}
 }
 
-// FuzzExpand: what passes the check is filled in or lacks a value; a value comes
-// through whole, and once.
+// FuzzExpand: a text that passes the check is expanded, or a value is not set. A value is inserted
+// unchanged.
 func FuzzExpand(f *testing.F) {
 	for _, seed := range []string{"${params.port}", "$${x}", "a${env.X:-${}b", "${label.a.b:-}}", "$$$${", "${params.odd}${params.odd}"} {
 		f.Add(seed, "value")

@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// Eight users with all the connections that each may have, and root beside them.
+// TestRoomForTheOperator: root connects while eight users have all the connections that each may have.
 func TestRoomForTheOperator(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can ask in another's name")
+		t.Skip("only root can connect as another user")
 	}
 	path := serve(t, newFake())
 	for uid := range 8 {
@@ -21,12 +21,11 @@ func TestRoomForTheOperator(t *testing.T) {
 		}
 	}
 	if got := ask(t, path, 0, "GET", "/v1/services"); got.status != 200 {
-		t.Errorf("root is answered by %d %s", got.status, got.body)
+		t.Errorf("root gets %d %s", got.status, got.body)
 	}
 }
 
-// The connections of others than admins do not take each other's places, nor the
-// admins'.
+// TestPlaces: a user cannot take the places of other users, or of admins.
 func TestPlaces(t *testing.T) {
 	l := &connLimiter{open: map[int]int{}}
 	root, confined := peer{uid: 0}, peer{uid: 0, confined: "it belongs to a service"}
@@ -51,9 +50,9 @@ func TestPlaces(t *testing.T) {
 	}
 	l.release(peer{uid: greedy})
 	if !l.acquire(root) {
-		t.Error("a place that was given back is not free")
+		t.Error("a released place is not free")
 	}
 	if l.acquire(peer{uid: 6000}) {
-		t.Error("one connection too many")
+		t.Error("a connection above the limit")
 	}
 }

@@ -14,11 +14,9 @@ import (
 
 // readEventQuery reads n, service and kind.
 func readEventQuery(values url.Values) (n int, want events.Filter, err error) {
-	n, want = defaultLines, events.Filter{Services: values["service"], Kinds: values["kind"]}
-	if v := values.Get("n"); v != "" {
-		if n, err = strconv.Atoi(v); err != nil || n < 0 {
-			return n, want, badRequest("n is %q, want a number from 0", v)
-		}
+	want = events.Filter{Services: values["service"], Kinds: values["kind"]}
+	if n, err = readCount(values); err != nil {
+		return n, want, err
 	}
 	for _, k := range want.Kinds {
 		if !slices.Contains(events.Kinds(), k) {
@@ -65,12 +63,8 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) (any, error) {
 	if resumed && !follow {
 		begin = journal.Since(uint64(from), want)
 	}
-	for _, e := range begin {
-		if send(e) != nil {
-			return nil, nil // the client is gone
-		}
-	}
-	if follow {
+	disconnected := slices.ContainsFunc(begin, func(e events.Event) bool { return send(e) != nil })
+	if follow && !disconnected {
 		_ = journal.Follow(r.Context(), uint64(from), want, send) // ends with the client
 	}
 	return nil, nil
@@ -92,10 +86,6 @@ func (c *Client) Events(ctx context.Context, want *EventQuery, f func(events.Eve
 // IncidentList is the answer of GET /v1/incidents.
 type IncidentList struct {
 	Incidents []incident.Summary `json:"incidents"` // the newest first
-}
-
-func (s *Server) incidents(http.ResponseWriter, *http.Request) (any, error) {
-	return IncidentList{s.opts.Backend.Incidents()}, nil
 }
 
 // incident answers with an incident and its evidence. It needs the grant admin: output and

@@ -14,7 +14,7 @@ import (
 	"github.com/stoker-init/stoker/internal/fdstore"
 )
 
-// noStore forgets everything.
+// noStore is an fd store that keeps nothing.
 type noStore struct{}
 
 func (noStore) PutFile(string, []byte, syscall.Conn) error { return nil }
@@ -40,7 +40,7 @@ func TestEventsAsLinesOfJSON(t *testing.T) {
 		query string
 		ids   string
 	}{{"", "[1 2 3 4]"}, {"n=0", "[]"}, {"n=3", "[2 3 4]"}, {"n=2&service=app", "[1 2]"}, {"kind=started&kind=hook", "[1 3 4]"},
-		{"service=db&kind=started", "[3]"}, {"service=nobody", "[]"}} {
+		{"service=db&kind=started", "[3]"}, {"service=none", "[]"}} {
 		got := ask(t, path, -1, "GET", "/v1/events?"+test.query)
 		var ids []string
 		for _, line := range strings.Split(got.body, "\n") {
@@ -64,25 +64,25 @@ func TestEventsAsLinesOfJSON(t *testing.T) {
 	}
 }
 
-// TestOutputOfHooksIsForAdministrators, as that in incidents is.
+// TestOutputOfHooksIsForAdministrators: it may hold secrets, as in incidents.
 func TestOutputOfHooksIsForAdministrators(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can ask in another's name")
+		t.Skip("only root can connect as another user")
 	}
 	j := newJournal(t)
 	j.Append(events.Event{Kind: "hook", Hook: &events.Hook{Event: "init", Name: "a", Output: "password"}})
 	path := serveWith(t, newFake(), j, 4711)
 	if got := ask(t, path, 4711, "GET", "/v1/events"); got.status != 200 || strings.Contains(got.body, "password") ||
 		!strings.Contains(got.body, `"name":"a"`) {
-		t.Errorf("who may look gets %d %s", got.status, got.body)
+		t.Errorf("a viewer gets %d %s", got.status, got.body)
 	}
 	if got := ask(t, path, 0, "GET", "/v1/events"); !strings.Contains(got.body, "password") {
 		t.Errorf("root gets %s", got.body)
 	}
 }
 
-// TestFollowedEvents: a client that comes back behind the last one that it has
-// misses nothing and sees nothing twice.
+// TestFollowedEvents: a client that resumes after its last event misses none and gets none
+// twice.
 func TestFollowedEvents(t *testing.T) {
 	j := newJournal(t)
 	c := NewClient(serveWith(t, newFake(), j))
@@ -114,14 +114,14 @@ func TestFollowedEvents(t *testing.T) {
 		}
 		return fmt.Sprint(ids)
 	}
-	more := func(id uint64) { // something comes while it follows
+	more := func(id uint64) { // new events while it follows
 		if id == 5 {
 			j.Append(events.Event{Kind: "exited", Service: "db", Start: 9})
 			j.Append(events.Event{Kind: "exited", Service: "app", Start: 9})
 		}
 	}
 	if got := follow(EventQuery{Last: 2}, 4, more); got != "[4 5 6 7]" {
-		t.Errorf("the last two and what comes: %s", got)
+		t.Errorf("the last two and new ones: %s", got)
 	}
 	if got := follow(EventQuery{Last: 100, Following: Following{After: 4}}, 3, nil); got != "[5 6 7]" {
 		t.Errorf("behind 4: %s", got)
@@ -133,6 +133,6 @@ func TestFollowedEvents(t *testing.T) {
 		t.Errorf("behind another container's: %s", got)
 	}
 	if fmt.Sprint(began) != "[3 4 1 4711]" {
-		t.Errorf("they began behind %v", began)
+		t.Errorf("they started after %v", began)
 	}
 }

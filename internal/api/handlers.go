@@ -36,10 +36,6 @@ type PluginLine struct {
 	Why   string       `json:"why,omitempty"`
 }
 
-func (s *Server) health(http.ResponseWriter, *http.Request) (any, error) {
-	return map[string]string{"status": "ok"}, nil
-}
-
 // Readiness is the answer of GET /v1/ready, and of a ?service.
 type Readiness struct {
 	Ready   bool     `json:"ready"`
@@ -61,7 +57,7 @@ func (s *Server) ready(_ http.ResponseWriter, r *http.Request) (any, error) {
 	return is, nil
 }
 
-func (s *Server) services(http.ResponseWriter, *http.Request) (any, error) {
+func (s *Server) services() Status {
 	st := Status{Version: s.opts.Version, Services: s.opts.Backend.Services(), Config: s.opts.Backend.ConfigProblem()}
 	st.Ready, _ = s.opts.Backend.Ready()
 	for _, p := range s.opts.Backend.Plugins(false) {
@@ -72,7 +68,7 @@ func (s *Server) services(http.ResponseWriter, *http.Request) (any, error) {
 	if until, ok := s.opts.Backend.StopDeadline(); ok {
 		st.Stopping = &until
 	}
-	return st, nil
+	return st
 }
 
 // NoService is the error for an unknown service.
@@ -151,10 +147,6 @@ func (s *Server) command(event supervisor.Event) func(http.ResponseWriter, *http
 		starts[name] = start
 		return s.awaitStarts(r, limit, starts, now)
 	}
-}
-
-func (s *Server) limits(http.ResponseWriter, *http.Request) (any, error) {
-	return s.opts.Backend.Limits(), nil
 }
 
 // jvm explains the options of ?service=NAME, by default of the main service or of the first

@@ -15,7 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// JVMTool makes the fake a Toolbox; tool is what it gives.
+// JVMTool answers with text, or with the error refuse.
 func (f *fake) JVMTool(_ context.Context, service string, t JVMTool, by string) (io.ReadCloser, error) {
 	f.asked = append(f.asked, fmt.Sprintf("%s %+v, %s", service, t, by))
 	if f.refuse != nil {
@@ -83,7 +83,7 @@ func TestJVMToolsRefused(t *testing.T) {
 	}
 }
 
-// An answer that breaks off is not taken for a whole one, and says why.
+// TestJVMToolBreaksOff: an incomplete answer is an error for the client, and has the reason.
 func TestJVMToolBreaksOff(t *testing.T) {
 	b := newFake()
 	b.text = io.MultiReader(strings.NewReader("begun\n"), failing{})
@@ -98,18 +98,18 @@ func TestJVMToolBreaksOff(t *testing.T) {
 	}
 }
 
-// failing is a text that breaks.
+// failing is a text whose reader fails.
 type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("it broke") }
 
-// endless is a text that says when it is closed.
+// endless is a text without an end; closed reports its Close.
 type endless struct{ closed chan struct{} }
 
 func (e endless) Read(b []byte) (int, error) { return len(b), nil }
 func (e endless) Close() error               { close(e.closed); return nil }
 
-// endlessBackend gives one.
+// endlessBackend answers with an endless text.
 type endlessBackend struct {
 	*fake
 	text endless
@@ -119,14 +119,14 @@ func (b endlessBackend) JVMTool(context.Context, string, JVMTool, string) (io.Re
 	return b.text, nil
 }
 
-// Who does not read is given up, and with it what the JVM has to say.
+// TestJVMToolStalledReader: a client that does not read is disconnected, and the JVM's answer is closed.
 func TestJVMToolStalledReader(t *testing.T) {
 	b := endlessBackend{newFake(), endless{make(chan struct{})}}
 	l, err := net.Listen("unix", t.TempDir()+"/api.sock")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(Options{Member: nobodys, Backend: parts(b), Log: hclog.NewNullLogger()})
+	s := New(Options{Member: noMember, Backend: parts(b), Log: hclog.NewNullLogger()})
 	s.stall = 50 * time.Millisecond
 	go s.Serve(t.Context(), l) // ends with the test
 	conn, err := net.Dial("unix", l.Addr().String())
@@ -142,7 +142,7 @@ func TestJVMToolStalledReader(t *testing.T) {
 	}
 }
 
-// slowBackend answers late, unless it is told that nobody waits any more.
+// slowBackend answers late, unless the request is canceled.
 type slowBackend struct{ *fake }
 
 func (b slowBackend) JVMTool(ctx context.Context, _ string, _ JVMTool, _ string) (io.ReadCloser, error) {
@@ -154,14 +154,14 @@ func (b slowBackend) JVMTool(ctx context.Context, _ string, _ JVMTool, _ string)
 	}
 }
 
-// A JVM may take longer than a request may take to be read.
+// TestJVMToolOutlivesReadTimeout: the answer of a JVM may take longer than the limit for reading a request.
 func TestJVMToolOutlivesReadTimeout(t *testing.T) {
 	b := slowBackend{newFake()}
 	l, err := net.Listen("unix", t.TempDir()+"/api.sock")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(Options{Backend: parts(b), Log: hclog.NewNullLogger(), Member: nobodys})
+	s := New(Options{Backend: parts(b), Log: hclog.NewNullLogger(), Member: noMember})
 	s.http.ReadTimeout = 100 * time.Millisecond
 	go s.Serve(t.Context(), l) // ends with the test
 	body, err := NewClient(l.Addr().String()).JVMTool(t.Context(), b.snaps[0].Name, JVMTool{Tool: ToolHeapDump})

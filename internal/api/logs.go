@@ -34,29 +34,34 @@ type logQuery struct {
 // defaultLines is how many lines are given where nothing says how many.
 const defaultLines = 100
 
+// readCount reads n.
+func readCount(values url.Values) (int, error) {
+	v := values.Get("n")
+	if v == "" {
+		return defaultLines, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 0 {
+		return 0, badRequest("n is %q, want a number from 0", v)
+	}
+	return n, nil
+}
+
 // readLogQuery reads n, since, follow and Last-Event-ID.
 func readLogQuery(r *http.Request, log *logs.Log) (logQuery, error) {
 	values := r.URL.Query()
 	q := logQuery{follow: values.Has("follow")}
-	n, limited := defaultLines, true
+	n, err := readCount(values)
+	if err != nil {
+		return q, err
+	}
 	if v := values.Get("since"); v != "" {
-		var err error
 		if q.since, err = ParseSince(v, time.Now()); err != nil {
 			return q, badRequest("%v", err)
 		}
-		limited = false
-	}
-	if v := values.Get("n"); v != "" {
-		var err error
-		if n, err = strconv.Atoi(v); err != nil || n < 0 {
-			return q, badRequest("n is %q, want a number from 0", v)
-		}
-		limited = true
-	}
-	if !q.since.IsZero() {
 		q.from = log.SinceOffset(q.since)
 	}
-	switch {
+	switch limited := values.Get("since") == "" || values.Get("n") != ""; {
 	case limited && n == 0:
 		q.from = log.End()
 	case limited:

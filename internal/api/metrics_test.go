@@ -19,7 +19,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 func someHookCounts() []hooks.Counter {
 	return []hooks.Counter{{Event: lifecycle.Ready, Hook: "register", Result: hooks.ResultOK, Runs: 3, Took: 1500 * time.Millisecond},
@@ -57,7 +57,7 @@ func TestMetrics(t *testing.T) {
 	}
 	want, err := os.ReadFile(path)
 	if err != nil || !bytes.Equal(want, []byte(body)) {
-		t.Errorf("the metrics are not those of %s (%v; go test -update writes it anew):\n%s", path, err, body)
+		t.Errorf("the metrics are not those of %s (%v; go test -update rewrites it):\n%s", path, err, body)
 	}
 }
 

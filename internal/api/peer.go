@@ -139,11 +139,11 @@ func (s *Server) restriction(pid int) string {
 	if err != nil {
 		return err.Error()
 	}
-	theirs, err := execshim.ReadRights(pid)
+	rights, err := execshim.ReadRights(pid)
 	if err != nil {
 		return err.Error()
 	}
-	if lacks := theirs.Lacks(own); lacks != "" {
+	if lacks := rights.Lacks(own); lacks != "" {
 		return fmt.Sprintf("pid %d has fewer rights than stoker: %s", pid, lacks)
 	}
 	return ""
@@ -183,7 +183,7 @@ func (g grants) String() string {
 	return strings.Join(names, ", ")
 }
 
-// grantsOf is the one place that decides what a peer may do, with who it is, for people. A
+// grantsOf is the one place that decides what a peer may do; description is for people. A
 // process of a service has what the users of services have, also if it is root's.
 func (s *Server) grantsOf(p peer) (have grants, description string) {
 	description = fmt.Sprintf("uid %d", p.uid)

@@ -10,8 +10,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// A process of root's that is a service's, or that root itself has confined, may look
-// and no more.
+// TestConfinedPeer: a process of root that belongs to a service, or that is confined, has only the
+// grant view.
 func TestConfinedPeer(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can be confined")
@@ -45,14 +45,15 @@ func TestConfinedPeer(t *testing.T) {
 	path := serveOptions(t, Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(),
 		Member: func(int) (string, error) { return "cron", nil }})
 	if got := ask(t, path, -1, "GET", "/v1/services"); got.status != 200 {
-		t.Errorf("a service of root's may look: %d %s", got.status, got.body)
+		t.Errorf("status for a service of root: %d %s", got.status, got.body)
 	}
 	if got := ask(t, path, -1, "POST", "/v1/reload"); got.status != 403 || !strings.Contains(got.body, "api.admins") {
-		t.Errorf("a service of root's: %d %s", got.status, got.body)
+		t.Errorf("reload by a service of root: %d %s", got.status, got.body)
 	}
 }
 
-// One who has connected and is gone is not known, whoever has the pid now.
+// TestPeerThatEnded: a process that connected and ended has only the grant view, also if its pid is
+// used again.
 func TestPeerThatEnded(t *testing.T) {
 	path := t.TempDir() + "/s"
 	l, err := net.Listen("unix", path)
@@ -68,7 +69,7 @@ func TestPeerThatEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	s := New(Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(), Member: nobodys})
+	s := New(Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(), Member: noMember})
 	p := s.identify(conn)
 	if have, _ := s.grantsOf(p); have != view || !strings.Contains(p.confined, "has ended") {
 		t.Errorf("%+v has the grants %s", p, have)

@@ -48,10 +48,6 @@ type ActionResult struct {
 // maxBody bounds the body of a request, in bytes.
 const maxBody = 1 << 20
 
-func (s *Server) plugins(http.ResponseWriter, *http.Request) (any, error) {
-	return PluginList{append([]plugin.Info{}, s.opts.Backend.Plugins(true)...)}, nil
-}
-
 func (s *Server) plugin(_ http.ResponseWriter, r *http.Request) (any, error) {
 	s.opts.Backend.Plugins(true)
 	return s.opts.Backend.Plugin(r.PathValue("name"))
@@ -116,10 +112,6 @@ type HookList struct {
 type HookRun struct {
 	Event    lifecycle.Event `json:"event"`
 	Outcomes []hooks.Outcome `json:"outcomes"`
-}
-
-func (s *Server) hooks(http.ResponseWriter, *http.Request) (any, error) {
-	return HookList{append([]hooks.Status{}, s.opts.Backend.Statuses()...)}, nil
 }
 
 // runHooks runs those of ?service=NAME, or of the container, or ?name=NAME alone.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
@@ -79,12 +81,18 @@ type withStatus struct {
 	body   any
 }
 
+// value makes the handler of an answer that depends on nothing of the request.
+func value[T any](f func() T) func(http.ResponseWriter, *http.Request) (any, error) {
+	return func(http.ResponseWriter, *http.Request) (any, error) { return f(), nil }
+}
+
 // routes is the whole API.
 func (s *Server) routes() []route {
+	b := s.opts.Backend
 	return []route{
-		{"GET /v1/health", 0, s.health},
+		{"GET /v1/health", 0, value(func() map[string]string { return map[string]string{"status": "ok"} })},
 		{"GET /v1/ready", 0, s.ready},
-		{"GET /v1/services", view, s.services},
+		{"GET /v1/services", view, value(s.services)},
 		{"GET /v1/services/{name}", view, s.service},
 		{"POST /v1/services/{name}/start", admin, s.command(supervisor.EvStart)},
 		{"POST /v1/services/{name}/stop", admin, s.command(supervisor.EvStop)},
@@ -94,18 +102,18 @@ func (s *Server) routes() []route {
 		{"GET /v1/services/{name}/jvm/{tool}", admin, s.runTool},
 		{"POST /v1/services/{name}/jvm/heapdump", admin, s.runTool},
 		{"POST /v1/reload", admin, s.reload},
-		{"GET /v1/incidents", view, s.incidents},
+		{"GET /v1/incidents", view, value(func() IncidentList { return IncidentList{b.Incidents()} })},
 		{"GET /v1/incidents/{number}", admin, s.incident},
 		{"GET /v1/events", view, s.events},
-		{"GET /v1/hooks", view, s.hooks},
+		{"GET /v1/hooks", view, value(func() HookList { return HookList{append([]hooks.Status{}, b.Statuses()...)} })},
 		{"POST /v1/hooks/{event}", admin, s.runHooks},
-		{"GET /v1/limits", view, s.limits},
+		{"GET /v1/limits", view, value(b.Limits)},
 		{"GET /v1/jvm", view, s.jvm},
-		{"GET /v1/plugins", view, s.plugins},
+		{"GET /v1/plugins", view, value(func() PluginList { return PluginList{append([]plugin.Info{}, b.Plugins(true)...)} })},
 		{"GET /v1/plugins/{name}", view, s.plugin},
 		{"PUT /v1/plugins/{name}", admin, s.switchPlugin},
 		{"POST /v1/plugins/{name}/actions/{action}", admin, s.runAction},
-		{"GET /v1/upgrade", view, s.versions},
+		{"GET /v1/upgrade", view, value(b.Versions)},
 		{"POST /v1/upgrade", admin, s.upgrade},
 		{"GET /metrics", view, s.metrics},
 	}
@@ -121,7 +129,8 @@ func (s *Server) guard(r route) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		p, _ := peerOf(req.Context())
 		if have, peerName := s.grantsOf(p); !have.has(r.grant) {
-			s.opts.Log.Warn("request refused", "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path, "peer", peerName, "grant", r.grant)
+			s.opts.Log.Warn("request refused", "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path,
+				"peer", peerName, "grant", r.grant)
 			hint := "ask as root, or as the user that stoker runs as"
 			if p.confined != "" {
 				hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"

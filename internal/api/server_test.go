@@ -67,7 +67,7 @@ func TestRoutes(t *testing.T) {
 		}
 	}
 	if want := []string{"restart app, " + by}; fmt.Sprint(b.asked) != fmt.Sprint(want) {
-		t.Errorf("asked for %q, want %q", b.asked, want)
+		t.Errorf("received %q, want %q", b.asked, want)
 	}
 	if want := []string{"app 1 false", "app 40 true"}; fmt.Sprint(b.signals) != fmt.Sprint(want) {
 		t.Errorf("signals %q, want %q", b.signals, want)
@@ -96,7 +96,7 @@ func TestStatusWhileStopping(t *testing.T) {
 
 func TestGrants(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can ask in another's name")
+		t.Skip("only root can connect as another user")
 	}
 	const viewer, stranger = 4711, 4712
 	b := newFake()
@@ -122,19 +122,19 @@ func TestGrants(t *testing.T) {
 	}
 	for _, asked := range b.asked {
 		if !strings.HasSuffix(asked, ", uid 0 by the API") {
-			t.Errorf("%q was let through", asked)
+			t.Errorf("%q was accepted", asked)
 		}
 	}
 }
 
-// TestNobodyWithoutAPeer: a connection whose peer is not known has no grant.
-func TestNobodyWithoutAPeer(t *testing.T) {
+// TestUnknownPeerHasNoGrant: a connection whose peer is not known has no grant.
+func TestUnknownPeerHasNoGrant(t *testing.T) {
 	p, ok := peerOf(context.Background())
 	if ok {
 		t.Error("a request without a connection has a peer")
 	}
 	if got, _ := (&Server{}).grantsOf(p); got != 0 {
-		t.Errorf("one who is not known has the grants %s", got)
+		t.Errorf("an unknown peer has the grants %s", got)
 	}
 }
 
@@ -153,6 +153,6 @@ func TestClientSaysWhatWasRefused(t *testing.T) {
 		t.Errorf("%+v, %v", st, err)
 	}
 	if _, err := NewClient(t.TempDir() + "/none").Status(context.Background()); !errors.Is(err, ErrNoSocket) {
-		t.Errorf("nobody answers: %v", err)
+		t.Errorf("no stoker: %v", err)
 	}
 }

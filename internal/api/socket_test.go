@@ -69,7 +69,7 @@ func TestPrivateFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := at("ours").create(); err == nil {
-			t.Error("a folder of somebody else is taken")
+			t.Error("a folder of another user is accepted")
 		}
 	}
 }
@@ -135,8 +135,9 @@ func TestFind(t *testing.T) {
 		}
 		t.Cleanup(func() { l.Close() })
 	}
-	told, configured, runtime := filepath.Join(dir, "told"), filepath.Join(dir, "configured"), filepath.Join(dir, "run", "stoker", socketName)
-	open(told)
+	named, configured := filepath.Join(dir, "named"), filepath.Join(dir, "configured")
+	runtime := filepath.Join(dir, "run", "stoker", socketName)
+	open(named)
 	open(configured)
 	open(runtime)
 	none := filepath.Join(dir, "none")
@@ -146,8 +147,8 @@ func TestFind(t *testing.T) {
 		want             string
 		missing          bool
 	}{
-		{"told", configured, env("STOKER_SOCKET", told, "XDG_RUNTIME_DIR", filepath.Join(dir, "run")), told, false},
-		{"told wrongly is not passed over", configured, env("STOKER_SOCKET", none), none, true},
+		{"STOKER_SOCKET", configured, env("STOKER_SOCKET", named, "XDG_RUNTIME_DIR", filepath.Join(dir, "run")), named, false},
+		{"a wrong STOKER_SOCKET is an error", configured, env("STOKER_SOCKET", none), none, true},
 		{"configured", configured, env("XDG_RUNTIME_DIR", filepath.Join(dir, "run")), configured, false},
 		{"configured and dead", none, env("XDG_RUNTIME_DIR", filepath.Join(dir, "run")), none, true},
 	} {
@@ -164,16 +165,16 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// A socket is not opened where others could put theirs, or a link, in its place.
-func TestListenInAnothersFolder(t *testing.T) {
+// TestListenInForeignFolder: a socket is not opened where another user could replace it.
+func TestListenInForeignFolder(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can give folders away")
 	}
 	dir := t.TempDir()
 	for name, build := range map[string]func(path string) error{
-		"another's":       func(path string) error { return os.Chown(path, 4711, -1) },
-		"open to others":  func(path string) error { return os.Chmod(path, 0o777) },
-		"below another's": func(path string) error { return os.Chown(dir, 4711, -1) },
+		"of another user":       func(path string) error { return os.Chown(path, 4711, -1) },
+		"open to others":        func(path string) error { return os.Chmod(path, 0o777) },
+		"below of another user": func(path string) error { return os.Chown(dir, 4711, -1) },
 	} {
 		folder := filepath.Join(dir, name)
 		if err := errors.Join(os.Mkdir(folder, 0o755), build(folder)); err != nil {
@@ -221,8 +222,8 @@ func listenAs(t *testing.T, uid int, path string) {
 	}
 }
 
-// A command does not speak to a socket that another user has put where it looks.
-func TestFindTrustsNobody(t *testing.T) {
+// TestFindTrustsOnlyStoker: a client does not use a socket of another user.
+func TestFindTrustsOnlyStoker(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can be deceived here")
 	}
@@ -231,8 +232,8 @@ func TestFindTrustsNobody(t *testing.T) {
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	theirs, ours := filepath.Join(dir, "theirs"), filepath.Join(dir, "ours")
-	if err := errors.Join(os.Mkdir(theirs, 0o755), os.Chown(theirs, stranger, -1), os.Mkdir(ours, 0o755)); err != nil {
+	foreign, ours := filepath.Join(dir, "foreign"), filepath.Join(dir, "ours")
+	if err := errors.Join(os.Mkdir(foreign, 0o755), os.Chown(foreign, stranger, -1), os.Mkdir(ours, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	own, _, err := Listen(filepath.Join(ours, "real"), env())
@@ -240,17 +241,17 @@ func TestFindTrustsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer own.Close()
-	listenAs(t, stranger, filepath.Join(theirs, "fake"))
-	if err := errors.Join(os.Symlink(filepath.Join(ours, "real"), filepath.Join(theirs, "link")),
-		os.Link(filepath.Join(theirs, "fake"), filepath.Join(ours, "moved")),
-		os.Link(filepath.Join(theirs, "fake"), filepath.Join(ours, "given")), os.Chmod(ours, 0o777)); err != nil {
+	listenAs(t, stranger, filepath.Join(foreign, "fake"))
+	if err := errors.Join(os.Symlink(filepath.Join(ours, "real"), filepath.Join(foreign, "link")),
+		os.Link(filepath.Join(foreign, "fake"), filepath.Join(ours, "moved")),
+		os.Link(filepath.Join(foreign, "fake"), filepath.Join(ours, "given")), os.Chmod(ours, 0o777)); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		filepath.Join(theirs, "fake"): "it belongs to uid 4711",
-		filepath.Join(theirs, "link"): "can be changed by its owner",
-		filepath.Join(ours, "moved"):  "it belongs to uid 4711",
-		filepath.Join(ours, "real"):   "can be changed by others",
+		filepath.Join(foreign, "fake"): "it belongs to uid 4711",
+		filepath.Join(foreign, "link"): "can be changed by its owner",
+		filepath.Join(ours, "moved"):   "it belongs to uid 4711",
+		filepath.Join(ours, "real"):    "can be changed by others",
 	} {
 		if _, err := Find(path, env()); !errors.Is(err, ErrNoSocket) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", path, err, want)
@@ -265,7 +266,7 @@ func TestFindTrustsNobody(t *testing.T) {
 	if _, err := Find(filepath.Join(ours, "given"), env()); err == nil || !strings.Contains(err.Error(), "uid 4711 listens there") {
 		t.Errorf("what another listens at: %v", err)
 	}
-	if c, err := Find("", env("STOKER_SOCKET", filepath.Join(theirs, "fake"))); err != nil {
+	if c, err := Find("", env("STOKER_SOCKET", filepath.Join(foreign, "fake"))); err != nil {
 		t.Errorf("what was named: %v, %v", c, err)
 	}
 }
@@ -308,7 +309,7 @@ func TestFullQueue(t *testing.T) {
 	}
 }
 
-// A question that is turned away, because descriptors are short for a moment, is asked again.
+// TestTurnedAway: a request whose connection is closed, because descriptors are short, is repeated.
 func TestTurnedAway(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)

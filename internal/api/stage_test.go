@@ -29,8 +29,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The test binary also plays an init and its supervisor: the output of a service
-// can be had from a real process only.
+// TestMain lets the test binary also run as an init and its supervisor: only a real process has
+// output.
 func TestMain(m *testing.M) {
 	switch os.Args[0] {
 	case "test-init":
@@ -44,8 +44,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// play serves the API of one service "talk", whose shell writes what it is told
-// by files in dir, until the container ends.
+// play serves the API of one service "talk", whose shell writes the lines that it reads from
+// a FIFO in dir, until the container ends.
 func play(dir string) int {
 	m, _, err := proc.Connect(initproto.SocketFD, proc.Options{Warn: func(string) {}})
 	if err != nil {
@@ -73,7 +73,7 @@ func play(dir string) int {
 	b.logs["talk"] = log
 	b.snaps = append(b.snaps, supervisor.Snapshot{Name: "talk", State: supervisor.Running})
 	// ends with the process
-	go New(Options{Backend: parts(b), Version: "test", Log: hclog.NewNullLogger(), Member: nobodys}).Serve(context.Background(), l)
+	go New(Options{Backend: parts(b), Version: "test", Log: hclog.NewNullLogger(), Member: noMember}).Serve(context.Background(), l)
 	for sig := range m.Signals() {
 		sig.Ack()
 		if sig.Stop > 0 {
@@ -125,7 +125,7 @@ func read(c *Client, service string, n int) (lines []LogLine, err error) {
 	return lines, err
 }
 
-// await waits until something holds.
+// await waits until a condition holds.
 func await(t *testing.T, holds func() bool) {
 	t.Helper()
 	limit := time.After(20 * time.Second)
@@ -133,13 +133,13 @@ func await(t *testing.T, holds func() bool) {
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-limit:
-			t.Fatal("what was waited for did not come within 20 s")
+			t.Fatal("the condition does not hold within 20 s")
 		}
 	}
 }
 
-// askAlone is a client in a process of its own: it asks for a restart and prints the
-// refusal. Without a verb it only connects.
+// askAlone is a client in a separate process: it sends a command and prints the error.
+// Without a verb it only connects.
 func askAlone(path, verb string) int {
 	if verb == "" {
 		conn, err := net.Dial("unix", path)
@@ -171,22 +171,22 @@ func client(t *testing.T, path, verb string, by ...string) *exec.Cmd {
 type fake struct {
 	*fakePlugins
 	snaps   []supervisor.Snapshot
-	asked   []string // commands as they came
-	refuse  error    // what commands end with
+	asked   []string // received commands
+	refuse  error    // the result of commands
 	waits   []string // services that are not ready
 	until   time.Time
 	logs    map[string]*logs.Log
 	jvmText map[string]string
-	signals []string // as they were asked for
+	signals []string // received
 	problem string   // of the configuration's files
-	reloads []string // as they were asked for
+	reloads []string // received
 	broken  []incident.Incident
-	text    io.Reader // what a JVM answers
+	text    io.Reader // the answer of a JVM
 	hooks   []hooks.Status
 	counts  []hooks.Counter
 	after   []uint64 // numbers that came with commands
-	changes func()   // what a command brings about; nil: nothing
-	// results of starts by service; one that is not here is not over before its wait is.
+	changes func()   // called by a command; may be nil
+	// results of starts by service; a start that is not here does not end.
 	results map[string]supervisor.StartResult
 }
 
@@ -315,17 +315,17 @@ func serve(t *testing.T, b daemon, viewers ...int) string {
 	return serveWith(t, b, newJournal(t), viewers...)
 }
 
-// serveWith has a journal besides.
+// serveWith serves with a journal.
 func serveWith(t *testing.T, b daemon, journal *events.Journal, viewers ...int) string {
 	t.Helper()
 	return serveOptions(t, Options{Backend: parts(b), Version: "v1", Log: hclog.NewNullLogger(), Viewers: func() []int { return viewers },
-		Events: journal, Member: nobodys})
+		Events: journal, Member: noMember})
 }
 
-// nobodys is a Member that knows of no service.
-func nobodys(int) (string, error) { return "", nil }
+// noMember is a Member for processes of no service.
+func noMember(int) (string, error) { return "", nil }
 
-// serveOptions serves what the options say.
+// serveOptions serves with options.
 func serveOptions(t *testing.T, o Options) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -386,14 +386,14 @@ func as(uid int, path string) (net.Conn, error) {
 	return r.conn, r.err
 }
 
-// answerOf is what came for one request.
+// answerOf is the answer to one request.
 type answerOf struct {
 	status int
 	kind   string
 	body   string
 }
 
-// ask sends one request as a user; -1: as ourselves.
+// ask sends one request as a user; -1: as this user.
 func ask(t *testing.T, path string, uid int, method, target string) answerOf {
 	t.Helper()
 	var conn net.Conn

@@ -29,10 +29,6 @@ type Rollback struct {
 	Reason  string `json:"reason"`
 }
 
-func (s *Server) versions(http.ResponseWriter, *http.Request) (any, error) {
-	return s.opts.Backend.Versions(), nil
-}
-
 // upgrade answers before the supervisor exits; a client that misses the answer sees the
 // result by GET.
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) (any, error) {

@@ -11,8 +11,8 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
-// Versions, Upgrade and Leave make the fake an Upgrader; refuse is what an
-// upgrade ends with.
+// Versions, Upgrade and Leave make the fake an Upgrader; refuse is the result of an
+// upgrade.
 func (f *fake) Versions() Versions {
 	return Versions{Supervisor: Program{Version: "v1", Protocol: 2, Pid: 7}, Init: Program{Version: "v0", Protocol: 2, Pid: 1}}
 }
@@ -26,7 +26,7 @@ func (f *fake) Upgrade(_ context.Context, path string, check bool, by string) (V
 
 func (f *fake) Leave() {}
 
-// leaver says when it was told to leave.
+// leaver closes left at Leave.
 type leaver struct {
 	*fake
 	left chan struct{}
@@ -46,11 +46,11 @@ func TestUpgrade(t *testing.T) {
 			t.Errorf("check %v: %+v, %v", check, v, err)
 		}
 	}
-	<-b.left // twice would be a panic: after the check nobody leaves
+	<-b.left // a second Leave would panic: the check causes none
 	by := fmt.Sprintf(", uid %d by the API", os.Getuid())
 	if want := []string{"upgrade /new stoker true" + by, "upgrade /new stoker false" + by}; strings.Join(b.asked, "|") != strings.Join(want,
 		"|") {
-		t.Errorf("asked %q, want %q", b.asked, want)
+		t.Errorf("received %q, want %q", b.asked, want)
 	}
 }
 

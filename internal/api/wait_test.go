@@ -22,19 +22,19 @@ func TestWait(t *testing.T) {
 		want                 string
 	}{
 		{"it is RUNNING", "POST", "/v1/services/app/restart?wait=30s", map[string]supervisor.StartResult{"app 5": done}, false, 200, `"start":5`},
-		{"for as long as it takes", "POST", "/v1/services/app/restart?wait", map[string]supervisor.StartResult{"app 5": done}, false, 200,
+		{"without a limit", "POST", "/v1/services/app/restart?wait", map[string]supervisor.StartResult{"app 5": done}, false, 200,
 			`"state":"RUNNING"`},
 		{"not in time", "POST", "/v1/services/app/start?wait=10ms", nil, false, 202, `"start":5`},
-		{"only a look", "POST", "/v1/services/app/start?wait=0s", nil, false, 202, `"name":"app"`},
+		{"no time to wait", "POST", "/v1/services/app/start?wait=0s", nil, false, 202, `"name":"app"`},
 		{"it failed", "POST", "/v1/services/app/start?wait=30s", map[string]supervisor.StartResult{"app 5": failed("exit code 127")}, false, 500,
 			`{"error":{"code":"start-failed","message":"exit code 127","hint":"stoker incidents and stoker logs app tell more"}}`},
-		{"what goes along failed", "POST", "/v1/services/app/restart?wait=30s",
+		{"a dependent failed", "POST", "/v1/services/app/restart?wait=30s",
 			map[string]supervisor.StartResult{"app 5": done, "side car 3": failed("no such file")},
 			true, 500, `"message":"side car: no such file","hint":"stoker incidents and stoker logs side car`},
-		{"what goes along is not over", "POST", "/v1/services/app/restart?wait=10ms", map[string]supervisor.StartResult{"app 5": done}, true, 202,
+		{"a dependent is not ready in time", "POST", "/v1/services/app/restart?wait=10ms", map[string]supervisor.StartResult{"app 5": done}, true, 202,
 			`"name":"app"`},
-		{"without a wait nothing is waited for", "POST", "/v1/services/app/restart", nil, true, 200, `"start":5`},
-		{"a stop answers when it is gone anyway", "POST", "/v1/services/app/stop?wait=30s", nil, false, 200, `"name":"app"`},
+		{"no wait", "POST", "/v1/services/app/restart", nil, true, 200, `"start":5`},
+		{"a stop answers when the process has ended", "POST", "/v1/services/app/stop?wait=30s", nil, false, 200, `"name":"app"`},
 		{"GET of a start", "GET", "/v1/services/app?start=7&wait=30s", map[string]supervisor.StartResult{"app 7": failed("it is STOPPED")}, false,
 			500, `it is STOPPED`},
 		{"GET of the present one", "GET", "/v1/services/app?wait=30s", map[string]supervisor.StartResult{"app 0": done}, false, 200,
@@ -57,13 +57,13 @@ func TestWait(t *testing.T) {
 				t.Errorf("%d %s, want %d %s", got.status, got.body, tc.status, tc.want)
 			}
 			if tc.status == 400 && len(b.asked)+len(b.reloads) > 0 {
-				t.Errorf("refused, and done: %q %q", b.asked, b.reloads)
+				t.Errorf("refused, but received: %q %q", b.asked, b.reloads)
 			}
 		})
 	}
 }
 
-func TestTouched(t *testing.T) {
+func TestStartsBetween(t *testing.T) {
 	const run, start, stop = supervisor.Running, supervisor.Starting, supervisor.Stopping
 	snap := func(name string, st supervisor.State, starts, start uint64, requires ...string) supervisor.Snapshot {
 		s := supervisor.Snapshot{Name: name, State: st, Starts: starts, Start: start, Requires: requires}
@@ -80,8 +80,8 @@ func TestTouched(t *testing.T) {
 		before, after []supervisor.Snapshot
 		want          map[string]uint64
 	}{
-		"nothing":              {[]supervisor.Snapshot{snap("a", run, 2, 2)}, []supervisor.Snapshot{snap("a", run, 2, 2)}, nil},
-		"taken over meanwhile": {[]supervisor.Snapshot{snap("a", start, 2, 2)}, []supervisor.Snapshot{snap("a", start, 3, 2)}, nil},
+		"nothing": {[]supervisor.Snapshot{snap("a", run, 2, 2)}, []supervisor.Snapshot{snap("a", run, 2, 2)}, nil},
+		"started by its policy between the snapshots": {[]supervisor.Snapshot{snap("a", start, 2, 2)}, []supervisor.Snapshot{snap("a", start, 3, 2)}, nil},
 		"started": {[]supervisor.Snapshot{snap("a", supervisor.Fatal, 2, 2)}, []supervisor.Snapshot{snap("a", start, 3, 3)},
 			map[string]uint64{"a": 3}},
 		"started again by its policy": {[]supervisor.Snapshot{again(snap("a", supervisor.Backoff, 2, 2), 1)},
@@ -91,15 +91,15 @@ func TestTouched(t *testing.T) {
 		"new, failed, and started again": {nil, []supervisor.Snapshot{again(snap("a", start, 2, 2), 1)}, map[string]uint64{"a": 1}},
 		"new":                            {nil, []supervisor.Snapshot{snap("a", start, 1, 1)}, map[string]uint64{"a": 1}},
 		"new, and not started":           {nil, []supervisor.Snapshot{snap("a", supervisor.Stopped, 0, 0)}, nil},
-		"is being stopped first": {[]supervisor.Snapshot{snap("a", run, 2, 2)}, []supervisor.Snapshot{snap("a", stop, 2, 3)},
+		"stops first": {[]supervisor.Snapshot{snap("a", run, 2, 2)}, []supervisor.Snapshot{snap("a", stop, 2, 3)},
 			map[string]uint64{"a": 3}},
-		"stopped for good": {[]supervisor.Snapshot{snap("a", run, 2, 2)}, []supervisor.Snapshot{snap("a", stop, 2, 2)}, nil},
-		"what requires it goes along": {[]supervisor.Snapshot{snap("a", run, 2, 2), snap("b", run, 7, 7, "a"), snap("c", run, 1, 1, "b"),
+		"stopped": {[]supervisor.Snapshot{snap("a", run, 2, 2)}, []supervisor.Snapshot{snap("a", stop, 2, 2)}, nil},
+		"dependents are restarted": {[]supervisor.Snapshot{snap("a", run, 2, 2), snap("b", run, 7, 7, "a"), snap("c", run, 1, 1, "b"),
 			snap("d", supervisor.Fatal, 1, 1, "a")},
 			[]supervisor.Snapshot{snap("a", stop, 2, 3), snap("b", run, 7, 7, "a"), snap("c", run, 1, 1, "b"),
 				snap("d", supervisor.Fatal, 1, 1, "a")},
 			map[string]uint64{"a": 3, "b": 8, "c": 2}},
-		"what requires it is left alone where it was down": {[]supervisor.Snapshot{snap("a", supervisor.Backoff, 2, 2),
+		"dependents of a service that was down": {[]supervisor.Snapshot{snap("a", supervisor.Backoff, 2, 2),
 			snap("b", run, 7, 7, "a")},
 			[]supervisor.Snapshot{snap("a", start, 3, 3), snap("b", run, 7, 7, "a")}, map[string]uint64{"a": 3}},
 	} {
@@ -109,7 +109,8 @@ func TestTouched(t *testing.T) {
 	}
 }
 
-// Those who wait leave room for others, and who waits beyond that is answered at once.
+// TestWaitsAreBounded: waiting requests leave room for others, and those beyond the limit are
+// answered at once.
 func TestWaitsAreBounded(t *testing.T) {
 	b := newFake()
 	path := serve(t, b)
@@ -130,7 +131,7 @@ func TestWaitsAreBounded(t *testing.T) {
 		if time.Since(begun) < 100*time.Millisecond {
 			return got.status == 202
 		}
-		wait() // this request had the place of one of them
+		wait() // this request had one of their places
 		return false
 	})
 	if got := ask(t, path, -1, "GET", "/v1/health"); got.status != 200 {
@@ -138,7 +139,7 @@ func TestWaitsAreBounded(t *testing.T) {
 	}
 }
 
-// Who goes away gives the place back at once.
+// TestWaiterGoesAway: a client that disconnects frees its place at once.
 func TestWaiterGoesAway(t *testing.T) {
 	path := serve(t, newFake())
 	for range 2 * maxWaits {

@@ -213,9 +213,9 @@ func (i *Invocation) unknownCommand(word string) error {
 // another tool, or one of a group that was left out; else one with a similar name.
 func (i *Invocation) nearestCommand(word string) string {
 	if len(i.path) == 1 {
-		for ours, theirs := range i.program.Commands {
-			if slices.Contains(strings.Fields(theirs), word) {
-				return i.Name() + " " + ours
+		for name, synonyms := range i.program.Commands {
+			if slices.Contains(strings.Fields(synonyms), word) {
+				return i.Name() + " " + name
 			}
 		}
 		var below []string
@@ -255,10 +255,10 @@ func (i *Invocation) unknownFlag(word string) error {
 // nearestFlag returns the flag that is probably meant.
 func (i *Invocation) nearestFlag(name string) string {
 	cmd := i.command()
-	for ours, theirs := range i.program.Flags {
-		flag, _, _ := strings.Cut(strings.TrimLeft(ours, "-"), " ")
-		if slices.Contains(strings.Fields(theirs), name) && FlagOf(cmd, flag) != nil {
-			return ours
+	for known, synonyms := range i.program.Flags {
+		flag, _, _ := strings.Cut(strings.TrimLeft(known, "-"), " ")
+		if slices.Contains(strings.Fields(synonyms), name) && FlagOf(cmd, flag) != nil {
+			return known
 		}
 	}
 	var names []string

@@ -135,17 +135,18 @@ func (v *validator) remoteURL(path, text string) {
 	}
 }
 
-// absolute refuses a relative path; empty means absent.
-func (v *validator) absolute(path, file string) {
-	switch {
-	case file == "":
-	case strings.HasPrefix(file, "/"):
-		v.literal(path, file)
-	case variableIn(file) != "":
-		v.Bad(path, notExpanded(path), "%s is not an absolute path, and nothing is expanded here", layeredyaml.Quote(path, file))
-	default:
-		v.Bad(path, "begin it with /", "%s is not an absolute path", layeredyaml.Quote(path, file))
+func (v *validator) absolute(path, file string) { v.file(path, file, "", "begin it with /") }
+
+func (v *validator) envFile(path, file string) {
+	v.file(path, file, "-", `write "/path", or "-/path" for one that may be missing`)
+}
+
+// file refuses a relative path, before which a mark may stand.
+func (v *validator) file(path, file, mark, hint string) {
+	if !strings.HasPrefix(strings.TrimPrefix(file, mark), "/") {
+		v.Bad(path, orNotExpanded(path, file, hint), "%s is not an absolute path", layeredyaml.Quote(path, file))
 	}
+	v.literal(path, file)
 }
 
 // socket checks the path of a unix socket.
@@ -201,16 +202,6 @@ func (v *validator) service(path, name string) bool {
 		v.Missing(path, layeredyaml.DidYouMean(name, known), "there is no service %s", layeredyaml.Quote("", name))
 	}
 	return false
-}
-
-// envFile refuses a relative path. One that begins with "-" may be missing.
-func (v *validator) envFile(path, file string) {
-	if name := strings.TrimPrefix(file, "-"); !strings.HasPrefix(name, "/") {
-		hint := orNotExpanded(path, file, `write "/path", or "-/path" for one that may be missing`)
-		v.Bad(path, hint, "%s is not an absolute path", layeredyaml.Quote("", file))
-		return
-	}
-	v.literal(path, file)
 }
 
 func (v *validator) rlimits(path string, limits map[string]string) {

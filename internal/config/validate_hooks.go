@@ -53,32 +53,42 @@ func (v *validator) hookNames(list string, all []hooks.Hook) {
 func (v *validator) hook(path string, e lifecycle.Event, h hooks.Hook) {
 	v.hookKind(path, h)
 	v.hookRequest(path, h)
-	v.hookServices(layeredyaml.Join(path, "services"), e, h.Services)
-	v.hookEnd(layeredyaml.Join(path, "when"), e, h.When.End)
-	v.hookPolicy(layeredyaml.Join(path, "on_failure"), e, h.OnFailure)
+	v.hookEnd(layeredyaml.Join(path, "when", "end"), e, h.When.End)
 	v.env(layeredyaml.Join(path, "env"), h.Env, nil, func(string) bool { return false })
+	services := layeredyaml.Join(path, "services")
+	if len(h.Services) > 0 && !e.OfService() {
+		v.Bad(services, "remove it", "%s is not an event of a service", e)
+	}
+	for i, name := range h.Services {
+		v.service(layeredyaml.Index(services, i), name)
+	}
+	policy := layeredyaml.Join(path, "on_failure")
+	if p, err := hooks.ParsePolicy(h.OnFailure); err != nil {
+		v.Bad(policy, `write ignore, fail, "retry 3" or "retry 3, fail"`, "%s", err)
+	} else if p.Fail && !e.CanFail() {
+		v.Warn(policy, "remove it", "fail has no effect: nothing waits for %s that could fail", e)
+	}
 }
 
 // hookEnd checks a condition on the end of a service, which only some events have.
 func (v *validator) hookEnd(path string, e lifecycle.Event, end string) {
-	switch at := layeredyaml.Join(path, "end"); {
+	switch {
 	case end == "":
 	case end != hooks.EndExpected && end != hooks.EndUnexpected:
-		v.Bad(at, "write expected or unexpected, or a condition such as {env: {ENV: prod}}", "%s is not an end of a service",
+		v.Bad(path, "write expected or unexpected, or a condition such as {env: {ENV: prod}}", "%s is not an end of a service",
 			layeredyaml.Quote("", end))
 	case e != lifecycle.Exited && e != lifecycle.Stopped:
-		v.Bad(at, "remove it", "only exited and stopped know whether an end was expected, not %s does not", e)
+		v.Bad(path, "remove it", "only exited and stopped know whether an end was expected, not %s does not", e)
 	}
 }
 
 // hookKind checks that exactly one kind is set.
 func (v *validator) hookKind(path string, h hooks.Hook) {
+	if v.Refused(layeredyaml.Join(path, "command"), layeredyaml.Join(path, "file"), layeredyaml.Join(path, "url")) {
+		return
+	}
 	var set []string
 	for key, given := range map[string]bool{"command": len(h.Command) > 0, "file": h.File != "", "url": h.URL != ""} {
-		at := layeredyaml.Join(path, key)
-		if v.Refused(at) {
-			return
-		}
 		if given {
 			set = append(set, key)
 		}
@@ -114,28 +124,6 @@ func (v *validator) hookRequest(path string, h hooks.Hook) {
 	}
 	if h.RunAs != "" {
 		v.Bad(layeredyaml.Join(path, "run_as"), "remove it", "stoker itself sends the request")
-	}
-}
-
-// hookServices checks that the services exist, and that the event belongs to a service.
-func (v *validator) hookServices(path string, e lifecycle.Event, names []string) {
-	if len(names) > 0 && !e.OfService() {
-		v.Bad(path, "remove it", "%s is not an event of a service", e)
-		return
-	}
-	for i, name := range names {
-		v.service(layeredyaml.Index(path, i), name)
-	}
-}
-
-// hookPolicy checks on_failure.
-func (v *validator) hookPolicy(path string, e lifecycle.Event, text string) {
-	p, err := hooks.ParsePolicy(text)
-	switch {
-	case err != nil:
-		v.Bad(path, `write ignore, fail, "retry 3" or "retry 3, fail"`, "%s", err)
-	case p.Fail && !e.CanFail():
-		v.Warn(path, "remove it", "fail has no effect: nothing waits for %s that could fail", e)
 	}
 }
 

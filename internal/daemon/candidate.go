@@ -88,7 +88,7 @@ func (u *upgrades) runningPath() (string, error) {
 	if path := u.m.Init().Path; path != "" {
 		return path, nil
 	}
-	path, err := procfs.Exe(u.m.InitPid())
+	path, err := procfs.Exe(u.m.Init().Pid)
 	if err != nil {
 		return "", badBinary("name the new one: stoker upgrade PATH", "cannot find out where the running binary is: %v", err)
 	}
@@ -208,7 +208,8 @@ func (c *candidate) askVersion(ctx context.Context, m *proc.Manager) error {
 		err = fmt.Errorf("its version command printed %.200q", out)
 	}
 	if err != nil {
-		return badBinary("is it stoker, of this architecture? `PATH version -o json` must answer", "cannot upgrade to %s: %v", c.program.Path, err)
+		return badBinary("is it stoker, of this architecture? `PATH version -o json` must answer",
+			"cannot upgrade to %s: %v", c.program.Path, err)
 	}
 	c.program.Version, c.program.Protocol = versionText(said.Version), said.Protocol
 	return nil

@@ -16,14 +16,14 @@ import (
 	"github.com/stoker-init/stoker/internal/lifecycle"
 )
 
-// forgetful is an fd store that keeps nothing.
-type forgetful struct{}
+// noStore is an fd store that keeps nothing.
+type noStore struct{}
 
-func (forgetful) PutFile(string, []byte, syscall.Conn) error { return nil }
+func (noStore) PutFile(string, []byte, syscall.Conn) error { return nil }
 
 // testdata/events.json is also what the test of stoker events prints.
 func TestEventsAreAppended(t *testing.T) {
-	j := &journal{events.Resume(forgetful{}, fdstore.Items{}, true, func(text string) { t.Error(text) })}
+	j := &journal{events.Resume(noStore{}, fdstore.Items{}, true, func(text string) { t.Error(text) })}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600))
 	code := func(n int) *int { return &n }
 	occurred := func(event lifecycle.Event, m lifecycle.Occurrence) {
@@ -41,7 +41,7 @@ func TestEventsAreAppended(t *testing.T) {
 		Signal: "SEGV", Reason: "killed by signal 11 (SEGV)", At: at})
 	j.occurred(lifecycle.Occurrence{Event: lifecycle.StartFailed, Service: "none", ExitCode: code(126), Reason: "cannot execute /x", At: at})
 	j.occurred(lifecycle.Occurrence{Event: lifecycle.Exit, ExitCode: code(7), At: at})
-	occurred(lifecycle.Stopped, lifecycle.Occurrence{ExitCode: code(0), Reason: "told again"})
+	occurred(lifecycle.Stopped, lifecycle.Occurrence{ExitCode: code(0), Reason: "repeated"})
 	o := lifecycle.Occurrence{Event: lifecycle.Ready, Service: "web", Start: 2, At: at}
 	j.hooks(o, []hooks.Outcome{
 		{Hook: "tell", OK: true, Tries: 1, Took: 12345 * time.Microsecond},

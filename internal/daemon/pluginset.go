@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -64,7 +63,7 @@ func ownPath(m *proc.Manager) string {
 			return path
 		}
 	}
-	return procfs.Path(m.InitPid(), "exe")
+	return procfs.Path(m.Init().Pid, "exe")
 }
 
 func factsOf(cfg config.Config) hooks.Facts {
@@ -79,36 +78,14 @@ func factsOf(cfg config.Config) hooks.Facts {
 	}}
 }
 
-// expectRestarts records that the plugin changes of a new configuration require restarts, until settled is called. daemon.mu is held.
-func (d *daemon) expectRestarts(by string) (settled func()) {
+// configurePlugins applies a new configuration to the plugins, and reports whether their JVM options change. daemon.mu is held.
+func (d *daemon) configurePlugins(loaded *config.Loaded) (changed bool) {
 	if d.plugins == nil {
-		return func() {}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), switchTimeout)
-	defer cancel()
-	d.finishRestarts(ctx)
-	d.plugins.RequireRestart(by)
-	return d.plugins.RestartDone
-}
-
-// configurePlugins applies a new configuration to the plugins. The caller calls then when that configuration is in force. daemon.mu is
-// held.
-func (d *daemon) configurePlugins(loaded *config.Loaded) (then func(by string)) {
-	if d.plugins == nil {
-		return func(string) {}
+		return false
 	}
 	before := fmt.Sprint(d.plugins.JVMOptions(nil))
 	d.plugins.Configure(loaded.Config.Plugins, factsOf(loaded.Config))
-	if fmt.Sprint(d.plugins.JVMOptions(nil)) == before {
-		return func(string) {}
-	}
-	return func(by string) {
-		ctx, cancel := context.WithTimeout(context.Background(), switchTimeout)
-		defer cancel()
-		for _, note := range d.restartChanged(ctx, restartRequest{by: by, onlyRunning: true}).Notes {
-			d.log.Warn("the plugins' JVM options are not applied", "problem", note)
-		}
-	}
+	return fmt.Sprint(d.plugins.JVMOptions(nil)) != before
 }
 
 // stateFolder returns the folder of state that outlives the container: below $XDG_STATE_HOME if set, else below /var/lib, or below

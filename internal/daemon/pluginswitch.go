@@ -47,7 +47,7 @@ func (d *daemon) SwitchPlugin(ctx context.Context, name string, want plugin.Swit
 	if d.sup.Stopping() {
 		return done, fmt.Errorf("cannot switch the plugin %q: %w", name, proc.ErrStopping)
 	}
-	d.finishRestarts(ctx)
+	d.finishRestarts()
 	if done.Unsaved, err = d.plugins.Switch(name, want, by); err != nil {
 		return done, err
 	}
@@ -111,7 +111,7 @@ func (d *daemon) restartChanged(ctx context.Context, how restartRequest) (out ap
 
 // finishRestarts performs the restarts that an earlier supervisor still had to do after a plugin change. A service without a process
 // reads everything at its next start. daemon.mu is held.
-func (d *daemon) finishRestarts(ctx context.Context) {
+func (d *daemon) finishRestarts() {
 	if d.plugins == nil {
 		return
 	}
@@ -120,14 +120,22 @@ func (d *daemon) finishRestarts(ctx context.Context) {
 		if owed.Plugin != "" {
 			by += ", plugin " + owed.Plugin
 		}
-		made := d.restartChanged(ctx, restartRequest{by: by, plugin: owed.Plugin, deferred: owed.Later,
+		made := d.restartAndLog(restartRequest{by: by, plugin: owed.Plugin, deferred: owed.Later,
 			onlyRunning: owed.Plugin == "", onlyLive: true})
 		d.log.Info("restarts after a plugin change are done", "by", by, "restarted", made.Restarted, "left", made.Deferred)
-		for _, note := range made.Notes {
-			d.log.Warn("the plugins' JVM options are not applied", "problem", note)
-		}
 	}
 	d.plugins.RestartDone()
+}
+
+// restartAndLog is restartChanged without a client that sees the notes.
+func (d *daemon) restartAndLog(how restartRequest) api.SwitchResult {
+	ctx, cancel := context.WithTimeout(context.Background(), switchTimeout)
+	defer cancel()
+	made := d.restartChanged(ctx, how)
+	for _, note := range made.Notes {
+		d.log.Warn("the plugins' JVM options are not applied", "problem", note)
+	}
+	return made
 }
 
 // optionsChanged reports whether a restart would change the options of a JVM. If the new options are unusable, the switched plugin is

@@ -82,7 +82,7 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 func (d *daemon) firstConfig() (*config.Loaded, error) {
 	loaded, found, err := d.read()
 	if err == nil {
-		err = d.rejectSecond(loaded.Config.API.Socket, d.m.InitPid())
+		err = d.rejectSecond(loaded.Config.API.Socket, d.m.Init().Pid)
 	}
 	if err != nil {
 		return nil, err
@@ -182,14 +182,16 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 		return done, nil
 	}
 	d.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)
-	settled := d.expectRestarts(by)
-	defer settled()
+	if d.finishRestarts(); d.plugins != nil {
+		d.plugins.RequireRestart(by)
+		defer d.plugins.RestartDone()
+	}
 	// Saved first: a new supervisor continues with it.
 	if err := d.saveConfig(loaded); err != nil {
 		return done, fmt.Errorf("cannot apply the configuration: %w", err)
 	}
-	followPlugins := d.configurePlugins(loaded) // before a service restarts
-	d.hooks.setPlan(plan)                       // also before a restart
+	optionsChanged := d.configurePlugins(loaded) // before a service restarts
+	d.hooks.setPlan(plan)                        // also before a restart
 	if err := d.sup.Apply(plan.supervisorSet(), names, by); err != nil {
 		d.configurePlugins(before.Loaded)
 		d.hooks.setPlan(before)
@@ -200,7 +202,9 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	d.logWarnings(loaded)
 	d.rewatch()
 	d.hooks.configChanged(by)
-	followPlugins(by)
+	if optionsChanged {
+		d.restartAndLog(restartRequest{by: by, onlyRunning: true})
+	}
 	d.followSources()
 	return done, nil
 }
@@ -232,7 +236,7 @@ const byWatch = "a change of the files"
 func (d *daemon) watch(ctx context.Context) {
 	d.mu.Lock()
 	d.ctx = ctx
-	d.finishRestarts(ctx)
+	d.finishRestarts()
 	d.rewatch()
 	d.followSources()
 	watched := d.unwatch != nil

@@ -88,7 +88,7 @@ func Run(program Program) int {
 	}
 	go func() { // ends with the process
 		for s := range sigs {
-			log.Debug("signal to the supervisor ignored; send it to the init", "signal", s, "init", m.InitPid())
+			log.Debug("signal to the supervisor ignored; send it to the init", "signal", s, "init", m.Init().Pid)
 		}
 	}()
 	code, grace := runSupervisor(m, rec, log, queue, sigs, program)

@@ -64,10 +64,10 @@ func (d *daemon) runsServices(pid int) bool {
 
 // sameProgram reports whether a process executes the same file as this one.
 func sameProgram(pid int) bool {
-	theirs, err := procfs.Exe(pid)
+	other, err := procfs.Exe(pid)
 	if err != nil {
 		return false
 	}
-	ours, err := os.Executable()
-	return err == nil && strings.TrimSuffix(theirs, " (deleted)") == ours
+	own, err := os.Executable()
+	return err == nil && strings.TrimSuffix(other, " (deleted)") == own
 }

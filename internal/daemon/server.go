@@ -108,7 +108,8 @@ func (a *apiServer) open() {
 	}
 	a.lastError = ""
 	a.serve(l, path)
-	if err := a.daemon.m.FDStore().PutFile(apiItem, []byte(path), l.(*net.UnixListener)); err != nil { // the next supervisor opens a new socket
+	if err := a.daemon.m.FDStore().PutFile(apiItem, []byte(path), l.(*net.UnixListener)); err != nil {
+		// The next supervisor opens a new socket.
 		a.log.Warn("the API's socket is not kept for the next supervisor: clients are refused until that one has opened its own",
 			"error", err)
 	}

@@ -63,35 +63,28 @@ func read(data []byte) (docs []*node, err error) {
 func encode(w io.Writer, n *node) error {
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)
-	if err := enc.Encode(n); err != nil {
-		return err
-	}
-	return enc.Close()
+	return errors.Join(enc.Encode(n), enc.Close())
 }
 
 // notText finds the first byte that has no place in a configuration file. The YAML
 // library refuses most of them too, but without their place.
 func notText(data []byte) (Problem, bool) {
-	line, column := 1, 1
-	for i := 0; i < len(data); {
-		c, size := utf8.DecodeRune(data[i:])
-		p := Problem{Line: line, Column: column}
-		switch {
+	text := string(data)
+	for i, c := range text {
+		p := Problem{}
+		switch _, size := utf8.DecodeRuneInString(text[i:]); {
 		case c == utf8.RuneError && size == 1:
-			p.Message, p.Hint = fmt.Sprintf("byte 0x%02x is not UTF-8", data[i]), "save the file as UTF-8"
+			p.Message, p.Hint = fmt.Sprintf("byte 0x%02x is not UTF-8", text[i]), "save the file as UTF-8"
 		case c == 0:
 			p.Message, p.Hint = "has a NUL byte", "is this a text file?"
 		case c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0x7f:
 			p.Message = fmt.Sprintf("has the control character 0x%02x", c)
+		default:
+			continue
 		}
-		if p.Message != "" {
-			return p, true
-		}
-		column++
-		if c == '\n' {
-			line, column = line+1, 1
-		}
-		i += size
+		p.Line = strings.Count(text[:i], "\n") + 1
+		p.Column = utf8.RuneCountInString(text[strings.LastIndexByte(text[:i], '\n')+1:i]) + 1
+		return p, true
 	}
 	return Problem{}, false
 }

@@ -74,29 +74,28 @@ func OpenCapture(l *Log, fds []int) (*Capture, error) {
 	return c, nil
 }
 
-// Fds are the read ends, for the store. They stay the capture's.
-func (c *Capture) Fds() []int {
-	out := make([]int, len(c.ends))
-	for k := range c.ends {
-		c.raw[k].Control(func(fd uintptr) { out[k] = int(fd) })
+// each calls f for every read end that is open.
+func (c *Capture) each(f func(k, fd int)) {
+	for k, raw := range c.raw {
+		_ = raw.Control(func(fd uintptr) { f(k, int(fd)) }) // an error: it is closed
 	}
-	return out
+}
+
+// Fds are the read ends, for the store. They stay the capture's.
+func (c *Capture) Fds() (fds []int) {
+	c.each(func(_, fd int) { fds = append(fds, fd) })
+	return fds
 }
 
 // Inodes are the names of the pipes; none when they have ended.
-func (c *Capture) Inodes() (out []string) {
-	if c.Ended() {
-		return nil
-	}
-	for k := range c.ends {
-		_ = c.raw[k].Control(func(fd uintptr) { // an error: closed meanwhile
-			var st unix.Stat_t
-			if unix.Fstat(int(fd), &st) == nil {
-				out = append(out, fmt.Sprintf("pipe:[%d]", st.Ino))
-			}
-		})
-	}
-	return out
+func (c *Capture) Inodes() (names []string) {
+	c.each(func(_, fd int) {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) == nil {
+			names = append(names, fmt.Sprintf("pipe:[%d]", st.Ino))
+		}
+	})
+	return names
 }
 
 // Run captures until every writer has closed.
@@ -199,17 +198,15 @@ func (c *Capture) OnEnd(f func()) {
 // before its exit is reported. A descendant that continues to write can delay this by a
 // pipe's size at most.
 func (c *Capture) Flush() {
-	for k := range c.ends {
-		c.raw[k].Control(func(fd uintptr) {
-			for total := 0; total < 2*pipeSize; {
-				n, err := c.capture(int(fd), k+1, true)
-				if n <= 0 || err != nil {
-					return
-				}
-				total += n
+	c.each(func(k, fd int) {
+		for total := 0; total < 2*pipeSize; {
+			n, err := c.capture(fd, k+1, true)
+			if n <= 0 || err != nil {
+				return
 			}
-		})
-	}
+			total += n
+		}
+	})
 }
 
 // Close closes the read ends, and adds what the init discarded to the log's counters.

@@ -3,6 +3,7 @@ package logs
 import (
 	"bytes"
 	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -29,13 +30,7 @@ const ownName = "stoker"
 // appendLine renders a line for the container's output.
 func appendLine(dst []byte, f Format, service string, l Line) []byte {
 	if f == FormatJSON {
-		line := jsonLine{Time: l.Time.UTC(), Service: service, Stream: streamName(l.Stream), Partial: l.Open}
-		if text := string(l.Text); utf8.ValidString(text) {
-			line.Text = &text
-		} else {
-			line.Bytes = l.Text
-		}
-		return line.append(dst)
+		return appendJSON(dst, service, streamName(l.Stream), l.Time, l.Text, l.Open)
 	}
 	if !l.continued {
 		dst = appendPrefix(dst, service)
@@ -49,23 +44,41 @@ func appendLine(dst []byte, f Format, service string, l Line) []byte {
 
 func appendPrefix(dst []byte, name string) []byte { return append(append(dst, name...), " | "...) }
 
-// jsonLine is a line in FormatJSON. All fragments of a line but the last are partial:
+// appendJSON renders a line as an object. All fragments of a line but the last are partial:
 // concatenated up to the one that is not, they are the line.
-type jsonLine struct {
-	Time    time.Time `json:"time"`
-	Service string    `json:"service"`
-	Stream  string    `json:"stream"`
-	Text    *string   `json:"text,omitempty"`
-	Bytes   []byte    `json:"bytes,omitempty"` // instead of Text: it is not UTF-8
-	Partial bool      `json:"partial,omitempty"`
+func appendJSON(dst []byte, service, stream string, at time.Time, text []byte, partial bool) []byte {
+	dst = append(dst, `{"time":"`...)
+	dst = at.UTC().AppendFormat(dst, time.RFC3339Nano)
+	dst = appendString(append(dst, `","service":`...), []byte(service))
+	dst = append(append(append(dst, `,"stream":"`...), stream...), `",`...)
+	if utf8.Valid(text) {
+		dst = appendString(append(dst, `"text":`...), text)
+	} else {
+		dst = base64.StdEncoding.AppendEncode(append(dst, `"bytes":"`...), text)
+		dst = append(dst, '"')
+	}
+	if partial {
+		dst = append(dst, `,"partial":true`...)
+	}
+	return append(dst, "}\n"...)
 }
 
-func (line jsonLine) append(dst []byte) []byte {
+// appendString quotes valid UTF-8.
+func appendString(dst, s []byte) []byte {
+	for _, c := range s {
+		if c < ' ' || c == '"' || c == '\\' {
+			return appendEscaped(dst, string(s))
+		}
+	}
+	return append(append(append(dst, '"'), s...), '"')
+}
+
+func appendEscaped(dst []byte, s string) []byte {
 	out := bytes.NewBuffer(dst)
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(line) // it has no value that cannot be encoded
-	return out.Bytes()
+	_ = enc.Encode(s) // a string can be encoded
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }
 
 // appendMark renders a line of stoker itself about a service's output.
@@ -74,7 +87,7 @@ func appendMark(dst []byte, f Format, service, text string, now time.Time) []byt
 	case FormatPrefix:
 		return append(append(appendPrefix(dst, ownName), text...), '\n')
 	case FormatJSON:
-		return jsonLine{Time: now.UTC(), Service: service, Stream: ownName, Text: &text}.append(dst)
+		return appendJSON(dst, service, ownName, now, []byte(text), false)
 	}
 	return fmt.Appendf(dst, "%s: %s\n", ownName, text)
 }

@@ -85,7 +85,8 @@ func (a *lineAssembler) take(b []byte, seg segment, f func(Line) bool) int {
 			a.hold(k, rest, seg)
 			return len(b)
 		}
-		line := Line{Stream: k + 1, Time: time.Unix(0, seg.time), Text: rest[:end], Open: !whole, Offset: a.pos + int64(step), continued: a.open[k]}
+		line := Line{Stream: k + 1, Time: time.Unix(0, seg.time), Text: rest[:end], Open: !whole, Offset: a.pos + int64(step),
+			continued: a.open[k]}
 		if len(a.part[k]) > 0 {
 			line.Text, line.Time = append(a.part[k], rest[:end]...), time.Unix(0, a.when[k])
 		}

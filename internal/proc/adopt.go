@@ -208,7 +208,7 @@ const leaderScore = 2
 func (m *Manager) findLiving(p *Process) (pid int, found procfs.Stat, executed bool) {
 	byCookie := false
 	for other, b := range procfs.TakeSnapshot().Stats {
-		if b.Parent != m.initPid || other == os.Getpid() || !b.Alive() || b.Start < procfs.Ticks(p.rec.Time) || m.isTracked(other, b) {
+		if b.Parent != m.init.Pid || other == os.Getpid() || !b.Alive() || b.Start < procfs.Ticks(p.rec.Time) || m.tracked.find(other, b) != nil {
 			continue
 		}
 		args, _ := procfs.Cmdline(other)
@@ -252,7 +252,7 @@ func isOlder(pid int, s procfs.Stat, otherPid int, other procfs.Stat) bool {
 func (m *Manager) findDead(p *Process) (best, score int) {
 	for k, x := range m.unclaimed {
 		b := x.Stat
-		if b == nil || x.At < p.rec.Time || b.Start < procfs.Ticks(p.rec.Time) || b.Parent != m.initPid {
+		if b == nil || x.At < p.rec.Time || b.Start < procfs.Ticks(p.rec.Time) || b.Parent != m.init.Pid {
 			continue
 		}
 		s := 1
@@ -267,14 +267,4 @@ func (m *Manager) findDead(p *Process) (best, score int) {
 		}
 	}
 	return best, score
-}
-
-// isTracked says whether a living child is that of a record.
-func (m *Manager) isTracked(pid int, b procfs.Stat) bool {
-	for _, p := range m.procs {
-		if p.rec.Pid == pid && (p.rec.Start == 0 || p.rec.Start == b.Start) {
-			return true
-		}
-	}
-	return false
 }

@@ -28,7 +28,7 @@ func (p *Process) inCgroups() map[int]bool {
 // Linux 5.14), and says whether it did.
 func (p *Process) killCgroups() (killed bool) {
 	members := p.inCgroups()
-	if len(members) == 0 || members[os.Getpid()] || members[p.m.initPid] {
+	if len(members) == 0 || members[os.Getpid()] || members[p.m.init.Pid] {
 		return false // stoker itself was moved there
 	}
 	for _, dir := range p.rec.Dirs {

@@ -56,7 +56,7 @@ func (m *Manager) checkParent(p *Process) {
 		return
 	}
 	b, err := procfs.ReadStat(p.rec.Pid)
-	if err != nil || b.Parent != os.Getpid() && b.Parent != m.initPid {
+	if err != nil || b.Parent != os.Getpid() && b.Parent != m.init.Pid {
 		return // it has ended: the next child shows it
 	}
 	m.parentChecked = true

@@ -53,7 +53,6 @@ type Manager struct {
 	Logs *logs.Registry // of captured output
 
 	conn         *initproto.Conn
-	initPid      int
 	init         Init
 	cookieSuffix string // the second part of the cookies
 	opts         Options
@@ -292,9 +291,6 @@ func (m *Manager) Signals() <-chan Signal { return m.signals }
 // Gone is closed when the init is gone.
 func (m *Manager) Gone() <-chan struct{} { return m.gone }
 
-// InitPid is the pid of the init: 1 in a container.
-func (m *Manager) InitPid() int { return m.initPid }
-
 // Adopted tells the init that this supervisor works: after a death from now on the next
 // one is started at once.
 func (m *Manager) Adopted() { m.send(&initproto.Msg{Type: initproto.Ping}) }
@@ -326,13 +322,13 @@ func (m *Manager) recover() (*Recovered, error) {
 		case msg := <-m.msgs:
 			switch msg.Type {
 			case initproto.Welcome:
-				m.initPid, rec.Stop, rec.Starts = msg.Pid, msg.Stops, msg.Starts
+				rec.Stop, rec.Starts = msg.Stops, msg.Starts
 				m.orphans.Store(msg.Orphans)
 				m.stopping = msg.Stops > 0
 				m.store.SetLimit(msg.MaxFds)
 				m.noteWelcome(msg)
-				s, _ := procfs.ReadStat(m.initPid) // without /proc no member can be found anyway
-				m.cookieSuffix = fmt.Sprintf("@%d.%d", m.initPid, s.Start)
+				s, _ := procfs.ReadStat(m.init.Pid) // without /proc no member can be found anyway
+				m.cookieSuffix = fmt.Sprintf("@%d.%d", m.init.Pid, s.Start)
 			case initproto.Put:
 				m.store.Replayed(msg)
 				if strings.HasPrefix(msg.Name, procPrefix) {

@@ -82,16 +82,16 @@ func (p *Process) groupLives() bool {
 // none, which is cheap to see: each end of each service asks. incomplete says that the
 // list changed meanwhile.
 func (p *Process) orphanedMembers() (roots map[int]procfs.Stat, incomplete bool) {
-	children, ok := procfs.Children(p.m.initPid)
+	children, ok := procfs.Children(p.m.init.Pid)
 	if !ok {
 		children = procfs.Pids()
-	} else if again, _ := procfs.Children(p.m.initPid); !slices.Equal(children, again) {
+	} else if again, _ := procfs.Children(p.m.init.Pid); !slices.Equal(children, again) {
 		incomplete = true // the kernel may have left some out
 	}
 	roots = map[int]procfs.Stat{}
 	t, cgroup := p.m.lazySnapshot(), p.inCgroups()
 	for _, pid := range slices.AppendSeq(children, maps.Keys(cgroup)) {
-		if pid == p.m.initPid || pid == os.Getpid() || p.m.tracked.runs(pid) {
+		if pid == p.m.init.Pid || pid == os.Getpid() || p.m.tracked.runs(pid) {
 			continue
 		}
 		switch s, ok := t.stat(pid); {

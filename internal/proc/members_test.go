@@ -140,7 +140,7 @@ var memberScripts = map[string]play{
 		})
 		left := 0
 		for _, pid := range procfs.Pids() {
-			if b, err := procfs.ReadStat(pid); err == nil && b.Alive() && pid != os.Getpid() && pid != s.m.initPid {
+			if b, err := procfs.ReadStat(pid); err == nil && b.Alive() && pid != os.Getpid() && pid != s.m.init.Pid {
 				left++
 			}
 		}
@@ -266,8 +266,8 @@ var memberScripts = map[string]play{
 		s.sh("app.2", "env "+CookieVar+"=hook/x setsid sh -c 'sh -c \"echo \\$\\$ >"+s.dir+"/orphan; exec sleep 300\" &'"+quiet+
 			"; exec sleep 300")
 		orphan := pidIn(s, "orphan")
-		until(s, "orphaned", func() bool { b, _ := procfs.ReadStat(orphan); return b.Parent == s.m.initPid })
-		for _, pid := range []int{p.Pid(), pidIn(s, "far"), orphan, s.m.initPid, os.Getpid(), 99999999} {
+		until(s, "orphaned", func() bool { b, _ := procfs.ReadStat(orphan); return b.Parent == s.m.init.Pid })
+		for _, pid := range []int{p.Pid(), pidIn(s, "far"), orphan, s.m.init.Pid, os.Getpid(), 99999999} {
 			id, err := s.m.Origin(pid)
 			s.say("%q %v", id, err != nil)
 		}

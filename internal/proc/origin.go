@@ -32,7 +32,7 @@ func (m *Manager) origin(pid int) (string, error) {
 			return owner.rec.ID, nil
 		case last == 0:
 			return "", nil
-		case last == m.initPid:
+		case last == m.init.Pid:
 			return "", fmt.Errorf("the parents of pid %d have ended", pid)
 		default:
 			return "", fmt.Errorf("pid %d has ended, or /proc does not show its parents", pid)
@@ -54,7 +54,7 @@ func (m *Manager) ancestors(pid int) (line []ancestor, owner *Process) {
 	for {
 		s, err := procfs.ReadStat(pid)
 		line = append(line, ancestor{pid, s.Start})
-		if pid == 0 || pid == m.initPid || pid == os.Getpid() || err != nil {
+		if pid == 0 || pid == m.init.Pid || pid == os.Getpid() || err != nil {
 			return line, nil
 		}
 		if owner = m.tracked.find(pid, s); owner != nil {

@@ -19,7 +19,7 @@ func (t *snapshot) contains(p *Process, pid int, cgroup map[int]bool) bool {
 		return owner == p
 	}
 	s, ok := t.stat(pid)
-	return ok && s.Start >= p.startTicks() && t.m.tracked.find(pid, s) == nil && pid != t.m.initPid && pid != os.Getpid()
+	return ok && s.Start >= p.startTicks() && t.m.tracked.find(pid, s) == nil && pid != t.m.init.Pid && pid != os.Getpid()
 }
 
 // owner is the service that a process belongs to; nil: none. The nearest relation decides,
@@ -31,7 +31,7 @@ func (t *snapshot) owner(pid int) *Process {
 	}
 	t.owners[pid] = nil // parents of a snapshot that changed while it was taken may form a loop
 	s, ok := t.stat(pid)
-	if !ok || pid == t.m.initPid || pid == os.Getpid() {
+	if !ok || pid == t.m.init.Pid || pid == os.Getpid() {
 		return nil
 	}
 	if p = t.m.tracked.find(pid, s); p == nil {
@@ -56,7 +56,7 @@ func (t *snapshot) related(pid int, s procfs.Stat) *Process {
 		}
 	}
 	switch s.Parent {
-	case t.m.initPid:
+	case t.m.init.Pid:
 		return t.marked(pid, s)
 	case os.Getpid(): // a child between clone and exec
 		return nil

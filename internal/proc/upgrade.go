@@ -19,7 +19,7 @@ type Init struct {
 	initproto.Binary
 }
 
-// Init is the init as it was when this supervisor started.
+// Init is the init as it was when this supervisor started; its pid is 1 in a container.
 func (m *Manager) Init() Init { return m.init }
 
 // noteWelcome notes how the init describes itself.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"strings"
 	"unicode/utf8"
@@ -54,32 +53,23 @@ func ParseAnswer(contentType string, body []byte) (Answer, error) {
 // isControl reports whether a character is not allowed in an option.
 func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
+// parseList parses an array, or an object with the key options.
 func parseList(body []byte) (Answer, error) {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	var list []*string
-	err := errors.New("it is no array, and no object with options")
-	switch begin := bytes.TrimLeft(body, " \t\r\n"); {
-	case len(begin) == 0:
-		err = errors.New("it is empty")
-	case begin[0] == '[':
-		err = dec.Decode(&list)
-	case begin[0] == '{':
-		var object struct {
-			Options []*string `json:"options"`
-		}
-		if err = dec.Decode(&object); err == nil && object.Options == nil {
-			err = errors.New("it has no options")
-		}
-		list = object.Options
+	var object struct {
+		Options []*string `json:"options"`
 	}
-	if err == nil {
-		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("something follows its end")
-		}
+	into := any(&object)
+	if bytes.HasPrefix(bytes.TrimSpace(body), []byte("[")) {
+		into = &object.Options
+	}
+	err := json.Unmarshal(body, into)
+	if err == nil && object.Options == nil {
+		err = errors.New("it is no array, and it has no options")
 	}
 	if err != nil {
 		return Answer{}, fmt.Errorf("its JSON cannot be used: %w", err)
 	}
+	list := object.Options
 	out := Answer{List: make([]string, 0, len(list))}
 	for k, option := range list {
 		if option == nil || *option == "" || strings.ContainsFunc(*option, isControl) {

@@ -100,7 +100,7 @@ func put(t *testing.T, name, text string) string {
 	return path
 }
 
-func TestEnvironmentOfAService(t *testing.T) {
+func TestServiceEnvironment(t *testing.T) {
 	t.Setenv("OURS", "kept")
 	t.Setenv("A", "ours")
 	l := launcherOf(t, supervisor.ProcessConfig{
@@ -127,7 +127,7 @@ func TestEnvironmentOfAService(t *testing.T) {
 	}
 }
 
-func TestEnvironmentThatCannotBeRead(t *testing.T) {
+func TestUnreadableEnvironment(t *testing.T) {
 	fifo := t.TempDir() + "/fifo"
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
@@ -175,11 +175,11 @@ func TestSecretsAreNotShown(t *testing.T) {
 		t.Errorf("options as a secret: %v", err)
 	}
 	if env, err := l.Environ(); err == nil || env.Vars["LINES"] == "" {
-		t.Error("one that cannot be read keeps the others from being read")
+		t.Error("an unreadable secret prevents the others from being read")
 	}
 }
 
-func TestSurroundingsOfAService(t *testing.T) {
+func TestProcessAttributes(t *testing.T) {
 	nice := 5
 	l := launcherOf(t, supervisor.ProcessConfig{User: "0:0", Groups: []string{"7"}, Dir: "/tmp", Umask: "027",
 		Rlimits: map[string]string{"nofile": "5:6", "core": "0"},
@@ -205,7 +205,7 @@ func TestSurroundingsOfAService(t *testing.T) {
 	}
 }
 
-// What a start warns of is shown and logged, so it is kept clear of secrets.
+// Warnings of a start have no secrets.
 func TestWarningsAreMasked(t *testing.T) {
 	out, err := new(Launcher).Begin(func(*Start) (*supervisor.Launch, error) {
 		return &supervisor.Launch{Notes: []string{"token=geheim"}, Warnings: []string{"-Dpassword=geheim is given again by -Dpassword=geheim"}},

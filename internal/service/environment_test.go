@@ -8,8 +8,8 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// Every variable knows where it was set, and ${NAME} in env is what is there without it.
-func TestEnvironmentKnowsWhereItComesFrom(t *testing.T) {
+// The source of every variable is known, and ${NAME} in env is the value without env.
+func TestEnvironmentSource(t *testing.T) {
 	t.Setenv("PATH", "/usr/bin")
 	t.Setenv("OURS", "1")
 	file := put(t, "web.env", "PATH=/file\nJAVA_HOME=/jdk\n")
@@ -28,8 +28,8 @@ func TestEnvironmentKnowsWhereItComesFrom(t *testing.T) {
 	}
 }
 
-// The places of a Tomcat are its own in the options that are read when it is started.
-func TestPlacesOfATomcatInItsOptions(t *testing.T) {
+// References to Tomcat's own paths are kept for its start script.
+func TestTomcatVariables(t *testing.T) {
 	t.Setenv("CATALINA_BASE", "/elsewhere")
 	t.Setenv("CATALINA_OPTS", "-Dours=1")
 	env := map[string]string{"CATALINA_OPTS": "${CATALINA_OPTS} -Dlog=${CATALINA_BASE}/logs:${CATALINA_TMPDIR}", "DIR": "${CATALINA_BASE}/x"}

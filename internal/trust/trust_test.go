@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inMountNamespace runs f with mounts of its own. Its thread ends with it.
+// inMountNamespace runs f in its own mount namespace.
 func inMountNamespace(t *testing.T, f func(dir string)) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -88,7 +88,7 @@ func link(t *testing.T, target, path string) string {
 	return path
 }
 
-// wants checks an answer: "" is trust, else the error has all of the texts.
+// wants checks an error, which has all of the texts; without texts there is none.
 func wants(t *testing.T, what string, err error, texts ...string) {
 	t.Helper()
 	if (err == nil) != (len(texts) == 0) {
@@ -159,8 +159,7 @@ func TestMountsAndModes(t *testing.T) {
 	})
 }
 
-// The sticky bit keeps what is root's; who may add a name may also move root's file
-// there.
+// In a sticky folder entries of root cannot be replaced, and a file of root may have been moved there.
 func TestSticky(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files away")

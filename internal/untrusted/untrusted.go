@@ -32,28 +32,34 @@ var (
 const maxLinks = 40
 
 // Open opens a regular file for reading.
-func Open(path string) (*os.File, error) {
-	at, err := find(path)
-	if err != nil {
-		return nil, err
-	}
-	defer at.close()
-	if at.is.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, ErrNotRegular // opening a device may do something
-	}
-	return at.open(path, unix.O_NONBLOCK|unix.O_NOCTTY)
-}
+func Open(path string) (*os.File, error) { return open(path, unix.O_NONBLOCK|unix.O_NOCTTY) }
 
 // OpenDir opens a folder for openat(2). The descriptor has O_PATH, so it cannot list entries.
-func OpenDir(path string) (*os.File, error) { return openDir(path, unix.O_PATH) }
+func OpenDir(path string) (*os.File, error) { return open(path, unix.O_DIRECTORY|unix.O_PATH) }
 
-func openDir(path string, flags int) (*os.File, error) {
-	at, err := find(path)
+// open opens a regular file, or with O_DIRECTORY a folder, and checks that it was not replaced.
+func open(path string, flags int) (*os.File, error) {
+	f, err := find(path)
 	if err != nil {
 		return nil, err
 	}
-	defer at.close()
-	return at.open(path, unix.O_DIRECTORY|flags)
+	defer f.close()
+	if flags&unix.O_DIRECTORY == 0 && f.is.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, ErrNotRegular // opening a device may do something
+	}
+	fd, err := openat(f.dir, f.name, unix.O_NOFOLLOW|flags)
+	if err != nil {
+		return nil, err
+	}
+	var is unix.Stat_t
+	if err = unix.Fstat(fd, &is); err == nil && (is.Dev != f.is.Dev || is.Ino != f.is.Ino) {
+		err = errors.New("it was replaced while it was opened")
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // ReadFile reads a regular file that has no more bytes than most.
@@ -80,7 +86,7 @@ func ReadAll(r io.Reader, most int64) ([]byte, error) {
 
 // ReadDir lists a folder by name, and returns ErrTooLarge for more than most entries.
 func ReadDir(path string, most int) ([]fs.DirEntry, error) {
-	dir, err := openDir(path, unix.O_RDONLY)
+	dir, err := open(path, unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
@@ -116,23 +122,6 @@ func (f *found) close() {
 	if f.dir >= 0 {
 		unix.Close(f.dir)
 	}
-}
-
-// open opens the target and checks that it was not replaced.
-func (f *found) open(path string, flags int) (*os.File, error) {
-	fd, err := openat(f.dir, f.name, unix.O_NOFOLLOW|flags)
-	if err != nil {
-		return nil, err
-	}
-	var is unix.Stat_t
-	if err = unix.Fstat(fd, &is); err == nil && (is.Dev != f.is.Dev || is.Ino != f.is.Ino) {
-		err = errors.New("it was replaced while it was opened")
-	}
-	if err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), path), nil
 }
 
 // find resolves a path. The caller closes the result.

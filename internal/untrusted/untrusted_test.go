@@ -53,8 +53,7 @@ func rootOnly(t *testing.T) {
 	}
 }
 
-// What a service's user puts into the place of a file is not waited for, and costs no
-// memory.
+// Other things in the place of a file do not block, and cost no memory.
 func TestHostileFiles(t *testing.T) {
 	dir := t.TempDir()
 	must(t, unix.Mkfifo(dir+"/fifo", 0o600))
@@ -100,7 +99,7 @@ func TestHostileFiles(t *testing.T) {
 	}
 }
 
-func TestPathsOfTheWorkingFolder(t *testing.T) {
+func TestRelativePaths(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	put(t, dir+"/a/b", "text", os.Geteuid())
@@ -119,7 +118,7 @@ func TestPathsOfTheWorkingFolder(t *testing.T) {
 	}
 }
 
-// A link is followed if root made it, or to what its owner may read anyway.
+// A link is followed if root owns it, or to a file of its owner.
 func TestLinks(t *testing.T) {
 	rootOnly(t)
 	dir := t.TempDir()
@@ -165,8 +164,8 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// Who reads as another user reads what that user could.
-func TestLinksAsTheirUser(t *testing.T) {
+// A process that acts as a user follows links of that user.
+func TestLinksOfOwnUser(t *testing.T) {
 	rootOnly(t)
 	dir := t.TempDir()
 	must(t, os.Chmod(dir, 0o755))
@@ -192,7 +191,7 @@ func TestLinksAsTheirUser(t *testing.T) {
 	}
 }
 
-// A folder that is swapped for a link again and again never leads to what is root's.
+// A folder that is replaced by a link again and again never leads to a file of root.
 func TestSwappedFolder(t *testing.T) {
 	rootOnly(t)
 	dir := t.TempDir()
@@ -250,7 +249,7 @@ func TestReadDir(t *testing.T) {
 	}
 }
 
-// The descriptor stays with the folder, whatever takes its name.
+// The descriptor stays with the folder when it is renamed.
 func TestOpenDir(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir+"/logs/text", "ours", os.Geteuid())

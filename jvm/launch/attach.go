@@ -89,7 +89,7 @@ func (a *Attacher) ThreadDump(ctx context.Context, p supervisor.Process) ([]byte
 // OpenThreads requests a thread dump with locks, and with the extended thread information of Java 11 and later.
 func OpenThreads(ctx context.Context, at *hotspot.Attached) (io.ReadCloser, error) {
 	text, err := at.Open(ctx, hotspot.MaxReply, "jcmd", "Thread.print -l -e")
-	if refused := new(hotspot.StatusError); errors.As(err, &refused) {
+	if status := new(hotspot.StatusError); errors.As(err, &status) {
 		return at.Open(ctx, hotspot.MaxReply, "jcmd", "Thread.print -l")
 	}
 	return text, err

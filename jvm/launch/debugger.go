@@ -40,18 +40,16 @@ func debuggerState(d hotspot.Debugger, sockets []procfs.Socket, before superviso
 	if now.Port == 0 {
 		now.Port = d.Port
 	}
-	port := func(s procfs.Socket) int {
-		if d.Server {
-			return s.Local
-		}
-		return s.Remote
-	}
 	if k := slices.IndexFunc(sockets, func(s procfs.Socket) bool { return s.Listens }); k >= 0 && now.Port == 0 && d.Server {
 		now.Port = sockets[k].Local // the agent chose it and listens first
 	}
 	for _, s := range sockets {
+		port := s.Remote
+		if d.Server {
+			port = s.Local
+		}
 		switch {
-		case port(s) != now.Port || now.Port == 0:
+		case port != now.Port || now.Port == 0:
 		case !s.Listens:
 			now.Resumed = true // by the debugger or by its exit
 			now.Text = fmt.Sprintf("has a debugger attached on port %d", now.Port)

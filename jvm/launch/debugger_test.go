@@ -9,7 +9,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-func TestDebuggingOf(t *testing.T) {
+func TestDebuggerState(t *testing.T) {
 	listens := func(inode string, port int) procfs.Socket {
 		return procfs.Socket{Inode: inode, Listens: true, Local: port}
 	}
@@ -56,8 +56,8 @@ func TestDebuggingOf(t *testing.T) {
 	}
 }
 
-// Most processes are no JVM: their variables are not read.
-func TestEnvironIsReadWhenAsked(t *testing.T) {
+// The environment is read at the first lookup only: most processes are no JVM.
+func TestEnvironIsReadAtFirstLookup(t *testing.T) {
 	asked := 0
 	env := environOf(os.Getpid(), func(look func() error) error {
 		asked++

@@ -3,7 +3,6 @@ package launch
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"sync"
 
 	"github.com/stoker-init/stoker/supervisor"
@@ -56,14 +55,8 @@ func (e *evidence) find(ctx context.Context, end incident.End) incident.Findings
 func outputReader(options []jvm.Option) func(incident.End) incident.Findings {
 	return func(end incident.End) incident.Findings {
 		a := hotspot.CrashFromOutput(hotspotExit(end))
-		var names []string
-		if a.StartupError.Message != "" {
-			for _, o := range rejectedBy(options, a.StartupError) {
-				names = append(names, o.Named())
-			}
-		}
-		if len(names) > 0 {
-			a.Reason += "; the option is " + strings.Join(names, " and ")
+		if names := namesOf(rejectedBy(options, a.StartupError)); names != "" {
+			a.Reason += "; the option is " + names
 		}
 		a.Reason = redact.Line(a.Reason)
 		return addCrashReport(incident.Findings{}, a)

@@ -34,7 +34,7 @@ func TestJavaCommand(t *testing.T) {
 	}
 }
 
-// What is asked, and whose port must be Tomcat's own; what is not known is said.
+// The proof is the URL to probe and the port that Tomcat itself must listen on, or why none is known.
 func TestTomcatProof(t *testing.T) {
 	connector := func(xml string) string {
 		return `<Server><Service name="Catalina">` + xml + `<Engine name="Catalina" defaultHost="localhost"/></Service></Server>`
@@ -108,21 +108,20 @@ func TestTomcatProof(t *testing.T) {
 	}
 }
 
-func TestAnswersOfAnUnknownPath(t *testing.T) {
+func TestProvingStatuses(t *testing.T) {
 	got := provingStatuses()
 	for code, want := range map[int]bool{199: false, 200: true, 302: true, 404: true, 499: true, 500: false, 503: false} {
 		if slices.Contains(got, code) != want {
-			t.Errorf("%d counts: %v, want %v", code, !want, want)
+			t.Errorf("%d is accepted: %v, want %v", code, !want, want)
 		}
 	}
 }
 
-// A start fails with an application that it must have: a wanted one, the one that is
-// asked, or the last of all.
+// A start fails if a needed application fails: a wanted one, that of ready.http, or the last one that may work.
 func TestNeededApplications(t *testing.T) {
 	for _, tc := range []struct {
 		wanted, asked, apps, failed string // lists by blanks
-		want                        string // those of failed at which the start fails
+		want                        string // those whose failure fails the start
 	}{
 		{"", "", "/app", "/app", "/app"},
 		{"", "", "/ /app", "/app", ""},
@@ -146,7 +145,7 @@ func TestNeededApplications(t *testing.T) {
 		{"", "/a/b/c", "/a /a/b /x", "/a", ""},
 		{"/other", "/app/health", "/app /other", "/app", "/app"},
 	} {
-		w := newTomcatWatch(watchSettings{patterns: tomcat.BuiltinPatterns(), wanted: strings.Fields(tc.wanted), asked: tc.asked,
+		w := newTomcatWatch(watchSettings{patterns: tomcat.BuiltinPatterns(), wanted: strings.Fields(tc.wanted), probed: tc.asked,
 			apps: strings.Fields(tc.apps)})
 		listen := w.watchRunning(func() func([]byte) *supervisor.HealthIssue {
 			return func([]byte) *supervisor.HealthIssue { return nil }
@@ -160,7 +159,7 @@ func TestNeededApplications(t *testing.T) {
 			}
 			if c := listen(line); c == nil || c.Unhealthy != failed || c.Degraded == failed || c.Cause != incident.CauseDegraded ||
 				!strings.Contains(c.Text, context) {
-				t.Errorf("%+v: of %s is complained %+v", tc, context, c)
+				t.Errorf("%+v: health issue of %s: %+v", tc, context, c)
 			}
 		}
 		if strings.Join(got, " ") != tc.want {
@@ -168,7 +167,7 @@ func TestNeededApplications(t *testing.T) {
 		}
 		listen([]byte("Server startup in [1] milliseconds"))
 		if c := listen([]byte("Context [/late] startup failed due to previous errors")); c != nil {
-			t.Errorf("of an application that was deployed later is complained: %+v", c)
+			t.Errorf("health issue of an application that was deployed later: %+v", c)
 		}
 	}
 	if !(&tomcatWatch{watchSettings: watchSettings{wanted: []string{"/app"}}}).needs("") {
@@ -176,8 +175,7 @@ func TestNeededApplications(t *testing.T) {
 	}
 }
 
-// The weaker sources come first: what the image says, what the variables of the
-// kind say, and _JAVA_OPTIONS, which no JVM lets anything beat.
+// The weaker sources come first: the image, the variables of the kind, and _JAVA_OPTIONS, which overrides everything in a JVM.
 func TestLayersInOrder(t *testing.T) {
 	l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{Options: []jvm.Inline{{Option: "-Da=config"}}, Env: []string{"APP_OPTS"},
 		Files: []jvm.File{{File: "/nowhere/jvm.options"}}}},

@@ -10,14 +10,14 @@ import (
 	"github.com/stoker-init/stoker/jvm/hotspot"
 )
 
-func TestFactsAreMasked(t *testing.T) {
+func TestReportIsMasked(t *testing.T) {
 	var hide service.Mask
 	hide.Add("hunter22")
 	from := &Report{JVM: hotspot.JVM{Version: "21"}, Result: jvm.Result{
 		Options:  []jvm.Option{{Args: []string{"-Dp=hunter22"}, Replaced: []jvm.Option{{Args: []string{"-Dp=xhunter22"}}}}},
 		Warnings: []jvm.Problem{{Message: "hunter22"}}}}
 	if text := fmt.Sprintf("%+v", maskedReport(hide, from)); strings.Contains(text, "hunter22") || !strings.Contains(text, "-Dp=***") {
-		t.Errorf("explained: %s", text)
+		t.Errorf("masked report: %s", text)
 	}
 	if from.Result.Options[0].Args[0] != "-Dp=hunter22" {
 		t.Error("the command line itself was masked")

@@ -56,9 +56,14 @@ func TargetOf(version string) (Target, error) {
 	if version == "" {
 		own := &service.Environment{Vars: service.EnvironMap(os.Environ())}
 		java, _, err := hotspot.Find("/", own.Vars["PATH"], javaSettings(own)...) // an unknown version is treated as a current one
-		t := Target{jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}, nil}
+		t := Target{jvm: jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}}
 		if err == nil {
-			t.flags = sync.OnceValue(func() map[string]jvm.FlagInfo { return localFlags(java.Java) })
+			run := func(ctx context.Context, argv []string) (int, string, error) {
+				return proc.Output(ctx, argv, service.EnvironList(jvmEnviron(own.Vars, nil)))
+			}
+			t.flags = sync.OnceValue(func() map[string]jvm.FlagInfo {
+				return ownFlags(new(hotspot.Checker).Build(context.Background(), java.Java, "", run))
+			})
 		}
 		return t, nil
 	}
@@ -68,11 +73,4 @@ func TargetOf(version string) (Target, error) {
 			Hint: "it is a version from 8, such as 17 or 1.8.0_412", Code: exit.Usage}
 	}
 	return Target{jvm.Target{JavaMajor: major, JavaVersion: version}, nil}, nil
-}
-
-// localFlags returns the flags that the local java prints, or nil.
-func localFlags(java string) map[string]jvm.FlagInfo {
-	env := service.EnvironList(jvmEnviron(service.EnvironMap(os.Environ()), nil))
-	run := func(ctx context.Context, argv []string) (int, string, error) { return proc.Output(ctx, argv, env) }
-	return ownFlags(new(hotspot.Checker).Build(context.Background(), java, "", run))
 }

@@ -12,11 +12,10 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// The user layer must not show what its service's user may not read; the others
-// are written by who may configure stoker.
+// The user layer must not show files that the service's user may not read; the other layers belong to the operator.
 func TestOptionFilesAreReadAsTheUser(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root has rights to leave behind")
+		t.Skip("needs root")
 	}
 	dir := t.TempDir()
 	for d := dir; len(d) > len(os.TempDir()); d = filepath.Dir(d) {
@@ -46,7 +45,7 @@ func TestOptionFilesAreReadAsTheUser(t *testing.T) {
 			t.Errorf("%s layer, %s: %q, %v; want %v", c.layer, c.path, data, err, c.err)
 		}
 	}
-	// The files and folders of the layer itself are no other way to it.
+	// The same holds for the files and folders of the layer itself.
 	link := filepath.Join(dir, "opts", "x.opts")
 	if err := errors.Join(os.Mkdir(filepath.Dir(link), 0o755), os.Symlink(secret, link)); err != nil {
 		t.Fatal(err)

@@ -60,10 +60,10 @@ func (l *Launcher) preflight(ctx context.Context, p *plan) error {
 	}
 	flags, err := l.shared.checker.Check(ctx, p.report.JVM.Java, l.uid(), p.report.Result.Argv(),
 		l.runner(p.env.Vars, p.report.Result.Env, p.dir))
-	var refused *hotspot.StartError
+	var rejected *hotspot.StartError
 	switch {
-	case errors.As(err, &refused):
-		return rejectedOptions(p.report.Result, refused.StartupError)
+	case errors.As(err, &rejected):
+		return rejectedOptions(p.report.Result, rejected.StartupError)
 	case err != nil: // not a rejection
 		p.warnings = append(p.warnings, err.Error()+"; the service is started without that")
 		return nil //nolint:nilerr // it became a warning
@@ -99,19 +99,18 @@ var errDiffers = errors.New("the JVM is not the one that was started")
 
 // verify returns the check of the JVM started with argv: that it is that program with these arguments and the requested flags. Before, it
 // reports to the plugins that the start became ready.
-func (l *Launcher) verify(f *Report, argv []string, hide service.Mask) func(context.Context, supervisor.Process) error {
+func (l *Launcher) verify(f *Report, argv []string, mask service.Mask) func(context.Context, supervisor.Process) error {
 	return func(ctx context.Context, p supervisor.Process) error {
 		if l.shared.Plugins != nil {
 			l.shared.Plugins.OnReady(l.Name)
 		}
 		for {
-			err := checkProgram(p, f.JVM.Java, argv)
-			done := false
+			err, again := checkProgram(p, f.JVM.Java, argv), true
 			if err == nil {
 				err = l.checkFlags(ctx, p, f)
-				done = !errors.Is(err, hotspot.ErrNotCaught)
+				again = errors.Is(err, hotspot.ErrNotCaught)
 			}
-			if !done {
+			if again {
 				select { // without a readiness probe the service is RUNNING before the script executes the JVM
 				case <-time.After(verifyInterval):
 					continue
@@ -121,7 +120,7 @@ func (l *Launcher) verify(f *Report, argv []string, hide service.Mask) func(cont
 				}
 			}
 			if errors.Is(err, errDiffers) {
-				return &supervisor.HealthIssue{Cause: incident.CauseJVMDiffers, Text: hide.Text(err.Error())}
+				return &supervisor.HealthIssue{Cause: incident.CauseJVMDiffers, Text: mask.Text(err.Error())}
 			}
 			return err
 		}

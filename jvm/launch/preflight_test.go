@@ -16,16 +16,16 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// merged are options as Merge gives them: every line one, of the user layer.
+// merged returns merged options of the user layer, one per line.
 func merged(lines ...string) []jvm.Option {
 	return jvm.Merge(nil, jvm.ParseFile("f", strings.Join(lines, "\n")), nil).Options
 }
 
-func TestRefusedOptionIsNamed(t *testing.T) {
+func TestRejectedOptionIsNamed(t *testing.T) {
 	for _, c := range []struct {
 		options []string
 		refusal hotspot.StartupError
-		want    string // what is blamed
+		want    string // the named options
 	}{
 		{[]string{"-Xmx1g", "-XX:+UseFoo"}, hotspot.StartupError{Option: "-XX:UseFoo", Message: "Unrecognized VM option 'UseFoo'"},
 			`"-XX:+UseFoo" (user layer, f:2)`},
@@ -55,8 +55,8 @@ func TestRefusedOptionIsNamed(t *testing.T) {
 	}
 }
 
-// What the lists say is added where the JVM says the same, and never against it.
-func TestRefusalIsNotContradicted(t *testing.T) {
+// The reason of a warning is added if it agrees with the message of the JVM.
+func TestRejectionIsNotContradicted(t *testing.T) {
 	option := merged("-XX:+UseFoo")
 	why := "there is no such flag"
 	for _, c := range []struct {
@@ -78,8 +78,8 @@ func TestRefusalIsNotContradicted(t *testing.T) {
 	}
 }
 
-// What could not be found out keeps nobody from starting.
-func TestCheckThatDoesNotWork(t *testing.T) {
+// A check that cannot run does not prevent the start.
+func TestPreflightThatCannotRun(t *testing.T) {
 	f := &Report{JVM: hotspot.JVM{Java: t.TempDir() + "/java"}}
 	l := &Launcher{Launcher: &service.Launcher{}, shared: new(Shared)}
 	p := &plan{report: f, env: &service.Environment{}}
@@ -103,18 +103,18 @@ func TestDifferences(t *testing.T) {
 	}
 	if got := differences(options, flags, hotspot.Flags{"MaxHeapSize": {Value: "536870912"},
 		"UseG1GC": {Value: "true"}}); fmt.Sprint(got) != fmt.Sprint(want[1:]) {
-		t.Errorf("what was told before: %q", got)
+		t.Errorf("already reported: %q", got)
 	}
 	if got := differences(options, hotspot.Flags{}, nil); got != nil {
-		t.Errorf("flags that this JVM has not: %q", got)
+		t.Errorf("flags that this JVM does not have: %q", got)
 	}
 }
 
-// ourselves is this process as a service.
-type ourselves struct{ supervisor.Process }
+// ownProcess is this process as a service.
+type ownProcess struct{ supervisor.Process }
 
-func (ourselves) Pid() int                { return os.Getpid() }
-func (ourselves) Exited() <-chan struct{} { return nil }
+func (ownProcess) Pid() int                { return os.Getpid() }
+func (ownProcess) Exited() <-chan struct{} { return nil }
 
 func TestRunningProgramIsCompared(t *testing.T) {
 	exe, err := os.Executable()
@@ -136,20 +136,20 @@ func TestRunningProgramIsCompared(t *testing.T) {
 		// Nothing is waited for: the time is over.
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		err := (&Launcher{shared: new(Shared)}).verify(&Report{JVM: hotspot.JVM{Java: c.java}}, c.argv, masked)(ctx, ourselves{})
+		err := (&Launcher{shared: new(Shared)}).verify(&Report{JVM: hotspot.JVM{Java: c.java}}, c.argv, masked)(ctx, ownProcess{})
 		var wrong *supervisor.HealthIssue
 		if !errors.As(err, &wrong) || wrong.Cause != incident.CauseJVMDiffers || wrong.Unhealthy || !strings.Contains(wrong.Text, c.want) ||
 			strings.Contains(wrong.Text, "hidden-word") {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	err = checkProgram(ourselves{}, exe, os.Args)
+	err = checkProgram(ownProcess{}, exe, os.Args)
 	if err != nil {
 		t.Errorf("the same: %v", err)
 	}
 }
 
-func TestAilmentsAreComplaints(t *testing.T) {
+func TestHealthIssuesOfOutput(t *testing.T) {
 	hear := watchOutput()
 	for line, want := range map[string]supervisor.HealthIssue{
 		// it may be another JVM's

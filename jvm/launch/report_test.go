@@ -10,8 +10,7 @@ import (
 	"github.com/stoker-init/stoker/jvm/hotspot"
 )
 
-// BenchmarkLimitsAndRender is all that a start costs besides the JVM itself:
-// reading the cgroups and the option files, sizing, choosing a flavor, merging.
+// BenchmarkLimitsAndRender measures a start without the JVM: reading cgroups and option files, sizing, choosing a flavor, merging.
 func BenchmarkLimitsAndRender(b *testing.B) {
 	file := filepath.Join(b.TempDir(), "jvm.options")
 	if err := os.WriteFile(file, []byte("# ours\n-Xmx200m\n-Da=b\n--add-opens java.base/java.lang=ALL-UNNAMED\n"), 0o600); err != nil {

@@ -15,8 +15,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// fakeJVMs is one service as services whose sources are a text: what a process
-// was started with is the text of then.
+// fakeJVMs is one service. Its sources are a text, and its process keeps the text of its start.
 type fakeJVMs struct {
 	mu      sync.Mutex // guards what follows
 	state   supervisor.State
@@ -59,7 +58,7 @@ func (f *fakeJVMs) Compare(context.Context, string, int) ([]string, error) {
 	return []string{after + " instead of " + before}, nil
 }
 
-// renew restarts at once: the next process has what the sources say, or gives.
+// renew restarts at once: the next process has the current sources, or the text that gives returns.
 func (f *fakeJVMs) renew(_ context.Context, _ string, pid int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -83,7 +82,7 @@ func (f *fakeJVMs) start(context.Context, string) error {
 	return nil
 }
 
-// done are the restarts so far.
+// done returns the restarts so far.
 func (f *fakeJVMs) done() []string {
 	synctest.Wait()
 	f.mu.Lock()
@@ -100,7 +99,7 @@ func (f *fakeJVMs) rendered() int {
 
 func (f *fakeJVMs) change(do func()) { f.mu.Lock(); defer f.mu.Unlock(); do() }
 
-// watching runs a rollout over f in a bubble.
+// watching runs a rollout over f in a synctest bubble.
 func watching(t *testing.T, f *fakeJVMs, test func(w *rollout, change func(func()), shown func() string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -129,8 +128,8 @@ func watching(t *testing.T, f *fakeJVMs, test func(w *rollout, change func(func(
 	})
 }
 
-// A service that is FATAL is tried rarely: a change of its sources may be the repair.
-func TestWatchStartsWhatIsFatal(t *testing.T) {
+// A change of its sources starts a service that is FATAL.
+func TestRolloutStartsFatalService(t *testing.T) {
 	f := &fakeJVMs{state: supervisor.Fatal, now: "-Xmx1x"}
 	watching(t, f, func(_ *rollout, change func(func()), _ func() string) {
 		change(func() {})
@@ -149,7 +148,7 @@ func TestWatchStartsWhatIsFatal(t *testing.T) {
 	})
 }
 
-func TestWatchReports(t *testing.T) {
+func TestRolloutReports(t *testing.T) {
 	f := &fakeJVMs{}
 	watching(t, f, func(w *rollout, change func(func()), shown func() string) {
 		if got := shown(); got != "" {
@@ -167,7 +166,7 @@ func TestWatchReports(t *testing.T) {
 		if got := shown(); got != "" {
 			t.Errorf("a comment is no change, and it says %q", got)
 		}
-		// What cannot be used is told, and changes nothing.
+		// Unusable options are reported and not applied.
 		change(func() { f.now, f.broken = "-version", errors.New("x:1: -version ends the JVM") })
 		if got := shown(); !strings.Contains(got, "cannot be used, and nothing is done: x:1") {
 			t.Errorf("it says %q", got)
@@ -198,8 +197,8 @@ func TestWatchReports(t *testing.T) {
 	})
 }
 
-// At rest nobody looks: a render runs setenv.sh, and a look reads files.
-func TestWatchIsIdle(t *testing.T) {
+// Without a change nothing is rendered: that runs setenv.sh and reads files.
+func TestRolloutIsIdle(t *testing.T) {
 	f := &fakeJVMs{}
 	watching(t, f, func(_ *rollout, change func(func()), _ func() string) {
 		change(func() { f.now = "-Xmx2g" })
@@ -213,7 +212,7 @@ func TestWatchIsIdle(t *testing.T) {
 	})
 }
 
-func TestWatchRestarts(t *testing.T) {
+func TestRolloutRestarts(t *testing.T) {
 	f := &fakeJVMs{restart: true}
 	watching(t, f, func(_ *rollout, change func(func()), shown func() string) {
 		// Several changes are one restart, restartDelay after the last.
@@ -242,8 +241,8 @@ func TestWatchRestarts(t *testing.T) {
 	})
 }
 
-// A restart that does not bring what the sources say is tried again, ever later.
-func TestWatchTriesAgain(t *testing.T) {
+// A restart that does not apply the sources is repeated with growing delays.
+func TestRolloutTriesAgain(t *testing.T) {
 	for name, tc := range map[string]struct {
 		gives func(restarts int, now string) string
 		want  []string // the restarts of a day after the change
@@ -277,8 +276,8 @@ func TestWatchTriesAgain(t *testing.T) {
 	}
 }
 
-// Sources that never agree, such as replicas of a service, cost a restart an hour.
-func TestWatchTriesAreBounded(t *testing.T) {
+// Sources that never agree, such as replicas of a configuration service, cause one restart an hour.
+func TestRolloutTriesAreBounded(t *testing.T) {
 	for name, f := range map[string]*fakeJVMs{
 		"never brought": {restart: true, gives: func(int, string) string { return "-Xmx1g" }},
 		"alternating":   {restart: true},
@@ -297,7 +296,7 @@ func TestWatchTriesAreBounded(t *testing.T) {
 	}
 }
 
-func TestWatchWaitsForReadiness(t *testing.T) {
+func TestRolloutWaitsForReadiness(t *testing.T) {
 	f := &fakeJVMs{restart: true, state: supervisor.Starting, pid: 10, started: "-Xmx1g", now: "-Xmx1g"}
 	watching(t, f, func(_ *rollout, change func(func()), shown func() string) {
 		change(func() { f.now = "-Xmx2g" })

@@ -13,8 +13,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// fleet has services with the same source; a restart leaves one
-// STARTING.
+// fleet is services with the same source. A restarted one stays STARTING.
 type fleet struct {
 	mu       sync.Mutex // guards what follows
 	services []JVM
@@ -51,7 +50,7 @@ func (f *fleet) start(_ context.Context, name string) error {
 	return f.renew(context.Background(), name, 0)
 }
 
-// change does something, and waits for what comes of it.
+// change calls do and waits until the rollout is idle.
 func (f *fleet) change(do func()) {
 	f.mu.Lock()
 	do()
@@ -64,8 +63,8 @@ func (f *fleet) of(name string) *JVM {
 	return &f.services[slices.IndexFunc(f.services, func(j JVM) bool { return j.Name == name })]
 }
 
-// A change that keeps one service from coming up must not take the others down.
-func TestWatchRestartsOneAtATime(t *testing.T) {
+// If a change prevents the start of one service, the others are not restarted.
+func TestRolloutRestartsOneAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fleet{now: "1"}
 		for k, name := range []string{"a", "b", "c"} {
@@ -98,7 +97,7 @@ func TestWatchRestartsOneAtATime(t *testing.T) {
 				t.Errorf("%s: c says %v", step.name, p)
 			}
 		}
-		// One that leaves the configuration holds nobody.
+		// A service that was removed from the configuration blocks no other.
 		f.change(func() { f.services = slices.DeleteFunc(f.services, func(j JVM) bool { return j.Name == "b" }) })
 		f.change(func() { f.of("c").State = supervisor.Running })
 		if got := strings.Join(f.renewed, " "); got != "a b c" || w.pending("c", f.of("c").Pid) != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/stoker-init/stoker/jvm/tomcat"
 )
 
-// Of a variable that setenv.sh has extended each option keeps its own source.
-func TestOptionsOfSetenvHaveItsName(t *testing.T) {
+// The options of a variable that setenv.sh has extended keep their sources.
+func TestSourcesOfExtendedVariable(t *testing.T) {
 	old := service.Environment{Vars: map[string]string{"CATALINA_OPTS": "-Dold=1 -Dold=2", "_JAVA_OPTIONS": "-Dunder=1"},
 		From: map[string]string{}}
 	for now, want := range map[string]string{
@@ -48,12 +48,12 @@ func TestOptionsOfSetenvHaveItsName(t *testing.T) {
 		if under := slices.IndexFunc(in.User, func(o jvm.Option) bool {
 			return o.Source == "bin/setenv.sh (_JAVA_OPTIONS)" && o.String() == "-Dunder=2"
 		}); under < 0 {
-			t.Errorf("%q: the variable that the JVM reads is from elsewhere: %+v", now, in.User)
+			t.Errorf("%q: a variable of the JVM has another source: %+v", now, in.User)
 		}
 	}
 }
 
-// The reason shows what setenv.sh wrote, in words that steer no terminal.
+// The error shows the output of setenv.sh without control characters.
 func TestSetenvErrorShowsItsOutput(t *testing.T) {
 	for output, want := range map[string]string{
 		"": "cannot import /b/bin/setenv.sh: it ended the shell; it wrote nothing\nhint: ",

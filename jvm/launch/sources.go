@@ -294,10 +294,11 @@ func urlID(n layer, k int) string { return fmt.Sprintf("%s.urls[%d]", n.path, k)
 func (l *sources) fetchAll(ctx context.Context) {
 	l.fetched = map[string]func() (remote.Document, error){}
 	for id, u := range l.urls() {
-		l.fetched[id] = sync.OnceValues(func() (remote.Document, error) {
+		fetch := sync.OnceValues(func() (remote.Document, error) {
 			return l.shared.fetch.Fetch(ctx, sourceOf(u), remote.Variables(l.serviceEnv.Vars, l.shared.Labels()))
 		})
-		go l.fetched[id]() // ends with its deadline
+		l.fetched[id] = fetch
+		go func() { _, _ = fetch() }() // ends with its deadline; document returns the error
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// write makes files below a new folder.
+// write creates files in a new folder.
 func write(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -34,8 +34,8 @@ func write(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// asked is a URL with short limits.
-func asked(url string) jvm.URL {
+// urlOf returns a URL with short time limits.
+func urlOf(url string) jvm.URL {
 	return jvm.URL{URL: url, Timeout: time.Second, Deadline: time.Second}
 }
 
@@ -48,9 +48,9 @@ func optionsAndSources(options []jvm.Option, dir string) string {
 }
 
 func TestLayerReadsAllSources(t *testing.T) {
-	asking := make(chan string, 2)
+	requests := make(chan string, 2)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asking <- r.URL.String()
+		requests <- r.URL.String()
 		if r.URL.Path == "/list" {
 			fmt.Fprint(w, `["-Dlist=1", "--add-opens", "a/b=c"]`)
 			return
@@ -73,7 +73,7 @@ func TestLayerReadsAllSources(t *testing.T) {
 		Files: []jvm.File{{File: dir + "/jvm.options"}, {File: dir + "/fat.opts", When: when("fat")},
 			{File: dir + "/uat.opts", When: when("uat")}},
 		Argfiles: []jvm.File{{File: dir + "/jvm.args"}},
-		URLs:     []jvm.URL{asked(web.URL + "/list"), asked(web.URL + "/${APPID}?tier=${TIER}&token=${TOKEN}")},
+		URLs:     []jvm.URL{urlOf(web.URL + "/list"), urlOf(web.URL + "/${APPID}?tier=${TIER}&token=${TOKEN}")},
 		Env:      []string{"APP_OPTS"}}},
 		serviceEnv: service.Environment{Vars: map[string]string{"ENV": "fat", "APPID": "7", "TOKEN": "geheim"}},
 		env:        service.Environment{Vars: map[string]string{"APP_OPTS": "-Denv=1"}},
@@ -99,8 +99,8 @@ func TestLayerReadsAllSources(t *testing.T) {
 	if got := strings.ReplaceAll(optionsAndSources(in.User, dir), web.URL, "URL"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got := <-asking + " " + <-asking; !strings.Contains(got, "/7?tier=gold&token=geheim") {
-		t.Errorf("it asked for %s", got)
+	if got := <-requests + " " + <-requests; !strings.Contains(got, "/7?tier=gold&token=geheim") {
+		t.Errorf("requested: %s", got)
 	}
 	var b strings.Builder
 	(&Report{Sources: l.states}).explainSources(&b, l.states[len(l.states)-1].Time.Add(3*time.Minute), 0)
@@ -111,11 +111,11 @@ func TestLayerReadsAllSources(t *testing.T) {
 		}
 	}
 	if strings.Contains(b.String(), "geheim") {
-		t.Errorf("explain tells the token:\n%s", b.String())
+		t.Errorf("explain shows the token:\n%s", b.String())
 	}
 }
 
-// Line ends and byte order marks of Windows reach no JVM, whatever source they are in.
+// Line ends and byte order marks of Windows are removed in every source.
 func TestWindowsTextInEverySource(t *testing.T) {
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/list" {
@@ -132,7 +132,7 @@ func TestWindowsTextInEverySource(t *testing.T) {
 		Options: []jvm.Inline{{Option: "-Dinline=1\r"}, {Option: "@" + dir + "/at\r"}, {Option: "-XX:VMOptionsFile=" + dir + "/vm"},
 			{Option: "-XX:Flags=" + dir + "/flags"}},
 		Dirs: []jvm.Dir{{Dir: dir + "/d"}}, Files: []jvm.File{{File: dir + "/file"}}, Argfiles: []jvm.File{{File: dir + "/args"}},
-		URLs: []jvm.URL{asked(web.URL + "/list"), asked(web.URL + "/text")}, Env: []string{"APP_OPTS"}}},
+		URLs: []jvm.URL{urlOf(web.URL + "/list"), urlOf(web.URL + "/text")}, Env: []string{"APP_OPTS"}}},
 		env: service.Environment{Vars: map[string]string{"APP_OPTS": text("app"), "JAVA_TOOL_OPTIONS": text("tool"),
 			"JDK_JAVA_OPTIONS": text("jdk"), "_JAVA_OPTIONS": text("under"),
 			"JAVA_OPTS": text("java"), "CATALINA_OPTS": text("catalina")}},
@@ -161,8 +161,7 @@ func TestWindowsTextInEverySource(t *testing.T) {
 	}
 }
 
-// The fingerprint is that of what the sources hold: it changes with it, comes back
-// with it, and nothing else touches it.
+// The fingerprint depends on the options of the sources and on nothing else.
 func TestDigestOfSources(t *testing.T) {
 	answer := "-Durl=1"
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, answer) }))
@@ -172,7 +171,7 @@ func TestDigestOfSources(t *testing.T) {
 		t.Helper()
 		l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{Dirs: []jvm.Dir{{Dir: dir + "/dir"}},
 			Files: []jvm.File{{File: dir + "/a.opts"}, {File: dir + "/later"}},
-			URLs:  []jvm.URL{asked(web.URL)}}}, shared: &Shared{Labels: noLabels, fetch: &remote.Fetcher{Dir: dir + "/state"}}}
+			URLs:  []jvm.URL{urlOf(web.URL)}}}, shared: &Shared{Labels: noLabels, fetch: &remote.Fetcher{Dir: dir + "/state"}}}
 		if _, err := l.readConfigured(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -188,13 +187,13 @@ func TestDigestOfSources(t *testing.T) {
 			t.Fatal(err)
 		}
 		if read() == first {
-			t.Errorf("%s is not seen", name)
+			t.Errorf("%s does not change the fingerprint", name)
 		}
 		if err := undo(); err != nil {
 			t.Fatal(err)
 		}
 		if read() != first {
-			t.Errorf("%s stays when it was taken back", name)
+			t.Errorf("%s changes the fingerprint after it was undone", name)
 		}
 	}
 	put := func(name, text string) func() error {
@@ -207,11 +206,11 @@ func TestDigestOfSources(t *testing.T) {
 	change("a document", say("-Durl=2"), say("-Durl=1"))
 	web.Close()
 	if read() != first {
-		t.Error("the last good answer is another one than the answer")
+		t.Error("the last good answer has another fingerprint than the answer")
 	}
 }
 
-// Where no source can change nobody watches: no inotify, no goroutine, no request.
+// If no source can change there is no watch: no inotify, no goroutine, no request.
 func TestNothingToWatch(t *testing.T) {
 	never := time.Duration(0)
 	l := &Launcher{Launcher: &service.Launcher{}, shared: &Shared{Labels: noLabels}, JVM: jvm.Config{User: jvm.LayerConfig{
@@ -222,7 +221,7 @@ func TestNothingToWatch(t *testing.T) {
 		r := NewDrift(nil, func() map[string]*Launcher { return launchers }, hclog.NewNullLogger())
 		r.Follow(t.Context())
 		if r.stop != nil || r.recheck != nil {
-			t.Errorf("%s: something is watched: %+v", name, r.watched)
+			t.Errorf("%s: watched: %+v", name, r.watched)
 		}
 	}
 	l.JVM.User.Dirs = []jvm.Dir{{Dir: "/app/opts"}}
@@ -230,7 +229,7 @@ func TestNothingToWatch(t *testing.T) {
 	one := func() map[string]*Launcher { return map[string]*Launcher{"app": l} }
 	if got := NewDrift(nil, one, hclog.NewNullLogger()).watchSet(); len(got.Dirs) != 1 || len(got.Files) != 0 || len(got.Polled) != 1 ||
 		len(got.Named) > 0 {
-		t.Errorf("to be watched: %+v", got)
+		t.Errorf("watch set: %+v", got)
 	}
 	l.JVM = jvm.Config{User: jvm.LayerConfig{Options: []jvm.Inline{{Option: "@/b/../x"}, {Option: "-XX:Flags=/a"}, {Option: "-Dx=@/c"},
 		{Option: "@@d"}}}}
@@ -239,7 +238,7 @@ func TestNothingToWatch(t *testing.T) {
 	}
 }
 
-// A page of a proxy and nothing at all are no answers; a list of none is one.
+// The page of a proxy and an empty text are rejected; an empty list is accepted.
 func TestAcceptOptions(t *testing.T) {
 	for _, c := range []struct {
 		answer remote.Answer

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -15,10 +16,8 @@ import (
 
 // rejectedOptions returns the error for rejected options. It names the matching options and their sources.
 func rejectedOptions(made jvm.Result, r hotspot.StartupError) error {
-	var names []string
-	known := ""
-	for _, o := range rejectedBy(made.Options, r) {
-		names = append(names, o.Named())
+	known, rejected := "", rejectedBy(made.Options, r)
+	for _, o := range rejected {
 		for _, p := range made.Warnings {
 			_, why, found := strings.Cut(p.Message, o.Named()+": ")
 			// The JVM knows a flag that it calls diagnostic, even if our lists do not.
@@ -27,12 +26,16 @@ func rejectedOptions(made jvm.Result, r hotspot.StartupError) error {
 			}
 		}
 	}
-	what := strings.Join(names, " and ")
-	if what == "" {
-		what = "them"
-	}
 	return &OptionsError{fmt.Errorf("cannot use the JVM options: cannot use %s: the JVM says: %s%s\n"+
-		"hint: `stoker jvm explain` shows where each option comes from", what, r.Message, known)}
+		"hint: `stoker jvm explain` shows where each option comes from", cmp.Or(namesOf(rejected), "them"), r.Message, known)}
+}
+
+func namesOf(options []jvm.Option) string {
+	var names []string
+	for _, o := range options {
+		names = append(names, o.Named())
+	}
+	return strings.Join(names, " and ")
 }
 
 // rejectedBy returns the options that a rejection refers to: the quoted option, else those whose flag or value it mentions, else those of

@@ -10,8 +10,8 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// What JVMs have written at their end, with three plugins that may be the cause.
-func TestAccused(t *testing.T) {
+// The last output of JVMs and the plugins that it makes suspects.
+func TestSuspects(t *testing.T) {
 	const bind = "FATAL ERROR in native method: processing of -javaagent failed, processJavaStart failed\n" +
 		"java.net.BindException: Address already in use\n\tat java.base/sun.nio.ch.Net.bind0(Native Method)\n"
 	const report = "# An error report file with more information is saved as:\n# /etc/stoker/plugins/heapdump/dumps/hs_err_7.log\n"
@@ -34,7 +34,7 @@ func TestAccused(t *testing.T) {
 		output string
 		want   []string
 	}{
-		"an agent, which one nobody says":     {bind, []string{"apm", "jacoco"}},
+		"an agent that is not named":          {bind, []string{"apm", "jacoco"}},
 		"an agent, by its jar":                {bind + "\tat apm.jar/x\n", []string{"apm"}},
 		"an agent, and a file of another one": {bind + report, []string{"apm", "jacoco"}},
 		"a jar that is not there":             {"Error opening zip file or JAR manifest missing : /etc/stoker/plugins/jacoco/lib/jacocoagent.jar\nagent library failed to init: instrument\n", []string{"jacoco"}},
@@ -55,8 +55,8 @@ func TestAccused(t *testing.T) {
 	}
 }
 
-// A JVM that catches a signal exits with the code that a shell gives.
-func TestFromOutside(t *testing.T) {
+// A JVM that catches a signal exits with 128 plus its number.
+func TestKilledFromOutside(t *testing.T) {
 	for _, tc := range []struct {
 		exit incident.Exit
 		want bool

@@ -100,7 +100,7 @@ func (l *tomcatKind) launchWithProof(s *tomcatStart) (*supervisor.Launch, error)
 	settings := watchSettings{patterns: l.patternsOf(s.install.Home), base: s.install.Base, wanted: l.Config.Tomcat.Contexts,
 		options: s.options, apps: apps, since: s.proof.Since, serverErr: s.serverErr}
 	if u, err := url.Parse(l.Config.Ready.HTTP.URL); err == nil && l.Config.Ready.HTTP.URL != "" {
-		settings.asked = u.Path
+		settings.probed = u.Path
 	}
 	w := newTomcatWatch(settings)
 	proof := l.configuredProof(s.proof)
@@ -170,10 +170,12 @@ func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcat
 			return root(ctx, p)
 		case proof.AJP != "":
 			return tomcat.PingAJP(ctx, proof.AJP)
-		case !w.started() && proof.Unknown != "":
-			return errors.New("Tomcat has not said yet that it has started; " + proof.Unknown)
 		case !w.started():
-			return errors.New("Tomcat has not said yet that it has started")
+			text := "Tomcat has not said yet that it has started"
+			if proof.Unknown != "" {
+				text += "; " + proof.Unknown
+			}
+			return errors.New(text)
 		case proof.Unknown != "":
 			return own.Listens()
 		}

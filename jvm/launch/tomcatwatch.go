@@ -20,7 +20,7 @@ type watchSettings struct {
 	patterns  *tomcat.Patterns
 	base      string
 	wanted    []string     // context paths that must be deployed
-	asked     string       // the path of ready.http; empty: none
+	probed    string       // the path of ready.http; empty: none
 	apps      []string     // known context paths that Tomcat deploys
 	options   []jvm.Option // given to the JVM
 	since     time.Time
@@ -81,7 +81,7 @@ func (w *tomcatWatch) needs(context string) bool {
 	context = tomcat.ContextOf(context)
 	switch {
 	case slices.ContainsFunc(w.wanted, func(wanted string) bool { return tomcat.ContextOf(wanted) == context }),
-		w.asked != "" && w.serving(w.asked, context) == context:
+		w.probed != "" && w.serving(w.probed, context) == context:
 		return true
 	case len(w.wanted) > 0:
 		return false
@@ -106,10 +106,10 @@ func (w *tomcatWatch) serving(path, context string) string {
 // lines first.
 func (w *tomcatWatch) watchRunning(before func() func([]byte) *supervisor.HealthIssue) func() func([]byte) *supervisor.HealthIssue {
 	return func() func([]byte) *supervisor.HealthIssue {
-		hear := before()
+		read := before()
 		again := newTomcatWatch(w.watchSettings)
 		return func(line []byte) *supervisor.HealthIssue {
-			if c := hear(line); c != nil || again.started() {
+			if c := read(line); c != nil || again.started() {
 				return c
 			}
 			f, ok := again.read(line)
@@ -146,8 +146,8 @@ func (w *tomcatWatch) explain(ctx context.Context) string {
 			}
 		}
 	case tomcat.ConnectorFailed:
-		if who := proc.PortHolder(worst.Port); worst.Port > 0 && who != "" {
-			return worst.String() + "; the port is held by another process" + who
+		if holder := proc.PortHolder(worst.Port); worst.Port > 0 && holder != "" {
+			return worst.String() + "; the port is held by another process" + holder
 		}
 	case tomcat.ContextFailed, tomcat.DeployFailed:
 		return w.failureCause(ctx, worst)
@@ -182,11 +182,11 @@ func (w *tomcatWatch) failureCause(ctx context.Context, f tomcat.Finding) string
 
 // watchTomcatLogs reads the log files of Tomcat for exceptions of its applications.
 func watchTomcatLogs(base string) func(context.Context, func(*supervisor.HealthIssue)) {
-	return func(ctx context.Context, complain func(*supervisor.HealthIssue)) {
-		hear := watchOutput()
+	return func(ctx context.Context, report func(*supervisor.HealthIssue)) {
+		read := watchOutput()
 		tomcat.FollowLogs(ctx, base, func(line []byte) {
-			if c := hear(line); c != nil {
-				complain(c)
+			if c := read(line); c != nil {
+				report(c)
 			}
 		})
 	}

@@ -60,7 +60,7 @@ func TestRealVersion(t *testing.T) {
 	}
 }
 
-func TestJavaHint(t *testing.T) {
+func TestJavaSetting(t *testing.T) {
 	env := map[string]string{"JAVA_HOME": "/jdk"}
 	if p, from, ok := JavaSetting(env, nil); p != "/jdk" || from != "JAVA_HOME" || !ok {
 		t.Error(p, from, ok)
@@ -69,7 +69,7 @@ func TestJavaHint(t *testing.T) {
 		t.Error(p)
 	}
 	if _, _, ok := JavaSetting(nil, nil); ok {
-		t.Error("a java out of nothing")
+		t.Error("a java without a setting")
 	}
 }
 

@@ -24,10 +24,10 @@ const (
 	ConnectorFailed Kind = "connector-failed" // a port cannot be used
 	ServerFailed    Kind = "server-failed"    // another component of Tomcat
 	ConfigError     Kind = "config-error"     // an XML file cannot be read
-	JVMOption       Kind = "jvm-option"       // the JVM refuses an option
+	JVMOption       Kind = "jvm-option"       // the JVM rejects an option
 	JVMFailed       Kind = "jvm-failed"       // the JVM cannot start
 
-	contextCause  Kind = "context-cause"  // says why the next ContextFailed
+	contextCause  Kind = "context-cause"  // the cause of the next ContextFailed
 	parsePosition Kind = "parse-position" // line and column; the file follows
 )
 

@@ -16,7 +16,7 @@ import (
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
-// hostileBase is a Tomcat, home and base in one.
+// hostileBase returns a Tomcat whose home is its base.
 func hostileBase(t *testing.T) string {
 	t.Helper()
 	base := t.TempDir()
@@ -52,7 +52,7 @@ func jar(t *testing.T, name, text string) string {
 	return b.String()
 }
 
-// readAll reads everything of a Tomcat that is ever read, and gives the errors.
+// readAll reads every file of a Tomcat that stoker reads, and returns the errors.
 func readAll(base string) string {
 	in, err := open(base, base)
 	if err != nil {
@@ -83,7 +83,7 @@ func readAll(base string) string {
 	cancel()
 	FollowLogs(ctx, base, func([]byte) {})
 	l := newLogFollower(base)
-	clear(l.read)
+	clear(l.files)
 	l.poll(func([]byte) {})
 	if !in.Version.Known() {
 		said = append(said, "unknown version")
@@ -91,8 +91,7 @@ func readAll(base string) string {
 	return strings.ReplaceAll(strings.Join(said, "\n"), base, "BASE")
 }
 
-// A service's user may have put anything into a Tomcat's folders. Reading it neither
-// waits nor costs memory, and what was not read is unknown.
+// A service's user may put anything into a Tomcat's folders. Reading it does not block, is bounded, and reports what was not read.
 func TestHostileTomcat(t *testing.T) {
 	clean := readAll(hostileBase(t))
 	for _, file := range []string{"conf/server.xml", "conf/catalina.properties", "conf/logging.properties", "bin/catalina.sh", "bin/setenv.sh",
@@ -121,7 +120,7 @@ func TestHostileTomcat(t *testing.T) {
 				select {
 				case <-done:
 				case <-time.After(20 * time.Second):
-					t.Fatal("it is waited for")
+					t.Fatal("reading blocks")
 				}
 				if took > 48<<20 {
 					t.Errorf("reading took %d MiB", took>>20)
@@ -130,7 +129,7 @@ func TestHostileTomcat(t *testing.T) {
 					file == "logs/localhost.2026-01-01.log" && kind != "fifo" && kind != "zero" && kind != "folder" ||
 					kind == "folder" && (file == "webapps" || file == "lib")
 				if !known && said == clean {
-					t.Errorf("nothing is said: %s", said)
+					t.Errorf("nothing is reported: %s", said)
 				}
 			})
 		}
@@ -164,7 +163,7 @@ func hostile(t *testing.T, path, kind string) {
 	}
 }
 
-// A jar that unpacks to far more than it has, and one with many messages.
+// A jar with a large compressed file, and one with many messages.
 func TestHostileJar(t *testing.T) {
 	dir := t.TempDir()
 	many := func(text string) string {

@@ -99,8 +99,8 @@ func (in Install) Launch(o Options) (Launch, error) {
 	endorsed, notes := in.endorsed(sh, o.JavaMajor)
 	out.Notes = append(out.Notes, notes...)
 	sh["CLASSPATH"] = in.classpath(o.Vars["CLASSPATH"])
-	out.Argv = slices.Concat([]string{o.Java}, logging, manager, o.JavaOpts, jsse, in.script.javaOptions(o.JavaMajor, out.Umask), o.CatalinaOpts,
-		endorsed, []string{"-classpath", sh["CLASSPATH"], "-Dcatalina.base=" + in.Base, "-Dcatalina.home=" + in.Home,
+	out.Argv = slices.Concat([]string{o.Java}, logging, manager, o.JavaOpts, jsse, in.script.javaOptions(o.JavaMajor, out.Umask),
+		o.CatalinaOpts, endorsed, []string{"-classpath", sh["CLASSPATH"], "-Dcatalina.base=" + in.Base, "-Dcatalina.home=" + in.Home,
 			"-Djava.io.tmpdir=" + sh["CATALINA_TMPDIR"], mainClass, "start"})
 	env := maps.Clone(o.Env)
 	for _, name := range []string{"CATALINA_HOME", "CATALINA_BASE", "CATALINA_TMPDIR", "CLASSPATH"} {

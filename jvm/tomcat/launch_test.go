@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// launchCase is one way to start; the files are relative to home or base.
+// launchCase is one start; its files are relative to home or base.
 type launchCase struct {
 	name    string
 	env     map[string]string
@@ -43,7 +43,7 @@ func launchCases() []launchCase {
 		{name: "jsse", env: map[string]string{"JSSE_OPTS": "-Djdk.tls.ephemeralDHKeySize=4096 -Dmore=1"}},
 		{name: "pid and out have no effect", env: map[string]string{"CATALINA_PID": "/nonexistent/pid", "CATALINA_OUT": "/nonexistent/out",
 			"USE_NOHUP": "true"}},
-		{name: "endorsed is not known any more", env: map[string]string{"JAVA_ENDORSED_DIRS": "/e"}},
+		{name: "endorsed is unknown", env: map[string]string{"JAVA_ENDORSED_DIRS": "/e"}},
 		{name: "exported but empty", env: map[string]string{"JSSE_OPTS": "", "LOGGING_MANAGER": "", "JRE_HOME": "", "CATALINA_OUT": ""}},
 		{name: "setenv in home", home: map[string]string{"bin/setenv.sh": "JAVA_OPTS=\"$JAVA_OPTS -Dfrom=setenv\"\nCATALINA_OPTS='-Dq=\"a b\"'\nexport EXTRA=1\nunset GONE\n"}, env: map[string]string{"GONE": "1"}},
 		{name: "setenv of base wins", ownBase: true, home: map[string]string{"bin/setenv.sh": "CATALINA_OPTS=-Dhome=1"},
@@ -56,9 +56,7 @@ func launchCases() []launchCase {
 	}
 }
 
-// likeNine makes of the 10.1 script what the published one of 9.0 has
-// differently, in the places that reach the JVM. It stands in for a Tomcat 9
-// that is not at hand.
+// likeNine edits the script of 10.1 to differ like the published one of 9.0 where that reaches the JVM.
 func likeNine(s string) string {
 	s = strings.ReplaceAll(s, `JAVA_OPTS="$JAVA_OPTS --add-opens`, `JDK_JAVA_OPTIONS="$JDK_JAVA_OPTIONS --add-opens`)
 	s = strings.Replace(s, "# ----- Execute The Requested Command", "export JDK_JAVA_OPTIONS\n# -----", 1)
@@ -73,8 +71,7 @@ ENDORSED_PROP=ignore.endorsed.dirs
       -classpath "\"$CLASSPATH\"" \`)
 }
 
-// TestLaunchEqualsScript runs the real catalina.sh with a java that writes down
-// what it is given, and compares.
+// TestLaunchEqualsScript runs the real catalina.sh with a java that records its arguments, and compares.
 func TestLaunchEqualsScript(t *testing.T) {
 	realHome(t)
 	for _, c := range launchCases() {
@@ -255,7 +252,7 @@ func TestLaunchByVersion(t *testing.T) {
 	}
 }
 
-func TestUmaskIsNotOurs(t *testing.T) {
+func TestLaunchKeepsOwnUmask(t *testing.T) {
 	before := syscall.Umask(0o022)
 	syscall.Umask(before)
 	if _, err := fakeInstall(t, Version{}).Launch(Options{}); err != nil {

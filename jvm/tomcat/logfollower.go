@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -35,19 +34,23 @@ func FollowLogs(ctx context.Context, base string, f func(line []byte)) {
 	}
 }
 
-// logFollower holds the read offset of each file.
+// logFollower holds what was read of each file.
 type logFollower struct {
-	base string
-	read map[string]int64  // offset
-	rest map[string][]byte // of an unfinished line
+	base  string
+	files map[string]followed
+}
+
+type followed struct {
+	offset int64
+	rest   []byte // an unfinished line
 }
 
 // newLogFollower skips what the files contain already.
 func newLogFollower(base string) *logFollower {
-	l := &logFollower{base: base, read: map[string]int64{}, rest: map[string][]byte{}}
+	l := &logFollower{base: base, files: map[string]followed{}}
 	for _, file := range logFiles(base) {
 		if info, err := os.Stat(file); err == nil {
-			l.read[file] = info.Size()
+			l.files[file] = followed{offset: info.Size()}
 		}
 	}
 	return l
@@ -61,8 +64,8 @@ func logFiles(base string) (files []string) {
 	dir := filepath.Join(base, "logs")
 	entries, _ := names(dir) // nil then
 	for _, e := range entries {
-		if name := e.Name(); len(name) > len("localhost..log") && strings.HasPrefix(name, "localhost.") && strings.HasSuffix(name, ".log") {
-			files = append(files, filepath.Join(dir, name))
+		if ok, _ := filepath.Match("localhost.?*.log", e.Name()); ok { // the pattern is good
+			files = append(files, filepath.Join(dir, e.Name()))
 		}
 	}
 	return files[max(len(files)-maxLogFiles, 0):]
@@ -70,21 +73,15 @@ func logFiles(base string) (files []string) {
 
 // poll reads what was appended since the last poll.
 func (l *logFollower) poll(f func(line []byte)) {
-	files := logFiles(l.base)
-	read, rest := make(map[string]int64, len(files)), map[string][]byte{} // without the removed files
-	for _, file := range files {
-		from := l.read[file]
-		data, size, err := readFrom(file, from)
-		if err != nil {
-			read[file] = from
-			continue
-		}
-		read[file] = size
-		if r := lines(append(l.rest[file], data...), f); len(r) > 0 {
-			rest[file] = r
+	next := map[string]followed{} // without the removed files
+	for _, file := range logFiles(l.base) {
+		old := l.files[file]
+		next[file] = old
+		if data, offset, err := readFrom(file, old.offset); err == nil {
+			next[file] = followed{offset, lines(append(old.rest, data...), f)}
 		}
 	}
-	l.read, l.rest = read, rest
+	l.files = next
 }
 
 // readFrom returns the content from an offset, at most the last maxFollowed bytes, and the new offset. A file that became shorter is read

@@ -14,15 +14,14 @@ import (
 	"time"
 )
 
-// dump is what a JVM was given.
+// dump is what the stand-in for java has recorded.
 type dump struct {
 	Argv, Env []string
 	Umask     int
 	Dir       string
 }
 
-// TestMain lets the test binary stand in for java: called by that name it
-// writes down what it was given.
+// TestMain lets the test binary stand in for java: called by that name it records its arguments and environment.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) != "java" {
 		os.Exit(m.Run())
@@ -39,7 +38,7 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// skip skips, or fails where everything must be there.
+// skip skips a test, or fails it in CI.
 func skip(t *testing.T, reason string) {
 	t.Helper()
 	if os.Getenv("STOKER_CI") == "1" {
@@ -48,7 +47,7 @@ func skip(t *testing.T, reason string) {
 	t.Skip(reason)
 }
 
-// realHome is a Tomcat on this machine.
+// realHome returns the home of an installed Tomcat.
 func realHome(t *testing.T) string {
 	t.Helper()
 	for _, dir := range []string{os.Getenv("STOKER_TEST_TOMCAT_HOME"), "/usr/share/tomcat10"} {
@@ -60,8 +59,7 @@ func realHome(t *testing.T) string {
 	return ""
 }
 
-// homeCopy is the real Tomcat with a bin of its own, to put files into, and
-// every language that the distribution packages apart.
+// homeCopy returns a copy of the installed Tomcat with a writable bin and all languages.
 func homeCopy(t *testing.T) string {
 	t.Helper()
 	installed, home := realHome(t), t.TempDir()
@@ -102,7 +100,7 @@ func put(t *testing.T, path, text string, mode os.FileMode) {
 	}
 }
 
-// newBase is an instance with a server.xml of our own.
+// newBase returns an instance with a small server.xml.
 func newBase(t *testing.T) string {
 	t.Helper()
 	base := t.TempDir()

@@ -68,17 +68,16 @@ func (w *OutputReader) Line(line string) (f Finding, ok bool) {
 	case Started:
 		w.started = true
 	case ConfigError:
-		for i, old := range w.findings {
-			if old.Kind == ConfigError && old.File == f.File {
-				w.current = i
-				return Finding{}, false
-			}
+		same := func(old Finding) bool { return old.Kind == ConfigError && old.File == f.File }
+		if k := slices.IndexFunc(w.findings, same); k >= 0 {
+			w.current = k
+			return Finding{}, false
 		}
 	}
 	return w.add(f), true
 }
 
-// jvmLine recognises what the JVM says when it cannot start. Once Tomcat is up that means nothing: an application may run a JVM of its own.
+// jvmLine recognises the messages of a JVM that cannot start. They are ignored once Tomcat is up: an application may run a JVM of its own.
 func (w *OutputReader) jvmLine(line string) (Finding, bool) {
 	if w.started {
 		return Finding{}, false
@@ -93,9 +92,6 @@ func (w *OutputReader) jvmLine(line string) (Finding, bool) {
 	return Finding{Kind: JVMOption, Option: r.Option, Message: r.Message}, true
 }
 
-// libraries are the packages of Java and Tomcat.
-const libraries = `(?:java|javax|jdk|sun|com\.sun|jakarta|org\.apache\.(?:catalina|tomcat|coyote|jasper))\.`
-
 // stackFrame handles the frames of a stack trace, by far the most frequent lines. The first one outside Java and Tomcat is where the
 // exception comes from: "Boom.java:3" of "at loader/Boom.run(Boom.java:3)".
 func (w *OutputReader) stackFrame(line string) bool {
@@ -108,7 +104,8 @@ func (w *OutputReader) stackFrame(line string) bool {
 		return true
 	}
 	m := regexp.MustCompile(`^at (?:[^(]*/)?([^(/]*)\((.*:.*)\)$`).FindStringSubmatch(t)
-	if m != nil && !regexp.MustCompile("^"+libraries).MatchString(m[1]) {
+	library := `^(?:java|javax|jdk|sun|com\.sun|jakarta|org\.apache\.(?:catalina|tomcat|coyote|jasper))\.`
+	if m != nil && !regexp.MustCompile(library).MatchString(m[1]) {
 		target.Where = m[2]
 	}
 	return true
@@ -141,26 +138,22 @@ func (f *Finding) exception(line string) bool {
 
 // position merges a SAX message into the position printed before it. Tomcat prints the same error twice; the second is ignored.
 func (w *OutputReader) position(f Finding) (Finding, bool) {
-	for i, old := range w.findings {
-		if old.Kind != ConfigError || old.Line != f.Line || old.Column != f.Column {
-			continue
-		}
-		if old.File == "" || old.File == f.File {
-			w.findings[i].File, w.findings[i].Message = f.File, f.Message
-			w.current = -1
-			return Finding{}, false
-		}
+	k := slices.IndexFunc(w.findings, func(old Finding) bool {
+		return old.Kind == ConfigError && old.Line == f.Line && old.Column == f.Column && (old.File == "" || old.File == f.File)
+	})
+	if k < 0 {
+		return w.add(f), true
 	}
-	return w.add(f), true
+	w.findings[k].File, w.findings[k].Message, w.current = f.File, f.Message, -1
+	return Finding{}, false
 }
 
 // context records a failed application with the cause printed before.
 func (w *OutputReader) context(f Finding) Finding {
-	for i, old := range w.findings {
-		if old.Kind == ContextFailed && old.Context == f.Context {
-			w.current = i
-			return old
-		}
+	same := func(old Finding) bool { return old.Kind == ContextFailed && old.Context == f.Context }
+	if k := slices.IndexFunc(w.findings, same); k >= 0 {
+		w.current = k
+		return w.findings[k]
 	}
 	f.Cause, f.Root, f.Where = cmp.Or(w.cause.Cause, w.cause.Message), w.cause.Root, w.cause.Where
 	w.cause = Finding{}

@@ -28,7 +28,7 @@ func TestMatchLanguages(t *testing.T) {
 	}
 	for _, line := range []string{
 		"", "x", "????", "[main] org.apache.catalina.core.StandardService.startInternal ??????[Catalina]",
-		"????????Context[/app]????", // nobody says that it is Tomcat's line
+		"????????Context[/app]????", // without the class of Tomcat
 		"the Context [/app] startup failed due to previous errors, again", "noContext [/app] startup failed due to previous errors",
 		"23-Nov-2026 07:02:01.247 信息 [Thread-1] org.apache.catalina.core.StandardService.stopInternal 正在停止服务[Catalina]",
 	} {
@@ -41,8 +41,7 @@ func TestMatchLanguages(t *testing.T) {
 	}
 }
 
-// TestTemplatesOfEveryLanguage formats each message of the Tomcat on this
-// machine and wants it back, and holds the built-in table against it.
+// TestTemplatesOfEveryLanguage formats each message of the installed Tomcat and matches it.
 func TestTemplatesOfEveryLanguage(t *testing.T) {
 	p, err := LoadPatterns(homeCopy(t))
 	if err != nil {
@@ -137,13 +136,13 @@ func TestDiagnose(t *testing.T) {
 	}
 }
 
-func TestWatchStarted(t *testing.T) {
+func TestStartedAndBounds(t *testing.T) {
 	w := NewOutputReader(BuiltinPatterns())
 	f, ok := w.Line("23-Nov-2026 07:01:11.104 INFO [main] org.apache.catalina.startup.Catalina.start Server startup in [2,254] milliseconds")
 	if !ok || f.Kind != Started {
 		t.Errorf("%+v, %v", f, ok)
 	}
-	// What a JVM that the application runs says is not about this start.
+	// The output of a JVM that the application runs is ignored.
 	if f, ok := w.Line("Unrecognized VM option 'X'"); ok {
 		t.Errorf("%+v", f)
 	}
@@ -155,7 +154,7 @@ func TestWatchStarted(t *testing.T) {
 	}
 }
 
-func FuzzWatch(f *testing.F) {
+func FuzzOutputReader(f *testing.F) {
 	f.Add(stamp + "Context [/a] startup failed due to previous errors\n\tjava.lang.X: y\n\t\tat A.b(C.java:1)")
 	f.Add("SAXParseException; systemId: file:///x%zz; lineNumber: 1")
 	f.Add("Error occurred during initialization of VM\n\nx")
@@ -176,7 +175,7 @@ func FuzzTemplate(f *testing.F) {
 	})
 }
 
-func BenchmarkWatchOrdinaryLine(b *testing.B) {
+func BenchmarkOrdinaryLine(b *testing.B) {
 	p := BuiltinPatterns()
 	w := NewOutputReader(p)
 	line := "23-Nov-2026 07:01:11.016 INFO [http-nio-8080-exec-4] com.example.shop.OrderController.get order 4711 delivered in 12 ms"
@@ -186,7 +185,7 @@ func BenchmarkWatchOrdinaryLine(b *testing.B) {
 	}
 }
 
-// diagnose reads the output of one start.
+// diagnose returns the findings of the output of one start.
 func diagnose(p *Patterns, lines []string) []Finding {
 	w := NewOutputReader(p)
 	for _, l := range lines {

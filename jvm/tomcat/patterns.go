@@ -15,13 +15,13 @@ import (
 )
 
 // builtinMessages are the few messages of Tomcat 10.1 (and of 8.5, where it differs) that must be known even if no jar can be read: key,
-// language ("-" is English) and text. A language without a key falls back to English, as in Tomcat. Those of the Tomcat at hand are read
+// language ("-" is English) and text. A language without a key falls back to English, as in Tomcat. Those of the installed Tomcat are read
 // from its jars and added to them.
 //
 //go:embed builtin.txt
 var builtinMessages string
 
-// messageKeys says which messages matter: package of the LocalStrings file, key, and what a line with it means. The keys are the same in
+// messageKeys are the messages that matter: package of the LocalStrings file, key, and what a line with it means. The keys are the same in
 // Tomcat 8.5 to 11, except where noted.
 var messageKeys = map[string]map[string]Kind{
 	"org/apache/catalina/core": {
@@ -75,7 +75,7 @@ func BuiltinPatterns() *Patterns {
 	return p
 }
 
-// LoadPatterns is BuiltinPatterns and the messages of the Tomcat at hand, taken from the jars in home/lib. The patterns are usable even
+// LoadPatterns is BuiltinPatterns and the messages of the installed Tomcat, read from the jars in home/lib. The patterns are usable even
 // with an error, which then names the jars that could not be read.
 func LoadPatterns(home string) (*Patterns, error) {
 	p := BuiltinPatterns()

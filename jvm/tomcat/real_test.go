@@ -14,8 +14,7 @@ import (
 	"time"
 )
 
-// realRun starts the real Tomcat with the argv that Launch built and reads its
-// output until it ends or until says so.
+// realRun starts the installed Tomcat with the argv of Launch and reads its output until it ends or until returns true.
 func realRun(t *testing.T, base string, env map[string]string, until func(Finding) bool, opts ...string) (*OutputReader, *Patterns) {
 	t.Helper()
 	java, err := exec.LookPath("java")
@@ -74,8 +73,7 @@ func realRun(t *testing.T, base string, env map[string]string, until func(Findin
 
 func isStarted(f Finding) bool { return f.Kind == Started }
 
-// loggingFiles is the part of Tomcat's own logging.properties that decides
-// where causes go.
+// loggingFiles is the part of Tomcat's logging.properties that selects the files of causes.
 const loggingFiles = `handlers = 2localhost.org.apache.juli.FileHandler, java.util.logging.ConsoleHandler
 .handlers = java.util.logging.ConsoleHandler
 2localhost.org.apache.juli.FileHandler.level = FINE
@@ -87,8 +85,7 @@ org.apache.catalina.core.ContainerBase.[Catalina].[localhost].level = INFO
 org.apache.catalina.core.ContainerBase.[Catalina].[localhost].handlers = 2localhost.org.apache.juli.FileHandler
 `
 
-// boomClass compiles a listener that throws, and says how Tomcat reports it; without a
-// compiler there is none, which fails as well.
+// boomClass compiles a listener that throws, and returns how Tomcat reports it. Without a compiler the class is missing, which fails too.
 func boomClass(t *testing.T) (class, cause string) {
 	t.Helper()
 	javac, err := exec.LookPath("javac")
@@ -112,7 +109,7 @@ func boomClass(t *testing.T) (class, cause string) {
 	return string(data), "java.lang.IllegalStateException: db away"
 }
 
-// boomApp is an application with that listener.
+// boomApp installs an application with that listener.
 func boomApp(t *testing.T, base, class string) {
 	t.Helper()
 	app := base + "/webapps/bad/WEB-INF/"
@@ -123,8 +120,7 @@ func boomApp(t *testing.T, base, class string) {
 	}
 }
 
-// TestRealFailedApplication: recognised in every language, and when the JVM can
-// only write ASCII; the cause comes from the log file.
+// TestRealFailedApplication: a failure is recognised in every language and in ASCII, with its cause from the log file.
 func TestRealFailedApplication(t *testing.T) {
 	realHome(t)
 	class, cause := boomClass(t)

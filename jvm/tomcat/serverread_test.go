@@ -15,7 +15,7 @@ import (
 	"golang.org/x/text/encoding/unicode"
 )
 
-// memory reads files of a map.
+// memory returns a reader of the files in a map.
 func memory(files map[string]string) func(string) ([]byte, error) {
 	return func(path string) ([]byte, error) {
 		text, ok := files[path]
@@ -31,7 +31,7 @@ const (
 	fromBindings    = "org.apache.tomcat.util.digester.ServiceBindingPropertySource"
 )
 
-// A port is what Tomcat would resolve, or it is not known.
+// A port has the value that Tomcat resolves, or is unknown.
 func TestPortIsResolvedAsTomcatDoes(t *testing.T) {
 	source := "-D" + propertySources + "="
 	for _, c := range []struct {
@@ -71,8 +71,8 @@ func TestPortIsResolvedAsTomcatDoes(t *testing.T) {
 		{"binding less CRLF", "${chomp:web.crlf}", []string{source + fromBindings}, "", 8084},
 		{"binding that is not there", "${web.none:-8081}", []string{source + fromBindings}, "", 8081},
 		{"binding of three parts", "${web.a.b:-8081}", []string{source + fromBindings}, "", 8081},
-		{"a source of their own may know all names", "${http.port:-1}", []string{source + "com.example.Vault", "-Dhttp.port=8081"}, "", 0},
-		{"a source of their own has no part in numbers", "8081", []string{source + "com.example.Vault"}, "", 8081},
+		{"a custom source may know all names", "${http.port:-1}", []string{source + "com.example.Vault", "-Dhttp.port=8081"}, "", 0},
+		{"a custom source does not change numbers", "8081", []string{source + "com.example.Vault"}, "", 8081},
 		{"another catalina.properties", "${other}", []string{"-Dcatalina.config=other.properties"}, "", 8085},
 		{"another catalina.properties by URL", "${other}", []string{"-Dcatalina.config=file:/b/conf/other.properties"}, "", 8085},
 		{"another catalina.properties elsewhere", "${http.port}", []string{"-Dcatalina.config=http://x/y", "-Dhttp.port=8081"}, "", 0},
@@ -126,7 +126,7 @@ func TestPortOffset(t *testing.T) {
 	}
 }
 
-// Connectors come from wherever the parser finds them.
+// Connectors may be in entities.
 func TestEntities(t *testing.T) {
 	files := memory(map[string]string{
 		"/b/conf/connectors.xml": `<Connector port="8081"/>`, "/b/conf/sub/deep.xml": `<!-- here --><Connector port="8082"/>&more;`,
@@ -178,7 +178,7 @@ func TestEntities(t *testing.T) {
 	}
 }
 
-// laughs are ten entities, each ten times the one before.
+// laughs returns ten entities, each of ten times the one before.
 func laughs() string {
 	all := `<!ENTITY l0 "0123456789">`
 	for k := 1; k < 10; k++ {

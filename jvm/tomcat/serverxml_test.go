@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// known are references that props alone answer.
+// known returns references to props alone.
 func known(props map[string]string) References {
 	return References{sources: []func(string) (string, bool){func(name string) (string, bool) { v, ok := props[name]; return v, ok }}}
 }
@@ -19,7 +19,7 @@ const sampleServer = `<?xml version="1.0" encoding="ISO-8859-1"?>
   <Service name="Catalina">
     <Connector port="${http.port}" address="127.0.0.1" maxThreads="50"/>
     <Connector port="${tls:-8443}" SSLEnabled="true" scheme="https" protocol="org.apache.coyote.http11.Http11NioProtocol"/>
-    <Connector port="${nobody}" protocol="AJP/1.3"/>
+    <Connector port="${unset}" protocol="AJP/1.3"/>
     &more;
     <Engine name="Catalina">
       <Host name="a.example" appBase="apps">
@@ -46,7 +46,7 @@ func TestParseServerXML(t *testing.T) {
 	if c[1].Port.Number != 8543 || !c[1].TLS || c[1].MaxThreads.Set {
 		t.Errorf("second connector %+v", c[1])
 	}
-	if c[2].Port.Set || c[2].Port.Text != "${nobody}" || c[2].HTTP() {
+	if c[2].Port.Set || c[2].Port.Text != "${unset}" || c[2].HTTP() {
 		t.Errorf("third connector %+v", c[2])
 	}
 	if x.Hosts[0].AppBase != "apps" || x.Hosts[1].AppBase != "webapps" || x.Contexts[0] != "/" || x.Contexts[1] != "/x" {
@@ -70,11 +70,11 @@ func TestServerXMLThreads(t *testing.T) {
 		{"shared executor", pool + `<Connector port="8080" executor="tomcatThreadPool"/><Connector port="8443" executor="tomcatThreadPool"/>`,
 			150},
 		{"executor and its own", pool + `<Connector port="8080" executor="tomcatThreadPool"/><Connector port="8443" maxThreads="20"/>`, 170},
-		{"executor that nobody uses", pool + `<Connector port="8080" maxThreads="20"/>`, 20},
+		{"unused executor", pool + `<Connector port="8080" maxThreads="20"/>`, 20},
 		{"executor without a number", `<Executor name="e"/><Connector port="8080" executor="e" maxThreads="20"/>`, 200},
 		{"executor of a property", `<Executor name="${pool}" maxThreads="${threads}"/><Connector port="8080" executor="p"/>`, 70},
-		{"connector of a property", `<Connector port="8080" maxThreads="${threads}"/><Connector port="8081" maxThreads="${nobody:-30}"/>`, 100},
-		{"unknown property", `<Connector port="8080" maxThreads="${nobody}"/>`, 200},
+		{"connector of a property", `<Connector port="8080" maxThreads="${threads}"/><Connector port="8081" maxThreads="${unset:-30}"/>`, 100},
+		{"unknown property", `<Connector port="8080" maxThreads="${unset}"/>`, 200},
 		{"unknown executor", pool + `<Connector port="8080" executor="other" maxThreads="20"/>`, 20},
 		{"executor comes later", `<Connector port="8080" executor="tomcatThreadPool" maxThreads="20"/>` + pool, 20},
 		{"executor of another service", pool + `</Service><Service name="b"><Connector port="8080" executor="tomcatThreadPool" maxThreads="20"/>`,
@@ -89,7 +89,7 @@ func TestServerXMLThreads(t *testing.T) {
 		{"executor of zero", `<Executor name="e" maxThreads="0"/><Connector port="8080" executor="e"/>`, 200},
 		{"no int of Java", `<Connector port="8080" maxThreads="2147483648"/>`, 200},
 		{"off", `<Connector port="-1" maxThreads="50"/>`, 0},
-		{"one of two is off", `<Connector port="8080" maxThreads="20"/><Connector port="${nobody:--1}" protocol="AJP/1.3"/>`, 20},
+		{"one of two is off", `<Connector port="8080" maxThreads="20"/><Connector port="${unset:--1}" protocol="AJP/1.3"/>`, 20},
 		{"any port", `<Connector port="0" maxThreads="50"/>`, 50},
 		{"no port, but a socket", `<Connector unixDomainSocketPath="/run/t.sock" maxThreads="50"/>`, 50},
 	} {
@@ -158,7 +158,7 @@ func FuzzParseServerXML(f *testing.F) {
 	})
 }
 
-// FuzzServerFacts has a Tomcat's files say anything, also of each other.
+// FuzzServerFacts reads arbitrary files that may refer to each other.
 func FuzzServerFacts(f *testing.F) {
 	f.Add([]byte(sampleServer), []byte("a=1\nb=${a}\n"), "-Dcatalina.config=file:///x")
 	f.Add([]byte(`<!DOCTYPE Server [<!ENTITY e SYSTEM "catalina.properties">]><Server port="${a}">&e;<Service><Engine name="${b:-x}">`+

@@ -2,6 +2,7 @@ package tomcat
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -228,16 +229,14 @@ func (imp *SetenvResult) compare(before map[string]string) {
 
 // changes returns "set A, B and unset C".
 func (imp *SetenvResult) changes() string {
-	set, unset := "set "+strings.Join(imp.Set, ", "), "unset "+strings.Join(imp.Unset, ", ")
-	switch {
-	case len(imp.Set)+len(imp.Unset) == 0:
-		return "set nothing"
-	case len(imp.Unset) == 0:
-		return set
-	case len(imp.Set) == 0:
-		return unset
+	var out []string
+	if len(imp.Set) > 0 || len(imp.Unset) == 0 {
+		out = append(out, "set "+cmp.Or(strings.Join(imp.Set, ", "), "nothing"))
 	}
-	return set + " and " + unset
+	if len(imp.Unset) > 0 {
+		out = append(out, "unset "+strings.Join(imp.Unset, ", "))
+	}
+	return strings.Join(out, " and ")
 }
 
 // nulPairs reads NAME=VALUE, each ended by a NUL.

@@ -78,9 +78,9 @@ set -x
 	}
 }
 
-// TestSetenvKeepsWhatNoShellHolds: what goes through the shell comes back as it was,
-// whatever its name and value, and only setenv.sh's own changes are told.
-func TestSetenvKeepsWhatNoShellHolds(t *testing.T) {
+// TestSetenvKeepsOddVariables: variables keep their values through the shell, whatever their names, and only changes by setenv.sh are
+// reported.
+func TestSetenvKeepsOddVariables(t *testing.T) {
 	env := map[string]string{
 		"PATH": os.Getenv("PATH"), "spring.profiles.active": "prod", "my-app": "1", "9lives": "cat", "größe": "XL", "a b": "blank",
 		"x%y":               "percent",
@@ -153,7 +153,7 @@ func TestSetenvFailures(t *testing.T) {
 				t.Fatalf("got %v (%+v), want %q with %q", err, failed, c.want, c.said)
 			}
 			if strings.Contains(failed.Output, "hunter2") || c.said == "" && failed.Output != "" {
-				t.Errorf("it shows more than what the script wrote: %q", failed.Output)
+				t.Errorf("more than the script's output: %q", failed.Output)
 			}
 		})
 	}

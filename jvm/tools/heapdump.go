@@ -130,7 +130,7 @@ func (j *Tools) openFolder(d *heapDump) error {
 	case err == nil && there.Mode&unix.S_IFMT == unix.S_IFDIR:
 		err = apiError(http.StatusConflict, api.CodeFileExists, "name a file in it that is not there yet", "%s is a folder", file)
 	case err == nil:
-		err = apiError(http.StatusConflict, api.CodeFileExists, "name another file, or remove this one", "%s exists, and is not overwritten", file)
+		err = apiError(http.StatusConflict, api.CodeFileExists, "name another file, or remove it", "%s exists, and is not overwritten", file)
 	case d.folder != nil && errors.Is(err, fs.ErrNotExist):
 		return nil
 	default:
@@ -159,7 +159,7 @@ func makeDumpFolder(dir string) error {
 	if err := os.MkdirAll(state, 0o711); err != nil {
 		return err
 	}
-	above, err := openRootFolder(unix.AT_FDCWD, state, func(mode fs.FileMode) fs.FileMode { return mode | 0o111 })
+	above, err := openRootFolder(unix.AT_FDCWD, state, 0o111)
 	if err != nil {
 		return err
 	}
@@ -168,15 +168,15 @@ func makeDumpFolder(dir string) error {
 	if err := unix.Mkdirat(int(above.Fd()), name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	f, err := openRootFolder(int(above.Fd()), name, func(fs.FileMode) fs.FileMode { return fs.ModeDir | fs.ModeSticky | 0o777 })
+	f, err := openRootFolder(int(above.Fd()), name, fs.ModeSticky|0o777)
 	if err != nil {
 		return err
 	}
 	return f.Close()
 }
 
-// openRootFolder opens a folder owned by root and updates its mode if needed.
-func openRootFolder(at int, path string, change func(fs.FileMode) fs.FileMode) (*os.File, error) {
+// openRootFolder opens a folder owned by root and adds to its mode if needed.
+func openRootFolder(at int, path string, mode fs.FileMode) (*os.File, error) {
 	fd, err := unix.Openat(at, path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -186,8 +186,8 @@ func openRootFolder(at int, path string, change func(fs.FileMode) fs.FileMode) (
 	if err == nil {
 		if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 {
 			err = fmt.Errorf("%s is not a folder of root's", path)
-		} else if mode := change(info.Mode()); mode != info.Mode() {
-			err = f.Chmod(mode)
+		} else if info.Mode()&mode != mode {
+			err = f.Chmod(info.Mode() | mode)
 		}
 	}
 	if err != nil {
@@ -279,7 +279,7 @@ func (d *heapDump) write(ctx context.Context) (size int64, err error) {
 		left = "; a part is left: " + removeErr.Error()
 	}
 	if err != nil {
-		return 0, failed("stoker status "+d.service+" shows whether it runs", "the JVM of %s did not end the heap dump: %v%s", d.service, err, left)
+		return 0, failed("stoker status "+d.service+" shows its state", "the JVM of %s did not end the heap dump: %v%s", d.service, err, left)
 	}
 	return 0, noRoom("name a file on a larger volume", "the JVM of %s says: %s%s", d.service, why, left)
 }

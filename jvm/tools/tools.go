@@ -182,8 +182,8 @@ const exitWait = 500 * time.Millisecond
 
 // apiErrorOf converts an error for the API.
 func (j *Tools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p supervisor.Process, err error) error {
-	if refused := new(api.StatusError); errors.As(err, &refused) {
-		return refused
+	if known := new(api.StatusError); errors.As(err, &known) {
+		return known
 	}
 	select {
 	case <-p.Exited():
@@ -205,7 +205,8 @@ func (j *Tools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p
 	case errors.Is(err, os.ErrProcessDone):
 		return notNow("stoker status "+service+" tells why", "the process of %s has ended", service)
 	case errors.Is(err, hotspot.ErrNotJVM):
-		return apiError(http.StatusNotFound, "no-jvm", "if its command is a script, end it with: exec java ...", "the process of %s is no JVM", service)
+		return apiError(http.StatusNotFound, "no-jvm", "if its command is a script, end it with: exec java ...",
+			"the process of %s is no JVM", service)
 	case errors.Is(err, hotspot.ErrOpenJ9):
 		return apiError(http.StatusNotFound, "no-jvm", "use the jcmd of OpenJ9",
 			"the JVM of %s is OpenJ9, which does not take HotSpot's commands", service)

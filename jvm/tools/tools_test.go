@@ -26,11 +26,10 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// noProcess is what the tools do not ask of a process.
+// noProcess holds the methods of a process that the tools do not call.
 type noProcess struct{ supervisor.Process }
 
-// playedJVM is this process as a JVM: it has a libjvm.so mapped, and listens for
-// commands.
+// playedJVM is this process as a JVM: it has a libjvm.so mapped and listens for commands.
 type playedJVM struct {
 	noProcess
 	pid    int // 0: ours
@@ -49,7 +48,7 @@ func (p *playedJVM) Signal(syscall.Signal) error {
 	return errors.New("it listens, and needs no signal")
 }
 
-// playedServices has it as its only service.
+// playedServices has a playedJVM as its only service.
 type playedServices struct{ *playedJVM }
 
 func (p playedServices) Service(name string) (supervisor.Snapshot, bool) {
@@ -57,20 +56,20 @@ func (p playedServices) Service(name string) (supervisor.Snapshot, bool) {
 }
 func (p playedServices) Process(string) (supervisor.Process, bool) { return p.playedJVM, !p.gone }
 
-// commands are what it was asked for.
+// commands returns the requested commands.
 func (p *playedJVM) commands() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]string(nil), p.asked...)
 }
 
-// flood is the answer of a JVM that does not end it.
+// flood is an answer without end.
 const flood = "(flood)"
 
-// breaksOff is the answer of a JVM that dies instead.
+// breaksOff is the answer of a JVM that exits during it.
 const breaksOff = "(breaks off)"
 
-// playJVM begins the play; answer gives the text for a command, after its status.
+// playJVM starts a playedJVM; answer returns status and text for a command.
 func playJVM(t *testing.T, answer func(command []string) string) (*playedJVM, *Tools) {
 	t.Helper()
 	lib := filepath.Join(t.TempDir(), "libjvm.so")
@@ -133,7 +132,7 @@ func (p *playedJVM) serve(conn net.Conn) {
 	}
 }
 
-// use runs a tool, and gives its text, or what the API answers of the error.
+// use runs a tool and returns its text or the error of the API.
 func use(t *testing.T, j *Tools, tool api.JVMTool) (text string, refused api.StatusError) {
 	t.Helper()
 	if tool.Timeout == 0 {
@@ -155,7 +154,7 @@ func use(t *testing.T, j *Tools, tool api.JVMTool) (text string, refused api.Sta
 	return string(all), refused
 }
 
-// A JVM of Java 8 knows less: the tools ask for what it has.
+// The commands of the tools, also for Java 8, which has fewer.
 func TestToolCommands(t *testing.T) {
 	p, j := playJVM(t, func(command []string) string {
 		if command[1] == "Thread.print -l -e" {
@@ -241,7 +240,7 @@ func TestToolRefusals(t *testing.T) {
 	})
 }
 
-// heapOf is a JVM whose heap has so much in it, and that dumps it by write.
+// heapOf is a JVM with used bytes in its heap, which it dumps by write.
 func heapOf(used, version string, write func(file string) string) func([]string) string {
 	return func(command []string) string {
 		switch {
@@ -258,7 +257,7 @@ func heapOf(used, version string, write func(file string) string) func([]string)
 	}
 }
 
-// dumps is a JVM's way to write a dump.
+// dumps writes a dump.
 func dumps(file string) string {
 	if err := os.WriteFile(file, []byte("a dump"), 0o600); err != nil {
 		return "0\nDumping heap to " + file + " ...\nUnable to create " + file + ": " + err.Error() + "\n"
@@ -266,7 +265,7 @@ func dumps(file string) string {
 	return "0\nDumping heap to " + file + " ...\nHeap dump file created [6 bytes in 0.001 secs]\n"
 }
 
-// breaks is a JVM that writes a part, and then says this.
+// breaks writes a part of a dump and then answers text.
 func breaks(answer string) func(string) string {
 	return func(file string) string {
 		_ = dumps(file)
@@ -338,7 +337,7 @@ func TestHeapDump(t *testing.T) {
 	}
 }
 
-// The folder of stoker's own is made such that every user can write into it.
+// Every user can write into the default folder.
 func TestHeapDumpFolder(t *testing.T) {
 	_, j := playJVM(t, heapOf("6K", "17", dumps))
 	for _, gz := range []bool{false, true} {
@@ -370,8 +369,7 @@ func TestHeapDumpFolder(t *testing.T) {
 	}
 }
 
-// Two dumps of a JVM never run at once, and while one does nobody else waits for it;
-// also when who wanted it has gone.
+// During a dump other tools of that JVM are rejected, also after the timeout of its caller.
 func TestOneHeapDumpAtATime(t *testing.T) {
 	begun, goOn := make(chan struct{}), make(chan struct{})
 	var count atomic.Int32
@@ -401,7 +399,7 @@ func TestOneHeapDumpAtATime(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	if _, got := use(t, j, api.JVMTool{Tool: api.ToolHeapDump, File: dir + "/2"}); got.Code != api.CodeNotNow {
-		t.Errorf("after the first has given up: %+v", got)
+		t.Errorf("after the timeout of the first: %+v", got)
 	}
 	close(goOn)
 	for busy := true; busy && t.Context().Err() == nil; _, busy = j.dumps.Load(p.Pid()) {
@@ -415,7 +413,7 @@ func TestOneHeapDumpAtATime(t *testing.T) {
 	}
 }
 
-// Twenty at once: all are answered, one after the other, and nothing is left.
+// Twenty requests at once are answered one after another, and no lock is left.
 func TestTwentyTools(t *testing.T) {
 	_, j := playJVM(t, func([]string) string { return "0\nanswer\n" })
 	var all sync.WaitGroup
@@ -432,8 +430,7 @@ func TestTwentyTools(t *testing.T) {
 	}
 }
 
-// hostileJVM is a process of its own, and of another user, that has a libjvm.so mapped:
-// it does to dumpheap and everything else what its variables say.
+// hostileJVM starts a process of another user that has a libjvm.so mapped. Its variables select its answers.
 func hostileJVM(t *testing.T, env ...string) *Tools {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -464,7 +461,7 @@ func hostileJVM(t *testing.T, env ...string) *Tools {
 
 const hostileUser = 65534
 
-// TestMain is also the main of that process.
+// TestMain is also the main function of a hostileJVM.
 func TestMain(m *testing.M) {
 	if os.Getenv("STOKER_TEST_JVM") != "" {
 		actHostileJVM()
@@ -472,7 +469,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// actHostileJVM is what that process does; it does not return.
+// actHostileJVM is the program of a hostileJVM; it does not return.
 func actHostileJVM() {
 	dir, err := os.MkdirTemp("", "jvm")
 	if err != nil {
@@ -514,8 +511,7 @@ func actHostileJVM() {
 	}
 }
 
-// A JVM has another user's folder take the place of that of its dump, and says that the
-// dump has failed: what has the dump's name there is not removed.
+// A JVM replaces the folder of its dump by one of another user and reports a failure: the file of that name there is not removed.
 func TestFailedHeapDumpRemovesNothingElse(t *testing.T) {
 	dir, err := os.MkdirTemp("", "dumps")
 	if err != nil {
@@ -541,7 +537,7 @@ func TestFailedHeapDumpRemovesNothingElse(t *testing.T) {
 	}
 }
 
-// Where others could have the state folder be another one, root makes none.
+// Root creates no folder where other users could redirect the path.
 func TestHeapDumpFolderOfOthers(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
@@ -553,7 +549,7 @@ func TestHeapDumpFolderOfOthers(t *testing.T) {
 	}
 	for _, state := range []string{filepath.Join(app, "link/stoker"), filepath.Join(app, "stoker"), filepath.Join(app, "new/stoker")} {
 		if err := makeDumpFolder(filepath.Join(state, "heapdumps")); err == nil {
-			t.Errorf("%s is made", state)
+			t.Errorf("%s was created", state)
 		}
 	}
 	if left, err := os.ReadDir(victim); err != nil || len(left) > 0 {
@@ -571,8 +567,7 @@ func TestHeapDumpFolderOfOthers(t *testing.T) {
 	}
 }
 
-// A JVM that does not end its answer costs a bounded part of memory, and it is said that
-// this is not all.
+// An answer without end takes bounded memory, and is reported as truncated.
 func TestFloodingJVM(t *testing.T) {
 	j := hostileJVM(t, "FLOOD=1")
 	for _, c := range []struct {

@@ -11,6 +11,14 @@ import (
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
+const (
+	maxQueued    = 64                    // failures that wait to be recorded
+	recordDelay  = 20 * time.Millisecond // lets the next start of the service go first
+	flushTime    = 2 * time.Second       // limit of the wait of a query for what is queued
+	evidenceTime = 5 * time.Second       // limit of Failure.Evidence
+	explainTime  = 3 * time.Second       // limit of Failure.Explain
+)
+
 // Services is what a Recorder asks of the supervisor.
 type Services interface {
 	// Kind is the kind of a service.
@@ -31,16 +39,10 @@ type Recorder struct {
 	pending  atomic.Int32 // queued and not done
 }
 
-// maxQueued is how many failures wait to be recorded.
-const maxQueued = 64
-
 // NewRecorder returns a Recorder that keeps its incidents in store.
 func NewRecorder(store *Store, services Services, log hclog.Logger) *Recorder {
 	return &Recorder{store: store, services: services, log: log, queue: make(chan func(), maxQueued)}
 }
-
-// recordDelay lets the next start of the service go first.
-const recordDelay = 20 * time.Millisecond
 
 // do runs f in the background, after what was queued before; false: the queue is full.
 func (r *Recorder) do(f func()) bool {
@@ -62,9 +64,6 @@ func (r *Recorder) do(f func()) bool {
 		return false
 	}
 }
-
-// flushTime bounds how long a query waits for what is queued.
-const flushTime = 2 * time.Second
 
 // flush waits for what is queued: a caller that has seen a service fail finds its incident.
 func (r *Recorder) flush() {
@@ -123,11 +122,6 @@ func (r *Recorder) Resume(failures []*Failure) {
 		}
 	}
 }
-
-const (
-	evidenceTime = 5 * time.Second // limit of Failure.Evidence
-	explainTime  = 3 * time.Second // limit of Failure.Explain
-)
 
 // record makes the incident of a failure: at once what is known, then what is found.
 func (r *Recorder) record(f *Failure) {

@@ -69,16 +69,6 @@ func PortOf(u *url.URL) int {
 	return map[string]int{"http": 80, "https": 443}[u.Scheme]
 }
 
-func (h HTTP) validate(r Report) {
-	if h.URL == "" && !r.Refused("http") {
-		h.reportUnused(r)
-	}
-	if h.Method == http.MethodHead && h.Body != "" {
-		r.Bad("body", "write method: GET", "the answer to HEAD has no body")
-	}
-	h.validateCertificate(r)
-}
-
 func (h HTTP) reportUnused(r Report) {
 	const why = "no request is made: http is not set"
 	set := map[string]bool{"method": h.Method != "", "headers": len(h.Headers) > 0, "socket": h.Socket != "", "body": h.Body != ""}

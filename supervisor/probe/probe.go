@@ -73,7 +73,16 @@ func (c Config) Port() int {
 }
 
 // Validate reports what is wrong besides the forms that the tags check name.
-func (c Config) Validate(r Report) { c.HTTP.validate(r) }
+func (c Config) Validate(r Report) {
+	h := c.HTTP
+	if h.URL == "" && !r.Refused("http") {
+		h.reportUnused(r)
+	}
+	if h.Method == "HEAD" && h.Body != "" {
+		r.Bad("body", "write method: GET", "the answer to HEAD has no body")
+	}
+	h.validateCertificate(r)
+}
 
 // New returns the probe; nil if nothing is checked. run runs the command of an exec probe.
 func (c Config) New(run Runner) Checker {
