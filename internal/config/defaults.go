@@ -73,10 +73,13 @@ func serviceDefaults(s Service, budget time.Duration) Service {
 	if s.Restart.Limit.UncountedCodes == nil && s.hasJVM() {
 		s.Restart.Limit.UncountedCodes = []int{3} // -XX:+ExitOnOutOfMemoryError
 	}
-	probeDefaults(&s.Ready.Config)
 	if !s.Oneshot {
 		layeredyaml.SetDefaults(&s.Live)
-		probeDefaults(&s.Live.Config)
+	}
+	for _, p := range []*probe.Config{&s.Ready.Config, &s.Live.Config} {
+		if p.HTTP.URL != "" {
+			p.HTTP.Method = cmp.Or(p.HTTP.Method, http.MethodGet)
+		}
 	}
 	policy := supervisor.Always
 	if s.Oneshot {
@@ -96,12 +99,6 @@ func serviceDefaults(s Service, budget time.Duration) Service {
 		layeredyaml.SetDefaults(&s.Tomcat)
 	}
 	return s
-}
-
-func probeDefaults(p *probe.Config) {
-	if p.HTTP.URL != "" {
-		p.HTTP.Method = cmp.Or(p.HTTP.Method, http.MethodGet)
-	}
 }
 
 // mainService returns the only service that is no oneshot, or the only one of kind tomcat;

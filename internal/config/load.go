@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"io"
 	"maps"
 	"net/http"
@@ -113,16 +114,10 @@ func newMapKey(keys []string, name string) string {
 
 // path returns the file to read, and whether an option names it.
 func (o Options) path() (path string, named bool) {
-	if o.File != "" {
-		return o.File, true
-	}
-	if path = lookup(o.Environ, EnvFile); path != "" {
+	if path = cmp.Or(o.File, lookup(o.Environ, EnvFile)); path != "" {
 		return path, true
 	}
-	if o.Default != "" {
-		return o.Default, false
-	}
-	return DefaultFile, false
+	return cmp.Or(o.Default, DefaultFile), false
 }
 
 // ServicePath is the path of what stands below a service.

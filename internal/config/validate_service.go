@@ -1,17 +1,25 @@
 package config
 
 import (
+	"fmt"
 	"maps"
+	"os"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/lazyregexp"
+	"github.com/stoker-init/stoker/internal/logfile"
+	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
+	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
 // AllServices means every service in a command.
@@ -94,8 +102,7 @@ func (v *validator) tomcat(path string, t tomcat.Config) {
 	for i, context := range t.Contexts {
 		if context != "" && !strings.HasPrefix(context, "/") {
 			v.Bad(layeredyaml.Index(layeredyaml.Join(path, "contexts"), i), `write "/`+printable.Line(layeredyaml.Shorten(context))+`"`,
-				"%s is not a context path",
-				layeredyaml.Quote("", context))
+				"%s is not a context path", layeredyaml.Quote("", context))
 		}
 	}
 }
@@ -164,6 +171,132 @@ func (v *validator) secrets(path string, s Service) {
 		}
 		if _, both := s.Env[name]; both {
 			v.Bad(at, "remove one of the two", "is set in env too%s", v.Where(env))
+		}
+	}
+}
+
+// probeReport is the report of the probe in the section at path.
+type probeReport struct {
+	*validator
+	path string
+}
+
+// Bad reports a wrong value.
+func (r probeReport) Bad(key, hint, format string, args ...any) {
+	r.validator.Bad(layeredyaml.Join(r.path, key), hint, format, args...)
+}
+
+// Missing reports that key cannot be used because other is not set.
+func (r probeReport) Missing(key, other, why string) {
+	r.validator.Missing(layeredyaml.Join(r.path, key), "set "+layeredyaml.LastKey(r.path)+"."+other, "%s", why)
+}
+
+// Unused warns that key has no effect because other is not set.
+func (r probeReport) Unused(key, other, why string) {
+	r.Warn(layeredyaml.Join(r.path, key), "set "+layeredyaml.LastKey(r.path)+"."+other, "%s", why)
+}
+
+// Refused reports whether key, or a misspelling of it, was refused already.
+func (r probeReport) Refused(key string) bool {
+	return r.validator.Refused(layeredyaml.Join(r.path, key))
+}
+
+// probes checks what belongs together in probes.
+func (v *validator) probes() {
+	for _, name := range slices.Sorted(maps.Keys(v.raw.Services)) {
+		raw := v.raw.Services[name]
+		v.ready(ServicePath(name, "ready"), raw)
+		v.live(ServicePath(name, "live"), raw, v.cfg.Services[name])
+	}
+}
+
+func (v *validator) ready(path string, s Service) {
+	s.Ready.Validate(probeReport{v, path})
+	if s.Oneshot && (s.Ready.IsSet() || s.Ready.Log != "") {
+		v.Warn(path, "remove it, or remove oneshot", "a oneshot has no readiness: it has done its work when it has ended")
+	}
+}
+
+func (v *validator) live(path string, raw, cfg Service) {
+	report := probeReport{v, path}
+	raw.Live.Validate(report)
+	var untouched supervisor.Live
+	layeredyaml.SetDefaults(&untouched)
+	timeout, every := cfg.Live.Timeout, cfg.Live.Every
+	switch {
+	case raw.Oneshot && !reflect.ValueOf(raw.Live).IsZero():
+		v.Bad(path, "remove it, or remove oneshot", "a oneshot is expected to end: it has no live")
+	case raw.Oneshot:
+	case !raw.Live.IsSet() && !reflect.DeepEqual(cfg.Live, untouched) && !slices.ContainsFunc(probe.Keys(), report.Refused):
+		v.Warn(path, "set live."+strings.Join(probe.Keys(), " or live."), "there is no liveness probe: no kind is set")
+	case raw.Live.IsSet() && timeout > every && every > 0:
+		v.Warn(layeredyaml.Join(path, "timeout"), "lower it to "+layeredyaml.ShortDuration(every)+" or less",
+			"%s is more than every, %s: a service that hangs is found later than every and failures say",
+			layeredyaml.ShortDuration(timeout), layeredyaml.ShortDuration(every))
+	}
+}
+
+func (v *validator) output(at string, raw, cfg supervisor.Output) {
+	if n, _ := jvm.ParseMemory(raw.Keep); n > logs.MaxKeep {
+		v.Bad(layeredyaml.Join(at, "keep"), "it is memory: write the rest to output.file", "%s is more than %d MiB", layeredyaml.Quote("",
+			raw.Keep), logs.MaxKeep>>20)
+	}
+	file := layeredyaml.Join(at, "file")
+	name := layeredyaml.Join(file, "path")
+	if p := raw.File.Path; strings.HasPrefix(p, "/") && (strings.HasSuffix(p, "/") || path.Clean(p) == "/") {
+		v.Bad(name, "add the file's name", "%s is a folder", layeredyaml.Quote(name, p))
+	} else if what := logfile.NotAFile(p); what != "" {
+		v.Bad(name, notAFileHint(p), "%s is %s, and only an ordinary file is written to", layeredyaml.Quote(name, p), what)
+	}
+	full, _ := jvm.ParseMemory(cfg.File.Size) // of a wrong size 0
+	if total, err := jvm.ParseMemory(raw.File.Total); err == nil && total < full {
+		v.Bad(layeredyaml.Join(file, "total"), "raise total or lower size", "%s is less than the size of one file, %s", raw.File.Total,
+			cfg.File.Size)
+	}
+	if raw.File.Path == "" && raw.File != (supervisor.OutputFile{}) && !v.AlreadyReported(name) {
+		v.Missing(name, "set output.file.path", "no file is written without it")
+	}
+}
+
+// streamFile matches paths of the streams of a process.
+var streamFile = lazyregexp.New(`^/(dev/(std|fd/|tty|console)|proc/)`)
+
+// notAFileHint is the hint for a path that is not an ordinary file.
+func notAFileHint(path string) string {
+	if path == os.DevNull {
+		return "remove output.file, and set output.format: none to have the output nowhere but in `stoker logs`"
+	}
+	if streamFile().MatchString(path) {
+		return "remove output.file: the output goes to the container's own stdout and stderr anyway (output.format says how)"
+	}
+	return "name a file in a folder of its own, such as /var/log/app/out.log"
+}
+
+const outputFile = "output.file.path"
+
+// outputFiles refuses two services that write the same file, including the names of rotated
+// files.
+func (v *validator) outputFiles() {
+	writers := map[string]string{} // cleaned path -> service
+	for _, name := range slices.Sorted(maps.Keys(v.cfg.Services)) {
+		f := v.cfg.Services[name].Output.File
+		if !strings.HasPrefix(f.Path, "/") {
+			continue
+		}
+		at, clean := ServicePath(name, outputFile), path.Clean(f.Path)
+		if other, taken := writers[clean]; taken {
+			v.Bad(at, "give each service a file of its own", "service %s writes this file too%s", other, v.Where(ServicePath(other, outputFile)))
+			continue
+		}
+		writers[clean] = name
+	}
+	for _, clean := range slices.Sorted(maps.Keys(writers)) {
+		name := writers[clean]
+		for n := 1; n <= min(v.cfg.Services[name].Output.File.Files, 1000); n++ {
+			if other, taken := writers[fmt.Sprintf("%s.%d", clean, n)]; taken {
+				v.Bad(ServicePath(other, outputFile), "choose another name", "a full file of service %s gets this name%s", name,
+					v.Where(ServicePath(name, outputFile)))
+			}
 		}
 	}
 }

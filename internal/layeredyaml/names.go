@@ -83,14 +83,14 @@ func (l *Layers) Set(prefix string, settings []string) {
 // are written as in YAML: ["a", "b"].
 func (l *Layers) assign(source string, to target, text string) {
 	p := Problem{File: source, Path: Join("", to.keys...)}
-	n, ok := &node{Kind: scalarNode, Tag: "!!str", Value: text}, true
+	n := &node{Kind: scalarNode, Tag: "!!str", Value: text}
 	if !utf8.ValidString(text) {
 		p.Message = Quote(p.Path, text) + " is not UTF-8"
 		l.checker.add(p)
 		return
 	}
 	if to.typ().Kind() == reflect.Slice {
-		if n, _, ok = parse([]byte(text), ""); !ok || n == nil {
+		if n, _, _ = parse([]byte(text), ""); n == nil {
 			p.Message, p.Hint = Quote(p.Path, redact.Arg(text))+" is not a list", `write ["a", "b"]`
 			l.checker.add(p)
 			return

@@ -58,8 +58,8 @@ func isKey(name string, words []string) bool {
 }
 
 // keyProperties are the words after "key" that make a name one of a property, as in keySize, keystore, key.serializer or keytool.
-const keyProperties = "agreement alg algorithm algorithms alias board cloak converter deserializer exchange factory file format generator " +
-	"length limit limits manager name path provider ring serializer share size sizes space store stores tab tool type types usage word words"
+const keyProperties = "agreement alg algorithm algorithms alias board cloak converter deserializer exchange factory file format " +
+	"generator length limit limits manager name path provider ring serializer share size sizes space store stores tab tool type types usage word words"
 
 var (
 	lastOfCapitals = lazyregexp.New(`(\p{Lu})(\p{Lu}\p{Ll})`) // Key in DHKey
