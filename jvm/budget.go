@@ -139,13 +139,15 @@ func (c memoryCap) decided() *int64 {
 func (s *Sizing) memoryCaps() [3]memoryCap {
 	r, n, f := &s.rules, s.numbers, s.fixed
 	caps := [3]memoryCap{
-		{"metaspace", "metaspace", "MaxMetaspaceSize", "unbounded otherwise", "no cap: the usual size", true,
-			&r.Metaspace, f.Metaspace, n.metaspace, &s.Metaspace, 64 * mib, 192 * mib, 192 * mib},
-		{"code-cache", "code cache", "ReservedCodeCacheSize", "240 MiB otherwise", "HotSpot's own cap", false,
-			&r.CodeCache, f.CodeCache, n.codeCache, &s.CodeCache, 48 * mib, 160 * mib, 240 * mib},
-		{"direct-memory", "direct memory", "MaxDirectMemorySize", "as large as the heap otherwise",
-			"no cap: the usual size; as large as the heap, and Netty as much again", true,
-			&r.DirectMemory, f.Direct, n.direct, &s.Direct, 16 * mib, 64 * mib, 64 * mib},
+		{rule: "metaspace", region: "metaspace", flag: "MaxMetaspaceSize", why: "unbounded otherwise",
+			uncapped: "no cap: the usual size", open: true, on: &r.Metaspace, fixed: f.Metaspace, profile: n.metaspace,
+			bytes: &s.Metaspace, least: 64 * mib, enough: 192 * mib, usual: 192 * mib},
+		{rule: "code-cache", region: "code cache", flag: "ReservedCodeCacheSize", why: "240 MiB otherwise",
+			uncapped: "HotSpot's own cap", on: &r.CodeCache, fixed: f.CodeCache, profile: n.codeCache,
+			bytes: &s.CodeCache, least: 48 * mib, enough: 160 * mib, usual: 240 * mib},
+		{rule: "direct-memory", region: "direct memory", flag: "MaxDirectMemorySize", why: "as large as the heap otherwise",
+			uncapped: "no cap: the usual size; as large as the heap, and Netty as much again", open: true, on: &r.DirectMemory,
+			fixed: f.Direct, profile: n.direct, bytes: &s.Direct, least: 16 * mib, enough: 64 * mib, usual: 64 * mib},
 	}
 	for i := range caps {
 		c := &caps[i]

@@ -92,7 +92,7 @@ func keyOf(o Option) optionKey {
 		if !ok || value != "" && !strings.HasSuffix(a.flag, "=") {
 			continue
 		}
-		if strings.HasSuffix(a.option, "f") {
+		if strings.HasSuffix(a.flag, "HeapFreeRatio=") {
 			value = percentOf(value)
 		}
 		id := flagKey("-XX:" + a.flag + value)

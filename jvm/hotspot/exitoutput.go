@@ -33,7 +33,7 @@ func readExitOutput(output []byte) (w exitOutput) {
 	fatal := false // inside the block that describes a fatal error
 	for raw := range bytes.Lines(output) {
 		line := strings.TrimRight(string(raw[:min(len(raw), 4*maxText)]), " \r\n")
-		w.startOutput.line(line)
+		w.startupLine(line)
 		note, isNote := strings.CutPrefix(line, "#")
 		note = clip(strings.TrimSpace(note))
 		switch {

@@ -24,7 +24,7 @@ func (r *StartupErrorReader) Line(line string) (e StartupError, ok bool) {
 	if r.found {
 		return e, false
 	}
-	r.output.line(line)
+	r.output.startupLine(line)
 	e = r.output.startupError()
 	r.found = e.Message != "" && !strings.HasPrefix(e.Message, noInit) // the reason follows
 	return e, r.found
@@ -96,8 +96,8 @@ func outOfMemory(message string) bool {
 		strings.Contains(message, "annot create VM thread")
 }
 
-// line takes the next line.
-func (s *startOutput) line(line string) {
+// startupLine takes the next line.
+func (s *startOutput) startupLine(line string) {
 	trimmed, before := strings.TrimSpace(line), s.last
 	if trimmed == "" {
 		return

@@ -1,8 +1,10 @@
 package launch
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stoker-init/stoker/internal/service"
@@ -46,5 +48,19 @@ func TestRenderNamesTheFlavor(t *testing.T) {
 	if facts, err = (&sources{cfg: cfg, shared: gold}).render(t.Context(), java, "", 0); err == nil || facts != nil ||
 		err.Error() != `cannot size the JVM: cannot use flavor: there is no "slim" among jvm.flavors; there are: fat` {
 		t.Errorf("%+v, %v", facts, err)
+	}
+}
+
+func TestReportIsMasked(t *testing.T) {
+	var hide service.Mask
+	hide.Add("hunter22")
+	from := &Report{JVM: hotspot.JVM{Version: "21"}, Result: jvm.Result{
+		Options:  []jvm.Option{{Args: []string{"-Dp=hunter22"}, Replaced: []jvm.Option{{Args: []string{"-Dp=xhunter22"}}}}},
+		Warnings: []jvm.Problem{{Message: "hunter22"}}}}
+	if text := fmt.Sprintf("%+v", maskedReport(hide, from)); strings.Contains(text, "hunter22") || !strings.Contains(text, "-Dp=***") {
+		t.Errorf("masked report: %s", text)
+	}
+	if from.Result.Options[0].Args[0] != "-Dp=hunter22" {
+		t.Error("the command line itself was masked")
 	}
 }
