@@ -87,8 +87,8 @@ func notDuration(text string) (wrong, hint string) {
 
 // unitWords are what people write for the units; d for days.
 var unitWords = map[string]string{"": "s", "s": "s", "sec": "s", "secs": "s", "second": "s", "seconds": "s", "m": "m", "min": "m",
-	"mins": "m", "minute": "m", "minutes": "m", "h": "h", "hr": "h", "hrs": "h", "hour": "h", "hours": "h", "ms": "ms", "msec": "ms", "millis": "ms",
-	"millisecond": "ms", "milliseconds": "ms", "d": "d", "day": "d", "days": "d"}
+	"mins": "m", "minute": "m", "minutes": "m", "h": "h", "hr": "h", "hrs": "h", "hour": "h", "hours": "h", "ms": "ms", "msec": "ms",
+	"millis": "ms", "millisecond": "ms", "milliseconds": "ms", "d": "d", "day": "d", "days": "d"}
 
 // GuessDuration returns the duration that is meant by a text such as 5, 10 min, 2days or
 // 1:30.
