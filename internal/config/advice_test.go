@@ -68,10 +68,10 @@ const (
 	itsCommand    = "    command: [x]\n"
 )
 
-// TestForeignKeys has one line for each: what was written, and what is said about it.
+// TestForeignKeys has one line for each: what was written, and what is reported about it.
 // What a hint tells to write is written, and must be right.
 func TestForeignKeys(t *testing.T) {
-	var said strings.Builder
+	var report strings.Builder
 	for _, given := range foreignKeys() {
 		_, err := loadText(t, aroundService+"    "+given+"\n"+itsCommand)
 		var ps layeredyaml.Problems
@@ -80,7 +80,7 @@ func TestForeignKeys(t *testing.T) {
 			continue
 		}
 		p := ps[0]
-		fmt.Fprintf(&said, "%s\n    %s: %s (%s)\n", given, p.Path, p.Message, p.Hint)
+		fmt.Fprintf(&report, "%s\n    %s: %s (%s)\n", given, p.Path, p.Message, p.Hint)
 		if strings.Contains(p.Hint, "hunter2") {
 			t.Errorf("a secret is shown: %s", p.Hint)
 		}
@@ -90,7 +90,7 @@ func TestForeignKeys(t *testing.T) {
 			}
 		}
 	}
-	golden(t, "testdata/foreign.golden", said.String())
+	golden(t, "testdata/foreign.golden", report.String())
 }
 
 // followed is the file after the hint of a problem was followed.
@@ -136,7 +136,7 @@ func firstFlow(hint string) string {
 
 // At the top of the file, too, what a hint tells to write is right.
 func TestForeignTop(t *testing.T) {
-	var said strings.Builder
+	var report strings.Builder
 	for _, given := range []string{"version: '3'", "program:web: {command: java -jar app.jar}", "programs: {}", "command: [x]",
 		"ready: {tcp: 'h:1'}", "volumes: {}", "networks: {}",
 		"supervisord: {nodaemon: true}", "Service: {ExecStart: x}", "Unit: {}", "x-common: &c {}", "stop: 5s", "log: debug", "jvm: -Xmx1g",
@@ -150,7 +150,7 @@ func TestForeignTop(t *testing.T) {
 			continue
 		}
 		p := ps[0]
-		fmt.Fprintf(&said, "%s\n    %s: %s (%s)\n", given, p.Path, p.Message, p.Hint)
+		fmt.Fprintf(&report, "%s\n    %s: %s (%s)\n", given, p.Path, p.Message, p.Hint)
 		line, isWrite := strings.CutPrefix(p.Hint, "write ")
 		line, _ = strings.CutPrefix(line, "at the top of the file ")
 		switch {
@@ -169,7 +169,7 @@ func TestForeignTop(t *testing.T) {
 			t.Errorf("%s: the hint %q leads to\n%s\n%v", given, p.Hint, firstFlow(line), err)
 		}
 	}
-	golden(t, "testdata/foreigntop.golden", said.String())
+	golden(t, "testdata/foreigntop.golden", report.String())
 }
 
 // No key of ours is taken for another program's.

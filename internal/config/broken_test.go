@@ -68,7 +68,7 @@ func brokenFiles() []struct{ name, text, mended string } {
 }
 
 func TestBrokenFiles(t *testing.T) {
-	var said strings.Builder
+	var report strings.Builder
 	for _, tc := range brokenFiles() {
 		_, err := loadText(t, tc.text)
 		var ps layeredyaml.Problems
@@ -79,7 +79,7 @@ func TestBrokenFiles(t *testing.T) {
 		if _, err := loadText(t, tc.mended); err != nil {
 			t.Errorf("%s: after the hint %q: %v", tc.name, ps[0].Hint, err)
 		}
-		fmt.Fprintf(&said, "# %s\n%s\n\n", tc.name, strings.ReplaceAll(ps.Error(), ps[0].File, "FILE"))
+		fmt.Fprintf(&report, "# %s\n%s\n\n", tc.name, strings.ReplaceAll(ps.Error(), ps[0].File, "FILE"))
 	}
-	golden(t, "testdata/broken.golden", said.String())
+	golden(t, "testdata/broken.golden", report.String())
 }

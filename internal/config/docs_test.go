@@ -100,7 +100,7 @@ func TestDocumentationOfReload(t *testing.T) {
 			says[m[1]] = change
 		}
 	}
-	said := func(path string) string {
+	documentedChange := func(path string) string {
 		for _, p := range append([]string{path}, layeredyaml.Ancestors(path)...) {
 			if e, ok := says[p]; ok {
 				return e
@@ -113,8 +113,8 @@ func TestDocumentationOfReload(t *testing.T) {
 		if change == changeJVM {
 			change = changeRestart
 		}
-		if said(l.Path) != change {
-			t.Errorf("docs says %q of %s, and it is %s", said(l.Path), l.Path, change)
+		if documentedChange(l.Path) != change {
+			t.Errorf("docs says %q of %s, and it is %s", documentedChange(l.Path), l.Path, change)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files")
 
 // write makes files below a new folder and returns the path of stoker.yaml.
 func write(t *testing.T, files map[string]string) string {
@@ -201,7 +201,7 @@ func TestUnreadableFileSilencesAbsence(t *testing.T) {
 		t.Fatalf("got %v, want three problems", err)
 	}
 	if slices.ContainsFunc(ps, func(p layeredyaml.Problem) bool { return p.Path == "main" }) {
-		t.Errorf("main is said to name no service, which nobody can know: %v", err)
+		t.Errorf("main is reported, but the file with the services was not read: %v", err)
 	}
 }
 

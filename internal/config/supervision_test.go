@@ -227,7 +227,7 @@ func FuzzOrder(f *testing.F) {
 				}
 			}
 		}
-		// Services that wait for nobody are taken away until none is left.
+		// Services without dependencies are removed until none is left.
 		free := func() string {
 			for name := range left {
 				if len(left[name]) == 0 {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// References in env are checked where they stand, and what looks like one and is none
+// References in env are checked where they stand, and what looks like one but is not
 // is a warning where it is likely to be meant.
 func TestReferencesInEnv(t *testing.T) {
 	for _, c := range []struct{ env, problem, warning string }{

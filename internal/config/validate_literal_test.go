@@ -15,7 +15,7 @@ import (
 // tells to do is done, and is right.
 func TestLiteral(t *testing.T) {
 	const javaService, tomcatService = "kind: java, java: {jar: x}", "kind: tomcat"
-	var said strings.Builder
+	var report strings.Builder
 	for _, tc := range []struct{ service, value string }{ // value: what to set instead of the literal
 		{`command: [java, -jar, "${APP_HOME}/app.jar", 'a b', "--port=$PORT"]`, ""},
 		{`command: ["$JAVA_HOME/bin/java", -version]`, ""},
@@ -43,7 +43,7 @@ func TestLiteral(t *testing.T) {
 		{`kind: tomcat, tomcat: {java: "${JAVA_HOME}"}`, "/java"},
 	} {
 		p := onlyOne(t, tc.service)
-		fmt.Fprintf(&said, "%s\n    %s\n", tc.service, strings.TrimPrefix(p.String(), p.File+":1:"))
+		fmt.Fprintf(&report, "%s\n    %s\n", tc.service, strings.TrimPrefix(p.String(), p.File+":1:"))
 		if variable := regexp.MustCompile(`STOKER_[A-Z_]+$`).FindString(p.Hint); variable != "" {
 			file := write(t, map[string]string{"stoker.yaml": "services: {a: {" + tc.service + "}}\n"})
 			l, err := Load(Options{File: file, Environ: []string{variable + "=" + tc.value}})
@@ -61,7 +61,7 @@ func TestLiteral(t *testing.T) {
 			t.Errorf("%s: the hint leads to %s: %v %v", tc.service, line, err, l.Warnings)
 		}
 	}
-	golden(t, "testdata/literal.golden", said.String())
+	golden(t, "testdata/literal.golden", report.String())
 
 	for _, service := range []string{`command: [sh, -c, 'exec java -jar "${APP_HOME}/app.jar"']`,
 		`command: [/bin/bash, -euc, 'echo $X ${Y}', "$0"]`, `command: [env, sh, -c, "$X"]`,

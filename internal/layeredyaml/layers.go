@@ -31,7 +31,7 @@ type Schema struct {
 	Example, ExampleSetting string
 	// EnvPrefix begins the names of the variables that set values.
 	EnvPrefix string
-	// ReservedEnv reports whether a variable with the prefix is none of the schema's.
+	// ReservedEnv reports whether a variable with the prefix does not belong to the schema.
 	ReservedEnv func(name, value string) bool
 	// NewMapKey turns the end of a variable's name into a new key of the map at keys.
 	NewMapKey func(keys []string, name string) string

@@ -85,6 +85,11 @@ func notDuration(text string) (wrong, hint string) {
 	return wrong, hint
 }
 
+// unitWords are what people write for the units; d for days.
+var unitWords = map[string]string{"": "s", "s": "s", "sec": "s", "secs": "s", "second": "s", "seconds": "s", "m": "m", "min": "m",
+	"mins": "m", "minute": "m", "minutes": "m", "h": "h", "hr": "h", "hrs": "h", "hour": "h", "hours": "h", "ms": "ms", "msec": "ms", "millis": "ms",
+	"millisecond": "ms", "milliseconds": "ms", "d": "d", "day": "d", "days": "d"}
+
 // GuessDuration returns the duration that is meant by a text such as 5, 10 min, 2days or
 // 1:30.
 func GuessDuration(text string) (string, bool) {
@@ -95,18 +100,10 @@ func GuessDuration(text string) (string, bool) {
 	if m == nil {
 		return "", false
 	}
-	switch number := m[1]; strings.ToLower(m[2]) {
-	case "", "s", "sec", "secs", "second", "seconds":
-		return number + "s", true
-	case "m", "min", "mins", "minute", "minutes":
-		return number + "m", true
-	case "h", "hr", "hrs", "hour", "hours":
-		return number + "h", true
-	case "ms", "msec", "millis", "millisecond", "milliseconds":
-		return number + "ms", true
-	case "d", "day", "days":
-		days, err := strconv.Atoi(number)
-		return fmt.Sprintf("%dh", days*24), err == nil && days < 10000
+	number, unit := m[1], unitWords[strings.ToLower(m[2])]
+	if unit != "d" {
+		return number + unit, unit != ""
 	}
-	return "", false
+	days, err := strconv.Atoi(number)
+	return fmt.Sprintf("%dh", days*24), err == nil && days < 10000
 }

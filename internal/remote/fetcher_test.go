@@ -165,7 +165,7 @@ func TestFetchFallsBack(t *testing.T) {
 	}
 }
 
-func TestFetchWithNobodyThere(t *testing.T) {
+func TestFetchWithoutServer(t *testing.T) {
 	t.Parallel() // it waits for deadlines
 	s := newService(t, says("-Dgood=1"))
 	f := &Fetcher{Dir: t.TempDir()}
@@ -180,9 +180,9 @@ func TestFetchWithNobodyThere(t *testing.T) {
 		t.Errorf("%+v, %v", d, err)
 	}
 	if all := fmt.Sprintf("%v %+v", err, d); strings.Contains(all, "geheim") {
-		t.Errorf("the password is told: %s", all)
+		t.Errorf("the password is shown: %s", all)
 	}
-	// Another URL has no copy, and a damaged copy is none.
+	// Another URL has no copy, and a damaged copy is not used.
 	if _, err := fetch(f, quick(src.URL+"y")); err == nil || !strings.Contains(err.Error(), "no good answer was kept") ||
 		strings.Contains(err.Error(), "geheim") {
 		t.Errorf("%v", err)
@@ -237,7 +237,7 @@ func TestFetchFromASocket(t *testing.T) {
 		t.Errorf("%+v, %v", d, err)
 	}
 	if d.Unkept == nil {
-		t.Error("without a folder nothing is kept, and nobody says so")
+		t.Error("without a folder nothing is saved, and no error says so")
 	}
 	if _, err := fetch(&Fetcher{}, patient("unix://"+path+":/away")); err == nil || !strings.Contains(err.Error(), "away from its socket") {
 		t.Errorf("%v", err)

@@ -30,7 +30,7 @@ func TestExpand(t *testing.T) {
 func TestVariablesStayInTheirPlace(t *testing.T) {
 	for _, value := range []string{"x@evil", "evil/", "evil:80/x", "evil#", "evil?", "a b", "evil\\", "%2f", "[::1]"} {
 		lookup := func(string) (string, bool) { return value, true }
-		if got, err := parse("http://config-${X}.svc/", lookup); err == nil && got.url.Host != "config-%2f.svc" { // which nobody has
+		if got, err := parse("http://config-${X}.svc/", lookup); err == nil && got.url.Host != "config-%2f.svc" { // no such host exists
 			t.Errorf("%q makes the host %q", value, got.url.Host)
 		}
 		if got, err := parse("http://config/${X}/y", lookup); err != nil || got.url.Host != "config" || got.url.Path != "/"+value+"/y" ||
@@ -63,7 +63,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
 		if err != nil && strings.Contains(err.Error(), "geheim") {
-			t.Errorf("%s: the password is told: %v", text, err)
+			t.Errorf("%s: the password is shown: %v", text, err)
 		}
 	}
 }
