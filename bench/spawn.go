@@ -95,9 +95,9 @@ func measureSpawns(out string) error {
 			case 0:
 				err = rawSpawn()
 			case 1:
-				err = procSpawn(m, fmt.Sprintf("plain.%d", n), nil)
+				err = procSpawn(m, fmt.Sprintf("plain.%d", n), proc.Stdio{})
 			case 2:
-				err = procSpawn(m, fmt.Sprintf("log.%d", n), log)
+				err = procSpawn(m, fmt.Sprintf("log.%d", n), proc.Stdio{Mode: proc.Capture, Log: log})
 			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", way, err)
@@ -123,8 +123,8 @@ func rawSpawn() error {
 	return err
 }
 
-func procSpawn(m *proc.Manager, id string, log *logs.Log) error {
-	p, err := m.Start(context.Background(), proc.Spec{ID: id, Argv: []string{"/bin/true"}, Stdio: proc.Stdio{Mode: proc.Capture, Log: log}})
+func procSpawn(m *proc.Manager, id string, stdio proc.Stdio) error {
+	p, err := m.Start(context.Background(), proc.Spec{ID: id, Argv: []string{"/bin/true"}, Stdio: stdio})
 	if err != nil {
 		return err
 	}
