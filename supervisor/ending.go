@@ -152,7 +152,7 @@ func (s *Service) readOOM(info *incident.Exit) {
 	if !info.Killed() || s.saved.Phase == PhaseKill {
 		return
 	}
-	s.oomAfter = s.env.oomCount(s.proc.Cgroups())
+	s.oomAfter = s.env.oomCount(s.proc.Cgroups(), true)
 	s.saved.OOMKilled = s.saved.OOM.Rose(s.oomAfter) > 0
 }
 

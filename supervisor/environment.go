@@ -56,11 +56,19 @@ func (s *Supervisor) logAfterOutput(name string) {
 	}
 }
 
-func (s *Supervisor) oomCount(cgroups []string) incident.OOMCount {
-	if s.opts.OOM == nil {
+func (s *Supervisor) oomCount(cgroups []string, fresh bool) incident.OOMCount {
+	switch {
+	case s.opts.OOM == nil:
 		return incident.OOMCount{}
+	case len(cgroups) > 0:
+		return s.opts.OOM(cgroups)
 	}
-	return s.opts.OOM(cgroups)
+	s.oomMu.Lock()
+	defer s.oomMu.Unlock()
+	if now := time.Now(); fresh || now.Sub(s.oomAt) > oomAge {
+		s.oom, s.oomAt = s.opts.OOM(nil), now
+	}
+	return s.oom
 }
 
 func (s *Supervisor) checkEnd() {

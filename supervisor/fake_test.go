@@ -72,8 +72,8 @@ func (w *fakeEnvironment) AddThreadDump(_ string, start uint64, text []byte) {
 	defer w.mu.Unlock()
 	w.dumps = append(w.dumps, fmt.Sprint(start, " ", string(text)))
 }
-func (w *fakeEnvironment) oomCount([]string) incident.OOMCount { return incident.OOMCount{} }
-func (w *fakeEnvironment) removeStopped(string)                { w.removals.Add(1) }
+func (w *fakeEnvironment) oomCount([]string, bool) incident.OOMCount { return incident.OOMCount{} }
+func (w *fakeEnvironment) removeStopped(string)                      { w.removals.Add(1) }
 func (w *fakeEnvironment) mayStart(string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

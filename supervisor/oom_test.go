@@ -37,7 +37,7 @@ type oomEnvironment struct {
 	reads int
 }
 
-func (w *oomEnvironment) oomCount([]string) incident.OOMCount {
+func (w *oomEnvironment) oomCount([]string, bool) incident.OOMCount {
 	w.reads++
 	return incident.OOMCount{Count: w.count, Source: "memory.events"}
 }

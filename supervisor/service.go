@@ -32,7 +32,8 @@ type processHost interface {
 	// logAfterOutput writes what is logged from now on after the service's output so far.
 	logAfterOutput(name string)
 	// oomCount reads the counter of OOM kills of these cgroups; without any: of the container's.
-	oomCount(cgroups []string) incident.OOMCount
+	// If fresh is false, that may be a reading of at most oomAge ago.
+	oomCount(cgroups []string, fresh bool) incident.OOMCount
 	// now is CLOCK_BOOTTIME in ns.
 	now() int64
 }

@@ -162,7 +162,7 @@ func (s *Service) spawn(l *Launch) {
 	}
 	s.proc, s.saved.UpSince, s.saved.Pid = p, s.env.now(), p.Pid()
 	s.occur(lifecycle.Started, "")
-	s.saved.OOM = s.env.oomCount(p.Cgroups())
+	s.saved.OOM = s.env.oomCount(p.Cgroups(), false)
 	s.save()
 	s.env.updateStopPlan()
 	s.log.Debug("process started", "pid", p.Pid())

@@ -74,6 +74,9 @@ type Supervisor struct {
 	resumed     bool              // an earlier supervisor had begun with the services
 	stop        *stopState        // of the container; nil: it does not stop
 	stopping    atomic.Int64      // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
+	oomMu       sync.Mutex        // guards oom and oomAt
+	oom         incident.OOMCount // of the container, read at oomAt
+	oomAt       time.Time
 	planDue     atomic.Bool
 	planMu      sync.Mutex // guards plan
 	plan        string     // as last put
@@ -83,6 +86,7 @@ type Supervisor struct {
 const (
 	awaitPoll  = 20 * time.Millisecond  // between two checks of AwaitStart
 	demandTime = time.Second            // limit of a service to accept a demand of the reconciliation
+	oomAge     = 100 * time.Millisecond // of an OOM counter at a start: a reading takes 0.5 ms, and many start together
 	planDelay  = 2 * time.Millisecond   // gathers changes of the stop plan: many services may start together
 	outputTime = 200 * time.Millisecond // limit of the wait of our log for a service's output
 	reserve    = 700 * time.Millisecond // of a stop's budget, for the remaining output and the init's end
