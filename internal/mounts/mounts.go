@@ -13,6 +13,9 @@ type Mount = mountinfo.Info
 // Parse reads the text of /proc/PID/mountinfo. A malformed line is counted in bad and
 // does not hide the others.
 func Parse(text string) (mounts []*Mount, bad int) {
+	if all, err := mountinfo.GetMountsFromReader(strings.NewReader(text), nil); err == nil {
+		return all, 0
+	}
 	for line := range strings.Lines(text) {
 		if strings.TrimSpace(line) == "" {
 			continue
