@@ -44,7 +44,7 @@ type Limits struct {
 
 // Target is the JVM and the application that options are made for.
 type Target struct {
-	JavaMajor   int    // 0: unknown, treated as a current one
+	JavaMajor   int    // 0: unknown
 	JavaVersion string // as in the release file; has the update of Java 8
 	Arch        string // as in the release file; empty: x86_64
 	MaxThreads  int    // of the connectors; 0: Tomcat's 200

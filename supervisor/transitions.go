@@ -92,7 +92,7 @@ type phaseRule struct {
 
 const terminates = "STOPPING (stop command), or (signal sent) without one"
 
-// phaseRules are the transitions between the phases of STOPPING. In other phases their events have no effect.
+// phaseRules are the transitions between the phases of STOPPING. Without a row here an event has the rule of its state.
 var phaseRules = []phaseRule{
 	{PhaseBegin, EvAttached, rule{(*Service).attached, terminates}},
 	{PhaseBegin, EvDeadline, rule{plain((*Service).terminate), terminates}},

@@ -35,13 +35,13 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 			return nil, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 		}
 	}
-	path, program, err := spec.command().Find()
-	defer program.Close()
+	path, executable, err := spec.command().Find()
+	defer executable.Close()
 	if err != nil {
 		return nil, err
 	}
 	p := m.newProcess(newRecord(&spec, path))
-	p.rec.Path = filepath.Join(filepath.Dir(path), filepath.Base(program.Exe)) // as the kernel calls it
+	p.rec.Path = filepath.Join(filepath.Dir(path), filepath.Base(executable.Exe)) // as the kernel calls it
 	files, err := p.openStreams(&spec)
 	defer files.close()
 	if err != nil {
@@ -54,7 +54,7 @@ func (m *Manager) start(spec Spec) (started *Process, err error) {
 	}
 	m.step("intent")
 	spec.Env = m.environ(&spec)
-	pid, err := m.clone(&spec, path, program, files)
+	pid, err := m.clone(&spec, path, executable, files)
 	m.step("cloned")
 	if err != nil {
 		m.store.Delete(procPrefix + spec.ID)
@@ -100,18 +100,18 @@ func (m *Manager) step(name string) {
 
 // clone makes the child. The init started the supervisor with an empty signal mask and
 // without ignored signals, and the child inherits both.
-func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *streams) (pid int, err error) {
+func (m *Manager) clone(spec *Spec, path string, executable program.Opened, files *streams) (pid int, err error) {
 	sys := &syscall.SysProcAttr{Setsid: !spec.Foreground, Setpgid: spec.Foreground, Setctty: spec.Stdio.Mode == Pty}
 	if !m.opts.Deny.CloneParent && !m.ownChildren {
 		sys.Cloneflags = syscall.CLONE_PARENT
 	}
 	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: spec.Env, Files: files.child[:], Sys: sys}
-	exe, argv := program.Exe, spec.Argv
+	exe, argv := executable.Exe, spec.Argv
 	var shim *execshim.Shim
 	if !spec.NeedShim() {
 		sys.Credential = spec.credential()
 	} else { // the shim starts with stoker's rights, in stoker's directory
-		if shim, err = execshim.New(spec.orders(program.Exe)); err != nil {
+		if shim, err = execshim.New(spec.orders(executable.Exe)); err != nil {
 			return 0, fmt.Errorf("cannot start %q: %w", spec.ID, err)
 		}
 		defer shim.Close()
@@ -119,7 +119,7 @@ func (m *Manager) clone(spec *Spec, path string, program program.Opened, files *
 		attr.Dir = ""
 		attr.Files = append(files.child[:], shim.FDs()...)
 	}
-	attr.Files = program.AddTo(attr.Files)
+	attr.Files = executable.AddTo(attr.Files)
 	m.withOOMScore(func() { pid, err = syscall.ForkExec(exe, argv, attr) })
 	if err != nil {
 		return 0, startError(spec, path, err)
