@@ -37,9 +37,12 @@ func (s *Supervisor) Log(name string) *logs.Log {
 	}
 	l, err := s.m.Logs.Open(name, set.defined[name].Log)
 	if err != nil {
-		s.log.Error("cannot keep the output of a service; it goes to the container's own", "name", name, "error", err)
+		if _, logged := s.uncaptured.LoadOrStore(name, true); !logged {
+			s.log.Error("cannot keep the output of a service; it goes to the container's own", "name", name, "error", err)
+		}
 		return nil
 	}
+	s.uncaptured.Delete(name)
 	return l
 }
 

@@ -74,6 +74,7 @@ type Supervisor struct {
 	resumed     bool              // an earlier supervisor had begun with the services
 	stop        *stopState        // of the container; nil: it does not stop
 	stopping    atomic.Int64      // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
+	uncaptured  sync.Map          // names of services whose output cannot be kept, which was logged
 	oomMu       sync.Mutex        // guards oom and oomAt
 	oom         incident.OOMCount // of the container, read at oomAt
 	oomAt       time.Time
