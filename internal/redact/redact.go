@@ -99,7 +99,7 @@ func maskPairs(text string) string {
 		bare := strings.TrimRight(name, `"'`)
 		quoted := bare != name
 		name = bare[strings.LastIndexAny(bare, ",;&? \t\n\"'{(/")+1:]
-		if name == "" || !Name(name) || colon && !quoted && (!strings.HasPrefix(text, " ") || !isField(name)) {
+		if name == "" || !Name(name) || colon && !quoted && (!strings.HasPrefix(text, " ") || !isField(name) || strings.HasPrefix(word, "/")) {
 			continue
 		}
 		skip := 0
@@ -115,7 +115,7 @@ func maskPairs(text string) string {
 	}
 }
 
-// isField reports whether name: begins a field. In messages a colon may follow any word.
+// isField reports whether name: begins a field. In messages a colon may follow any word, and /etc/passwd is a path.
 func isField(name string) bool {
 	return slices.Contains([]string{"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "password", "passwd"},
 		strings.ToLower(name))

@@ -39,9 +39,12 @@ func TestArgs(t *testing.T) {
 			[]string{`{"token":"***","a":1}`, `{"db": {"password" : "***"}}`, `Client required password="***" username="u";`,
 				`user='u' password='***'`, "password: ***", "{password=***}", "db.password = ***"}},
 		{[]string{"unexpected token: x", "services.web.secrets.DB: cannot read it",
-			"/run/secrets/db: no such file", "secret.yaml:12: bad", "a:/run/secrets:/x"},
+			"/run/secrets/db: no such file", "secret.yaml:12: bad", "a:/run/secrets:/x",
+			"cannot open /etc/passwd: not a directory", "cannot run \"/x/y/cookie: no such file"},
 			[]string{"unexpected token: x", "services.web.secrets.DB: cannot read it",
-				"/run/secrets/db: no such file", "secret.yaml:12: bad", "a:/run/secrets:/x"}},
+				"/run/secrets/db: no such file", "secret.yaml:12: bad", "a:/run/secrets:/x",
+				"cannot open /etc/passwd: not a directory", "cannot run \"/x/y/cookie: no such file"}},
+		{[]string{"user/password: geheim", "(/password: geheim"}, []string{"user/password: ***", "(/password: ***"}},
 		{[]string{"", "=", "==", "password=", "://", "-"}, []string{"", "=", "==", "password=***", "://", "-"}},
 	} {
 		before := slices.Clone(c.in)
