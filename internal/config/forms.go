@@ -66,6 +66,10 @@ func (v *validator) form(form, path string, value any) {
 	list, isList := value.([]string)
 	check := textForms[form]
 	switch {
+	case form == "size" && text == "":
+		if v.IsSet(path) {
+			v.Bad(path, "remove the key to keep the default", "is empty")
+		}
 	case check != nil && isText && text == "": // as if it were absent: a later layer can unset a value
 	case check != nil && isText:
 		check(v, path, text)

@@ -95,6 +95,12 @@ func TestSizes(t *testing.T) {
 			}
 		}
 	}
+	for _, text := range []string{"services: {a: {command: [x], output: {keep: ''}}}", "jvm: {flavor: {memory: ''}}", "jvm: {reserve: ''}",
+		"services: {a: {command: [x], output: {file: {path: /x, total: ''}}}}", "services: {a: {command: [x], cgroup: {memory: ''}}}"} {
+		if _, err := loadText(t, text+"\n"); err == nil || !strings.Contains(err.Error(), "is empty (remove the key to keep the default)") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 	l, err := loadText(t, "jvm: {reserve: 512}\n")
 	if err != nil || len(l.Warnings) != 1 || l.Warnings[0].Hint != "write the unit: 512MiB" {
 		t.Errorf("%v %v", err, l.Warnings)
