@@ -49,7 +49,7 @@ const mostMemory = 10 << 10
 func (b *box) wantNoGrowth(before [2]footprint, cycles int) {
 	b.t.Helper()
 	const memory = 1024    // normal variation of Go's heap
-	const always = 8 << 10 // below this the collector need not run; a full journal of events has 2 MiB
+	const always = 7 << 10 // below this the collector need not run
 	var now [2]footprint
 	ok := eventually(5*time.Second, 100*time.Millisecond, func() bool {
 		now = b.footprints()

@@ -70,7 +70,7 @@ func TestManifestProblems(t *testing.T) {
 		{"name: a\nversion: 1\nparms: {}", `p.yaml:3:1: parms: unknown key (did you mean "params"?)`},
 		{"name: Big\nversion: 1", `p.yaml:1:7: name: "Big" is not a plugin name`},
 		{"name: a", "p.yaml: version: a plugin needs a version"},
-		{"name: a\nversion: 1\nrequires: {stoker: soon}", `p.yaml:3:20: requires.stoker: "soon" is no `},
+		{"name: a\nversion: 1\nrequires: {stoker: soon}", `p.yaml:3:20: requires.stoker: "soon" is no version: write >=0.5`},
 		{"name: a\nversion: 1\njvm: {layer: users}",
 			`p.yaml:3:14: jvm.layer: "users" is not one of default, user, enforced (did you mean "user"?)`},
 		{"name: a\nversion: 1\nparams:\n  port: {type: prt}",
