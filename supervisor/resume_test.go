@@ -81,7 +81,7 @@ func TestResume(t *testing.T) {
 	notYet := readyWhen(func() error { return errors.New("not yet") })
 	cases := map[string]struct {
 		before func(st *harness) // up to the crash
-		after  func(st *harness) // what happens while nobody looks
+		after  func(st *harness) // what happens while no supervisor works
 		check  func(st *harness)
 	}{
 		"stopped stays": {
