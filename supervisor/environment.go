@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -46,8 +45,8 @@ func (s *Supervisor) Log(name string) *logs.Log {
 	return l
 }
 
-func (s *Supervisor) saveState(name string, state []byte) {
-	if err := s.m.FDStore().PutJSON(servicePrefix+name, json.RawMessage(state)); err != nil {
+func (s *Supervisor) saveState(name string, state any) {
+	if err := s.m.FDStore().PutJSON(servicePrefix+name, state); err != nil {
 		s.log.Error("cannot keep the state of a service", "name", name, "error", err)
 	}
 }

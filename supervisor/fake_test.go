@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"slices"
@@ -100,13 +101,17 @@ func (w *fakeEnvironment) setBlockers(start, stop string) {
 }
 func (w *fakeEnvironment) checkEnd() { w.endChecks.Add(1) }
 
-func (w *fakeEnvironment) saveState(name string, state []byte) {
+func (w *fakeEnvironment) saveState(name string, state any) {
 	w.step()
+	stored, err := json.Marshal(state)
+	if err != nil {
+		panic(err)
+	}
 	if gate := w.gate.Load(); gate != nil {
 		<-*gate
 	}
 	w.mu.Lock()
-	w.stored = state
+	w.stored = stored
 	w.mu.Unlock()
 	w.step()
 }

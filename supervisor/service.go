@@ -54,7 +54,7 @@ type coordinator interface {
 
 // stateStore keeps what outlives the supervisor.
 type stateStore interface {
-	saveState(name string, state []byte)
+	saveState(name string, state any)
 	updateStopPlan()
 }
 

@@ -57,6 +57,7 @@ type Set struct {
 	saved       savedState
 	evaluations []*evaluation
 	lastHooks   string // that OnHooks was called with
+	lastSaved   string // the state that Save was called with
 }
 
 // New makes a Set without plugins, which knows the earlier switches. Configure must follow.

@@ -3,6 +3,7 @@ package plugin
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -88,11 +89,20 @@ func (p *Set) restore() {
 	}
 }
 
-// save saves the state for the next supervisor. p.mu is held.
+// save saves the state for the next supervisor if it has changed. p.mu is held.
 func (p *Set) save() {
-	if err := p.opts.Save(&p.saved); err != nil {
-		p.opts.Warn("the state of the plugins is not kept: " + err.Error())
+	maps.DeleteFunc(p.saved.Services, func(_ string, s *serviceState) bool {
+		return len(s.With)+len(s.Without)+len(s.Trial)+len(s.Exonerated)+s.DeferredPid == 0
+	})
+	text, err := json.Marshal(p.saved)
+	if err == nil && string(text) == p.lastSaved {
+		return
 	}
+	if err = p.opts.Save(&p.saved); err != nil {
+		p.opts.Warn("the state of the plugins is not kept: " + err.Error())
+		return
+	}
+	p.lastSaved = string(text)
 }
 
 // switchFile is the state file, which outlives the container.

@@ -115,9 +115,6 @@ func secretPath(path string) bool { return redact.Name(LastKey(path)) }
 // Shorten keeps an absurdly long key from filling the report.
 func Shorten(key string) string { return reference.Shorten(key, 64) }
 
-// plainCharacters are those of a key that is written without quotes.
-const plainCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
-
 // lastKey always matches: a path of another form has an empty key.
 var lastKey = lazyregexp.New(`(?:^|\.)("(?:[^"\\]|\\.)*"|[^".\[]*)(?:\[[0-9]+\])*$|$`)
 
@@ -125,7 +122,7 @@ var lastKey = lazyregexp.New(`(?:^|\.)("(?:[^"\\]|\\.)*"|[^".\[]*)(?:\[[0-9]+\])
 // and "-" is quoted, so that a path has one meaning.
 func Join(path string, keys ...string) string {
 	for _, key := range keys {
-		if key == "" || strings.Trim(key, plainCharacters) != "" {
+		if key == "" || strings.ContainsFunc(key, needsQuotes) {
 			key = strconv.Quote(key)
 		}
 		if path != "" {
@@ -134,6 +131,10 @@ func Join(path string, keys ...string) string {
 		path += key
 	}
 	return path
+}
+
+func needsQuotes(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-'
 }
 
 // Index adds a list position, counted from 0, to a path.

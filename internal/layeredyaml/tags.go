@@ -70,7 +70,11 @@ func (c *Checker) checkTags(v reflect.Value, path string, own func(form, path st
 	switch v.Kind() {
 	case reflect.Struct:
 		for _, f := range fieldsOf(v.Type()) {
-			at, value := Join(path, f.name), fieldAt(v, f.index)
+			value := fieldAt(v, f.index)
+			if f.check == "" && !hasFields(value.Kind()) {
+				continue
+			}
+			at := Join(path, f.name)
 			if f.check != "" {
 				c.form(f.check, at, value, own)
 			}
@@ -85,6 +89,11 @@ func (c *Checker) checkTags(v reflect.Value, path string, own func(form, path st
 			c.checkTags(v.Index(i), Index(path, i), own)
 		}
 	}
+}
+
+// hasFields reports whether a value may contain fields with the tag check.
+func hasFields(k reflect.Kind) bool {
+	return k == reflect.Struct || k == reflect.Map || k == reflect.Slice
 }
 
 // form checks one value. An absent number is 0.

@@ -303,13 +303,19 @@ const keyProperties = "agreement alg algorithm algorithms alias board cloak conv
 	"generator length limit limits manager name path provider ring serializer share size sizes space store stores tab tool type types " +
 	"usage word words"
 
-var (
-	lastOfCapitals = lazyregexp.New(`(\p{Lu})(\p{Lu}\p{Ll})`) // Key in DHKey
-	firstCapital   = lazyregexp.New(`(\P{Lu})(\p{Lu})`)       // Size in keySize
-)
-
 // split splits a name into lower-case words: at characters other than letters, and before capitals.
 func split(name string) []string {
-	name = firstCapital().ReplaceAllString(lastOfCapitals().ReplaceAllString(name, "$1 $2"), "$1 $2")
-	return strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return !unicode.IsLetter(r) })
+	var spaced strings.Builder
+	runes := []rune(name)
+	for i, r := range runes {
+		if i > 0 && unicode.IsUpper(r) {
+			first := !unicode.IsUpper(runes[i-1])                   // Size in keySize
+			last := i+1 < len(runes) && unicode.IsLower(runes[i+1]) // Key in DHKey
+			if first || last {
+				spaced.WriteByte(' ')
+			}
+		}
+		spaced.WriteRune(unicode.ToLower(r))
+	}
+	return strings.FieldsFunc(spaced.String(), func(r rune) bool { return !unicode.IsLetter(r) })
 }
