@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"maps"
 	"net"
 	"net/http"
@@ -43,7 +42,7 @@ var textForms = map[string]func(v *validator, path, text string){
 	"signal":     (*validator).signal,
 	"size":       (*validator).size,
 	"socket":     (*validator).socket,
-	"umask":      formOf(func(text string) error { _, err := ParseUmask(text); return err }, `write "0027"`),
+	"umask":      formOf(func(text string) error { _, err := execshim.ParseUmask(text); return err }, `write "0027"`),
 	"url":        (*validator).httpURL,
 	"user":       (*validator).user,
 	"variable":   (*validator).envName,
@@ -239,19 +238,6 @@ func validID(id string) bool {
 	// The highest number means "no user" to the kernel.
 	n, err := strconv.ParseUint(id, 10, 32)
 	return err == nil && n != 1<<32-1
-}
-
-// ParseUmask reads an umask: octal digits, with or without 0 or 0o before them, at most
-// 0777.
-func ParseUmask(s string) (int, error) {
-	n, err := strconv.ParseUint(strings.TrimPrefix(s, "0o"), 8, 32)
-	if err != nil {
-		return 0, fmt.Errorf("cannot read umask %s: it is not an octal number", layeredyaml.Quote("", s))
-	}
-	if n > 0o777 {
-		return 0, fmt.Errorf("cannot read umask %s: it is above 0777", layeredyaml.Quote("", s))
-	}
-	return int(n), nil
 }
 
 // methods are those of HTTP.

@@ -222,14 +222,6 @@ func TestShowHidesSecrets(t *testing.T) {
 	}
 }
 
-func TestValues(t *testing.T) {
-	for in, want := range map[string]int{"0027": 0o27, "22": 0o22, "0o77": 0o77, "0": 0, "1000": -1, "8": -1, "": -1, "-1": -1, "0x1": -1} {
-		if got, err := ParseUmask(in); err == nil && got != want || (err == nil) != (want >= 0) {
-			t.Errorf("ParseUmask(%q) = %o, %v; want %o", in, got, err, want)
-		}
-	}
-}
-
 func FuzzLoad(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil {

@@ -116,3 +116,15 @@ func ParseIONice(text string) (int, error) {
 	}
 	return 0, fmt.Errorf("%.40q is not an I/O priority: write idle, best-effort, best-effort:0 to :7, or realtime:0 to :7", text)
 }
+
+// ParseUmask reads an umask: octal digits, with or without 0 or 0o before them, at most 0777.
+func ParseUmask(s string) (int, error) {
+	n, err := strconv.ParseUint(strings.TrimPrefix(s, "0o"), 8, 32)
+	if err != nil {
+		return 0, fmt.Errorf("cannot read umask %.60q: it is not an octal number", s)
+	}
+	if n > 0o777 {
+		return 0, fmt.Errorf("cannot read umask %.60q: it is above 0777", s)
+	}
+	return int(n), nil
+}

@@ -44,6 +44,9 @@ type Deps struct {
 	Observe func(*supervisor.Launch)
 }
 
+// Base returns the launcher itself, also of a kind that embeds it.
+func (l *Launcher) Base() *Launcher { return l }
+
 // New returns the launcher of a configured service.
 func New(m *proc.Manager, tree *cgroup.Tree, name string, cfg config.Service) (*Launcher, error) {
 	l := &Launcher{Manager: m, Name: name, Config: cfg, cgroups: tree}
@@ -71,7 +74,7 @@ func (l *Launcher) parse(s supervisor.ProcessConfig) (err error) {
 		}
 	}
 	if s.Umask != "" {
-		mask, err := config.ParseUmask(s.Umask)
+		mask, err := execshim.ParseUmask(s.Umask)
 		if err != nil {
 			return err
 		}
