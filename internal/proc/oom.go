@@ -17,8 +17,18 @@ const adjustFile = "/proc/self/oom_score_adj"
 // adjustment of the child: the kernel then kills the child before the supervisor. Raised
 // later, it would miss children that the child has by then. Every process may raise its
 // own and go back.
-func (m *Manager) withOOMScore(f func()) {
+//
+// raise is added to the adjustment of the child.
+func (m *Manager) withOOMScore(raise int, f func()) {
 	own, child := m.oomScores()
+	if raise > 0 && own != nil {
+		base := child
+		if base == nil {
+			base = own
+		}
+		n, _ := strconv.Atoi(string(base)) // it was made of a number
+		child = strconv.AppendInt(nil, int64(min(n+raise, mostAdjust)), 10)
+	}
 	if child == nil || os.WriteFile(adjustFile, child, 0) != nil {
 		f()
 		return
@@ -30,16 +40,19 @@ func (m *Manager) withOOMScore(f func()) {
 	}
 }
 
-// readOOMScores returns the adjustments of this process and of those it starts; nil: the same.
+// readOOMScores returns the adjustments of this process and of those it starts; nil: unknown, or the same.
 func (o *Options) readOOMScores() (own, child []byte) {
 	data, err := os.ReadFile(adjustFile)
-	if err != nil || o.OOMRaise == nil {
+	n, numberErr := strconv.Atoi(string(bytes.TrimSpace(data)))
+	if err != nil || numberErr != nil {
 		return nil, nil
 	}
-	n, err := strconv.Atoi(string(bytes.TrimSpace(data)))
-	raised := min(n+o.OOMRaise(), mostAdjust)
-	if err != nil || raised <= n {
-		return nil, nil
+	own = strconv.AppendInt(nil, int64(n), 10)
+	if o.OOMRaise == nil {
+		return own, nil
 	}
-	return strconv.AppendInt(nil, int64(n), 10), strconv.AppendInt(nil, int64(raised), 10)
+	if raised := min(n+o.OOMRaise(), mostAdjust); raised > n {
+		child = strconv.AppendInt(nil, int64(raised), 10)
+	}
+	return own, child
 }

@@ -29,6 +29,9 @@ type Spec struct {
 	// KeepReserve refuses a start beside others that would take the descriptors that are
 	// kept for operators.
 	KeepReserve bool
+	// OOMRaise is by how much its OOM score adjustment exceeds that of other processes, in
+	// thousandths of the machine's memory.
+	OOMRaise int
 	// WhileStopping lets it start after a stop of the container was asked for.
 	WhileStopping bool
 }

@@ -120,7 +120,7 @@ func (m *Manager) clone(spec *Spec, path string, executable program.Opened, file
 		attr.Files = append(files.child[:], shim.FDs()...)
 	}
 	attr.Files = executable.AddTo(attr.Files)
-	m.withOOMScore(func() { pid, err = syscall.ForkExec(exe, argv, attr) })
+	m.withOOMScore(spec.OOMRaise, func() { pid, err = syscall.ForkExec(exe, argv, attr) })
 	if err != nil {
 		return 0, startError(spec, path, err)
 	}

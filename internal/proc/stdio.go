@@ -19,6 +19,7 @@ const (
 	Inherit                  // stdout and stderr are stoker's own
 	Capture                  // stdout and stderr go to a log
 	Pty                      // all three are a terminal, whose other side is Process.Terminal
+	Files                    // all three are Stdio.Files
 )
 
 // Stdio says what a process has as stdin, stdout and stderr.
@@ -34,6 +35,8 @@ type Stdio struct {
 	// Merge captures both streams through one pipe: what is written keeps its order, and
 	// all of it is stdout's.
 	Merge bool
+	// Files are stdin, stdout and stderr in the mode Files; nil: /dev/null. They stay the caller's.
+	Files [3]*os.File
 	// Rows and Columns are the first size of the terminal of Pty; 0: 24 and 80.
 	Rows, Columns uint16
 }
@@ -70,8 +73,23 @@ func (p *Process) openStreams(spec *Spec) (*streams, error) {
 		s.child[1], s.child[2] = os.Stdout.Fd(), os.Stderr.Fd()
 	case Capture:
 		return s, p.openPipes(spec, s)
+	case Files:
+		p.useFiles(spec, s)
 	}
 	return s, nil
+}
+
+// useFiles gives the child the caller's files.
+func (p *Process) useFiles(spec *Spec, s *streams) {
+	for k, f := range spec.Stdio.Files {
+		if f == nil {
+			continue
+		}
+		s.child[k] = f.Fd()
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
+			p.m.giveOutput(spec.User, f)
+		}
+	}
 }
 
 // openPipes makes the pipes of the output.

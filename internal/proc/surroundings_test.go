@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -160,6 +161,46 @@ var surroundingScripts = map[string]play{
 		l.Lines(context.Background(), from, false, func(l logs.Line) error { s.say("%s", l.Text); return nil })
 		return 0
 	}},
+	// The files of a caller: a file and a pipe, used by another user, and a file that a process
+	// goes on to write after a kill -9 of the supervisor.
+	"files": {play: func(s *stage) int {
+		u := &asuser.User{Name: "12345:12345", UID: 12345, GID: 12345}
+		if s.first() {
+			in, _ := os.Create(s.dir + "/in")
+			in.WriteString("input\n")
+			in.Seek(0, 0)
+			r, w, _ := os.Pipe()
+			start := func(id, script string, files ...*os.File) *Process {
+				spec := Spec{ID: id, User: u, Env: os.Environ(), Argv: []string{"/bin/sh", "-c", script}, Stdio: Stdio{Mode: Files}}
+				copy(spec.Stdio.Files[:], files)
+				p, err := s.m.Start(context.Background(), spec)
+				if err != nil {
+					s.say("%v", err)
+					os.Exit(1)
+				}
+				return p
+			}
+			s.say("status %d", status(start("all", "cat; echo again >/dev/stdout; readlink /proc/self/fd/2; exit 5", in, w)))
+			_, err := w.WriteString("still open\n")
+			info, _ := in.Stat()
+			s.say("%v, the file's owner %d", err, info.Sys().(*syscall.Stat_t).Uid)
+			w.Close()
+			text, _ := io.ReadAll(r)
+			s.say("%s", strings.TrimSpace(string(text)))
+			out, _ := os.Create(s.dir + "/out")
+			start("adopted", "while [ ! -e "+s.dir+"/go ]; do sleep 0.02; done; echo out; exit 6", nil, out, out)
+			for d := s.dir; d != "/tmp" && d != "/"; d = filepath.Dir(d) {
+				os.Chmod(d, 0o755)
+			}
+			die()
+		}
+		os.WriteFile(s.dir+"/go", nil, 0o644)
+		p := s.process("adopted")
+		s.say("status %d", status(p))
+		text, _ := os.ReadFile(s.dir + "/out")
+		s.say("%slogs %q", text, s.m.Logs.Names())
+		return 0
+	}},
 	"no-chown": {play: func(s *stage) int {
 		for _, id := range []string{"one", "two"} {
 			show(s, Spec{ID: id, Argv: []string{"/bin/sh", "-c", "echo works; echo lost >/dev/stdout"},
@@ -208,6 +249,13 @@ func TestUserOpensItsOutput(t *testing.T) {
 		strings.Count(r.said, "works\n") != 2 {
 		t.Errorf("warned %d times:\n%s\n%s", n, r.stderr, r.said)
 	}
+}
+
+func TestFilesOfTheCaller(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	runPlay(t, "files").want(t, "status 5", "<nil>, the file's owner 0", "input", "again", "/dev/null", "still open", "status 6", "out", "logs []")
 }
 
 // checkBounding wants gone, and nothing else of ours, out of every set.
