@@ -1,0 +1,161 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/stoker-init/stoker/executor/journal"
+)
+
+func unavailable(err error) error {
+	return &UnavailableError{Why: err.Error(), NoSpace: errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)}
+}
+
+// Submit accepts a job. The answer comes when the job is on disk. created is false if it is a job that was submitted before.
+func (e *Executor) Submit(ctx context.Context, spec Spec, by string) (job Job, created bool, err error) {
+	fields := spec.Validate(e.config())
+	if len(fields) == 0 && e.opts.Check != nil {
+		fields = e.opts.Check(&spec)
+	}
+	if len(fields) > 0 {
+		return Job{}, false, &SpecError{fields}
+	}
+	t, created, err := e.accept(spec, by)
+	if err != nil {
+		return Job{}, false, err
+	}
+	if t == nil {
+		return e.submittedBefore(&spec)
+	}
+	if !created {
+		select {
+		case <-t.saved:
+		case <-ctx.Done():
+			return Job{}, false, ctx.Err()
+		}
+		if t.err != nil {
+			return Job{}, false, t.err
+		}
+		job = e.snapshot(t)
+		return job, false, conflict(&job, &spec)
+	}
+	<-t.saved
+	return e.snapshot(t), true, t.err
+}
+
+// accept begins the acceptance of a job, or returns the unfinished one with its key. nil: an ended job may have the key.
+func (e *Executor) accept(spec Spec, by string) (t *task, created bool, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.available(); err != nil {
+		return nil, false, err
+	}
+	if spec.Key != "" {
+		if t := e.keys[spec.Key]; t != nil {
+			return t, false, nil
+		}
+		if id, _ := e.endedWith(spec.Key); id != 0 {
+			return nil, false, nil
+		}
+	}
+	if e.draining != "" {
+		return nil, false, fmt.Errorf("%w: %s", ErrDraining, e.draining)
+	}
+	if err := e.full(spec.Class); err != nil {
+		return nil, false, err
+	}
+	now := time.Now()
+	e.lastID = max(e.lastID+1, ID(now.UnixMilli())<<idBits)
+	t = newTask(Job{ID: e.lastID, Spec: spec, State: Accepted, Accepted: now.UTC(), SubmittedBy: by})
+	e.tasks[t.job.ID] = t
+	if spec.Key != "" {
+		e.keys[spec.Key] = t
+	}
+	commit := e.append(journal.Accepted, t.job)
+	go func() { // ends when the disk has answered
+		err := commit.Wait()
+		e.mu.Lock()
+		if err != nil {
+			t.err = unavailable(fmt.Errorf("cannot write the journal: %w", err))
+			e.forget(t)
+			e.closeBroken()
+		} else {
+			t.accepted = true
+			e.set(t, func(j *Job) { j.State = Queued })
+		}
+		e.mu.Unlock()
+		close(t.saved)
+		e.dispatch()
+	}()
+	return t, true, nil
+}
+
+// idBits is how many IDs there may be in a millisecond, as a power of two.
+const idBits = 20
+
+// full returns an error if the queue, or that of a class, has no place. mu is held.
+func (e *Executor) full(class string) error {
+	length, ofClass := 0, 0
+	for _, t := range e.tasks {
+		if length++; t.job.Spec.Class == class {
+			ofClass++
+		}
+	}
+	c := e.config()
+	if length >= c.Slots+c.Queue {
+		return &FullError{Length: length - c.Slots, RetryAfter: retryAfter}
+	}
+	if limit := c.Classes[class]; class != "" && limit.Queue > 0 && ofClass >= limit.Queue+orElse(limit.Slots, c.Slots) {
+		return &FullError{Class: class, Length: limit.Queue, RetryAfter: retryAfter}
+	}
+	return nil
+}
+
+// retryAfter is when a submitter that was refused for a full queue may try again.
+const retryAfter = time.Second
+
+// endedWith returns the ended job with a key; 0: there is none. mu is held.
+func (e *Executor) endedWith(key string) (ID, Job) {
+	for _, id := range e.journal.Find(key) {
+		job, err := e.read(ID(id))
+		if err == nil && (job.Spec.Key == key || job.damaged()) && job.Reason != notAccepted {
+			return ID(id), job
+		}
+	}
+	return 0, Job{}
+}
+
+// submittedBefore answers a second submit of an ended job.
+func (e *Executor) submittedBefore(spec *Spec) (Job, bool, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.available(); err != nil {
+		return Job{}, false, err
+	}
+	if t := e.keys[spec.Key]; t != nil { // meanwhile there is another
+		return t.view(), false, conflict(&t.job, spec)
+	}
+	id, job := e.endedWith(spec.Key)
+	if id == 0 {
+		return Job{}, false, ErrNoJob // it has expired meanwhile
+	}
+	return job, false, conflict(&job, spec)
+}
+
+// conflict returns an error if a job is not what spec asks for.
+func conflict(job *Job, spec *Spec) error {
+	if job.damaged() {
+		return nil // what it was is unknown; it must not run twice
+	}
+	have, want := job.Spec, *spec
+	if job.State.Final() {
+		have.Stdin, want.Stdin = nil, nil
+	}
+	if lines := diff(&have, &want); len(lines) > 0 {
+		return &ConflictError{Key: spec.Key, ID: job.ID, Diff: lines}
+	}
+	return nil
+}
