@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"io"
+	"os"
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/lifecycle"
@@ -24,6 +26,11 @@ type Backend struct {
 	PluginManager
 	JVMTools
 	Upgrader
+
+	// These are nil where no executor is configured.
+	JobManager
+	JobFiles
+	ExecutorControl
 }
 
 // Supervisor starts and stops services and knows whether they are ready.
@@ -105,4 +112,33 @@ type Upgrader interface {
 	Upgrade(ctx context.Context, path string, check bool, by string) (Versions, error)
 	// Leave ends this supervisor for the next one.
 	Leave()
+}
+
+// JobManager accepts jobs, and knows and stops them. Errors are those of package executor.
+type JobManager interface {
+	// Submit accepts a job. Not created: a job has the key already, and is the same.
+	Submit(ctx context.Context, spec executor.Spec, by string) (job executor.Job, created bool, err error)
+	// Job finds one by its ID, or by "key:KEY".
+	Job(name string) (executor.Job, error)
+	Jobs(executor.Filter) ([]executor.Job, error) // the newest first
+	// StopJob returns at once.
+	StopJob(ctx context.Context, id executor.ID, r executor.StopRequest) (executor.Job, error)
+	// AwaitJob returns the job when it is final. Until then it calls changed, which may be nil, with each state, and
+	// waits for its return; a state may be left out if others follow it.
+	AwaitJob(ctx context.Context, id executor.ID, changed func(executor.Job)) (executor.Job, error)
+}
+
+// JobFiles has what jobs have written.
+type JobFiles interface {
+	// ReadOutput reads kept bytes of a stream, "stdout" or "stderr", at an offset or behind it: they begin at at. With
+	// follow it waits for more; otherwise no bytes and no error mean that there are no more yet. io.EOF: the stream has ended.
+	ReadOutput(ctx context.Context, id executor.ID, stream string, offset int64, follow bool, p []byte) (n int, at int64, err error)
+	// Artifact opens one. fs.ErrNotExist: it is not kept.
+	Artifact(id executor.ID, name string) (*os.File, error)
+}
+
+// ExecutorControl is the executor as a whole.
+type ExecutorControl interface {
+	ExecutorStatus() executor.Status
+	ControlExecutor(verb executor.Verb, by string) error
 }

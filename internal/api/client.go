@@ -174,3 +174,9 @@ func withQuery(path string, q url.Values, flags map[string]bool) string {
 
 // servicePath is the path of a service's routes.
 func servicePath(name string) string { return "/v1/services/" + url.PathEscape(name) }
+
+// RoundTrip sends one request to the server: a Client is the transport of another client of the same socket.
+func (c *Client) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := c.http.Transport.RoundTrip(req)
+	return resp, noSocket(c.socket, err)
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -46,6 +47,9 @@ func refusal(err error) *StatusError {
 	var status *StatusError
 	var noPlugin *plugin.NotFoundError
 	var param *plugin.ParamError
+	if job := jobRefusal(err); job != nil {
+		return job
+	}
 	switch {
 	case errors.As(err, &status):
 		return status
@@ -63,6 +67,9 @@ func refusal(err error) *StatusError {
 		{hooks.ErrNoHook, http.StatusNotFound, "no-such-hook", "stoker hook list lists them"},
 		{hooks.ErrTooMany, http.StatusTooManyRequests, "too-many", "stoker hook list shows what runs"},
 		{ErrNotNow, http.StatusConflict, CodeNotNow, "stoker plugin list and stoker status tell more"},
+		{executor.ErrNoJob, http.StatusNotFound, executor.CodeNoJob, "stoker job list lists them; those that have ended are kept for a while"},
+		{executor.ErrFinal, http.StatusConflict, executor.CodeEnded, ""},
+		{executor.ErrDraining, http.StatusServiceUnavailable, executor.CodeDraining, "try another container, or later"},
 		{proc.ErrStopping, http.StatusServiceUnavailable, "stopping", ""},
 	} {
 		if errors.Is(err, known.err) {

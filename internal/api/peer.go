@@ -157,7 +157,7 @@ const (
 	view grants = 1 << iota
 	// admin: everything that changes a service, and what may hold secrets, such as memory.
 	admin
-	// job: submit jobs, and see one's own.
+	// job: submit and stop jobs, and read what they were given and have written.
 	job
 	// execute: open a console session.
 	execute

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/events"
@@ -71,9 +72,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 type route struct {
 	pattern string
 	grant   grants // what the peer must have
-	// handle returns the answer, or nil if it has written one.
-	handle func(http.ResponseWriter, *http.Request) (answer any, err error)
+	handle  handler
 }
+
+// handler returns the answer, or nil if it has written one.
+type handler func(http.ResponseWriter, *http.Request) (answer any, err error)
 
 // withStatus is an answer with another status than 200.
 type withStatus struct {
@@ -82,7 +85,7 @@ type withStatus struct {
 }
 
 // value makes the handler of an answer that depends on nothing of the request.
-func value[T any](f func() T) func(http.ResponseWriter, *http.Request) (any, error) {
+func value[T any](f func() T) handler {
 	return func(http.ResponseWriter, *http.Request) (any, error) { return f(), nil }
 }
 
@@ -116,6 +119,18 @@ func (s *Server) routes() []route {
 		{"GET /v1/upgrade", view, value(b.Versions)},
 		{"POST /v1/upgrade", admin, s.upgrade},
 		{"GET /metrics", view, s.metrics},
+		{"POST /v1/jobs", job, s.withJobs(s.submit)},
+		{"GET /v1/jobs", view, s.withJobs(s.listJobs)},
+		{"GET /v1/jobs/{id}", view, s.withJobs(s.job)},
+		{"GET /v1/jobs/{id}/events", view, s.withJobs(s.jobEvents)},
+		{"GET /v1/jobs/{id}/logs", job, s.withJobs(s.jobOutput)},
+		{"GET /v1/jobs/{id}/artifacts/{name...}", job, s.withJobs(s.artifact)},
+		{"POST /v1/jobs/{id}/stop", job, s.withJobs(s.stopJob)},
+		{"DELETE /v1/jobs/{id}", job, s.withJobs(s.stopJob)},
+		{"GET /v1/executor", view, s.withJobs(value(func() executor.Status { return b.ExecutorStatus() }))},
+		{"POST /v1/executor/pause", admin, s.withJobs(s.control(executor.Pause))},
+		{"POST /v1/executor/resume", admin, s.withJobs(s.control(executor.Resume))},
+		{"POST /v1/executor/drain", admin, s.withJobs(s.control(executor.Drain))},
 	}
 }
 
@@ -155,6 +170,11 @@ type Error struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 		Hint    string `json:"hint,omitempty"`
+		// Fields are what is wrong with the Spec of a job.
+		Fields []executor.FieldError `json:"fields,omitempty"`
+		// Job is the one that has the key of another Spec, and Diff are the fields that differ.
+		Job  string   `json:"job,omitempty"`
+		Diff []string `json:"diff,omitempty"`
 	} `json:"error"`
 }
 
@@ -162,6 +182,7 @@ func writeError(w http.ResponseWriter, err error) {
 	var e Error
 	why := refusal(err)
 	e.Error.Code, e.Error.Message, e.Error.Hint = why.Code, redact.Text(why.Message), redact.Text(why.Hint)
+	e.addJob(w.Header(), err)
 	writeJSON(w, why.Status, e)
 }
 
