@@ -28,7 +28,7 @@ func edges() map[string][]string {
 	return map[string][]string{
 		// it measures them
 		"bench": {"hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
-		"internal/api": {"internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
+		"internal/api": {"executor", "internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
 			"internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin",
 			"internal/execshim"},
 		"hooks/plugin": {"internal/lazyregexp", "hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference",
@@ -36,9 +36,14 @@ func edges() map[string][]string {
 		"hooks": {"internal/initproto", "internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
 			"internal/remote", "internal/suggest", "internal/trust", "internal/reference", "internal/untrusted", "internal/redact",
 			"internal/fdstore", "internal/asuser"},
-		"internal/asuser": {"internal/procfs"},
-		"internal/cgroup": {"internal/mounts"},
-		"internal/service": {"hooks", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit",
+		"executor": {"executor/journal", "executor/output", "internal/asuser", "internal/execshim", "internal/fdstore", "internal/lifecycle",
+			"internal/logs", "internal/proc", "internal/program", "internal/redact", "internal/suggest", "jvm"},
+		"executor/client":  {"executor"},
+		"executor/journal": {},
+		"executor/output":  {},
+		"internal/asuser":  {"internal/procfs"},
+		"internal/cgroup":  {"internal/mounts"},
+		"internal/service": {"executor", "hooks", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit",
 			"internal/initproto", "internal/layeredyaml", "internal/lazyregexp", "internal/proc", "internal/redact", "internal/reference",
 			"internal/untrusted", "jvm",
 			"jvm/tomcat", "supervisor", "supervisor/probe"},
@@ -46,7 +51,7 @@ func edges() map[string][]string {
 		"jvm/launch": {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit",
 			"internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote",
 			"internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
-		"internal/daemon": {"hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config",
+		"internal/daemon": {"executor", "internal/suggest", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config",
 			"internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle",
 			"internal/logqueue", "internal/logfile", "internal/logs", "internal/memory", "internal/printable", "internal/proc",
 			"internal/procfs", "internal/program", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/launch", "jvm/tomcat",
@@ -60,6 +65,7 @@ func edges() map[string][]string {
 		"internal/layout":     {},
 		// For the parts of the schema, and proc for what it alone knows how to read.
 		"internal/config": {"internal/lazyregexp",
+			"executor",
 			"hooks",
 			"hooks/plugin",
 			"internal/api",
@@ -125,6 +131,9 @@ func edges() map[string][]string {
 		"internal/cmdline": {"internal/display", "internal/exit", "internal/layout", "internal/suggest"},
 		"internal/display": {"internal/layout", "internal/printable"},
 		"cmd/stoker": {
+			"executor",
+			"executor/client",
+			"executor/output",
 			"hooks",
 			"hooks/plugin",
 			"internal/api",
@@ -393,6 +402,11 @@ func readers() map[string]string {
 		"internal/proc/stdio.go":          "/dev/null",
 		"internal/program/program.go":     "the beginning of a program that was judged before",
 		"internal/logs/log.go":            "a memfd of our own",
+		"executor/output":                 "a folder of our own that no job can write to: not followed, and created",
+		"executor/journal":                "a folder of our own that no job can write to",
+		"executor/keep.go":                "it lists folders of jobs, and reads nothing",
+		"executor/files.go":               "a folder of our own that no job can write to",
+		"executor/workspace.go":           "below an os.Root, without blocking; the copy is created in a folder of our own",
 		"internal/logfile/folder.go":      "the folder of a log and its files: not followed, compared with what is there",
 		"jvm/hotspot/attach.go":           kernel + "; .attach_pidN is created",
 		"jvm/hotspot/identify.go":         kernel + ", and bounded",
@@ -400,6 +414,7 @@ func readers() map[string]string {
 		"jvm/tomcat/find.go":              "it lists /opt and /usr/local",
 		"internal/trust":                  "it judges without reading; " + kernel,
 		"internal/untrusted/untrusted.go": "it is the way",
+		"cmd/stoker/job.go":               "what its user names",
 		"internal/api/socket.go":          "/dev/shm is listed by a client",
 		"hooks/plugin/folder.go":          "a folder is listed when nobody else can write to it",
 		"internal/statefile":              "a folder, to sync it",
@@ -612,6 +627,7 @@ const maxPackage = 3200
 func longPackages() map[string]string {
 	return map[string]string{
 		"jvm":        "pure sizing, merge and checks of options; a third is tables of what each version knows",
+		"cmd/stoker": "one file for each group of commands; they share what prints and what asks, and little else",
 		"supervisor": "one state machine: its table refers to every transition",
 	}
 }

@@ -74,6 +74,14 @@ func (s *Supervisor) shutdown(ctx context.Context, level int, sig syscall.Signal
 	if s.opts.Stops != nil {
 		s.opts.Stops(cmp.Or(st.Why, "a stop was asked for"), left())
 	}
+	if s.opts.StopJobs != nil {
+		ended := make(chan struct{})
+		share := max(left()-reserve-own, 0) * 2 / 5
+		go func() { s.opts.StopJobs(ctx, share); close(ended) }() // ends with the jobs, or its time
+		if _, alive := s.obey(ended, share+reserve/2, cut); !alive {
+			return exit.InitFailed
+		}
+	}
 	done := make(chan struct{})
 	go s.stopAll(ctx, max(left()-reserve-own, 10*time.Millisecond), sig, done) // ends when all is stopped, or with ctx
 	if level > 1 {

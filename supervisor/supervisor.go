@@ -50,6 +50,8 @@ type Options struct {
 	OOM func(cgroups []string) incident.OOMCount
 	// Stops is called when the container begins to stop, also by a supervisor that takes over meanwhile.
 	Stops func(why string, budget time.Duration)
+	// StopJobs ends the jobs before the services are stopped, within a time; nil: there are none.
+	StopJobs func(ctx context.Context, within time.Duration)
 }
 
 // Supervisor owns the services, their order and their end.

@@ -13,6 +13,7 @@ import (
 // The categories of the commands. The help lists the commands in the order of newApp.
 const (
 	categoryServices   = "Services"
+	categoryJobs       = "Jobs"
 	categoryHistory    = "What happened and why"
 	categoryJava       = "Java"
 	categoryExtensions = "Configuration and extensions"
@@ -36,6 +37,7 @@ names another configuration file.`,
 		Commands: slices.Concat([]*cli.Command{runCommand(run), statusCommand(), healthCommand()}, changeCommands(), []*cli.Command{
 			signalCommand(),
 			logsCommand(),
+			jobCommand(),
 			eventsCommand(),
 			incidentsCommand(),
 			limitsCommand(),

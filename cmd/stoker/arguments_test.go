@@ -42,6 +42,10 @@ func TestFlagsStandAnywhere(t *testing.T) {
 		"run -- sh --help":                    "run -- sh --help",
 		"run sh --help -- y":                  "run -- sh --help -- y",
 		"run --with-services -- -x -- y":      "run --with-services -- -x -- y",
+		"job run -e A=b -- sh --help":         "job run --env=A=b -- sh --help",
+		"job run --key k sh -f x":             "job run --key=k -- sh -f x",
+		"job submit -f -":                     "job submit --file=- --",
+		"job kill x --signal INT":             "job kill --signal=INT -- x",
 		"-v":                                  "--version --",
 		"logs -n=5 -":                         "logs --lines=5 -- -",
 	} {

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/executor"
+	jobs "github.com/stoker-init/stoker/executor/client"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
@@ -79,6 +81,8 @@ var placeholders = map[string]cmdline.Placeholder{
 	"HOOK":        {Hint: "stoker hook list has the names", Values: ask(hookNames)},
 	"NUMBER":      {Hint: "stoker incidents has the numbers", Values: ask(incidentNumbers)},
 	"SIGNAL":      {Hint: "a name with or without SIG, or a number: HUP, SIGUSR1, 10", Values: known(signalNames)},
+	"JOB":         {Hint: "stoker job list has the IDs; key:KEY names one by its key", Values: ask(jobNames)},
+	"STATE":       {Values: known(stateNames)},
 	"KIND":        {Values: known(events.Kinds)},
 	"SHELL":       {Hint: "it is bash, zsh or fish", Values: known(shells)},
 	"FILE":        {Values: files},
@@ -150,6 +154,14 @@ func hookNames(ctx context.Context, c *api.Client, args []string) []string {
 func incidentNumbers(ctx context.Context, c *api.Client, _ []string) []string {
 	list, _ := c.Incidents(ctx)
 	return each(list.Incidents, func(n incident.Summary) string { return fmt.Sprintf("%d\t%s: %s", n.Number, n.Service, n.Cause) })
+}
+
+func jobNames(ctx context.Context, c *api.Client, _ []string) []string {
+	const newest = 50
+	list, _ := jobs.New(c, "http://stoker").Jobs(ctx, executor.Filter{Limit: newest})
+	return each(list, func(j executor.Job) string {
+		return j.ID.String() + "\t" + string(j.State) + ": " + commandLine(j.Spec.Command, maxCommand)
+	})
 }
 
 func each[T any](list []T, text func(T) string) (out []string) {

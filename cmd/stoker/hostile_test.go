@@ -45,6 +45,13 @@ func TestHostileAnswers(t *testing.T) {
 			fmt.Fprintf(w, `{"plugins":[{"name":%s,"version":%s,"state":"failed","why":%s}]}`, evil, evil, evil)
 		case path == "/v1/incidents":
 			fmt.Fprintf(w, `{"incidents":[{"number":1,"service":%s,"cause":%s,"reason":%s}]}`, evil, evil, evil)
+		case path == "/v1/jobs":
+			fmt.Fprintf(w, `{"jobs":[{"id":"1","state":%s,"spec":{"key":%s,"command":[%s]},"exit":{"signal":%s}}]}`, evil, evil, evil, evil)
+		case path == "/v1/jobs/x":
+			fmt.Fprintf(w, `{"id":"1","state":%s,"reason":%s,"spec":{"key":%s,"command":[%s],"labels":{%s:%s}},"notes":[%s],"artifacts":[{"name":%s}]}`,
+				evil, evil, evil, evil, evil, evil, evil, evil)
+		case path == "/v1/executor":
+			fmt.Fprintf(w, `{"paused":%s,"damage":[%s],"ended":{%s:1}}`, evil, evil, evil)
 		case strings.HasPrefix(path, "/v1/incidents/"):
 			fmt.Fprintf(w, `{"number":1,"service":%s,"cause":%s,"reason":%s,"options":[%s],"notes":[%s]}`, evil, evil, evil, evil, evil)
 		default:
@@ -56,7 +63,7 @@ func TestHostileAnswers(t *testing.T) {
 	for _, refused := range []bool{false, true} {
 		refuse.Store(refused)
 		for _, command := range []string{"status", "status x", "health", "incidents", "incidents 1", "hook list", "hook run ready", "plugin list",
-			"plugin show x", "plugin run x y",
+			"plugin show x", "plugin run x y", "job list", "job show x", "job status",
 			"jvm threads", "jvm flags", "jvm explain", "reload", "start x", "events", "version", "upgrade --check", "__complete start ''"} {
 			for _, format := range []string{"", "json"} {
 				args := strings.Fields(command)

@@ -34,12 +34,12 @@ type startWait struct {
 	wait     bool
 	timeout  time.Duration // 0: each start has only its own limit
 	begun    time.Time
-	terminal *os.File // nil: there is none
+	progress progressLine
 	failures []error
 }
 
 func newStartWait(c *cli.Context) (*startWait, error) {
-	s := &startWait{w: c.App.Writer, wait: c.Bool("wait"), timeout: c.Duration("timeout"), begun: time.Now()}
+	s := &startWait{w: c.App.Writer, wait: c.Bool("wait"), timeout: c.Duration("timeout"), begun: time.Now(), progress: newProgressLine()}
 	switch {
 	case s.timeout < 0:
 		return nil, exit.UsageError("--timeout is a duration such as 2m", "cannot wait for %v", s.timeout)
@@ -47,9 +47,6 @@ func newStartWait(c *cli.Context) (*startWait, error) {
 		return nil, exit.UsageError("--timeout bounds how long --wait waits", "cannot use --timeout without --wait")
 	case asJSON(c):
 		s.w = io.Discard // stdout is one document
-	}
-	if display.IsTerminal(os.Stderr) {
-		s.terminal = os.Stderr
 	}
 	var err error
 	s.client, err = connect()
@@ -101,7 +98,7 @@ const (
 // poll waits a while for a start, and returns whether it is over.
 func (s *startWait) poll(ctx context.Context, name string, number uint64, several bool) (over bool, err error) {
 	limit := requestTime
-	if s.terminal != nil {
+	if s.progress.terminal != nil {
 		limit = shownTime
 	}
 	if s.timeout > 0 {
@@ -115,7 +112,7 @@ func (s *startWait) poll(ctx context.Context, name string, number uint64, severa
 	})
 	took := time.Since(s.begun)
 	refused := new(api.StatusError)
-	s.show("")
+	s.progress.show("")
 	switch {
 	case errors.As(err, &refused) && (refused.Code == "start-failed" || refused.Code == "no-such-service"):
 		s.failures = append(s.failures, fmt.Errorf("cannot start %s: %w", name, err))
@@ -134,19 +131,19 @@ func (s *startWait) poll(ctx context.Context, name string, number uint64, severa
 		_, err := fmt.Fprintf(s.w, "%s %s after %s\n", name, end, layout.Duration(took))
 		return true, err
 	case s.timeout > 0 && took >= s.timeout:
-		s.failures = append(s.failures, &exit.Error{Err: fmt.Errorf("cannot start %s within %v: it is %s", name, s.timeout, progress(snap)),
+		s.failures = append(s.failures, &exit.Error{Err: fmt.Errorf("cannot start %s within %v: it is %s", name, s.timeout, startProgress(snap)),
 			Hint: "it goes on; stoker status " + name + " shows how", Code: exit.TryLater})
 		return true, nil
 	}
-	s.show(fmt.Sprintf("%s is %s (%s)", name, progress(snap), took.Round(time.Second)))
+	s.progress.show(fmt.Sprintf("%s is %s (%s)", name, startProgress(snap), took.Round(time.Second)))
 	if early := limit - time.Since(requested); early > 0 { // the server has no room for more waiting requests
 		<-time.After(min(early, shownTime))
 	}
 	return false, nil
 }
 
-// progress describes an unfinished start: the state, and what it waits for.
-func progress(snap supervisor.Snapshot) string {
+// startProgress describes an unfinished start: the state, and what it waits for.
+func startProgress(snap supervisor.Snapshot) string {
 	out := string(snap.State)
 	for _, part := range []string{snap.Phase, snap.Waiting} {
 		if part != "" {
@@ -156,16 +153,26 @@ func progress(snap supervisor.Snapshot) string {
 	return out
 }
 
-// show replaces the last line of the terminal.
-func (s *startWait) show(line string) {
-	if s.terminal == nil {
+// progressLine is the last line of a terminal, where a wait shows what it waits for.
+type progressLine struct{ terminal *os.File } // nil: there is none
+
+func newProgressLine() progressLine {
+	if !display.IsTerminal(os.Stderr) {
+		return progressLine{}
+	}
+	return progressLine{os.Stderr}
+}
+
+// show replaces the line.
+func (p progressLine) show(line string) {
+	if p.terminal == nil {
 		return
 	}
-	if width := display.Width(s.terminal); width > 1 {
+	if width := display.Width(p.terminal); width > 1 {
 		runes := []rune(line)
 		line = string(runes[:min(len(runes), width-1)])
 	}
-	fmt.Fprint(s.terminal, "\r\x1b[K"+line)
+	fmt.Fprint(p.terminal, "\r\x1b[K"+line)
 }
 
 // result joins the failures. Its code is that of a timeout only if nothing else failed.

@@ -6,6 +6,7 @@ package config
 import (
 	"time"
 
+	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
@@ -38,6 +39,8 @@ type Config struct {
 	Plugins plugin.Config     `yaml:"plugins"`
 	Labels  map[string]string `yaml:"labels"`
 	Hooks   hooks.Config      `yaml:"hooks"`
+	// Executor runs jobs.
+	Executor executor.Config `yaml:"executor"`
 }
 
 // Service is one service: how it is supervised, and its kind.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/filewatch"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
@@ -129,13 +130,17 @@ func ServicePath(service, below string) string {
 func EnvPath(service, name string) string { return layeredyaml.Join(ServicePath(service, "env"), name) }
 
 // Show prints the effective configuration as YAML, with the origin of each value if origin
-// is set. The live section of a service without a live probe is left out.
+// is set. The live section of a service without a live probe is left out, and
+// so is executor without slots.
 func (l *Loaded) Show(w io.Writer, origin bool) error {
 	cfg := l.Config
 	cfg.Services = maps.Clone(cfg.Services)
 	if _, set := l.Origins["jvm"]; !set && cfg.JVM.Apply == jvm.ApplyReport && !slices.ContainsFunc(slices.Collect(maps.Values(cfg.Services)),
 		Service.hasJVM) {
 		cfg.JVM.Apply = ""
+	}
+	if cfg.Executor.Slots == 0 {
+		cfg.Executor = executor.Config{}
 	}
 	for name, s := range cfg.Services {
 		if _, set := l.Origins[ServicePath(name, "live")]; !set && !s.Live.IsSet() {

@@ -18,9 +18,13 @@ import (
 )
 
 func apiBackend(d *daemon) api.Backend {
-	return api.Backend{Supervisor: d.sup, ServiceManager: d, Reloader: d, Evidence: d.sup, Hooks: d.hooks.Runner, PluginManager: d,
+	b := api.Backend{Supervisor: d.sup, ServiceManager: d, Reloader: d, Evidence: d.sup, Hooks: d.hooks.Runner, PluginManager: d,
 		JVMTools: tools.New(d.sup, d.shared.Attacher, d.log, stateFolder(os.Geteuid(), os.Getenv)),
 		Upgrader: &upgrades{m: d.m, version: d.program.Version, log: d.log}}
+	if d.jobs != nil {
+		b.JobManager, b.JobFiles, b.ExecutorControl = d.jobs, d.jobs, d.jobs
+	}
+	return b
 }
 
 func (d *daemon) Limits() any { return cgroup.Read("/") }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
@@ -32,7 +33,8 @@ type daemon struct {
 	cgroups *cgroup.Tree
 	journal *journal
 	hooks   *hookRunner
-	plugins *plugin.Set // nil: a command of run alone has none
+	jobs    *executor.Executor // nil: there is none
+	plugins *plugin.Set        // nil: a command of run alone has none
 
 	mu         sync.Mutex         // one reload at a time; guards ctx and unwatch
 	ctx        context.Context    // of the watch
@@ -199,6 +201,12 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	}
 	d.current.Store(plan)
 	d.setLogLevel()
+	switch wanted := d.currentPlan().Config.Executor; {
+	case d.jobs != nil:
+		d.jobs.Configure(wanted)
+	case wanted.Slots > 0:
+		d.log.Warn("the executor begins with a new container: it was not configured when this one started")
+	}
 	d.logWarnings(loaded)
 	d.rewatch()
 	d.hooks.configChanged(by)

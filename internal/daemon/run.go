@@ -133,9 +133,11 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		})
 	}
 	d.hooks.start(m, rec, d)
+	d.startExecutor(rec)
 	d.sup = supervisor.New(m, rec, d.currentPlan().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
 		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP") }, OOM: launch.OOMCount, LogAfter: queue.After,
 		Stops:    d.journal.stopping,
+		StopJobs: d.stopJobs,
 		Listener: d.hooks})
 	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.currentPlan().jvmLaunchers() }, log)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -9,12 +9,14 @@ const (
 	Failed      = 1
 	Usage       = 2
 	Refused     = 3  // not permitted
-	NotFound    = 4  // no such service
-	Unavailable = 69 // no stoker answers
+	NotFound    = 4  // no such service or job
+	Unavailable = 69 // no stoker answers, or it runs no jobs
 	CannotWrite = 73 // a file cannot be written there
 	InitFailed  = 70 // no supervisor worked
 	TryLater    = 75 // it may work later
 	BadConfig   = 78 // the configuration was refused
+
+	Signalled = 128 // plus the number of the signal that ended a job, or that had a command leave one alone
 )
 
 // Meanings explain the codes, for the manual page.
@@ -26,8 +28,8 @@ var Meanings = []struct {
 	{Failed, "failure, and no other code fits"},
 	{Usage, "the command line is wrong, or there is nothing to run"},
 	{Refused, "not permitted"},
-	{NotFound, "there is no such service or plugin, or nothing is known of it"},
-	{Unavailable, "no stoker answers"},
+	{NotFound, "there is no such service, plugin or job, or nothing is known of it"},
+	{Unavailable, "no stoker answers, it runs no jobs, or the end of a job is unknown"},
 	{CannotWrite, "a file cannot be written there"},
 	{TryLater, "not now: it may work later"},
 	{BadConfig, "the configuration, or a JVM option, is rejected"},

@@ -1,0 +1,122 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/lifecycle"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/service"
+	"github.com/stoker-init/stoker/internal/suggest"
+	"github.com/stoker-init/stoker/jvm"
+)
+
+// jobHost is the executor's Host.
+type jobHost struct {
+	executor.ManagerHost
+	d *daemon
+}
+
+// startExecutor starts the executor if there is one. It takes the processes of jobs out of rec, and must run before supervisor.New,
+// which ends unclaimed processes.
+func (d *daemon) startExecutor(rec *proc.Recovered) {
+	cfg := d.currentPlan().Config.Executor
+	if cfg.Slots == 0 {
+		return
+	}
+	processes := map[string]executor.Process{}
+	rec.Processes = slices.DeleteFunc(rec.Processes, func(p *proc.Process) bool {
+		ours := strings.HasPrefix(p.ID(), executor.IDPrefix)
+		if ours {
+			processes[p.ID()] = p
+		}
+		return ours
+	})
+	h := jobHost{executor.ManagerHost{M: d.m}, d}
+	d.jobs = executor.New(executor.Options{Config: cfg, Host: h, Store: d.m.FDStore(), Log: d.log.Named("jobs"), Items: rec.Items,
+		Processes: processes, Check: h.check})
+}
+
+// stopJobs ends the jobs before the services are stopped.
+func (d *daemon) stopJobs(ctx context.Context, within time.Duration) {
+	if d.jobs != nil {
+		d.jobs.Stop(ctx, within)
+	}
+}
+
+// check finds what of a Spec cannot be done in this container.
+func (h jobHost) check(s *executor.Spec) (out []executor.FieldError) {
+	plan := h.d.currentPlan()
+	if _, known := plan.Config.Services[s.Context]; s.Context != "" && !known {
+		var have []string
+		for name := range plan.Config.Services {
+			have = append(have, name)
+		}
+		slices.Sort(have)
+		out = append(out, executor.FieldError{Field: "context",
+			Why: fmt.Sprintf("there is no service %.60q; %s", s.Context, suggest.Hint(s.Context, have))})
+	}
+	if s.User != "" {
+		if u, err := asuser.Lookup(s.User); err != nil {
+			out = append(out, executor.FieldError{Field: "user", Why: err.Error()})
+		} else if os.Geteuid() != 0 && u.ID() != os.Geteuid() {
+			out = append(out, executor.FieldError{Field: "user", Why: "stoker does not run as root, so it cannot become another user"})
+		}
+	}
+	if room, limited := h.Room(); limited && s.Memory != "" {
+		if need, err := jvm.ParseMemory(s.Memory); err == nil && need > room {
+			out = append(out, executor.FieldError{Field: "memory", Why: fmt.Sprintf("%s never fit: the services leave %d MiB", s.Memory, room>>20)})
+		}
+	}
+	return out
+}
+
+// Prepare returns how a job is started.
+func (h jobHost) Prepare(job executor.Job, workspace string) (executor.Launch, error) {
+	var jobContext *service.JobContext
+	if name := job.Spec.Context; name != "" {
+		for _, d := range h.d.currentPlan().definitions {
+			if l, ok := d.Launcher.(interface{ Base() *service.Launcher }); ok && d.Name == name {
+				jobContext = &service.JobContext{Launcher: l.Base()}
+			}
+		}
+		if jobContext == nil {
+			return executor.Launch{}, fmt.Errorf("there is no service %q any more", name)
+		}
+		if report := h.d.shared.Report(name); report != nil {
+			jobContext.JavaHome = report.JVM.Home
+		}
+	}
+	return service.PrepareJob(job, jobContext, h.d.cgroups, workspace)
+}
+
+// Room is what the JVMs leave of the container's memory.
+func (h jobHost) Room() (int64, bool) {
+	memory := cgroup.Read("/").MemoryLimit
+	if memory == nil {
+		return 0, false
+	}
+	room := *memory
+	for name := range h.d.currentPlan().jvmLaunchers() {
+		if report := h.d.shared.Report(name); report != nil {
+			room -= report.Result.Budget.Sum()
+		}
+	}
+	return room, true
+}
+
+// OOMKills counts what the kernel's OOM killer has ended.
+func (h jobHost) OOMKills(cgroups []string) (uint64, bool) {
+	count, _, ok := cgroup.OOMKills("/", cgroups...)
+	return count, ok
+}
+
+// Publish records an event of a job, and runs its hooks.
+func (h jobHost) Publish(o lifecycle.Occurrence) { h.d.hooks.Tell(o) }
