@@ -60,7 +60,7 @@ func newBox(t testing.TB, o boxOptions) *box {
 	if o.program == "" {
 		o.program = stoker(t)
 	}
-	args := []string{"-pf", "--mount-proc", "--kill-child", o.program, "run", "--set", "api.socket=" + b.socket}
+	args := []string{"-pfm", "--mount-proc", "--kill-child", o.program, "run", "--set", "api.socket=" + b.socket}
 	if o.config != "" {
 		file := filepath.Join(b.dir, "stoker.yaml")
 		if err := os.WriteFile(file, []byte(o.config), 0o644); err != nil {

@@ -200,7 +200,7 @@ func TestTerminalInDocker(t *testing.T) {
 
 func TestTerminalInANamespace(t *testing.T) {
 	needsNamespaces(t)
-	tm := newTerminal(t, "unshare", "-pf", "--mount-proc", "--kill-child", stoker(t), "run", "--set", "api.socket="+t.TempDir()+"/api.sock",
+	tm := newTerminal(t, "unshare", "-pfm", "--mount-proc", "--kill-child", stoker(t), "run", "--set", "api.socket="+t.TempDir()+"/api.sock",
 		"--", "bash", "--norc", "--noediting")
 	before := tm.settings()
 	tm.jobControl()
