@@ -226,8 +226,9 @@ func (e *Executor) supervise(t *task, p Process, spec Spec, ws *workspace, oom o
 	}
 	end.exit = exitFacts(p)
 	end.exit.Leftovers = killLeftovers(p)
-	if count, known := e.opts.Host.OOMKills(oom.cgroups); known && oom.known && count > oom.count && end.exit.killed() {
-		end.exit.OOMKilled = true
+	if end.exit.killed() {
+		count, known := e.opts.Host.OOMKills(oom.cgroups)
+		end.exit.OOMKilled = known && oom.known && count > oom.count
 	}
 	e.finish(t, p, spec, ws, end.classify())
 }

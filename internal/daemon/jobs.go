@@ -70,7 +70,10 @@ func (h jobHost) check(s *executor.Spec) (out []executor.FieldError) {
 			out = append(out, executor.FieldError{Field: "user", Why: "stoker does not run as root, so it cannot become another user"})
 		}
 	}
-	if room, limited := h.Room(); limited && s.Memory != "" {
+	if s.Memory == "" {
+		return out
+	}
+	if room, limited := h.Room(); limited {
 		if need, err := jvm.ParseMemory(s.Memory); err == nil && need > room {
 			out = append(out, executor.FieldError{Field: "memory", Why: fmt.Sprintf("%s never fit: the services leave %d MiB", s.Memory, room>>20)})
 		}
