@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/executor/journal"
 	"github.com/stoker-init/stoker/executor/output"
 	"github.com/stoker-init/stoker/jvm"
+	"golang.org/x/sys/unix"
 )
 
 // Folders below Config.Journal.
@@ -165,6 +166,12 @@ func (e *Executor) resume(t *task, p Process) {
 			stream, err := output.Adopt(e.outputPath(t.job.ID, k+1), limit, fds[k])
 			if err != nil {
 				e.opts.Log.Error("the output of a job is lost", "job", t.job.ID, "error", err)
+				for _, fd := range fds[k:] { // else the job would wait for a reader
+					_ = unix.Close(fd)
+				}
+				for _, open := range s[:k] {
+					open.Close()
+				}
 				s = nil
 				break
 			}

@@ -23,12 +23,12 @@ func (e *Executor) Submit(ctx context.Context, spec Spec, by string) (job Job, c
 	if len(fields) > 0 {
 		return Job{}, false, &SpecError{fields}
 	}
-	t, created, err := e.accept(spec, by)
+	t, ended, created, err := e.accept(spec, by)
 	if err != nil {
 		return Job{}, false, err
 	}
 	if t == nil {
-		return e.submittedBefore(&spec)
+		return ended, false, conflict(&ended, &spec)
 	}
 	if !created {
 		select {
@@ -46,26 +46,26 @@ func (e *Executor) Submit(ctx context.Context, spec Spec, by string) (job Job, c
 	return e.snapshot(t), true, t.err
 }
 
-// accept begins the acceptance of a job, or returns the unfinished one with its key. nil: an ended job may have the key.
-func (e *Executor) accept(spec Spec, by string) (t *task, created bool, err error) {
+// accept begins the acceptance of a job, or returns the one with its key: the task of an unfinished one, or the ended one.
+func (e *Executor) accept(spec Spec, by string) (t *task, ended Job, created bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.available(); err != nil {
-		return nil, false, err
+		return nil, Job{}, false, err
 	}
 	if spec.Key != "" {
 		if t := e.keys[spec.Key]; t != nil {
-			return t, false, nil
+			return t, Job{}, false, nil
 		}
-		if id, _ := e.endedWith(spec.Key); id != 0 {
-			return nil, false, nil
+		if id, job := e.endedWith(spec.Key); id != 0 {
+			return nil, job, false, nil
 		}
 	}
 	if e.draining != "" {
-		return nil, false, fmt.Errorf("%w: %s", ErrDraining, e.draining)
+		return nil, Job{}, false, fmt.Errorf("%w: %s", ErrDraining, e.draining)
 	}
 	if err := e.full(spec.Class); err != nil {
-		return nil, false, err
+		return nil, Job{}, false, err
 	}
 	now := time.Now()
 	e.lastID = max(e.lastID+1, ID(now.UnixMilli())<<idBits)
@@ -90,7 +90,7 @@ func (e *Executor) accept(spec Spec, by string) (t *task, created bool, err erro
 		close(t.saved)
 		e.dispatch()
 	}()
-	return t, true, nil
+	return t, Job{}, true, nil
 }
 
 // idBits is how many IDs there may be in a millisecond, as a power of two.
@@ -126,23 +126,6 @@ func (e *Executor) endedWith(key string) (ID, Job) {
 		}
 	}
 	return 0, Job{}
-}
-
-// submittedBefore answers a second submit of an ended job.
-func (e *Executor) submittedBefore(spec *Spec) (Job, bool, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if err := e.available(); err != nil {
-		return Job{}, false, err
-	}
-	if t := e.keys[spec.Key]; t != nil { // meanwhile there is another
-		return t.view(), false, conflict(&t.job, spec)
-	}
-	id, job := e.endedWith(spec.Key)
-	if id == 0 {
-		return Job{}, false, ErrNoJob // it has expired meanwhile
-	}
-	return job, false, conflict(&job, spec)
 }
 
 // conflict returns an error if a job is not what spec asks for.

@@ -75,7 +75,8 @@ func (h jobHost) check(s *executor.Spec) (out []executor.FieldError) {
 	}
 	if room, limited := h.Room(); limited {
 		if need, err := jvm.ParseMemory(s.Memory); err == nil && need > room {
-			out = append(out, executor.FieldError{Field: "memory", Why: fmt.Sprintf("%s never fit: the services leave %d MiB", s.Memory, room>>20)})
+			out = append(out, executor.FieldError{Field: "memory",
+				Why: fmt.Sprintf("%s can never be free: the services leave %d MiB", s.Memory, room>>20)})
 		}
 	}
 	return out
