@@ -89,7 +89,7 @@ type Job struct {
 	// Ended is when the job reached its final state.
 	Ended time.Time `json:"ended,omitzero"`
 
-	// Life is the life of the container in which the latest attempt began.
+	// Life is the life of the container in which the job was accepted, or its latest attempt began.
 	Life string `json:"life,omitempty"`
 	// Pid is the process of a running attempt; 0: there is none.
 	Pid int `json:"pid,omitempty"`

@@ -99,6 +99,15 @@ func (e *Executor) restoreJob(id ID, u journal.Unfinished) {
 	if err != nil && uncertain == "" {
 		uncertain = err.Error()
 	}
+	if uncertain != "" && err == nil && job.Life == e.life {
+		// The supervisor died while it wrote. What has begun since then is a process that the init knows.
+		uncertain = ""
+		if next := e.opts.Processes[processID(id, job.Attempt+1)]; next != nil && !begun {
+			p, begun = next, true
+			job.Attempt, job.State, job.Started = job.Attempt+1, Starting, time.Now().UTC()
+			t.job = job
+		}
+	}
 	switch {
 	case e.restored: // the journal was closed meanwhile, and its submitter was told of a failure
 		t.active = true

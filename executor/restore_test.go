@@ -125,6 +125,42 @@ func TestBegunNotStarted(t *testing.T) {
 	}
 }
 
+// A supervisor that dies while it writes Begun leaves half a record. In the same container the init knows what has begun.
+func TestTornBegun(t *testing.T) {
+	for _, started := range []bool{true, false} {
+		e, h := newExecutor(t, nil)
+		job := submit(t, e, Spec{})
+		h.next(t)
+		awaitState(t, e, job.ID, Running)
+		die(e)
+		file := segment(t, e.opts.Config.Journal)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = []byte(strings.TrimRight(string(text), "\x00"))
+		if err := os.WriteFile(file, text[:len(text)-20], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		processes := map[string]Process{}
+		q := newFakeProcess()
+		if started {
+			processes[processID(job.ID, 1)] = q
+		}
+		e, h2 := openExecutor(t, e.opts.Config, newFakeHost(), life(e), processes)
+		if !started {
+			q = h2.next(t)
+		}
+		q.end(proc.Exit{Code: 5})
+		if got := await(t, e, job.ID); got.State != Failed || got.Attempt != 1 || got.Exit.Code != 5 {
+			t.Errorf("started %v: %+v, %+v", started, got, got.Exit)
+		}
+		if n := h2.starts(""); started != (n == 0) {
+			t.Errorf("started %v: %d starts", started, n)
+		}
+	}
+}
+
 // (c) In another life what ran is lost, or runs again.
 func TestOtherLife(t *testing.T) {
 	e, h := newExecutor(t, nil)

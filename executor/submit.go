@@ -69,7 +69,7 @@ func (e *Executor) accept(spec Spec, by string) (t *task, ended Job, created boo
 	}
 	now := time.Now()
 	e.lastID = max(e.lastID+1, ID(now.UnixMilli())<<idBits)
-	t = newTask(Job{ID: e.lastID, Spec: spec, State: Accepted, Accepted: now.UTC(), SubmittedBy: by})
+	t = newTask(Job{ID: e.lastID, Spec: spec, State: Accepted, Accepted: now.UTC(), SubmittedBy: by, Life: e.life})
 	e.tasks[t.job.ID] = t
 	if spec.Key != "" {
 		e.keys[spec.Key] = t

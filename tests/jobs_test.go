@@ -212,6 +212,7 @@ func TestJobsSurviveTheContainer(t *testing.T) {
 		}
 		clients.Wait()
 		b.remove() // it is killed by now, or here
+		await(t, 20*time.Second, "the end of the container", func() bool { return syscall.Kill(b.init, 0) != nil })
 		if t.Failed() {
 			return
 		}

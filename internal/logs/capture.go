@@ -92,11 +92,14 @@ func (c *Capture) Inodes() (names []string) {
 	c.each(func(_, fd int) {
 		var st unix.Stat_t
 		if unix.Fstat(fd, &st) == nil {
-			names = append(names, fmt.Sprintf("pipe:[%d]", st.Ino))
+			names = append(names, PipeName(st.Ino))
 		}
 	})
 	return names
 }
+
+// PipeName is how /proc/PID/fd calls a pipe.
+func PipeName(inode uint64) string { return fmt.Sprintf("pipe:[%d]", inode) }
 
 // Run captures until every writer has closed.
 func (c *Capture) Run() {

@@ -102,7 +102,7 @@ func (t *snapshot) marked(pid int, s procfs.Stat) *Process {
 func logPipes(all ...*Process) map[string]*Process {
 	pipes := map[string]*Process{}
 	for _, p := range all {
-		for _, name := range p.capture.Inodes() {
+		for _, name := range append(p.capture.Inodes(), p.rec.Pipes...) {
 			pipes[name] = p
 		}
 	}

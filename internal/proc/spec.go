@@ -60,6 +60,8 @@ type record struct {
 	Dirs   []string        `json:"dirs,omitempty"`  // its own cgroup
 	Exit   *initproto.Exit `json:"exit,omitempty"`
 	Done   bool            `json:"done,omitempty"` // only its output is still of interest
+	// Pipes are the names of those among Stdio.Files that it writes to: it is known by them.
+	Pipes []string `json:"pipes,omitempty"`
 	// Lost is how much the init had discarded of each pipe when the line before it was ended
 	// in the log.
 	Lost initproto.PipeBytes `json:"lost,omitzero"`

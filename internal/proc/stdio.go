@@ -3,6 +3,7 @@ package proc
 import (
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/initproto"
@@ -88,6 +89,9 @@ func (p *Process) useFiles(spec *Spec, s *streams) {
 		s.child[k] = f.Fd()
 		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
 			p.m.giveOutput(spec.User, f)
+			if st, ok := info.Sys().(*syscall.Stat_t); ok && k > 0 {
+				p.rec.Pipes = append(p.rec.Pipes, logs.PipeName(st.Ino))
+			}
 		}
 	}
 }
