@@ -26,7 +26,7 @@ const maxName = 64
 
 // Config is one schedule. Its keys for the job are those of executor.Spec.
 type Config struct {
-	// Cron is an expression of five fields (minute, hour, day of month, month, day of week), @hourly, @daily, @weekly, @monthly,
+	// Cron is an expression of five fields (minute, hour, day, month, day of the week), @hourly, @daily, @weekly, @monthly,
 	// @yearly, "@every 10m" or @reboot.
 	Cron string `yaml:"cron"`
 	// Zone is an IANA name such as Europe/Berlin; empty: the container's local time.

@@ -257,7 +257,7 @@ func TestConfigure(t *testing.T) {
 		defer stop()
 		time.Sleep(time.Hour + time.Second)
 		due := s.Status()[0].Next
-		if !due.After(time.Now()) || due.Sub(time.Now()) >= 20*time.Minute {
+		if !due.After(time.Now()) || time.Until(due) >= 20*time.Minute {
 			t.Fatalf("the run with a jitter of 20m is due at %s", due)
 		}
 		s.Configure(one("0 * * * *", func(c *Config) { c.Command = []string{"false"} }))
