@@ -41,6 +41,7 @@ func edges() map[string][]string {
 		"executor/client":   {"executor", "executor/schedule"},
 		"executor/journal":  {},
 		"executor/output":   {},
+		"executor/natsjob":  {"executor", "internal/untrusted"},
 		"executor/schedule": {"executor"},
 		"internal/asuser":   {"internal/procfs"},
 		"internal/cgroup":   {"internal/mounts"},
@@ -52,7 +53,7 @@ func edges() map[string][]string {
 		"jvm/launch": {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit",
 			"internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote",
 			"internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
-		"internal/daemon": {"executor", "executor/schedule", "internal/suggest", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config",
+		"internal/daemon": {"executor", "executor/natsjob", "executor/schedule", "internal/suggest", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config",
 			"internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle",
 			"internal/logqueue", "internal/logfile", "internal/logs", "internal/memory", "internal/printable", "internal/proc",
 			"internal/procfs", "internal/program", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/launch", "jvm/tomcat",
@@ -67,6 +68,8 @@ func edges() map[string][]string {
 		// For the parts of the schema, and proc for what it alone knows how to read.
 		"internal/config": {"internal/lazyregexp",
 			"executor",
+			"executor/natsjob",
+			"executor/natsjob",
 			"executor/schedule",
 			"hooks",
 			"hooks/plugin",
@@ -178,6 +181,7 @@ func homes() map[string]string {
 		"gopkg.in/yaml.v3":                 "internal/layeredyaml/yaml.go",
 		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
 		"github.com/moby/sys/mountinfo":    "internal/mounts",
+		"github.com/nats-io/nats.go":       "executor/natsjob",
 		"github.com/robfig/cron/v3":        "executor/schedule",
 		"golang.org/x/text":                "jvm/tomcat",
 	}

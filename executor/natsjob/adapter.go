@@ -55,13 +55,17 @@ type Options struct {
 
 // Adapter takes jobs from a consumer. It is safe for concurrent use.
 type Adapter struct {
-	opts    Options
-	labels  string // JSON
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	awake   chan struct{}  // has an element when the connection is there again
-	work    sync.WaitGroup // what ends when Run does
-	resumed bool           // the jobs of an earlier life are known
+	opts   Options
+	labels string // JSON
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	awake  chan struct{}  // has an element when the connection is there again
+	work   sync.WaitGroup // what ends when Run does
+	memory struct {       // take's
+		read        time.Time
+		used, limit int64
+	}
+	resumed bool // the jobs of an earlier life are known
 
 	mu     sync.Mutex // guards what follows
 	status string

@@ -3,12 +3,12 @@ package natsjob
 import (
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // Config is the section executor.nats. An empty URL means that there is no adapter.
@@ -91,6 +91,9 @@ func (c *Config) Validate() (out []executor.FieldError) {
 	return out
 }
 
+// maxToken is the largest size of a token, in bytes.
+const maxToken = 16 << 10
+
 // Timing of the connection.
 const (
 	reconnectWait = time.Second      // and up to a second more, so that a fleet does not come back at once
@@ -107,7 +110,7 @@ func (c *Config) options(host string) ([]nats.Option, error) {
 		out = append(out, nats.UserCredentials(c.CredsFile))
 	case c.TokenFile != "":
 		out = append(out, nats.TokenHandler(func() string {
-			text, _ := os.ReadFile(c.TokenFile) // without a token the server says what is wrong
+			text, _ := untrusted.ReadFile(c.TokenFile, maxToken) // without a token the server says what is wrong
 			return strings.TrimSpace(string(text))
 		}))
 	case c.NKeyFile != "":

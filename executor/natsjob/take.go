@@ -60,12 +60,15 @@ func (a *Adapter) priority(free int) uint8 {
 	if !ranked {
 		return 0
 	}
-	var used, limit int64
-	if a.opts.Memory != nil {
-		used, limit = a.opts.Memory()
+	if now := time.Now(); a.opts.Memory != nil && now.Sub(a.memory.read) > memoryAge {
+		a.memory.read = now
+		a.memory.used, a.memory.limit = a.opts.Memory()
 	}
-	return priority(free, a.opts.Executor.ExecutorStatus().Slots, used, limit)
+	return priority(free, a.opts.Executor.ExecutorStatus().Slots, a.memory.used, a.memory.limit)
 }
+
+// memoryAge is how long the memory that was read is believed.
+const memoryAge = time.Second
 
 // pull asks for one message and submits it.
 func (a *Adapter) pull(ctx context.Context, c jetstream.Consumer, p uint8) error {

@@ -108,27 +108,41 @@ func (c *client) submit(body string, headers ...string) *jetstream.PubAck {
 	return ack
 }
 
+// retry repeats a request while a cluster has no leader.
+func retry[T any](c *client, ask func(ctx context.Context) (T, error)) (out T) {
+	c.t.Helper()
+	var err error
+	for end := time.Now().Add(deadline); time.Now().Before(end); <-time.After(10 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(c.t.Context(), 2*time.Second)
+		out, err = ask(ctx)
+		cancel()
+		if err == nil {
+			return out
+		}
+	}
+	c.t.Fatal(err)
+	return out
+}
+
 // results are the messages on jobs.results so far.
 func (c *client) results() (out []*jetstream.RawStreamMsg) {
 	c.t.Helper()
-	stream, err := c.js.Stream(c.t.Context(), "RESULTS")
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	stream := c.stream("RESULTS")
 	for seq := uint64(1); seq <= stream.CachedInfo().State.LastSeq; seq++ {
-		m, err := stream.GetMsg(c.t.Context(), seq)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		out = append(out, m)
+		out = append(out, retry(c, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return stream.GetMsg(ctx, seq) }))
 	}
 	return out
+}
+
+func (c *client) stream(name string) jetstream.Stream {
+	c.t.Helper()
+	return retry(c, func(ctx context.Context) (jetstream.Stream, error) { return c.js.Stream(ctx, name) })
 }
 
 // await waits for the nth result, and until no message of a job is left.
 func (c *client) await(n int) []*jetstream.RawStreamMsg {
 	c.t.Helper()
-	poll(c.t, fmt.Sprintf("%d results", n), func() bool { return len(c.results()) >= n })
+	poll(c.t, fmt.Sprintf("%d results", n), func() bool { return c.stream("RESULTS").CachedInfo().State.LastSeq >= uint64(n) })
 	poll(c.t, "all messages are acknowledged", func() bool { return c.info().NumAckPending == 0 && c.left() == 0 })
 	got := c.results()
 	if len(got) != n {
@@ -140,20 +154,18 @@ func (c *client) await(n int) []*jetstream.RawStreamMsg {
 // left is the number of messages in the stream of jobs.
 func (c *client) left() uint64 {
 	c.t.Helper()
-	stream, err := c.js.Stream(c.t.Context(), "JOBS")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return stream.CachedInfo().State.Msgs
+	return c.stream("JOBS").CachedInfo().State.Msgs
 }
 
 func (c *client) info() *jetstream.ConsumerInfo {
 	c.t.Helper()
-	consumer, err := c.js.Consumer(c.t.Context(), "JOBS", "stoker")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return consumer.CachedInfo()
+	return retry(c, func(ctx context.Context) (*jetstream.ConsumerInfo, error) {
+		consumer, err := c.js.Consumer(ctx, "JOBS", "stoker")
+		if err != nil {
+			return nil, err
+		}
+		return consumer.CachedInfo(), nil
+	})
 }
 
 // want checks the states of results, in any order.
@@ -185,10 +197,10 @@ func poll(t *testing.T, what string, ok func() bool) {
 // host runs jobs that are no processes. "hold" runs until it gets a signal or the test releases it, all others end at once; each start is in
 // the ledger.
 type host struct {
-	mu      sync.Mutex
-	ledger  map[string]int // starts by the last argument
-	started map[string]time.Time
-	held    map[string]*process
+	mu     sync.Mutex
+	ledger map[string]int // starts by the last argument
+	begun  chan time.Time // gets the time of each start; nil: of none
+	held   map[string]*process
 }
 
 type process struct {
@@ -198,7 +210,7 @@ type process struct {
 }
 
 func newHost() *host {
-	return &host{ledger: map[string]int{}, started: map[string]time.Time{}, held: map[string]*process{}}
+	return &host{ledger: map[string]int{}, held: map[string]*process{}}
 }
 
 func (h *host) Prepare(executor.Job, string) (executor.Launch, error) { return executor.Launch{}, nil }
@@ -209,7 +221,9 @@ func (h *host) Start(_ context.Context, spec proc.Spec) (executor.Process, error
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ledger[name]++
-	h.started[name] = time.Now()
+	if h.begun != nil {
+		h.begun <- time.Now()
+	}
 	if spec.Argv[0] == "hold" {
 		h.held[name] = p
 	} else {

@@ -323,7 +323,7 @@ func TestExpiryAndSchedule(t *testing.T) {
 		s.Subjects = append(s.Subjects, "jobs.at.>")
 		c.FilterSubject = "jobs.new"
 	})
-	box := startContainer(t, s.ClientURL(), 2, nil)
+	box := startContainer(t, s.ClientURL(), 2, func(c *container) { c.host.begun = make(chan time.Time, 10) })
 	c.submit(`{"command":["hold","first"],"serial":"s"}`)
 	box.awaitStart("first")
 	c.submit(`{"command":["run","late"],"key":"late","serial":"s"}`, "Nats-TTL", "1s")
@@ -340,7 +340,8 @@ func TestExpiryAndSchedule(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.await(3)
-	if started := box.host.started["planned"]; started.Before(at) {
+	<-box.host.begun
+	if started := <-box.host.begun; started.Before(at) {
 		t.Errorf("started %v before its time", at.Sub(started))
 	}
 	if n := box.host.starts("late"); n != 0 {
