@@ -44,7 +44,7 @@ func (e *Executor) Reported(id ID) error {
 func (e *Executor) Free() (slots int, changed <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.freeChanged == nil {
+	if e.tellFree(); e.freeChanged == nil {
 		e.freeChanged = make(chan struct{})
 	}
 	e.freeBefore = e.free(time.Now())
@@ -53,16 +53,23 @@ func (e *Executor) Free() (slots int, changed <-chan struct{}) {
 
 // free counts the slots that no job has or is about to get. mu is held.
 func (e *Executor) free(now time.Time) int {
-	if e.journal == nil || e.pauseReason(now) != "" || e.brake.failures >= e.config().Brake {
+	if e.journal == nil || e.pauseReason(now) != "" {
 		return 0
 	}
-	slots := e.config().Slots
+	slots, wait := e.config().Slots, false
 	for _, t := range e.tasks {
 		if t.serving || !e.waiting(t).notBefore.After(now) {
 			slots--
+			wait = wait || !t.serving
 		}
 	}
-	return max(slots, 0)
+	switch {
+	case e.brake.failures < e.config().Brake:
+		return max(slots, 0)
+	case wait:
+		return 0
+	}
+	return min(max(slots, 0), 1) // one is tried
 }
 
 // tellFree wakes those that wait for a slot. mu is held.

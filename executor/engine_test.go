@@ -3,6 +3,7 @@ package executor
 import (
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -115,4 +116,41 @@ func TestFree(t *testing.T) {
 	expect("resumed", 1)
 	control(Drain)
 	expect("drained", 0)
+}
+
+// With the brake on an engine may bring one job after each pause: without any there would be nothing to try.
+func TestFreeBraked(t *testing.T) {
+	e, h := newExecutor(t, func(c *Config) { c.Brake = 1 })
+	h.set(func() { h.startErr = syscall.EAGAIN })
+	want(t, await(t, e, submit(t, e, Spec{}).ID), Failed)
+	poll(t, "the brake is on", func() bool { n, _ := e.Free(); return n == 0 })
+	_, changed := e.Free()
+	e.mu.Lock()
+	e.brake.until = time.Now().Add(-time.Millisecond) // the pause is over
+	e.mu.Unlock()
+	e.dispatch()
+	receive(t, changed, "the end of the pause")
+	if n, _ := e.Free(); n != 1 {
+		t.Errorf("%d free slots, want 1", n)
+	}
+	h.set(func() { h.startErr = nil })
+	submit(t, e, Spec{})
+	h.next(t)
+	poll(t, "the brake is off", func() bool { n, _ := e.Free(); return n == e.config().Slots-1 })
+}
+
+// Free loses no change for another caller.
+func TestFreeForTwo(t *testing.T) {
+	e, h := newExecutor(t, nil)
+	submit(t, e, Spec{})
+	p := h.next(t)
+	_, changed := e.Free()
+	e.mu.Lock()
+	c := e.config()
+	c.Slots++
+	e.cfg.Store(&c) // a change of which nobody was told yet
+	e.mu.Unlock()
+	e.Free()
+	receive(t, changed, "the change")
+	p.end(proc.Exit{})
 }
