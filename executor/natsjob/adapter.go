@@ -122,6 +122,7 @@ const (
 	pullTime    = 5 * time.Second
 	leastPause  = 250 * time.Millisecond // after a failure, doubled after each further one
 	mostPause   = 15 * time.Second
+	reportPause = 2 * time.Second // at most, for and after an attempt to report: AckWait must not be over when a cluster has a leader again
 	checkEvery  = 5 * time.Minute // the settings of the consumer are looked at
 	reportTime  = 3 * time.Second // for reports of ended jobs, when the adapter ends
 )

@@ -55,15 +55,22 @@ func termsOf(c *jetstream.ConsumerConfig, slots int) (t terms, err error) {
 	return t, nil
 }
 
-// note says why pulls have no priorities, at the end of a line; empty: they have.
-func (t *terms) note(server string) string {
+// shortAckWait is about twice the time in which a cluster elects a leader.
+const shortAckWait = 20 * time.Second
+
+// note says what could be better, for the end of a line.
+func (t *terms) note(server string) (out string) {
 	switch {
 	case t.ranked:
-		return ""
 	case olderThan212(server):
-		return "; no priorities: NATS " + server + " has none, 2.12 has"
+		out = "; no priorities: NATS " + server + " has none, 2.12 has"
+	default:
+		out = "; no priorities: priority_policy of the consumer is not prioritized"
 	}
-	return "; no priorities: priority_policy of the consumer is not prioritized"
+	if wait := 3 * t.progress; wait < shortAckWait {
+		out += fmt.Sprintf("; ack_wait or backoff of %v: a shorter failure of a cluster may start a job in two containers", wait)
+	}
+	return out
 }
 
 func olderThan212(version string) bool {

@@ -87,11 +87,14 @@ func TestTerms(t *testing.T) {
 		}
 	}
 	for version, note := range map[string]string{"2.10.22": "NATS 2.10.22 has none", "2.11.0": "has none", "2.12.0": "not prioritized", "3.0.1": "not prioritized"} {
-		if got := (&terms{}).note(version); !strings.Contains(got, note) {
+		if got := (&terms{progress: time.Minute}).note(version); !strings.Contains(got, note) {
 			t.Errorf("%s: %q", version, got)
 		}
 	}
-	if got := (&terms{ranked: true}).note("2.15.3"); got != "" {
+	if got := (&terms{progress: time.Minute, ranked: true}).note("2.15.3"); got != "" {
+		t.Error(got)
+	}
+	if got := (&terms{progress: time.Second, ranked: true}).note("2.15.3"); !strings.Contains(got, "backoff of 3s") {
 		t.Error(got)
 	}
 }

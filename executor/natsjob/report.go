@@ -34,7 +34,7 @@ func (a *Adapter) follow(ctx context.Context, id executor.ID, from origin) {
 // report waits for the end of a job and reports it, until a server has it.
 func (a *Adapter) report(ctx context.Context, id executor.ID) error {
 	job, err := a.await(ctx, id)
-	for pause := leastPause; err == nil; pause = min(2*pause, mostPause) {
+	for pause := leastPause; err == nil; pause = min(2*pause, reportPause) {
 		if err = a.reportEnd(ctx, &job); err == nil {
 			break
 		}
@@ -82,7 +82,7 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // reportEnd publishes the result of a job, and then acknowledges its message.
 func (a *Adapter) reportEnd(ctx context.Context, job *executor.Job) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	ctx, cancel := context.WithTimeout(ctx, reportPause)
 	defer cancel()
 	if err := a.publishResult(ctx, job); err != nil {
 		return err

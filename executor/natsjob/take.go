@@ -124,6 +124,10 @@ func (a *Adapter) handle(ctx context.Context, msg jetstream.Msg) {
 	a.mu.Unlock()
 	data, err := json.Marshal(from)
 	spec, wrong := specOf(msg.Data(), msg.Headers(), meta, time.Now())
+	if until := time.Until(spec.NotBefore); wrong == nil && until > 0 {
+		a.giveBack(msg, until) // the stream keeps it, for whoever lives then
+		return
+	}
 	if err == nil && wrong == nil {
 		if have, err := a.opts.Executor.Job("key:" + spec.Key); err == nil && have.Spec.StartWithin > 0 &&
 			header(msg.Headers(), ttlHeader) != "" {

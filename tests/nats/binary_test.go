@@ -30,6 +30,7 @@ func build(t testing.TB) string {
 
 // TestProgram runs the program with a consumer: jobs are processes, kill -9 of the supervisor is not seen, and a stop reports the end.
 func TestProgram(t *testing.T) {
+	t.Parallel()
 	stoker := build(t)
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
@@ -110,10 +111,13 @@ executor:
 	}
 }
 
+// latencyVariable asks for TestStartLatency.
+const latencyVariable = "MEASURE_NATS"
+
 // TestStartLatency measures the time from the publication of a message to the first instruction of its process.
 func TestStartLatency(t *testing.T) {
-	if os.Getenv("STOKER_LATENCY") == "" {
-		t.Skip("STOKER_LATENCY=1 measures")
+	if os.Getenv(latencyVariable) == "" {
+		t.Skip(latencyVariable + "=1 measures")
 	}
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())

@@ -19,7 +19,7 @@ import (
 )
 
 // nodeVariable has the options of a node, for a process of its own: only a process can be killed.
-const nodeVariable = "STOKER_TEST_NODE"
+const nodeVariable = "NATS_TEST_NODE"
 
 // node are the options of a node of a cluster.
 type node struct {
@@ -89,8 +89,10 @@ func startCluster(t *testing.T) (urls string, nodes map[string]*os.Process) {
 	return strings.Join(all, ","), nodes
 }
 
-// TestNodeKilled holds that each message is one start while a node of the cluster, which leads the consumer, is killed under load.
+// TestNodeKilled holds that each message is one start in one of three containers while a node of the cluster, which leads the consumer, is
+// killed under load.
 func TestNodeKilled(t *testing.T) {
+	t.Parallel()
 	urls, nodes := startCluster(t)
 	c := dial(t, urls, nats.RetryOnFailedConnect(true))
 	poll(t, "the cluster has a leader", func() bool {
@@ -99,13 +101,18 @@ func TestNodeKilled(t *testing.T) {
 		_, err := c.js.CreateStream(ctx, jetstream.StreamConfig{Name: "TRIAL", Replicas: 3})
 		return err == nil
 	})
-	c.setUp(3, func(_ *jetstream.StreamConfig, c *jetstream.ConsumerConfig) { c.AckWait = 5 * time.Second })
-	box := startContainer(t, urls, 8, nil)
-	box.awaitStatus("attached")
-	const jobs = 400
+	c.setUp(3, func(_ *jetstream.StreamConfig, c *jetstream.ConsumerConfig) { c.AckWait = 20 * time.Second })
+	var boxes []*container
+	for range 3 {
+		boxes = append(boxes, startContainer(t, urls, 8, nil))
+	}
+	for _, box := range boxes {
+		box.awaitStatus("attached")
+	}
+	const jobs = 600
 	killed := ""
 	for k := range jobs {
-		if k == jobs/2 {
+		if k == jobs/3 {
 			killed = c.info().Cluster.Leader
 			if err := nodes[killed].Kill(); err != nil {
 				t.Fatal(err)
@@ -114,25 +121,19 @@ func TestNodeKilled(t *testing.T) {
 		m := nats.NewMsg("jobs.new")
 		m.Data = fmt.Appendf(nil, `{"command":["run","%d"]}`, k)
 		m.Header.Set(jetstream.MsgIDHeader, fmt.Sprint(k))
-		poll(t, "the message is stored", func() bool {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-			defer cancel()
-			_, err := c.js.PublishMsg(ctx, m)
-			return err == nil
-		})
+		retry(c, func(ctx context.Context) (*jetstream.PubAck, error) { return c.js.PublishMsg(ctx, m) })
 	}
-	results := c.await(jobs)
 	states := map[string]string{}
-	for _, r := range results {
-		if key := r.Header.Get("Stoker-Key"); states[key] != "" {
-			t.Errorf("two results of %s", key)
-		} else {
-			states[key] = r.Header.Get("Stoker-State")
-		}
+	for _, r := range c.await(jobs) {
+		states[r.Header.Get("Stoker-Key")] = r.Header.Get("Stoker-State")
 	}
 	for k := range jobs {
-		if n, state := box.host.starts(fmt.Sprint(k)), states[fmt.Sprint(k)]; n != 1 || state != string(executor.Succeeded) {
-			t.Errorf("message %d: %d starts, %s", k, n, state)
+		key, starts := fmt.Sprint(k), 0
+		for _, box := range boxes {
+			starts += box.host.starts(key)
+		}
+		if starts != 1 || states[key] != string(executor.Succeeded) {
+			t.Errorf("message %d: %d starts, %s", k, starts, states[key])
 		}
 	}
 	t.Logf("killed %s, which led the consumer; %d messages came again", killed, c.info().NumRedelivered)

@@ -294,8 +294,8 @@ func startContainer(t *testing.T, url string, slots int, change func(*container)
 	if change != nil {
 		change(c)
 	}
-	log := hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.LevelFromString(os.Getenv("STOKER_TEST_LOG")), Name: t.Name()})
-	if os.Getenv("STOKER_TEST_LOG") == "" {
+	log := hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.LevelFromString(os.Getenv("NATS_TEST_LOG")), Name: t.Name()})
+	if os.Getenv("NATS_TEST_LOG") == "" {
 		log = hclog.NewNullLogger()
 	}
 	c.jobs = executor.New(executor.Options{Config: executor.Config{Slots: slots, Queue: 10, Journal: c.dir, Timeout: time.Hour,

@@ -12,6 +12,7 @@ import (
 )
 
 func TestStatesAndResult(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
 	c.setUp(1, nil)
@@ -58,6 +59,7 @@ func TestStatesAndResult(t *testing.T) {
 
 // TestKey holds that a message without an ID is known by its place, and that one ID is one job, also beyond the stream's own window.
 func TestKey(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
 	c.setUp(1, func(s *jetstream.StreamConfig, _ *jetstream.ConsumerConfig) { s.Duplicates = 100 * time.Millisecond })
@@ -94,6 +96,7 @@ func TestKey(t *testing.T) {
 }
 
 func TestInvalid(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
 	c.setUp(1, nil)
@@ -129,6 +132,7 @@ func TestInvalid(t *testing.T) {
 
 // TestDeliveredAgain holds that a job in progress is not given to anybody else, and that a delivery which comes anyway starts nothing.
 func TestDeliveredAgain(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
 	c.setUp(1, func(_ *jetstream.StreamConfig, c *jetstream.ConsumerConfig) {
@@ -155,6 +159,7 @@ func TestDeliveredAgain(t *testing.T) {
 
 // TestSlots holds that no container takes more than it can start.
 func TestSlots(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
 	c.setUp(1, nil)
@@ -187,6 +192,7 @@ func (c *container) finish() {
 
 // TestOtherJobs holds that a message is given back if jobs from elsewhere took the slot that its pull was made for.
 func TestOtherJobs(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
 	c.setUp(1, nil)
@@ -210,6 +216,7 @@ func TestOtherJobs(t *testing.T) {
 
 // TestPriorities holds that work goes to the emptiest container.
 func TestPriorities(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
 	c.setUp(1, func(_ *jetstream.StreamConfig, c *jetstream.ConsumerConfig) {
@@ -236,6 +243,7 @@ func TestPriorities(t *testing.T) {
 }
 
 func TestBadConsumers(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
 	box := startContainer(t, s.ClientURL(), 4, nil)
@@ -263,6 +271,7 @@ func TestBadConsumers(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
 	c.setUp(1, nil)
@@ -316,6 +325,7 @@ func (c *client) awaitResults(n int) []*jetstream.RawStreamMsg {
 
 // TestExpiryAndSchedule holds the headers that set times.
 func TestExpiryAndSchedule(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
 	c.setUp(1, func(s *jetstream.StreamConfig, c *jetstream.ConsumerConfig) {
@@ -341,6 +351,16 @@ func TestExpiryAndSchedule(t *testing.T) {
 	}
 	c.await(3)
 	<-box.host.begun
+	if started := <-box.host.begun; started.Before(at) {
+		t.Errorf("started %v before its time", at.Sub(started))
+	}
+	at = time.Now().Add(time.Second)
+	c.submit(`{"command":["run","later"],"not_before":"` + at.UTC().Format(time.RFC3339Nano) + `"}`)
+	poll(t, "it is given back", func() bool { return c.info().Delivered.Consumer == 4 && c.info().NumWaiting > 0 })
+	if all, err := box.jobs.Jobs(executor.Filter{Engine: "nats", Unreported: true}); err != nil || len(all) != 0 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	c.await(4)
 	if started := <-box.host.begun; started.Before(at) {
 		t.Errorf("started %v before its time", at.Sub(started))
 	}

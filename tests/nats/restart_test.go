@@ -17,6 +17,7 @@ import (
 // TestContainerDies holds what the next life of a container makes of its messages: what ran is LOST unless the job says otherwise, and what
 // waited runs.
 func TestContainerDies(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
 	c.setUp(1, nil)
@@ -62,6 +63,7 @@ func restart(t *testing.T, s *server.Server, between func(), change func(*server
 
 // TestServerRestarts holds that an end which no server heard of is reported later: by the same adapter, and by that of the next life.
 func TestServerRestarts(t *testing.T) {
+	t.Parallel()
 	for _, dies := range []bool{false, true} {
 		t.Run(strconv.FormatBool(dies), func(t *testing.T) {
 			s := startServer(t, nil)
@@ -93,6 +95,7 @@ func TestServerRestarts(t *testing.T) {
 
 // TestStreamMadeAgain holds that an acknowledgement from an earlier stream of the name does not take a message of the new one away.
 func TestStreamMadeAgain(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
 	c.setUp(1, nil)
@@ -121,6 +124,7 @@ func TestStreamMadeAgain(t *testing.T) {
 
 // TestStop holds that a stop reports the ends of the jobs that it ends.
 func TestStop(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
 	c.setUp(1, nil)
@@ -141,6 +145,7 @@ func TestStop(t *testing.T) {
 
 // TestCredentials holds that a token is read again with each connect.
 func TestCredentials(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "token")
 	write := func(token string) {
@@ -179,6 +184,7 @@ func TestCredentials(t *testing.T) {
 
 // TestFilesMissing holds that a missing file is waited for.
 func TestFilesMissing(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
 	c.setUp(1, nil)
@@ -191,6 +197,7 @@ func TestFilesMissing(t *testing.T) {
 
 // TestNoServer holds that Run ends at once where no server ever was.
 func TestNoServer(t *testing.T) {
+	t.Parallel()
 	box := startContainer(t, "nats://127.0.0.1:1", 1, nil)
 	box.awaitStatus("cannot")
 	began := time.Now()
