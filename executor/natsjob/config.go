@@ -104,7 +104,7 @@ const (
 func (c *Config) options(host string) ([]nats.Option, error) {
 	out := []nats.Option{nats.Name("stoker " + host), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
 		nats.IgnoreAuthErrorAbort(), nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectWait, reconnectWait),
-		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2), nats.Timeout(requestTime)}
+		nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2)}
 	switch {
 	case c.CredsFile != "":
 		out = append(out, nats.UserCredentials(c.CredsFile))
