@@ -38,17 +38,15 @@ func header(h nats.Header, name string) string {
 	return ""
 }
 
-// keyOf is the key of a message whose spec has none: its own ID, or its place in the stream. With the time of its arrival a stream that
-// was made again has other places.
-func keyOf(h nats.Header, m *jetstream.MsgMetadata) string {
-	place := fmt.Sprintf("nats/%s/%d/%s", m.Stream, m.Sequence.Stream, m.Timestamp.UTC().Format(time.RFC3339Nano))
-	return cmp.Or(header(h, jetstream.MsgIDHeader), place)
+// placeOf names a message by its place in the stream, and the time of its arrival, since a stream that was made again has other places.
+func placeOf(m *jetstream.MsgMetadata) string {
+	return fmt.Sprintf("nats/%s/%d/%s", m.Stream, m.Sequence.Stream, m.Timestamp.UTC().Format(time.RFC3339Nano))
 }
 
 // specOf returns the job of a message. The Spec has its key also with an error.
 func specOf(data []byte, h nats.Header, m *jetstream.MsgMetadata, now time.Time) (executor.Spec, error) {
 	spec, err := executor.ParseSpec(data)
-	spec.Key = cmp.Or(spec.Key, keyOf(h, m))
+	spec.Key = cmp.Or(spec.Key, header(h, jetstream.MsgIDHeader), placeOf(m))
 	if err != nil {
 		return spec, err
 	}

@@ -84,7 +84,7 @@ func wait(ctx context.Context, d time.Duration) error {
 func (a *Adapter) reportEnd(ctx context.Context, job *executor.Job) error {
 	ctx, cancel := context.WithTimeout(ctx, reportPause)
 	defer cancel()
-	if err := a.publishResult(ctx, job); err != nil {
+	if err := a.publishResult(ctx, job, job.Spec.Key+"/"+job.ID.String()); err != nil {
 		return err
 	}
 	a.mu.Lock()
@@ -107,12 +107,12 @@ func (a *Adapter) reportEnd(ctx context.Context, job *executor.Job) error {
 // madeAge is how long the time when the stream was made is believed.
 const madeAge = time.Second
 
-// publishResult publishes a final state. A second one for the same job is dropped by the stream, within its window.
-func (a *Adapter) publishResult(ctx context.Context, job *executor.Job) error {
+// publishResult publishes a final state. A second one with the same ID is dropped by the stream, within its window.
+func (a *Adapter) publishResult(ctx context.Context, job *executor.Job, id string) error {
 	if a.opts.Config.Results == "" {
 		return nil
 	}
-	_, err := a.js.PublishMsg(ctx, a.message(a.opts.Config.Results, job), jetstream.WithMsgID(job.Spec.Key+"/"+job.ID.String()))
+	_, err := a.js.PublishMsg(ctx, a.message(a.opts.Config.Results, job), jetstream.WithMsgID(id))
 	if err != nil {
 		return fmt.Errorf("cannot publish a result: %w", err)
 	}

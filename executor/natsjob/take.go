@@ -129,9 +129,10 @@ func (a *Adapter) handle(ctx context.Context, msg jetstream.Msg) {
 		return
 	}
 	if err == nil && wrong == nil {
-		if have, err := a.opts.Executor.Job("key:" + spec.Key); err == nil && have.Spec.StartWithin > 0 &&
-			header(msg.Headers(), ttlHeader) != "" {
-			spec.StartWithin = have.Spec.StartWithin // what was left then
+		if header(msg.Headers(), ttlHeader) != "" {
+			if have, err := a.opts.Executor.Job("key:" + spec.Key); err == nil && have.Spec.StartWithin > 0 {
+				spec.StartWithin = have.Spec.StartWithin // what was left then
+			}
 		}
 		var job executor.Job
 		job, _, err = a.opts.Executor.SubmitFrom(ctx, spec, Engine, executor.Origin{Engine: Engine, Data: string(data)})
@@ -145,9 +146,9 @@ func (a *Adapter) handle(ctx context.Context, msg jetstream.Msg) {
 	var full *executor.FullError
 	switch {
 	case wrong != nil:
-		a.reject(ctx, msg, spec, wrong)
+		a.reject(ctx, msg, placeOf(meta), spec, wrong)
 	case errors.As(err, &fields), errors.As(err, &conflict):
-		a.reject(ctx, msg, spec, err)
+		a.reject(ctx, msg, placeOf(meta), spec, err)
 	case errors.As(err, &full):
 		a.giveBack(msg, full.RetryAfter)
 	default:
@@ -169,12 +170,12 @@ func (a *Adapter) giveBack(msg jetstream.Msg, delay time.Duration) {
 }
 
 // reject ends an invalid message: its result is REJECTED.
-func (a *Adapter) reject(ctx context.Context, msg jetstream.Msg, spec executor.Spec, why error) {
+func (a *Adapter) reject(ctx context.Context, msg jetstream.Msg, place string, spec executor.Spec, why error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	job := executor.Job{Spec: executor.Spec{Key: spec.Key, Traceparent: header(msg.Headers(), traceparentHeader)}, State: executor.Rejected,
 		Reason: why.Error(), Ended: time.Now().UTC()}
-	err := a.publishResult(ctx, &job)
+	err := a.publishResult(ctx, &job, place)
 	if err == nil {
 		err = a.confirm(ctx, msg.Reply(), "+TERM "+oneLine(why))
 	}

@@ -206,3 +206,45 @@ func TestNoServer(t *testing.T) {
 		t.Errorf("Run ended after %v", took)
 	}
 }
+
+// TestPermissions holds that the permissions in docs/reference/nats.md are enough.
+func TestPermissions(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/reference/nats.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, found := strings.Cut(string(page), "needs these permissions:")
+	if !found {
+		t.Fatal("the page does not list them")
+	}
+	text, _, _ = strings.Cut(text, "\n\n")
+	user := &server.Permissions{Publish: &server.SubjectPermission{}, Subscribe: &server.SubjectPermission{}}
+	for _, part := range strings.Split(text, ";") {
+		list := &user.Publish.Allow
+		if strings.Contains(part, "subscribe") {
+			list = &user.Subscribe.Allow
+		}
+		for k, word := range strings.Split(part, "`") {
+			if k%2 == 1 {
+				*list = append(*list, word)
+			}
+		}
+	}
+	s := startServer(t, func(o *server.Options) {
+		o.Users = []*server.User{{Username: "boss", Password: "p"}, {Username: "box", Password: "p", Permissions: user}}
+	})
+	address := strings.TrimPrefix(s.ClientURL(), "nats://")
+	c := dial(t, "nats://boss:p@"+address)
+	c.setUp(1, nil)
+	box := startContainer(t, "nats://box:p@"+address, 1, nil)
+	c.submit(`{"command":["hold","a"],"key":"a"}`)
+	box.awaitStart("a")
+	if answer, err := c.nc.Request("jobs.cancel", []byte("key:a"), deadline); err != nil {
+		t.Fatalf("%+v, %v", answer, err)
+	}
+	want(t, c.await(1), executor.Killed)
+	c.submit(`{}`)
+	want(t, c.await(2), executor.Killed, executor.Rejected)
+	box.awaitStatus("attached")
+}
