@@ -153,6 +153,7 @@ func specFlags() []cli.Flag {
 		number("oom-score-adj", "`N` from -1000 to 1000: higher dies first"),
 		&cli.Float64Flag{Name: "cpus", Usage: "limit it to `N` CPUs, where a cgroup can be made", DefaultText: `""`},
 		text("memory-limit", "limit it to `SIZE` of memory, where a cgroup can be made"),
+		number("pids", "limit it to `N` processes and threads, where a cgroup can be made"),
 		text("output-cap", "keep `SIZE` of each of stdout and stderr"),
 		text("workspace-cap", "limit its workspace to `SIZE`"),
 		list("artifact", "keep the file or folder `[NAME=]PATH` of its workspace, repeatable"),
@@ -196,7 +197,7 @@ func specOf(c *cli.Context, stdin io.Reader, now time.Time) (s executor.Spec, er
 			(*field)[key] = value
 		}
 	}
-	for name, field := range map[string]*int{"retries": &s.Retry.Max, "priority": &s.Priority} {
+	for name, field := range map[string]*int{"retries": &s.Retry.Max, "priority": &s.Priority, "pids": &s.Cgroup.PIDs} {
 		if c.IsSet(name) {
 			*field = c.Int(name)
 		}
