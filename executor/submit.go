@@ -16,6 +16,7 @@ func unavailable(err error) error {
 
 // Submit accepts a job. The answer comes when the job is on disk. created is false if it is a job that was submitted before.
 func (e *Executor) Submit(ctx context.Context, spec Spec, by string) (job Job, created bool, err error) {
+	defer func() { e.countSubmission(created, err) }()
 	fields := spec.Validate(e.config())
 	if len(fields) == 0 && e.opts.Check != nil {
 		fields = e.opts.Check(&spec)

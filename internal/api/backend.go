@@ -31,6 +31,7 @@ type Backend struct {
 	JobManager
 	JobFiles
 	ExecutorControl
+	JobMetrics
 }
 
 // Supervisor starts and stops services and knows whether they are ready.
@@ -135,6 +136,11 @@ type JobFiles interface {
 	ReadOutput(ctx context.Context, id executor.ID, stream string, offset int64, follow bool, p []byte) (n int, at int64, err error)
 	// Artifact opens one. fs.ErrNotExist: it is not kept.
 	Artifact(id executor.ID, name string) (*os.File, error)
+}
+
+// JobMetrics counts what the executor does.
+type JobMetrics interface {
+	Metrics() executor.Metrics
 }
 
 // ExecutorControl is the executor as a whole.
