@@ -21,7 +21,7 @@ func jobCommand() *cli.Command {
 		UsageText: "stoker job run -- java -version",
 		Description: `JOB is the ID of a job, or key:KEY for the one that was submitted with a key.
 The configuration has to set executor.slots.`,
-		Subcommands: []*cli.Command{
+		Subcommands: append([]*cli.Command{
 			{Name: "submit", Usage: "submit a job and print its ID", ArgsUsage: program,
 				UsageText:   "stoker job submit --key night-42 --timeout 10m -- /app/report.sh yesterday",
 				Description: submitHelp, Flags: append(specFlags(), tableOrJSON()), Action: withJobs(submitJob)},
@@ -60,7 +60,7 @@ and 75 (it may work later) mean that the job is not to blame.
 				Action: withJobs(controlJobs(executor.Drain))},
 			{Name: "status", Usage: "show the state of the executor", UsageText: "stoker job status",
 				Flags: []cli.Flag{tableOrJSON()}, Action: withJobs(showExecutor)},
-		}}
+		}, artifactCommands()...)}
 }
 
 const submitHelp = `CMD is not given to a shell. A second submission with the same key is the same
@@ -86,7 +86,7 @@ func jobAnswerCode(code string) int {
 		return exit.TryLater
 	case executor.CodeNoExecutor, executor.CodeUnavailable, executor.CodeNoSpace:
 		return exit.Unavailable
-	case executor.CodeNoJob:
+	case executor.CodeNoJob, executor.CodeNoArtifact:
 		return exit.NotFound
 	case executor.CodeBadSpec, "bad-request", "bad-parameter":
 		return exit.Usage
