@@ -279,7 +279,7 @@ func TestSignalsOfRun(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	signals := make(chan os.Signal)
-	go stopBySignals(ctx, c, "5", signals, cancel) // ends with ctx
+	go stopBySignals(ctx, c, "5", signals, func() {}, cancel) // ends with ctx
 	signals <- syscall.SIGINT
 	if got := <-stopped; got != "POST /v1/jobs/5/stop" {
 		t.Errorf("%s", got)

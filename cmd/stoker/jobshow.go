@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"slices"
@@ -200,8 +199,7 @@ func killJob(c *cli.Context, client *jobs.Client) (err error) {
 	if err != nil {
 		return jobError("stop job "+name, err)
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "job %s is %s\n", j.ID, j.State)
-	return err
+	return show(c, j, func(int) string { return fmt.Sprintf("job %s is %s\n", j.ID, j.State) })
 }
 
 // controlJobs makes the command of a verb. With --wait it waits until no job runs.
@@ -220,8 +218,7 @@ func controlJobs(verb executor.Verb) func(*cli.Context, *jobs.Client) error {
 		if err != nil {
 			return jobError(string(verb)+" the executor", err)
 		}
-		_, err = io.WriteString(c.App.Writer, executorText(st, 0))
-		return err
+		return show(c, st, func(width int) string { return executorText(st, width) })
 	}
 }
 

@@ -234,7 +234,14 @@ func TestFollow(t *testing.T) {
 	})
 	var stdout, stderr strings.Builder
 	var gaps atomic.Int64
-	job, err := c.Follow(t.Context(), "5", &stdout, &stderr, func(_ string, n int64) { gaps.Add(n) })
+	var seen []string
+	job, err := c.Follow(t.Context(), "5", Sinks{Stdout: &stdout, Stderr: &stderr, Gap: func(_ string, n int64) { gaps.Add(n) },
+		Changed: func(j executor.Job) {
+			seen = append(seen, fmt.Sprint(j.State, j.Attempt, " with ", outputs.Load(), " outputs"))
+		}})
+	if got := strings.Join(seen, ", "); got != "QUEUED0 with 0 outputs, RUNNING1 with 0 outputs, FAILED2 with 2 outputs, FAILED2 with 4 outputs" {
+		t.Errorf("seen %s", got)
+	}
 	if err != nil || job.State != executor.Failed || stdout.String() != "stdout 1;stdout 2;" || stderr.String() != "stderr 1;stderr 2;" ||
 		outputs.Load() != 4 || gaps.Load() != 12 {
 		t.Errorf("%v %v %q %q, %d outputs, %d bytes are not kept", job.State, err, stdout.String(), stderr.String(), outputs.Load(), gaps.Load())
