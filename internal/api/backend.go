@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/executor/schedule"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/lifecycle"
@@ -147,4 +148,5 @@ type JobMetrics interface {
 type ExecutorControl interface {
 	ExecutorStatus() executor.Status
 	ControlExecutor(verb executor.Verb, by string) error
+	Schedules() []schedule.Status
 }
