@@ -59,22 +59,29 @@ func jobsText(list []executor.Job, now time.Time, width int) string {
 	}
 	t := layout.Table{{"ID", "KEY", "STATE", "AGE", "ATTEMPT", "CODE", "COMMAND"}}
 	for _, j := range list {
-		t.Add(j.ID.String(), dash(oneLine(j.Spec.Key)), oneLine(string(j.State)), layout.Duration(now.Sub(j.Accepted)), strconv.Itoa(j.Attempt),
+		t.Add(j.ID.String(), dash(cut(oneLine(j.Spec.Key), maxKey)), oneLine(string(j.State)), layout.Duration(now.Sub(j.Accepted)), strconv.Itoa(j.Attempt),
 			exitWord(j.Exit), commandLine(j.Spec.Command, maxCommand))
 	}
 	return layout.Rows(t, width)
 }
 
-// maxCommand is how much of a command a list shows, in characters.
-const maxCommand = 60
+// How much of a command and of a key a list shows, in characters.
+const (
+	maxCommand = 60
+	maxKey     = 40
+)
 
 // commandLine is a command on one line, cut to a length; 0: whole.
 func commandLine(command []string, most int) string {
-	text := []rune(oneLine(strings.Join(command, " ")))
-	if most > 0 && len(text) > most {
+	return cut(oneLine(strings.Join(command, " ")), most)
+}
+
+// cut shortens a text to a length; 0: not.
+func cut(s string, most int) string {
+	if text := []rune(s); most > 0 && len(text) > most {
 		return string(text[:most-3]) + "..."
 	}
-	return string(text)
+	return s
 }
 
 // exitWord is an exit code, or the name of the signal.
