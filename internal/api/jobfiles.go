@@ -43,6 +43,9 @@ func (s *Server) jobOutput(w http.ResponseWriter, r *http.Request) (any, error) 
 	if n == 0 {
 		at = max(at, offset)
 	}
+	if follow && errors.Is(err, io.EOF) {
+		err = nil // there may be more
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
@@ -63,7 +66,7 @@ func (s *Server) jobOutput(w http.ResponseWriter, r *http.Request) (any, error) 
 		}
 		offset += int64(n)
 		switch {
-		case errors.Is(err, io.EOF), err == nil && n == 0 && !follow:
+		case errors.Is(err, io.EOF):
 			return nil, nil
 		case err != nil || r.Context().Err() != nil:
 			panic(http.ErrAbortHandler) // an answer that ends well would be the whole stream
