@@ -231,7 +231,7 @@ func TestFollow(t *testing.T) {
 		}
 		outputs.Add(1)
 		w.Header().Set(executor.OffsetHeader, "3")
-		fmt.Fprintf(w, "%s %d;", r.URL.Query().Get("stream"), waits.Load())
+		fmt.Fprintf(w, "%s %s;", r.URL.Query().Get("stream"), r.URL.Query().Get("attempt"))
 	})
 	var stdout, stderr strings.Builder
 	var gaps atomic.Int64

@@ -79,8 +79,8 @@ type Output struct {
 	err    error          // of every later Read
 }
 
-// Output reads what is kept of a stream, "stdout" or "stderr", from an offset on, and with follow until the stream ends. The
-// caller closes it; the end of ctx ends it too.
+// Output reads what is kept of a stream, "stdout" or "stderr", of the present or latest attempt from an offset on, and with follow
+// until the stream ends. The caller closes it; the end of ctx ends it too.
 func (c *Client) Output(ctx context.Context, job, stream string, offset int64, follow bool) *Output {
 	q := url.Values{"stream": {stream}}
 	if follow {
@@ -122,6 +122,9 @@ func (o *Output) read(p []byte) (n int, err error) {
 			return 0, fmt.Errorf("the answer has no header %s", executor.OffsetHeader)
 		}
 		o.offset, o.loss = at, loss{}
+		if attempt := o.resp.Header.Get(executor.AttemptHeader); attempt != "" {
+			o.query.Set("attempt", attempt) // over lost connections too
+		}
 	}
 	n, err = o.resp.Body.Read(p)
 	o.offset += int64(n)
@@ -196,7 +199,9 @@ func (c *Client) Follow(ctx context.Context, name string, to Sinks) (job executo
 		}
 		ended := make(chan error, 2)
 		for stream, w := range map[string]io.Writer{"stdout": to.Stdout, "stderr": to.Stderr} {
-			go func() { ended <- c.Output(ctx, name, stream, 0, true).Copy(w, to.Gap) }() // ends with the stream, or with ctx
+			o := c.Output(ctx, name, stream, 0, true)
+			o.query.Set("attempt", strconv.Itoa(job.Attempt))
+			go func() { ended <- o.Copy(w, to.Gap) }() // ends with the stream, or with ctx
 		}
 		for range cap(ended) {
 			if err := <-ended; err != nil {
