@@ -42,8 +42,8 @@ func (h *Histogram) add(d time.Duration) {
 
 func newMetrics() Metrics {
 	const ms = time.Millisecond
-	m := Metrics{Refused: map[string]int64{}, Starts: newHistogram(2*ms, 5*ms, 10*ms, 50*ms, 250*ms, time.Second, 5*time.Second, 30*time.Second,
-		2*time.Minute, 10*time.Minute)}
+	m := Metrics{Refused: map[string]int64{}, Starts: newHistogram(2*ms, 5*ms, 10*ms, 50*ms, 250*ms, time.Second, 5*time.Second,
+		30*time.Second, 2*time.Minute, 10*time.Minute)}
 	for _, code := range []string{CodeBadSpec, CodeConflict, CodeFull, CodeDraining, CodeUnavailable, CodeNoSpace} {
 		m.Refused[code] = 0
 	}

@@ -59,8 +59,8 @@ func jobsText(list []executor.Job, now time.Time, width int) string {
 	}
 	t := layout.Table{{"ID", "KEY", "STATE", "AGE", "ATTEMPT", "CODE", "COMMAND"}}
 	for _, j := range list {
-		t.Add(j.ID.String(), dash(cut(oneLine(j.Spec.Key), maxKey)), oneLine(string(j.State)), layout.Duration(now.Sub(j.Accepted)), strconv.Itoa(j.Attempt),
-			exitWord(j.Exit), commandLine(j.Spec.Command, maxCommand))
+		t.Add(j.ID.String(), dash(cut(oneLine(j.Spec.Key), maxKey)), oneLine(string(j.State)), layout.Duration(now.Sub(j.Accepted)),
+			strconv.Itoa(j.Attempt), exitWord(j.Exit), commandLine(j.Spec.Command, maxCommand))
 	}
 	return layout.Rows(t, width)
 }

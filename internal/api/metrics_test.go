@@ -86,10 +86,12 @@ func TestMetricsOfJobs(t *testing.T) {
 type someJobs struct{}
 
 func (someJobs) Metrics() executor.Metrics {
-	return executor.Metrics{Status: executor.Status{Slots: 4, Running: 2, Waiting: 3, Draining: "drained by uid 0", Unavailable: "read-only", Kept: 9,
-		Bytes: 1 << 20, Damage: []string{"1.log: 7 bytes at 5"}, Ended: map[executor.State]int64{executor.Lost: 1, executor.Succeeded: 8}},
+	return executor.Metrics{Status: executor.Status{Slots: 4, Running: 2, Waiting: 3, Draining: "drained by uid 0",
+		Unavailable: "read-only", Kept: 9, Bytes: 1 << 20, Damage: []string{"1.log: 7 bytes at 5"},
+		Ended: map[executor.State]int64{executor.Lost: 1, executor.Succeeded: 8}},
 		Accepted: 14, Refused: map[string]int64{executor.CodeFull: 46, executor.CodeConflict: 0}, Retries: 2, Output: 1 << 40,
-		Starts: executor.Histogram{Bounds: []time.Duration{5 * time.Millisecond, time.Minute}, Counts: []int64{10, 2, 1}, Sum: 90500 * time.Millisecond},
+		Starts: executor.Histogram{Bounds: []time.Duration{5 * time.Millisecond, time.Minute}, Counts: []int64{10, 2, 1},
+			Sum: 90500 * time.Millisecond},
 		Oldest: 1500 * time.Millisecond, Held: true, Braked: true}
 }
 
