@@ -88,7 +88,8 @@ func New(o Options) *Adapter {
 	if err != nil || len(o.Labels) == 0 {
 		labels = nil
 	}
-	return &Adapter{opts: o, labels: string(labels), awake: make(chan struct{}, 1), status: "not connected yet", jobs: map[executor.ID]*origin{}}
+	return &Adapter{opts: o, labels: string(labels), awake: make(chan struct{}, 1), status: "not connected yet",
+		jobs: map[executor.ID]*origin{}}
 }
 
 // Status says in one line what the adapter does, or what is wrong.

@@ -38,8 +38,8 @@ func TestMain(m *testing.M) {
 	if err := json.Unmarshal([]byte(text), &n); err != nil {
 		panic(err)
 	}
-	s, err := server.NewServer(&server.Options{ServerName: n.Name, Host: "127.0.0.1", Port: n.Port, JetStream: true, StoreDir: n.Dir, NoLog: true,
-		Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: n.Cluster}, Routes: server.RoutesFromStr(n.Routes)})
+	s, err := server.NewServer(&server.Options{ServerName: n.Name, Host: "127.0.0.1", Port: n.Port, JetStream: true, StoreDir: n.Dir,
+		NoLog: true, Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: n.Cluster}, Routes: server.RoutesFromStr(n.Routes)})
 	if err != nil {
 		panic(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -56,7 +57,8 @@ type client struct {
 
 func dial(t *testing.T, url string, options ...nats.Option) *client {
 	t.Helper()
-	nc, err := nats.Connect(url, append(options, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))...)
+	nc, err := nats.Connect(url, append(options, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+		nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,8 +196,8 @@ func poll(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// host runs jobs that are no processes. "hold" runs until it gets a signal or the test releases it, all others end at once; each start is in
-// the ledger.
+// host runs jobs that are no processes, except "true". "hold" runs until it gets a signal or the test releases it, the others end at
+// once; each start is in the ledger.
 type host struct {
 	mu     sync.Mutex
 	ledger map[string]int // starts by the last argument
@@ -221,6 +223,13 @@ func (h *host) Start(_ context.Context, spec proc.Spec) (executor.Process, error
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ledger[name]++
+	if spec.Argv[0] == "true" {
+		cmd := exec.Command("true")
+		if err := cmd.Start(); err != nil {
+			return nil, err
+		}
+		go func() { _ = cmd.Wait() }() // ends with the process
+	}
 	if h.begun != nil {
 		h.begun <- time.Now()
 	}
