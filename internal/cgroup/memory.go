@@ -56,8 +56,11 @@ func (r *reader) readMemory(c chain) {
 // MemoryInUse returns the memory that is in use where l has its limit, in bytes, without what the kernel can drop at once. ok is false
 // without a limit, and if the numbers are unreadable.
 func MemoryInUse(root string, l Limits) (used int64, ok bool) {
+	if l.MemoryLimit == nil {
+		return 0, false
+	}
 	r, err := open(root)
-	if err != nil || l.MemoryLimit == nil {
+	if err != nil {
 		return 0, false
 	}
 	defer func() { _ = r.root.Close() }()

@@ -135,11 +135,12 @@ func TestDeliveredAgain(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
 	c := dial(t, s.ClientURL())
-	c.setUp(1, func(_ *jetstream.StreamConfig, c *jetstream.ConsumerConfig) {
+	c.setUp(1, func(s *jetstream.StreamConfig, c *jetstream.ConsumerConfig) {
+		s.AllowMsgTTL = true                                      // the start deadline that follows from it differs with each delivery
 		c.BackOff = []time.Duration{time.Second, 3 * time.Second} // which replace AckWait
 	})
 	box := startContainer(t, s.ClientURL(), 2, nil)
-	c.submit(`{"command":["hold","one"],"key":"one"}`)
+	c.submit(`{"command":["hold","one"],"key":"one"}`, "Nats-TTL", "1h")
 	box.awaitStart("one")
 	first := box.reply("one")
 	<-time.After(2500 * time.Millisecond)

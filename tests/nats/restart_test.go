@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 	"github.com/stoker-init/stoker/executor"
 )
 
@@ -180,6 +181,33 @@ func TestCredentials(t *testing.T) {
 	poll(t, "the client is back", c.nc.IsConnected)
 	c.submit(`{"command":["run","b"]}`)
 	want(t, c.await(2), executor.Succeeded, executor.Succeeded)
+}
+
+// TestNKey holds that the seed of an nkey is enough.
+func TestNKey(t *testing.T) {
+	t.Parallel()
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := pair.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := pair.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "seed")
+	if err := os.WriteFile(file, seed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := startServer(t, func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} })
+	c := dial(t, s.ClientURL(), nats.Nkey(public, pair.Sign))
+	c.setUp(1, nil)
+	startContainer(t, s.ClientURL(), 1, func(c *container) { c.config.NKeyFile = file })
+	c.submit(`{"command":["run","a"]}`)
+	want(t, c.await(1), executor.Succeeded)
 }
 
 // TestFilesMissing holds that a missing file is waited for.
