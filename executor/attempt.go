@@ -137,7 +137,7 @@ func (e *Executor) openStreams(t *task, id ID, spec Spec) (s *streams, files [3]
 	}()
 	for k := range made {
 		path := e.outputPath(id, k+1)
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := unix.Unlink(path); err != nil && err != unix.ENOENT {
 			return nil, files, fmt.Errorf("cannot remove the output of an earlier attempt: %w", err)
 		}
 		if made[k], files[k+1], err = output.New(path, limit); err != nil {

@@ -119,7 +119,7 @@ func (e *Executor) waiting(t *task) waiting {
 func (e *Executor) end(t *task, change func(*Job)) {
 	e.mu.Lock()
 	e.set(t, func(j *Job) {
-		j.Ended, j.Waiting, j.Pid, j.NextAttempt = time.Now().UTC(), "", 0, time.Time{}
+		j.Ended, j.Waiting, j.Pid, j.NextAttempt, j.Spec.Stdin = time.Now().UTC(), "", 0, time.Time{}, nil
 		change(j)
 	})
 	begun := t.job.Attempt > 0
