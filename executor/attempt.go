@@ -32,13 +32,18 @@ func (e *Executor) attempt(t *task) {
 		e.stopBefore(t, stop)
 		return
 	}
+	e.begin(t)
+	e.mu.Unlock()
+	job := e.record(journal.Begun, t) // on disk before the start: a job is never started twice
+	e.run(t, job)
+}
+
+// begin makes the next attempt of a task the present one. mu is held.
+func (e *Executor) begin(t *task) {
 	e.set(t, func(j *Job) {
 		j.State, j.Attempt, j.Life, j.Started, j.Waiting, j.Reason = Starting, j.Attempt+1, e.life, time.Now().UTC(), "", ""
 		j.Exit, j.Notes, j.NextAttempt, j.Stdout, j.Stderr = nil, nil, time.Time{}, output.Info{}, output.Info{}
 	})
-	e.mu.Unlock()
-	job := e.record(journal.Begun, t) // on disk before the start: a job is never started twice
-	e.run(t, job)
 }
 
 // stopBefore ends a job that was asked to end between two attempts, or before the first. At the end of the container it waits on.

@@ -21,6 +21,12 @@ func (e *Executor) append(kind journal.Kind, job Job) *journal.Commit {
 func (e *Executor) dispatch() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.dispatchWith(nil)
+}
+
+// dispatchWith is dispatch while mu is held. fresh, unless nil, is a task that is not on disk yet: if it may start it gets its slot, and
+// the caller begins its attempt.
+func (e *Executor) dispatchWith(fresh *task) {
 	defer e.tellFree()
 	if e.journal == nil {
 		if e.open(); e.journal == nil {
@@ -28,12 +34,7 @@ func (e *Executor) dispatch() {
 		}
 	}
 	now := time.Now()
-	c := capacity{slots: e.config().Slots, classes: map[string]int{}}
-	for name, class := range e.config().Classes {
-		if class.Slots > 0 {
-			c.classes[name] = class.Slots
-		}
-	}
+	c := e.capacity()
 	var jobs []waiting
 	running := map[ID]waiting{}
 	needsMemory := false
@@ -41,7 +42,7 @@ func (e *Executor) dispatch() {
 		switch w := e.waiting(t); {
 		case t.serving:
 			running[id] = w
-		case t.accepted && !t.active:
+		case (t.accepted || t == fresh) && !t.active:
 			jobs = append(jobs, w)
 			needsMemory = needsMemory || w.memory > 0
 		}
@@ -60,7 +61,7 @@ func (e *Executor) dispatch() {
 	for id, v := range verdicts {
 		t := e.tasks[id]
 		switch {
-		case v.skip:
+		case v.skip && t != fresh:
 			t.active = true
 			go e.end(t, func(j *Job) { // ends when the end is on disk
 				j.State, j.Reason = Skipped, fmt.Sprintf("did not begin within %v", time.Duration(j.Spec.StartWithin))
@@ -71,7 +72,9 @@ func (e *Executor) dispatch() {
 			if !e.brake.until.IsZero() {
 				e.brake.until = now.Add(brakeTime) // until it is known whether this one could be started
 			}
-			go e.attempt(t) // ends with the attempt
+			if t != fresh {
+				go e.attempt(t) // ends with the attempt
+			}
 		case orElse(pause, v.waiting) != t.job.Waiting:
 			e.set(t, func(j *Job) { j.Waiting = orElse(pause, v.waiting) })
 		}
@@ -82,6 +85,17 @@ func (e *Executor) dispatch() {
 	if !next.IsZero() {
 		e.wakeAt(next)
 	}
+}
+
+// capacity is what the configuration allows.
+func (e *Executor) capacity() capacity {
+	c := capacity{slots: e.config().Slots, classes: map[string]int{}}
+	for name, class := range e.config().Classes {
+		if class.Slots > 0 {
+			c.classes[name] = class.Slots
+		}
+	}
+	return c
 }
 
 // wakeAt has dispatch called at a time. mu is held.
