@@ -53,7 +53,8 @@ func (e *Executor) stopBefore(t *task, stop *StopRequest) {
 		return
 	}
 	e.mu.Lock()
-	t.active, t.serving, t.stop = false, false, nil
+	t.active, t.stop = false, nil
+	e.serve(t, false)
 	e.mu.Unlock()
 }
 
@@ -354,7 +355,8 @@ func (e *Executor) again(t *task, change func(*Job), pause time.Duration) {
 	stop := t.stop
 	t.streams = nil
 	if stop == nil || stop.By == containerStop {
-		t.active, t.serving, t.stop, stop = false, false, nil, nil
+		t.active, t.stop, stop = false, nil, nil
+		e.serve(t, false)
 	}
 	e.mu.Unlock()
 	if stop != nil {

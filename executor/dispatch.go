@@ -34,7 +34,17 @@ func (e *Executor) dispatchWith(fresh *task) {
 		}
 	}
 	now := time.Now()
-	c := e.capacity()
+	c, pause := e.capacity(), e.pauseReason(now)
+	if pause != "" {
+		c.slots = 0
+	}
+	if e.serving >= c.slots { // the others can only be told why they wait
+		if now.Before(e.nextPass) {
+			e.wakeAt(e.nextPass)
+			return
+		}
+		e.nextPass = now.Add(passPause)
+	}
 	var jobs []waiting
 	running := map[ID]waiting{}
 	needsMemory := false
@@ -50,10 +60,6 @@ func (e *Executor) dispatchWith(fresh *task) {
 	if needsMemory {
 		c.room, c.limited = e.opts.Host.Room()
 	}
-	pause := e.pauseReason(now)
-	if pause != "" {
-		c.slots = 0
-	}
 	if e.brake.failures >= e.config().Brake {
 		c.slots = min(c.slots, len(running)+1) // one is tried
 	}
@@ -67,7 +73,8 @@ func (e *Executor) dispatchWith(fresh *task) {
 				j.State, j.Reason = Skipped, fmt.Sprintf("did not begin within %v", time.Duration(j.Spec.StartWithin))
 			})
 		case v.start:
-			t.active, t.serving = true, true
+			t.active = true
+			e.serve(t, true)
 			e.attempts.Add(1)
 			if !e.brake.until.IsZero() {
 				e.brake.until = now.Add(brakeTime) // until it is known whether this one could be started
@@ -97,6 +104,9 @@ func (e *Executor) capacity() capacity {
 	}
 	return c
 }
+
+// passPause is the time between two passes over the queue while no job can be started.
+const passPause = 50 * time.Millisecond
 
 // wakeAt has dispatch called at a time. mu is held.
 func (e *Executor) wakeAt(t time.Time) { e.wake.Reset(max(time.Until(t), 0)) }

@@ -128,17 +128,21 @@ const idBits = 20
 
 // full returns an error if the queue, or that of a class, has no place. mu is held.
 func (e *Executor) full(class string) error {
-	length, ofClass := 0, 0
+	c := e.config()
+	if length := len(e.tasks); length >= c.Slots+c.Queue {
+		return &FullError{Length: length - c.Slots, RetryAfter: retryAfter}
+	}
+	limit := c.Classes[class]
+	if class == "" || limit.Queue == 0 {
+		return nil
+	}
+	ofClass := 0
 	for _, t := range e.tasks {
-		if length++; t.job.Spec.Class == class {
+		if t.job.Spec.Class == class {
 			ofClass++
 		}
 	}
-	c := e.config()
-	if length >= c.Slots+c.Queue {
-		return &FullError{Length: length - c.Slots, RetryAfter: retryAfter}
-	}
-	if limit := c.Classes[class]; class != "" && limit.Queue > 0 && ofClass >= limit.Queue+orElse(limit.Slots, c.Slots) {
+	if ofClass >= limit.Queue+orElse(limit.Slots, c.Slots) {
 		return &FullError{Class: class, Length: limit.Queue, RetryAfter: retryAfter}
 	}
 	return nil
