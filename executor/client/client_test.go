@@ -130,6 +130,7 @@ func TestOneConnection(t *testing.T) {
 		fmt.Fprint(w, "id: 0\n\n")
 		_ = http.NewResponseController(w).Flush()
 		fmt.Fprint(w, "id: 1\ndata: {\"state\": \"KILLED\"}\n\n")
+		_ = http.NewResponseController(w).Flush() // the end of the answer comes later
 	}))
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
