@@ -93,7 +93,7 @@ func (b *bench) kept() (string, error) {
 		return "", err
 	}
 	var out strings.Builder
-	out.WriteString("\n| jobs in the journal | start to the first answer (ms) | memory, PSS (MiB) | a job (ms) | of raw | CPU time of it (ms) |\n" +
+	out.WriteString("\n| jobs in the journal | start to an answer (ms) | memory, PSS (MiB) | a job (ms) | of raw | CPU time of it (ms) |\n" +
 		"|---:|---:|---:|---:|---:|---:|\n")
 	for _, count := range counts {
 		ready, _ := median(start[count])
