@@ -95,12 +95,6 @@ func TestNodeKilled(t *testing.T) {
 	t.Parallel()
 	urls, nodes := startCluster(t)
 	c := dial(t, urls, nats.RetryOnFailedConnect(true))
-	poll(t, "the cluster has a leader", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err := c.js.CreateStream(ctx, jetstream.StreamConfig{Name: "TRIAL", Replicas: 3})
-		return err == nil
-	})
 	c.setUp(3, func(_ *jetstream.StreamConfig, c *jetstream.ConsumerConfig) { c.AckWait = 20 * time.Second })
 	var boxes []*container
 	for range 3 {

@@ -79,9 +79,7 @@ func (c *client) setUp(replicas int, change func(*jetstream.StreamConfig, *jetst
 		change(&stream, &consumer)
 	}
 	for _, s := range []jetstream.StreamConfig{stream, {Name: "RESULTS", Subjects: []string{"jobs.results"}, Replicas: replicas}} {
-		if _, err := c.js.CreateStream(c.t.Context(), s); err != nil {
-			c.t.Fatal(err)
-		}
+		retry(c, func(ctx context.Context) (jetstream.Stream, error) { return c.js.CreateStream(ctx, s) })
 	}
 	c.consumer(consumer)
 }
@@ -90,9 +88,7 @@ func (c *client) setUp(replicas int, change func(*jetstream.StreamConfig, *jetst
 func (c *client) consumer(config jetstream.ConsumerConfig) {
 	c.t.Helper()
 	_ = c.js.DeleteConsumer(c.t.Context(), "JOBS", "stoker")
-	if _, err := c.js.CreateConsumer(c.t.Context(), "JOBS", config); err != nil {
-		c.t.Fatal(err)
-	}
+	retry(c, func(ctx context.Context) (jetstream.Consumer, error) { return c.js.CreateConsumer(ctx, "JOBS", config) })
 }
 
 // submit publishes a job, with headers as pairs.
