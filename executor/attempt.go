@@ -80,11 +80,11 @@ func (e *Executor) run(t *task, job Job) {
 	e.supervise(t, p, spec, ws, oomKills)
 }
 
-// oomCounter is the count of OOM kills when an attempt began.
+// oomCounter is the count of OOM kills when an attempt began. The next supervisor gets it with the outputs.
 type oomCounter struct {
-	cgroups []string
-	count   uint64
-	known   bool
+	Cgroups []string `json:"cgroups,omitempty"`
+	Count   uint64   `json:"count,omitempty"`
+	Known   bool     `json:"known,omitempty"`
 }
 
 // start prepares and starts the process.
@@ -108,14 +108,14 @@ func (e *Executor) start(t *task, job *Job, spec Spec, ws *workspace) (p Process
 	}
 	s.ID, s.Argv, s.KeepReserve = processID(job.ID, job.Attempt), spec.Command, true
 	s.Env = append(s.Env, "STOKER_JOB_ID="+job.ID.String(), "STOKER_JOB_ATTEMPT="+strconv.Itoa(job.Attempt))
-	streams, files, err := e.openStreams(t, job.ID, spec)
+	oom.Cgroups = s.Cgroups
+	oom.Count, oom.Known = e.opts.Host.OOMKills(oom.Cgroups)
+	streams, files, err := e.openStreams(t, job.ID, spec, oom)
 	defer closeAll(files[:])
 	if err != nil {
 		return nil, oom, err
 	}
 	s.Stdio = proc.Stdio{Mode: proc.Files, Files: files}
-	oom.cgroups = s.Cgroups
-	oom.count, oom.known = e.opts.Host.OOMKills(oom.cgroups)
 	p, err = e.opts.Host.Start(context.Background(), s)
 	if err != nil {
 		return nil, oom, err
@@ -127,7 +127,7 @@ func (e *Executor) start(t *task, job *Job, spec Spec, ws *workspace) (p Process
 }
 
 // openStreams makes the outputs of an attempt, which the next supervisor gets too, and the files of the child.
-func (e *Executor) openStreams(t *task, id ID, spec Spec) (s *streams, files [3]*os.File, err error) {
+func (e *Executor) openStreams(t *task, id ID, spec Spec, oom oomCounter) (s *streams, files [3]*os.File, err error) {
 	limit, _ := jvm.ParseMemory(spec.OutputCap) // it was checked
 	made := new(streams)
 	defer func() {
@@ -155,7 +155,7 @@ func (e *Executor) openStreams(t *task, id ID, spec Spec) (s *streams, files [3]
 	e.mu.Lock()
 	t.streams = made
 	e.mu.Unlock()
-	if err := e.opts.Store.Put(pipePrefix+id.String(), nil, made[0].FD(), made[1].FD()); err != nil {
+	if err := e.opts.Store.Put(pipePrefix+id.String(), encode(oom), made[0].FD(), made[1].FD()); err != nil {
 		return nil, files, fmt.Errorf("cannot keep the output: %w", err)
 	}
 	return made, files, nil
@@ -227,8 +227,8 @@ func (e *Executor) supervise(t *task, p Process, spec Spec, ws *workspace, oom o
 	end.exit = exitFacts(p)
 	end.exit.Leftovers = killLeftovers(p)
 	if end.exit.killed() {
-		count, known := e.opts.Host.OOMKills(oom.cgroups)
-		end.exit.OOMKilled = known && oom.known && count > oom.count
+		count, known := e.opts.Host.OOMKills(oom.Cgroups)
+		end.exit.OOMKilled = known && oom.Known && count > oom.Count
 	}
 	e.finish(t, p, spec, ws, end.classify())
 }
@@ -315,7 +315,7 @@ func (e *Executor) finish(t *task, p Process, spec Spec, ws *workspace, end endi
 	if end.by == containerStop && (spec.RetryOnLost || p == nil) {
 		pause, again = 0, true
 	}
-	if !again {
+	if again = again && !t.partial; !again {
 		kept := ws.keep(spec.Artifacts, e.folder(artifactFolder)+"/"+job.ID.String())
 		before := change
 		change = func(j *Job) { before(j); j.Artifacts = kept }

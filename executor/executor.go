@@ -61,6 +61,7 @@ type task struct {
 	accepted bool          // on disk
 	active   bool          // an attempt has it, or it is being ended
 	serving  bool          // it has a slot
+	partial  bool          // its first record, which has its stdin, is missing: it cannot be repeated
 	stop     *StopRequest  // the strictest one; nil: none
 	stopping chan struct{} // has an element when stop has changed
 	changed  chan struct{} // closed and replaced with each change of job

@@ -157,7 +157,9 @@ func (h *fakeHost) Prepare(job Job, workspace string) (Launch, error) {
 			return Launch{}, err
 		}
 	}
-	return Launch{Spec: proc.Spec{Env: []string{"HOME=" + workspace}}}, nil
+	launch := Launch{Spec: proc.Spec{Env: []string{"HOME=" + workspace}}}
+	launch.Spec.Cgroups = []string{"/cgroup/of/" + job.ID.String()}
+	return launch, nil
 }
 
 func (h *fakeHost) Start(_ context.Context, spec proc.Spec) (Process, error) {
@@ -193,10 +195,10 @@ func (h *fakeHost) Room() (int64, bool) {
 	return h.room, h.room > 0
 }
 
-func (h *fakeHost) OOMKills([]string) (uint64, bool) {
+func (h *fakeHost) OOMKills(cgroups []string) (uint64, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.oomKills, true
+	return h.oomKills, len(cgroups) == 1
 }
 
 func (h *fakeHost) Publish(o lifecycle.Occurrence) {
