@@ -90,7 +90,7 @@ type oomCounter struct {
 // start prepares and starts the process.
 func (e *Executor) start(t *task, job *Job, spec Spec, ws *workspace) (p Process, oom oomCounter, err error) {
 	if err := ws.make(); err != nil {
-		return nil, oom, err
+		return nil, oom, containerError{err}
 	}
 	full := *job
 	full.Spec = spec
@@ -101,7 +101,7 @@ func (e *Executor) start(t *task, job *Job, spec Spec, ws *workspace) (p Process
 	job.Notes = launch.Notes
 	s := launch.Spec
 	if err := ws.giveTo(launch.User); err != nil {
-		return nil, oom, err
+		return nil, oom, containerError{err}
 	}
 	if s.Dir, err = ws.dir(spec.Dir, launch.User); err != nil {
 		return nil, oom, err
@@ -113,7 +113,7 @@ func (e *Executor) start(t *task, job *Job, spec Spec, ws *workspace) (p Process
 	streams, files, err := e.openStreams(t, job.ID, spec, oom)
 	defer closeAll(files[:])
 	if err != nil {
-		return nil, oom, err
+		return nil, oom, containerError{err}
 	}
 	s.Stdio = proc.Stdio{Mode: proc.Files, Files: files}
 	p, err = e.opts.Host.Start(context.Background(), s)
@@ -175,6 +175,7 @@ type ending struct {
 	state  State // Failed, Succeeded, TimedOut or Killed
 	reason string
 	by     string // the requester of the end
+	brakes bool   // no job could be started here
 }
 
 // supervise waits for the end of a process, or brings it about.
@@ -287,7 +288,7 @@ func startFailure(err error) ending {
 	if s := (*program.StartError)(nil); errors.As(err, &s) {
 		x.Code = s.Code()
 	}
-	return ending{exit: x, state: Failed, reason: "could not be started: " + x.Error}
+	return ending{exit: x, state: Failed, reason: "could not be started: " + x.Error, brakes: stopsAll(err)}
 }
 
 // finish records the end of an attempt: the final state of the job, or the next attempt.
@@ -308,7 +309,7 @@ func (e *Executor) finish(t *task, p Process, spec Spec, ws *workspace, end endi
 		before := change
 		change = func(j *Job) { before(j); j.Stdout, j.Stderr = out, errs }
 	}
-	if end.exit.Infrastructure {
+	if end.brakes {
 		e.brakeOn(&end.exit)
 	}
 	pause, again := retryPause(spec.Retry, job.Attempt, &end)

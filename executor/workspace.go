@@ -77,8 +77,24 @@ func (w *workspace) dir(dir string, u *asuser.User) (string, error) {
 	return at, nil
 }
 
-// wipe removes the workspace.
-func (w *workspace) wipe() error { return os.RemoveAll(w.path) }
+// wipe removes the workspace, also folders that the job has taken its own rights to.
+func (w *workspace) wipe() error {
+	err := os.RemoveAll(w.path)
+	if !errors.Is(err, fs.ErrPermission) || os.Chmod(w.path, 0o700) != nil {
+		return err
+	}
+	root, err := os.OpenRoot(w.path)
+	if err != nil {
+		return err
+	}
+	_ = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error { // what fails here fails below again
+		if err == nil && entry.IsDir() {
+			_ = root.Chmod(path, 0o700) // before it is read
+		}
+		return nil //nolint:nilerr // see above
+	})
+	return errors.Join(root.Close(), os.RemoveAll(w.path))
+}
 
 // keep copies the artifacts of a job into a folder, where they are called 0, 1 and so on. A folder becomes a tar archive.
 func (w *workspace) keep(list []Artifact, folder string) (kept []KeptArtifact) {

@@ -8,7 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -42,6 +45,40 @@ func TestWorkspace(t *testing.T) {
 	job = submit(t, e, Spec{Dir: "/etc"})
 	if p = h.next(t); p.spec.Dir != "/etc" {
 		t.Error(p.spec.Dir)
+	}
+}
+
+// Without root's rights a folder that its owner may not change is removed too, and what a link leads to stays.
+func TestWipeReadOnly(t *testing.T) {
+	w, outside := &workspace{filepath.Join(t.TempDir(), "w")}, t.TempDir()
+	if err := errors.Join(os.MkdirAll(w.path+"/a/b/c", 0o700), os.WriteFile(w.path+"/a/b/c/file", nil, 0o400),
+		os.WriteFile(outside+"/file", nil, 0o400), os.Symlink(outside, w.path+"/a/link"), os.Chmod(w.path+"/a/b/c", 0o500),
+		os.Chmod(w.path+"/a/b", 0), os.Chmod(w.path+"/a", 0o100), os.Chmod(w.path, 0), os.Chmod(outside, 0o500),
+		os.Chmod(filepath.Dir(outside), 0o711)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(outside, 0o700) }) // so that it can be removed
+	done := make(chan error)
+	go func() { // ends with its thread, which loses root's rights
+		runtime.LockOSThread()
+		const nobody = 65534
+		if os.Geteuid() == 0 {
+			_ = exec.Command("chown", "-Rh", strconv.Itoa(nobody), filepath.Dir(w.path), outside).Run()
+			_ = unix.Setfsuid(nobody)
+		}
+		done <- w.wipe()
+	}()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(outside); err != nil || info.Mode().Perm() != 0o500 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if _, err := os.Stat(outside + "/file"); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(w.path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
 	}
 }
 
