@@ -304,14 +304,18 @@ func (j *Journal) resume(last uint32, torn bool) (err error) {
 func (j *Journal) rotate() error {
 	j.mu.Lock()
 	number, lastID, appended := j.number+1, j.lastID, j.appended
+	j.mu.Unlock()
+	if err := j.flush(appended); err != nil {
+		return err
+	}
+	j.ranging.Lock()
+	defer j.ranging.Unlock()
+	j.mu.Lock()
 	first := number
 	if len(j.segments) > 0 {
 		first = j.segments[0].number
 	}
 	j.mu.Unlock()
-	if err := j.flush(appended); err != nil {
-		return err
-	}
 	f, err := j.create(first, number, lastID)
 	if err != nil {
 		return fmt.Errorf("cannot begin the segment %s: %w", j.path(number), noSpace(err))
