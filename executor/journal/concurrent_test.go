@@ -1,8 +1,10 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -134,27 +136,48 @@ func TestConcurrentExpire(t *testing.T) {
 
 // Close waits for a segment that is being removed, and no other is removed behind it: the folder may be another Journal's.
 func TestCloseDuringExpire(t *testing.T) {
-	for range 30 {
-		dir := t.TempDir()
-		j, _ := mustOpen(t, dir, fast(1024))
-		for id := uint64(1); id < 60; id++ {
-			mustAppend(t, j, id, "", Accepted, strings.Repeat("x", 100))
-			mustAppend(t, j, id, "", Ended, "e")
+	o := fast(1024)
+	inLock, goOn := make(chan struct{}), make(chan struct{})
+	var slow atomic.Bool
+	o.files.sync = func(f *os.File) error {
+		if slow.Load() && filepath.Base(f.Name()) == "lock" {
+			slow.Store(false)
+			inLock <- struct{}{}
+			<-goOn
 		}
-		done := make(chan struct{})
-		go func() { // ends with Expire
-			_, _ = j.Expire(Limits{Entries: 1}) // an error: it is closed
-			close(done)
-		}()
-		mustClose(t, j)
-		next, _ := mustOpen(t, dir, fast(1024))
-		mustAppend(t, next, 100, "", Accepted, "waits")
-		<-done
-		mustClose(t, next)
-		next, u := mustOpen(t, dir, fast(1024))
-		if len(u) != 1 || len(next.Stats().Damage) > 0 {
-			t.Fatalf("%v, %v", u, next.Stats().Damage)
-		}
-		mustClose(t, next)
+		return nil
+	}
+	j, _ := mustOpen(t, t.TempDir(), o)
+	for id := uint64(1); id < 60; id++ {
+		mustAppend(t, j, id, "", Accepted, strings.Repeat("x", 100))
+		mustAppend(t, j, id, "", Ended, "e")
+	}
+	slow.Store(true)
+	expired, closed := make(chan error), make(chan error)
+	go func() { // ends with Expire
+		_, err := j.Expire(Limits{Entries: 1})
+		expired <- err
+	}()
+	<-inLock
+	go func() { closed <- j.Close() }() // ends with Close
+	select {
+	case err := <-closed:
+		t.Fatalf("it is closed while a segment is removed: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	goOn <- struct{}{}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	<-expired // it may have ended before
+
+	j, _ = mustOpen(t, j.dir, o)
+	mustAppend(t, j, 100, "", Accepted, "waits")
+	first := j.segments[0].number
+	j.mu.Lock()
+	j.broken = ErrClosed
+	j.mu.Unlock()
+	if err := j.removeOldest(nil); !errors.Is(err, ErrClosed) || j.segments[0].number != first {
+		t.Errorf("removed after Close: %v", err)
 	}
 }
