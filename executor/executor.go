@@ -111,6 +111,9 @@ func New(o Options) *Executor {
 	return e
 }
 
+// Had reports whether an earlier supervisor of this container had an executor, which has to be continued even without slots.
+func Had(items fdstore.Items) bool { return items.Has(lifeItem) }
+
 // Life identifies the life of the container, and says when it began to have an executor.
 func (e *Executor) Life() (id string, since time.Time) { return e.life, e.born }
 
@@ -235,7 +238,7 @@ func (e *Executor) ExecutorStatus() Status {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c := e.config()
-	s := Status{Slots: c.Slots, QueueMax: c.Queue, Paused: e.pauseReason(time.Now()), Draining: e.draining, Ended: maps.Clone(e.ended)}
+	s := Status{Slots: c.Slots, QueueMax: c.Queue, Paused: e.pauseReason(time.Now()), Draining: e.closed(), Ended: maps.Clone(e.ended)}
 	for _, t := range e.tasks {
 		if t.serving {
 			s.Running++

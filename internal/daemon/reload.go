@@ -165,6 +165,9 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	}
 	done.Files = loaded.Files
 	changes := config.Diff(before.Config, loaded.Config)
+	if d.jobs == nil {
+		changes = config.Postpone(changes, "executor")
+	}
 	var names []string
 	for _, c := range changes {
 		if c.Service != "" && d.opts.Alone() {
