@@ -17,63 +17,76 @@ func (e *Executor) outputPath(id ID, stream int) string {
 	return filepath.Join(e.folder(outputFolder), id.String()+"."+strconv.Itoa(stream))
 }
 
-// ReadOutput reads kept bytes of "stdout" or "stderr" from offset on; at is where they begin, behind a gap maybe. With follow it
-// waits for more. io.EOF means that there is no more: the job has ended, or follow is not set.
-func (e *Executor) ReadOutput(ctx context.Context, id ID, stream string, offset int64, follow bool, p []byte) (n int, at int64, err error) {
+// ReadOutput reads kept bytes of "stdout" or "stderr" of an attempt, from offset on; at is where they begin, behind a gap maybe.
+// attempt 0 is the latest one, or the first if none has begun. With follow it waits for more; otherwise no bytes and no error mean
+// that there are no more yet. io.EOF: the attempt has ended. ErrOtherAttempt: a later one has begun.
+func (e *Executor) ReadOutput(ctx context.Context, id ID, stream string, attempt int, offset int64, follow bool, p []byte) (n int, at int64,
+	err error) {
 	which := map[string]int{"stdout": logs.Stdout, "stderr": logs.Stderr}[stream]
 	if which == 0 {
 		return 0, 0, fmt.Errorf("there is no stream %.40q: it is stdout or stderr", stream)
 	}
 	for {
-		e.mu.Lock()
-		if err := e.available(); err != nil {
-			e.mu.Unlock()
-			return 0, 0, err
-		}
-		job, t, err := e.find(id)
+		job, live, changed, err := e.outputOf(id, which)
 		if err != nil {
-			e.mu.Unlock()
 			return 0, 0, err
 		}
-		var live *output.Stream
-		var changed <-chan struct{}
-		if t != nil {
-			if changed = t.changed; t.streams != nil {
-				live = t.streams[which-1]
-			}
+		if attempt == 0 {
+			attempt = max(job.Attempt, 1)
 		}
-		e.mu.Unlock()
 		info := job.Stdout
 		if which == logs.Stderr {
 			info = job.Stderr
 		}
-		if live != nil {
-			info = live.Info()
+		over := job.State.Final()
+		switch {
+		case job.Attempt > attempt:
+			return 0, 0, fmt.Errorf("%w: %d", ErrOtherAttempt, job.Attempt)
+		case job.Attempt < attempt: // it has not begun
+			n, at, err, live = 0, offset, io.EOF, nil
+		default:
+			over = over || job.State == Accepted || job.State == Queued
+			n, at, err = output.Read(e.outputPath(id, which), info, offset, p)
 		}
-		n, at, err = output.Read(e.outputPath(id, which), info, offset, p)
-		if err != io.EOF || !follow || job.State.Final() {
+		if now, _, _, findErr := e.outputOf(id, which); findErr == nil && now.Attempt != job.Attempt {
+			continue // the file may be that of the later one
+		}
+		switch {
+		case err != io.EOF || over:
 			return n, at, err
+		case !follow:
+			return 0, offset, nil
 		}
-		if live == nil { // the job waits, or was not started yet
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return 0, offset, ctx.Err()
+		if live != nil {
+			if err := live.Wait(ctx, offset); err == nil {
+				continue
+			} else if err != io.EOF {
+				return 0, offset, err
 			}
-			continue
 		}
-		switch err := live.Wait(ctx, offset); {
-		case err == nil:
-		case err != io.EOF:
-			return 0, offset, err
-		default: // the stream has ended; the job is about to
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return 0, offset, ctx.Err()
-			}
+		select { // the attempt is about to begin or to end
+		case <-changed:
+		case <-ctx.Done():
+			return 0, offset, ctx.Err()
 		}
 	}
+}
+
+// outputOf returns a job, and if it has not ended, a channel that is closed when it changes and the stream that is captured; nil: none
+// is.
+func (e *Executor) outputOf(id ID, which int) (job Job, live *output.Stream, changed <-chan struct{}, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.available(); err != nil {
+		return job, nil, nil, err
+	}
+	job, t, err := e.find(id)
+	if t != nil {
+		if changed = t.changed; t.streams != nil {
+			live = t.streams[which-1]
+		}
+	}
+	return job, live, changed, err
 }
 
 // Artifact opens an artifact of a job that has ended.

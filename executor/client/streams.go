@@ -66,7 +66,7 @@ func (c *Client) watch(ctx context.Context, name string, seen func(executor.Job)
 	return job, err
 }
 
-// Output reads one stream of a job's output. It goes on after a lost connection.
+// Output reads one stream of the output of one attempt. It goes on after a lost connection.
 type Output struct {
 	ctx    context.Context
 	c      *Client
@@ -79,8 +79,9 @@ type Output struct {
 	err    error          // of every later Read
 }
 
-// Output reads what is kept of a stream, "stdout" or "stderr", from an offset on, and with follow until the stream ends. The
-// caller closes it; the end of ctx ends it too.
+// Output reads what is kept of a stream, "stdout" or "stderr", of the latest attempt, from an offset on, and with follow until the
+// attempt ends. The error is executor.ErrOtherAttempt if a later one has begun meanwhile. The caller closes it; the end of ctx ends
+// it too.
 func (c *Client) Output(ctx context.Context, job, stream string, offset int64, follow bool) *Output {
 	q := url.Values{"stream": {stream}}
 	if follow {
@@ -120,6 +121,9 @@ func (o *Output) read(p []byte) (n int, err error) {
 		at, err := strconv.ParseInt(o.resp.Header.Get(executor.OffsetHeader), 10, 64)
 		if err != nil || at < o.offset {
 			return 0, fmt.Errorf("the answer has no header %s", executor.OffsetHeader)
+		}
+		if attempt := o.resp.Header.Get(executor.AttemptHeader); attempt != "" { // the same one after a lost connection
+			o.query.Set("attempt", attempt)
 		}
 		o.offset, o.loss = at, loss{}
 	}
@@ -177,8 +181,8 @@ func (o *Output) Copy(w io.Writer, gap func(stream string, bytes int64)) error {
 	}
 }
 
-// Follow copies the output of each attempt of a job until the job is final, and returns it. gap is that of Copy; both streams
-// call it, perhaps at once.
+// Follow copies the output of each attempt of a job until the job is final, and returns it. Of an attempt that was followed by
+// another one before it could be copied the rest is left out. gap is that of Copy; both streams call it, perhaps at once.
 func (c *Client) Follow(ctx context.Context, name string, stdout, stderr io.Writer, gap func(stream string, bytes int64)) (
 	job executor.Job, err error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -189,10 +193,12 @@ func (c *Client) Follow(ctx context.Context, name string, stdout, stderr io.Writ
 		}
 		ended := make(chan error, 2)
 		for stream, w := range map[string]io.Writer{"stdout": stdout, "stderr": stderr} {
-			go func() { ended <- c.Output(ctx, name, stream, 0, true).Copy(w, gap) }() // ends with the stream, or with ctx
+			o := c.Output(ctx, name, stream, 0, true)
+			o.query.Set("attempt", strconv.Itoa(job.Attempt))
+			go func() { ended <- o.Copy(w, gap) }() // ends with the attempt, or with ctx
 		}
 		for range cap(ended) {
-			if err := <-ended; err != nil {
+			if err := <-ended; err != nil && !errors.Is(err, executor.ErrOtherAttempt) {
 				return job, err
 			}
 		}

@@ -131,9 +131,10 @@ type JobManager interface {
 
 // JobFiles has what jobs have written.
 type JobFiles interface {
-	// ReadOutput reads kept bytes of a stream, "stdout" or "stderr", at an offset or behind it: they begin at at. With
-	// follow it waits for more; otherwise no bytes and no error mean that there are no more yet. io.EOF: the stream has ended.
-	ReadOutput(ctx context.Context, id executor.ID, stream string, offset int64, follow bool, p []byte) (n int, at int64, err error)
+	// ReadOutput reads kept bytes of a stream, "stdout" or "stderr", of an attempt, at an offset or behind it: they begin at
+	// at. With follow it waits for more; otherwise no bytes and no error mean that there are no more yet. io.EOF: the stream
+	// has ended. executor.ErrOtherAttempt: a later one has begun.
+	ReadOutput(ctx context.Context, id executor.ID, stream string, attempt int, offset int64, follow bool, p []byte) (n int, at int64, err error)
 	// Artifact opens one. fs.ErrNotExist: it is not kept.
 	Artifact(id executor.ID, name string) (*os.File, error)
 }

@@ -114,7 +114,11 @@ func (f *fakeJobs) AwaitJob(ctx context.Context, _ executor.ID, changed func(exe
 	}
 }
 
-func (f *fakeJobs) ReadOutput(ctx context.Context, _ executor.ID, stream string, offset int64, follow bool, p []byte) (int, int64, error) {
+func (f *fakeJobs) ReadOutput(ctx context.Context, _ executor.ID, stream string, attempt int, offset int64, follow bool, p []byte) (int,
+	int64, error) {
+	if attempt != 1 {
+		return 0, 0, executor.ErrOtherAttempt
+	}
 	if stream == "stderr" {
 		return copy(p, "errors"[min(offset, 6):]), offset, io.EOF
 	}
@@ -199,6 +203,9 @@ func TestJobRoutes(t *testing.T) {
 		{"GET", "/v1/jobs/" + oneID + "/logs?offset=50", 200, "tail"},
 		{"GET", "/v1/jobs/" + oneID + "/logs?offset=102", 200, "il"},
 		{"GET", "/v1/jobs/" + oneID + "/logs?stream=stderr&follow", 200, "errors"},
+		{"GET", "/v1/jobs/" + oneID + "/logs?attempt=1", 200, "head"},
+		{"GET", "/v1/jobs/" + oneID + "/logs?attempt=2", 409, `"code":"other-attempt"`},
+		{"GET", "/v1/jobs/" + oneID + "/logs?attempt=0", 400, `"code":"bad-request"`},
 		{"GET", "/v1/jobs/" + oneID + "/logs?stream=x", 400, `"code":"bad-request"`},
 		{"GET", "/v1/jobs/" + oneID + "/logs?offset=-1", 400, `"code":"bad-request"`},
 		{"GET", "/v1/jobs/" + oneID + "/artifacts/report", 200, "the report"},
