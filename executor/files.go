@@ -17,11 +17,11 @@ func (e *Executor) outputPath(id ID, stream int) string {
 	return filepath.Join(e.folder(outputFolder), id.String()+"."+strconv.Itoa(stream))
 }
 
-// ReadOutput reads kept bytes of "stdout" or "stderr" of an attempt, from offset on; at is where they begin, behind a gap maybe.
-// attempt 0 is the latest one, or the first if none has begun. With follow it waits for more; otherwise no bytes and no error mean
-// that there are no more yet. io.EOF: the attempt has ended. ErrOtherAttempt: a later one has begun.
-func (e *Executor) ReadOutput(ctx context.Context, id ID, stream string, attempt int, offset int64, follow bool, p []byte) (n int, at int64,
-	err error) {
+// ReadOutput reads kept bytes of "stdout" or "stderr" of an attempt from offset on; at is where they begin, behind a gap maybe. With
+// follow it waits for more. io.EOF means that there is no more: the stream has ended, follow is not set, or a later attempt has
+// begun, which replaces the output.
+func (e *Executor) ReadOutput(ctx context.Context, id ID, stream string, attempt int, offset int64, follow bool, p []byte) (
+	n int, at int64, err error) {
 	which := map[string]int{"stdout": logs.Stdout, "stderr": logs.Stderr}[stream]
 	if which == 0 {
 		return 0, 0, fmt.Errorf("there is no stream %.40q: it is stdout or stderr", stream)
@@ -48,23 +48,21 @@ func (e *Executor) ReadOutput(ctx context.Context, id ID, stream string, attempt
 			over = over || job.State == Accepted || job.State == Queued
 			n, at, err = output.Read(e.outputPath(id, which), info, offset, p)
 		}
-		if now, _, _, findErr := e.outputOf(id, which); findErr == nil && now.Attempt != job.Attempt {
-			continue // the file may be that of the later one
+		n, err = 0, io.EOF
+		if at = offset; job.Attempt == attempt {
+			n, at, err = output.Read(e.outputPath(id, which), info, offset, p)
 		}
-		switch {
-		case err != io.EOF || over:
+		if err != io.EOF || !follow || job.attemptIsOver(attempt) {
 			return n, at, err
 		case !follow:
 			return 0, offset, nil
 		}
-		if live != nil {
-			if err := live.Wait(ctx, offset); err == nil {
-				continue
-			} else if err != io.EOF {
-				return 0, offset, err
+		if live != nil && job.Attempt == attempt {
+			if err := live.Wait(ctx, at); err != nil {
+				return 0, at, err
 			}
 		}
-		select { // the attempt is about to begin or to end
+		select { // the attempt has not begun, or not got its streams
 		case <-changed:
 		case <-ctx.Done():
 			return 0, offset, ctx.Err()
@@ -72,21 +70,9 @@ func (e *Executor) ReadOutput(ctx context.Context, id ID, stream string, attempt
 	}
 }
 
-// outputOf returns a job, and if it has not ended, a channel that is closed when it changes and the stream that is captured; nil: none
-// is.
-func (e *Executor) outputOf(id ID, which int) (job Job, live *output.Stream, changed <-chan struct{}, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if err := e.available(); err != nil {
-		return job, nil, nil, err
-	}
-	job, t, err := e.find(id)
-	if t != nil {
-		if changed = t.changed; t.streams != nil {
-			live = t.streams[which-1]
-		}
-	}
-	return job, live, changed, err
+// attemptIsOver reports whether an attempt has ended and another one is waited for, has begun, or never will.
+func (j *Job) attemptIsOver(attempt int) bool {
+	return j.State.Final() || j.Attempt > attempt || j.Attempt == attempt && (j.State == Accepted || j.State == Queued)
 }
 
 // Artifact opens an artifact of a job that has ended.
