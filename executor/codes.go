@@ -2,18 +2,17 @@ package executor
 
 // Codes of the API's errors about jobs, in the field error.code of an answer.
 const (
-	CodeNoExecutor  = "no-executor"   // 404: none is configured
-	CodeNoJob       = "no-such-job"   // 404: ErrNoJob
-	CodeNoArtifact  = "no-artifact"   // 404
-	CodeEnded       = "job-ended"     // 409: ErrFinal
-	CodeAttempt     = "other-attempt" // 409: ErrOtherAttempt
-	CodeConflict    = "key-conflict"  // 409: a ConflictError, with error.job and error.diff
-	CodeBadSpec     = "bad-spec"      // 422: a SpecError, with error.fields
-	CodeFull        = "queue-full"    // 429: a FullError, with the header Retry-After
-	CodeDraining    = "draining"      // 503: ErrDraining
-	CodeStopping    = "stopping"      // 503: the container stops
-	CodeUnavailable = "unavailable"   // 503: an UnavailableError
-	CodeNoSpace     = "no-space"      // 507: the same, for want of space
+	CodeNoExecutor  = "no-executor"  // 404: none is configured
+	CodeNoJob       = "no-such-job"  // 404: ErrNoJob
+	CodeNoArtifact  = "no-artifact"  // 404
+	CodeEnded       = "job-ended"    // 409: ErrFinal
+	CodeConflict    = "key-conflict" // 409: a ConflictError, with error.job and error.diff
+	CodeBadSpec     = "bad-spec"     // 422: a SpecError, with error.fields
+	CodeFull        = "queue-full"   // 429: a FullError, with the header Retry-After
+	CodeDraining    = "draining"     // 503: ErrDraining
+	CodeStopping    = "stopping"     // 503: the container stops
+	CodeUnavailable = "unavailable"  // 503: an UnavailableError
+	CodeNoSpace     = "no-space"     // 507: the same, for want of space
 )
 
 // Headers of the output of a job.

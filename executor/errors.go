@@ -15,8 +15,6 @@ var (
 	ErrFinal = errors.New("the job has ended")
 	// ErrNotFinal means that the job has not ended yet.
 	ErrNotFinal = errors.New("the job has not ended")
-	// ErrOtherAttempt means that the output of an attempt is not kept: a later one has begun.
-	ErrOtherAttempt = errors.New("only the output of the latest attempt is kept")
 	// ErrDraining means that no job is accepted: the executor is drained, or the container stops.
 	ErrDraining = errors.New("no jobs are accepted")
 )

@@ -27,40 +27,46 @@ func (e *Executor) ReadOutput(ctx context.Context, id ID, stream string, attempt
 		return 0, 0, fmt.Errorf("there is no stream %.40q: it is stdout or stderr", stream)
 	}
 	for {
-		job, live, changed, err := e.outputOf(id, which)
-		if err != nil {
+		e.mu.Lock()
+		if err := e.available(); err != nil {
+			e.mu.Unlock()
 			return 0, 0, err
 		}
-		if attempt == 0 {
-			attempt = max(job.Attempt, 1)
+		job, t, err := e.find(id)
+		if err != nil {
+			e.mu.Unlock()
+			return 0, 0, err
 		}
+		var live *output.Stream
+		var changed <-chan struct{}
+		if t != nil {
+			if changed = t.changed; t.streams != nil {
+				live = t.streams[which-1]
+			}
+		}
+		e.mu.Unlock()
 		info := job.Stdout
 		if which == logs.Stderr {
 			info = job.Stderr
 		}
-		over := job.State.Final()
-		switch {
-		case job.Attempt > attempt:
-			return 0, 0, fmt.Errorf("%w: %d", ErrOtherAttempt, job.Attempt)
-		case job.Attempt < attempt: // it has not begun
-			n, at, err, live = 0, offset, io.EOF, nil
-		default:
-			over = over || job.State == Accepted || job.State == Queued
-			n, at, err = output.Read(e.outputPath(id, which), info, offset, p)
+		if live != nil {
+			info = live.Info()
 		}
 		n, err = 0, io.EOF
 		if at = offset; job.Attempt == attempt {
 			n, at, err = output.Read(e.outputPath(id, which), info, offset, p)
+			if t != nil && e.snapshot(t).Attempt != attempt { // the file may have been that of the next one
+				return 0, offset, io.EOF
+			}
 		}
 		if err != io.EOF || !follow || job.attemptIsOver(attempt) {
 			return n, at, err
-		case !follow:
-			return 0, offset, nil
 		}
 		if live != nil && job.Attempt == attempt {
 			if err := live.Wait(ctx, at); err != nil {
 				return 0, at, err
 			}
+			continue
 		}
 		select { // the attempt has not begun, or not got its streams
 		case <-changed:

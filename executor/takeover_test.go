@@ -100,10 +100,10 @@ func TestOutputOfLost(t *testing.T) {
 			t.Errorf("%s: %+v and %+v, before %+v", name, got.Stdout, got.Stderr, before.Stdout)
 		}
 		buf := make([]byte, 100)
-		if n, _, err := e.ReadOutput(t.Context(), job.ID, "stderr", 0, 0, false, buf); string(buf[:n]) != "last words" || err != nil {
+		if n, _, err := e.ReadOutput(t.Context(), job.ID, "stderr", 1, 0, false, buf); string(buf[:n]) != "last words" || err != nil {
 			t.Errorf("%s: %q, %v", name, buf[:n], err)
 		}
-		n, at, err := e.ReadOutput(t.Context(), job.ID, "stdout", 0, total/2, false, buf)
+		n, at, err := e.ReadOutput(t.Context(), job.ID, "stdout", 1, total/2, false, buf)
 		if at != before.Stdout.Tail || n != len(buf) || err != nil || !strings.Contains(string(buf), "abcde\n0123") {
 			t.Errorf("%s: %q at %d, %v", name, buf[:n], at, err)
 		}

@@ -249,43 +249,6 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// TestOutputOfOneAttempt: after a lost connection it is not that of another one, and Follow goes on with that.
-func TestOutputOfOneAttempt(t *testing.T) {
-	var asked []string
-	c := serve(t, func(n int64, w http.ResponseWriter, r *http.Request) {
-		asked = append(asked, r.URL.Query().Get("attempt"))
-		w.Header().Set(executor.AttemptHeader, "3")
-		w.Header().Set(executor.OffsetHeader, r.URL.Query().Get("offset"))
-		if n == 1 {
-			io.WriteString(w, "text")
-			http.NewResponseController(w).Flush()
-			lose()
-		}
-		w.WriteHeader(http.StatusConflict)
-		fmt.Fprintf(w, `{"error":{"code":"%s","message":"only the latest"}}`, executor.CodeAttempt)
-	})
-	text, err := io.ReadAll(c.Output(t.Context(), "5", "stdout", 0, true))
-	if string(text) != "text" || !errors.Is(err, executor.ErrOtherAttempt) || !reflect.DeepEqual(asked, []string{"", "3"}) {
-		t.Errorf("%q, %v; asked for the attempts %q", text, err, asked)
-	}
-	c = serve(t, func(_ int64, w http.ResponseWriter, r *http.Request) {
-		switch attempt := r.URL.Query().Get("attempt"); {
-		case strings.HasSuffix(r.URL.Path, "/events"):
-			playStates(w, executor.Job{ID: 5, State: executor.Running, Attempt: 1}, executor.Job{ID: 5, State: executor.Failed, Attempt: 2})
-		case attempt == "1":
-			w.WriteHeader(http.StatusConflict)
-			fmt.Fprintf(w, `{"error":{"code":"%s","message":"only the latest"}}`, executor.CodeAttempt)
-		default:
-			w.Header().Set(executor.OffsetHeader, "0")
-			io.WriteString(w, attempt)
-		}
-	})
-	var stdout strings.Builder
-	if job, err := c.Follow(t.Context(), "5", &stdout, io.Discard, nil); err != nil || job.State != executor.Failed || stdout.String() != "2" {
-		t.Errorf("%+v, %v: %q", job, err, stdout.String())
-	}
-}
-
 // TestWaitOverLostConnections sees the present state again after a loss.
 func TestWaitOverLostConnections(t *testing.T) {
 	send := func(w http.ResponseWriter, states ...executor.State) {

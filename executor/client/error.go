@@ -49,8 +49,6 @@ func readError(resp *http.Response) error {
 	switch e.Code {
 	case executor.CodeNoJob:
 		e.cause = executor.ErrNoJob
-	case executor.CodeAttempt:
-		e.cause = executor.ErrOtherAttempt
 	case executor.CodeEnded:
 		e.cause = executor.ErrFinal
 	case executor.CodeDraining, executor.CodeStopping:

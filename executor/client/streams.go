@@ -66,7 +66,7 @@ func (c *Client) watch(ctx context.Context, name string, seen func(executor.Job)
 	return job, err
 }
 
-// Output reads one stream of the output of one attempt. It goes on after a lost connection.
+// Output reads one stream of a job's output. It goes on after a lost connection.
 type Output struct {
 	ctx    context.Context
 	c      *Client
@@ -120,9 +120,6 @@ func (o *Output) read(p []byte) (n int, err error) {
 		at, err := strconv.ParseInt(o.resp.Header.Get(executor.OffsetHeader), 10, 64)
 		if err != nil || at < o.offset {
 			return 0, fmt.Errorf("the answer has no header %s", executor.OffsetHeader)
-		}
-		if attempt := o.resp.Header.Get(executor.AttemptHeader); attempt != "" { // the same one after a lost connection
-			o.query.Set("attempt", attempt)
 		}
 		o.offset, o.loss = at, loss{}
 		if attempt := o.resp.Header.Get(executor.AttemptHeader); attempt != "" {
@@ -207,7 +204,7 @@ func (c *Client) Follow(ctx context.Context, name string, to Sinks) (job executo
 			go func() { ended <- o.Copy(w, to.Gap) }() // ends with the stream, or with ctx
 		}
 		for range cap(ended) {
-			if err := <-ended; err != nil && !errors.Is(err, executor.ErrOtherAttempt) {
+			if err := <-ended; err != nil {
 				return job, err
 			}
 		}

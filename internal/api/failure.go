@@ -69,7 +69,6 @@ func refusal(err error) *StatusError {
 		{ErrNotNow, http.StatusConflict, CodeNotNow, "stoker plugin list and stoker status tell more"},
 		{executor.ErrNoJob, http.StatusNotFound, executor.CodeNoJob, "stoker job list lists them; those that have ended are kept for a while"},
 		{executor.ErrFinal, http.StatusConflict, executor.CodeEnded, ""},
-		{executor.ErrOtherAttempt, http.StatusConflict, executor.CodeAttempt, ""},
 		{executor.ErrDraining, http.StatusServiceUnavailable, executor.CodeDraining, "try another container, or later"},
 		{proc.ErrStopping, http.StatusServiceUnavailable, "stopping", ""},
 	} {
