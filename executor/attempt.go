@@ -106,6 +106,13 @@ func (e *Executor) start(t *task, job *Job, spec Spec, ws *workspace) (p Process
 	}
 	job.Notes = launch.Notes
 	s := launch.Spec
+	defer func() {
+		if err != nil {
+			for _, dir := range slices.Backward(s.Cgroups) {
+				_ = os.Remove(dir) // Host.Start may have done so
+			}
+		}
+	}()
 	if err := ws.giveTo(launch.User); err != nil {
 		return nil, oom, containerError{err}
 	}
@@ -134,6 +141,14 @@ func (e *Executor) start(t *task, job *Job, spec Spec, ws *workspace) (p Process
 
 // openStreams makes the outputs of an attempt, which the next supervisor gets too, and the files of the child.
 func (e *Executor) openStreams(t *task, id ID, spec Spec, oom oomCounter) (s *streams, files [3]*os.File, err error) {
+	if len(spec.Stdin) > 0 {
+		if files[0], err = fdstore.NewFile("stdin", spec.Stdin); err != nil {
+			return nil, files, fmt.Errorf("cannot make stdin: %w", err)
+		}
+		if _, err := files[0].Seek(0, 0); err != nil {
+			return nil, files, fmt.Errorf("cannot make stdin: %w", err)
+		}
+	}
 	limit, _ := jvm.ParseMemory(spec.OutputCap) // it was checked
 	made := new(streams)
 	defer func() {
@@ -148,14 +163,6 @@ func (e *Executor) openStreams(t *task, id ID, spec Spec, oom oomCounter) (s *st
 		}
 		if made[k], files[k+1], err = output.New(path, limit); err != nil {
 			return nil, files, fmt.Errorf("cannot capture the output: %w", err)
-		}
-	}
-	if len(spec.Stdin) > 0 {
-		if files[0], err = fdstore.NewFile("stdin", spec.Stdin); err != nil {
-			return nil, files, fmt.Errorf("cannot make stdin: %w", err)
-		}
-		if _, err := files[0].Seek(0, 0); err != nil {
-			return nil, files, fmt.Errorf("cannot make stdin: %w", err)
 		}
 	}
 	e.mu.Lock()

@@ -85,6 +85,7 @@ const (
 	IDPrefix   = "job/"         // of processes: job/ID/ATTEMPT
 	pipePrefix = "job-output/"  // of items: the read ends of an attempt's output
 	lifeItem   = "job-executor" // the life of the container
+	holdItem   = "job-hold"     // a hold
 )
 
 func processID(id ID, attempt int) string { return fmt.Sprintf("%s%s/%d", IDPrefix, id, attempt) }
@@ -104,7 +105,12 @@ func New(o Options) *Executor {
 			o.Log.Error("jobs that run when the supervisor dies will be lost", "error", err)
 		}
 	}
+	var held hold
+	if _, err := o.Items.TakeJSON(holdItem, &held); err != nil {
+		o.Log.Warn("it is unknown whether jobs were paused or drained", "error", err)
+	}
 	e.mu.Lock()
+	e.paused, e.draining = held.Paused, held.Draining
 	e.open()
 	e.expireLater()
 	e.mu.Unlock()
@@ -230,10 +236,20 @@ func (e *Executor) ControlExecutor(verb Verb, by string) error {
 	case Drain:
 		e.draining = "drained by " + orElse(by, "an operator")
 	}
+	blob := encode(hold{e.paused, e.draining})
+	stopped := e.stopped
 	e.mu.Unlock()
+	if !stopped {
+		if err := e.opts.Store.Put(holdItem, blob); err != nil {
+			e.opts.Log.Warn("the next supervisor will not know that jobs were paused, drained or resumed", "error", err)
+		}
+	}
 	e.dispatch()
 	return nil
 }
+
+// hold is what an operator has asked for, for the next supervisor.
+type hold struct{ Paused, Draining string }
 
 // ExecutorStatus returns the state of the executor.
 func (e *Executor) ExecutorStatus() Status {

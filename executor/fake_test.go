@@ -137,6 +137,7 @@ type fakeHost struct {
 	oomKills uint64                  // what OOMKills returns
 	startErr error                   // what Start returns
 	prepare  func(Job) error         // nil: always fine
+	cgroup   string                  // of each job; empty: one that is not there
 	blobs    map[string][]byte       // of the store
 	fds      map[string][]int        // of the store
 	events   []lifecycle.Occurrence  // published
@@ -158,7 +159,7 @@ func (h *fakeHost) Prepare(job Job, workspace string) (Launch, error) {
 		}
 	}
 	launch := Launch{Spec: proc.Spec{Env: []string{"HOME=" + workspace}}}
-	launch.Spec.Cgroups = []string{"/cgroup/of/" + job.ID.String()}
+	launch.Spec.Cgroups = []string{orElse(h.cgroup, "/cgroup/of/"+job.ID.String())}
 	return launch, nil
 }
 

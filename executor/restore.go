@@ -44,8 +44,8 @@ func (e *Executor) openJournal() (*journal.Journal, []journal.Unfinished, error)
 	return journal.Open(e.folder(journalFolder), journal.Options{})
 }
 
-// encode returns the JSON form of a job, or of an oomCounter.
-func encode[T Job | oomCounter](value T) []byte {
+// encode returns the JSON form of what is kept.
+func encode[T Job | oomCounter | hold](value T) []byte {
 	text, err := json.Marshal(value)
 	if err != nil {
 		panic("it has no JSON form: " + err.Error())
