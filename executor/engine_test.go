@@ -157,7 +157,8 @@ func TestNoSlots(t *testing.T) {
 	if _, created, err := e.Submit(t.Context(), Spec{Key: "k", Command: []string{"a"}}, ""); created || err != nil {
 		t.Errorf("a submit of one that is there: %v, %v", created, err)
 	}
-	if s := e.ExecutorStatus(); s.Running != 1 || s.Waiting != 1 || !strings.Contains(s.Draining, "slots") || !strings.Contains(s.Paused, "slots") {
+	if s := e.ExecutorStatus(); s.Running != 1 || s.Waiting != 1 || !strings.Contains(s.Draining, "slots") ||
+		!strings.Contains(s.Paused, "slots") {
 		t.Errorf("%+v", s)
 	}
 	p.end(proc.Exit{})

@@ -66,7 +66,7 @@ func (e *Executor) read(id ID) (job Job, err error) {
 		job = Job{ID: id, State: Lost, Reason: "its record in the journal is damaged"}
 		e.findOutput(&job)
 	}
-	return job, nil //nolint:nilerr // see above
+	return job, nil
 }
 
 // damaged reports whether nothing is known of a job but its ID.

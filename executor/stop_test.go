@@ -18,9 +18,8 @@ func TestStopWhileJournalFails(t *testing.T) {
 	e.mu.Unlock()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	begun := time.Now()
-	if _, err := e.StopJob(ctx, job.ID, StopRequest{By: "me"}); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) > 4*time.Second {
-		t.Errorf("%v after %v", err, time.Since(begun))
+	if _, err := e.StopJob(ctx, job.ID, StopRequest{By: "me"}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
 	}
 	want(t, await(t, e, job.ID), Killed)
 }

@@ -91,7 +91,7 @@ func (w *workspace) wipe() error {
 		if err == nil && entry.IsDir() {
 			_ = root.Chmod(path, 0o700) // before it is read
 		}
-		return nil //nolint:nilerr // see above
+		return nil
 	})
 	return errors.Join(root.Close(), os.RemoveAll(w.path))
 }

@@ -504,8 +504,9 @@ func TestSharedConnection(t *testing.T) {
 		dials++
 		return dial(ctx, network, addr)
 	}
+	url := "http://stoker/v1/jobs/" + oneID + "/logs?follow"
 	for n := range maxStreams + 1 {
-		resp, err := client.shared.RoundTrip(httptest.NewRequestWithContext(t.Context(), "GET", "http://stoker/v1/jobs/"+oneID+"/logs?follow", nil))
+		resp, err := client.shared.RoundTrip(httptest.NewRequestWithContext(t.Context(), "GET", url, nil))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -286,7 +286,8 @@ func TestPostpone(t *testing.T) {
 	next.Services = map[string]Service{"new": next.Services["web"]}
 	before := Diff(sample(), next)
 	after := Postpone(before, "executor")
-	if len(after) != len(before) || after[0].Action != ActionRenew || !slices.Equal(after[0].Fields, []string{"executor.slots", "executor.journal"}) ||
+	if len(after) != len(before) || after[0].Action != ActionRenew ||
+		!slices.Equal(after[0].Fields, []string{"executor.slots", "executor.journal"}) ||
 		after[1].Action != ActionUpdate || !slices.Equal(after[1].Fields, []string{"log.level"}) ||
 		!reflect.DeepEqual(after[2:], before[2:]) {
 		t.Errorf("%v, and before %v", after, before)

@@ -147,6 +147,15 @@ func (d *daemon) Reload(by string, dryRun bool) (api.ReloadResult, error) {
 	return done, err
 }
 
+// diff returns the changes of a reload. Without an executor those of its section wait for another container.
+func (d *daemon) diff(old, next config.Config) []config.Change {
+	changes := config.Diff(old, next)
+	if d.jobs == nil {
+		changes = config.Postpone(changes, "executor")
+	}
+	return changes
+}
+
 // reloadLocked is Reload; d.mu is held.
 func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) {
 	done := api.ReloadResult{DryRun: dryRun, Changes: []string{}}
@@ -164,12 +173,8 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 		return done, err
 	}
 	done.Files = loaded.Files
-	changes := config.Diff(before.Config, loaded.Config)
-	if d.jobs == nil {
-		changes = config.Postpone(changes, "executor")
-	}
 	var names []string
-	for _, c := range changes {
+	for _, c := range d.diff(before.Config, loaded.Config) {
 		if c.Service != "" && d.opts.Alone() {
 			continue // with a command of run the services of the files do not run
 		}
