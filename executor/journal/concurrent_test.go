@@ -172,7 +172,9 @@ func TestCloseDuringExpire(t *testing.T) {
 	<-expired // it may have ended before
 
 	j, _ = mustOpen(t, j.dir, o)
-	mustAppend(t, j, 100, "", Accepted, "waits")
+	for id := uint64(100); len(j.segments) < 2; id++ {
+		mustAppend(t, j, id, "", Accepted, strings.Repeat("x", 100))
+	}
 	first := j.segments[0].number
 	j.mu.Lock()
 	j.broken = ErrClosed
