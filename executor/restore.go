@@ -127,7 +127,8 @@ func (e *Executor) restoreJob(id ID, u journal.Unfinished) {
 		go e.end(t, func(j *Job) { j.State, j.Reason = Rejected, notAccepted }) // ends when the end is on disk
 	case p != nil && begun && !job.damaged():
 		delete(e.opts.Processes, processID(id, job.Attempt))
-		t.active, t.serving, t.partial = true, true, err != nil
+		t.active, t.partial = true, err != nil
+		e.serve(t, true)
 		e.attempts.Add(1)
 		counter, fds, _ := e.opts.Items.Take(pipePrefix + id.String())
 		go func() { // ends with the attempt
@@ -136,7 +137,8 @@ func (e *Executor) restoreJob(id ID, u journal.Unfinished) {
 		}()
 	case begun && job.Life == e.life && uncertain == "":
 		// The intent to start it was not followed by a process.
-		t.active, t.serving = true, true
+		t.active = true
+		e.serve(t, true)
 		e.attempts.Add(1)
 		go func() { // ends with the attempt
 			defer e.attempts.Done()
