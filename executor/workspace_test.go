@@ -17,7 +17,12 @@ import (
 )
 
 func TestWorkspace(t *testing.T) {
-	e, h := newExecutor(t, nil)
+	e, h := newExecutor(t, func(c *Config) { c.Journal += "/new/jobs" })
+	for _, dir := range []string{e.config().Journal, e.workspaces()} { // a job of any user goes through them
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o711 {
+			t.Errorf("%s: %v, %v", dir, info, err)
+		}
+	}
 	old := e.workspace(1 << 60)
 	if err := errors.Join(old.make(), os.WriteFile(old.path+"/x", nil, 0o600), old.make()); err != nil {
 		t.Fatal(err)

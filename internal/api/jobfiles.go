@@ -46,6 +46,9 @@ func (s *Server) jobOutput(w http.ResponseWriter, r *http.Request) (any, error) 
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
+	if follow {
+		err = nil // there may be more
+	}
 	h, flush := w.Header(), http.NewResponseController(w)
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set(executor.OffsetHeader, strconv.FormatInt(at, 10))

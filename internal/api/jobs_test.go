@@ -135,7 +135,7 @@ func (f *fakeJobs) ReadOutput(ctx context.Context, _ executor.ID, stream string,
 		case ended:
 			return 0, 0, io.EOF
 		case !follow:
-			return 0, 0, nil
+			return 0, 0, io.EOF
 		}
 		select {
 		case <-ctx.Done():
@@ -439,6 +439,21 @@ func TestOutputIsFollowed(t *testing.T) {
 	}
 	if _, err := io.ReadAll(c.Output(t.Context(), "9", "stdout", 0, true)); !errors.Is(err, executor.ErrNoJob) {
 		t.Errorf("output of no job: %v", err)
+	}
+}
+
+// TestSilentOutputIsFollowed: a stream without bytes yet has not ended.
+func TestSilentOutputIsFollowed(t *testing.T) {
+	f := newFakeJobs(t)
+	path := serveJobs(t, f)
+	resp, err := NewClient(path).http.Get("http://stoker/v1/jobs/" + oneID + "/logs?follow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	f.set(func() { f.kept[0], f.ended = "late", true })
+	if text, err := io.ReadAll(resp.Body); string(text) != "late" || err != nil {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 
