@@ -28,7 +28,7 @@ func edges() map[string][]string {
 	return map[string][]string{
 		// it measures them
 		"bench": {"hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
-		"internal/api": {"executor", "internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
+		"internal/api": {"executor", "executor/schedule", "internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
 			"internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin",
 			"internal/execshim"},
 		"hooks/plugin": {"internal/lazyregexp", "hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference",
@@ -38,7 +38,7 @@ func edges() map[string][]string {
 			"internal/fdstore", "internal/asuser"},
 		"executor": {"executor/journal", "executor/output", "internal/asuser", "internal/execshim", "internal/fdstore", "internal/lifecycle",
 			"internal/logs", "internal/proc", "internal/program", "internal/redact", "internal/suggest", "jvm"},
-		"executor/client":   {"executor"},
+		"executor/client":   {"executor", "executor/schedule"},
 		"executor/journal":  {},
 		"executor/output":   {},
 		"executor/schedule": {"executor"},
@@ -52,7 +52,7 @@ func edges() map[string][]string {
 		"jvm/launch": {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit",
 			"internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote",
 			"internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
-		"internal/daemon": {"executor", "internal/suggest", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config",
+		"internal/daemon": {"executor", "executor/schedule", "internal/suggest", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config",
 			"internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle",
 			"internal/logqueue", "internal/logfile", "internal/logs", "internal/memory", "internal/printable", "internal/proc",
 			"internal/procfs", "internal/program", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/launch", "jvm/tomcat",
@@ -67,6 +67,7 @@ func edges() map[string][]string {
 		// For the parts of the schema, and proc for what it alone knows how to read.
 		"internal/config": {"internal/lazyregexp",
 			"executor",
+			"executor/schedule",
 			"hooks",
 			"hooks/plugin",
 			"internal/api",
@@ -135,6 +136,7 @@ func edges() map[string][]string {
 			"executor",
 			"executor/client",
 			"executor/output",
+			"executor/schedule",
 			"hooks",
 			"hooks/plugin",
 			"internal/api",

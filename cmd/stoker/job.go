@@ -60,6 +60,8 @@ and 75 (it may work later) mean that the job is not to blame.
 				Action: withJobs(controlJobs(executor.Drain))},
 			{Name: "status", Usage: "show the state of the executor", UsageText: "stoker job status",
 				Flags: []cli.Flag{tableOrJSON()}, Action: withJobs(showExecutor)},
+			{Name: "schedules", Usage: "show the schedules, their next and their latest runs", UsageText: "stoker job schedules",
+				Flags: []cli.Flag{tableOrJSON()}, Action: withJobs(showSchedules)},
 		}}
 }
 

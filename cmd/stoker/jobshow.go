@@ -15,6 +15,7 @@ import (
 	"github.com/stoker-init/stoker/executor"
 	jobs "github.com/stoker-init/stoker/executor/client"
 	"github.com/stoker-init/stoker/executor/output"
+	"github.com/stoker-init/stoker/executor/schedule"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layout"
@@ -245,12 +246,44 @@ func executorText(st executor.Status, width int) string {
 	for _, damage := range st.Damage {
 		add("damage", "%s", damage)
 	}
+	for _, name := range slices.Sorted(maps.Keys(st.Engines)) {
+		add(name, "%s", st.Engines[name])
+	}
 	for _, state := range slices.Sorted(maps.Keys(st.Ended)) {
 		if n := st.Ended[state]; n > 0 {
 			add(strings.ToLower(string(state)), "%d", n)
 		}
 	}
 	return b.String()
+}
+
+func showSchedules(c *cli.Context, client *jobs.Client) error {
+	all, err := client.Schedules(c.Context)
+	if err != nil {
+		return jobError("show the schedules", err)
+	}
+	return show(c, api.ScheduleList{Schedules: all}, func(width int) string { return schedulesText(all, width) })
+}
+
+func schedulesText(all []schedule.Status, width int) string {
+	if len(all) == 0 {
+		return "There are no schedules.\n"
+	}
+	at := func(t time.Time) string {
+		if t.IsZero() {
+			return "-"
+		}
+		return t.UTC().Format(time.RFC3339)
+	}
+	t := layout.Table{{"SCHEDULE", "NEXT", "LAST", "JOB", "STATE", "WHY"}}
+	for _, s := range all {
+		job := "-"
+		if s.Job != 0 {
+			job = s.Job.String()
+		}
+		t.Add(oneLine(s.Name), at(s.Next), at(s.Last), job, dash(oneLine(string(s.State))), dash(oneLine(cmp.Or(s.Waiting, s.Reason))))
+	}
+	return layout.Rows(t, width)
 }
 
 // sizeText is a size for people.

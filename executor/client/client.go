@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/executor/schedule"
 )
 
 // Client is a client of one executor. Its methods may be called at the same time. An answer that is no success is an *Error.
@@ -100,6 +101,13 @@ func (c *Client) Stop(ctx context.Context, name string, r executor.StopRequest) 
 func (c *Client) Status(ctx context.Context) (st executor.Status, err error) {
 	_, err = c.ask(ctx, http.MethodGet, "/v1/executor", nil, true, &st)
 	return st, err
+}
+
+// Schedules returns the state of all schedules, by name.
+func (c *Client) Schedules(ctx context.Context) ([]schedule.Status, error) {
+	var list struct{ Schedules []schedule.Status }
+	_, err := c.ask(ctx, http.MethodGet, "/v1/schedules", nil, true, &list)
+	return list.Schedules, err
 }
 
 // Control pauses, resumes or drains the executor.

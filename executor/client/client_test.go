@@ -145,6 +145,7 @@ func TestRequests(t *testing.T) {
 			return err
 		}},
 		{"POST /v1/jobs/5/stop?", func() error { _, err := c.Stop(t.Context(), "5", executor.StopRequest{}); return err }},
+		{"GET /v1/schedules", func() error { _, err := c.Schedules(t.Context()); return err }},
 		{"GET /v1/executor", func() error { _, err := c.Status(t.Context()); return err }},
 		{"POST /v1/executor/drain", func() error { _, err := c.Control(t.Context(), executor.Drain); return err }},
 		{"GET /v1/jobs/5/artifacts/a%20b/c", func() error {

@@ -80,9 +80,12 @@ func (c *Config) Validate(name string, e executor.Config) (out []executor.FieldE
 		out = append(out, executor.FieldError{Why: fmt.Sprintf("%.80q is no name of a schedule: it has 1 to %d bytes without spaces and /",
 			name, maxName)})
 	}
-	if zone, err := loadZone(c.Zone); err != nil {
+	zone, err := loadZone(c.Zone)
+	if err != nil {
 		out = append(out, executor.FieldError{Field: "zone", Why: err.Error()})
-	} else if _, err := parse(c.Cron, zone); err != nil {
+		zone = time.UTC
+	}
+	if _, err := parse(c.Cron, zone); err != nil {
 		out = append(out, executor.FieldError{Field: "cron", Why: err.Error()})
 	}
 	spec := c.spec(name)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/executor/schedule"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/lifecycle"
@@ -141,4 +142,5 @@ type JobFiles interface {
 type ExecutorControl interface {
 	ExecutorStatus() executor.Status
 	ControlExecutor(verb executor.Verb, by string) error
+	Schedules() []schedule.Status
 }

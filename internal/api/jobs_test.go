@@ -20,6 +20,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/executor"
 	jobs "github.com/stoker-init/stoker/executor/client"
+	"github.com/stoker-init/stoker/executor/schedule"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -154,6 +155,8 @@ func (f *fakeJobs) Artifact(_ executor.ID, name string) (*os.File, error) {
 
 func (f *fakeJobs) ExecutorStatus() executor.Status { return executor.Status{Slots: 4, Running: 1} }
 
+func (f *fakeJobs) Schedules() []schedule.Status { return []schedule.Status{{Name: "backup"}} }
+
 func (f *fakeJobs) ControlExecutor(verb executor.Verb, by string) error {
 	f.verbs = append(f.verbs, verb)
 	return f.refuse
@@ -204,6 +207,7 @@ func TestJobRoutes(t *testing.T) {
 		{"POST", "/v1/jobs/" + oneID + "/stop?grace=-1s", 400, `"code":"bad-request"`},
 		{"DELETE", "/v1/jobs/" + oneID + "?signal=INT&grace=3s", 200, `"state":"QUEUED"`},
 		{"GET", "/v1/executor", 200, `{"slots":4,"running":1,`},
+		{"GET", "/v1/schedules", 200, `{"schedules":[{"name":"backup"}]}`},
 		{"POST", "/v1/executor/pause", 200, `{"slots":4`},
 		{"POST", "/v1/executor/resume", 200, `{"slots":4`},
 		{"POST", "/v1/executor/drain", 200, `{"slots":4`},
@@ -361,6 +365,7 @@ func TestGrantsOfJobs(t *testing.T) {
 		{"GET", "/v1/jobs", 200},
 		{"GET", "/v1/jobs/" + oneID, 200},
 		{"GET", "/v1/executor", 200},
+		{"GET", "/v1/schedules", 200},
 		{"POST", "/v1/jobs", 403},
 		{"GET", "/v1/jobs/" + oneID + "/logs", 403},
 		{"GET", "/v1/jobs/" + oneID + "/artifacts/x", 403},
