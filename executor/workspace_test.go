@@ -134,6 +134,24 @@ func TestArtifacts(t *testing.T) {
 }
 
 // The artifact of a job that was not started does not exist, and says so.
+// A link in the place of a workspace is not followed.
+func TestReplacedWorkspace(t *testing.T) {
+	e, h := newExecutor(t, nil)
+	job := submit(t, e, Spec{Artifacts: []Artifact{{Path: "passwd"}}})
+	p := h.next(t)
+	path := e.workspace(job.ID).path
+	if err := errors.Join(os.Remove(path), os.Symlink("/etc", path)); err != nil {
+		t.Fatal(err)
+	}
+	p.end(proc.Exit{})
+	if got := await(t, e, job.ID); !strings.Contains(got.Artifacts[0].Error, "not a folder") {
+		t.Errorf("%+v", got.Artifacts)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the link is left: %v", err)
+	}
+}
+
 func TestArtifactsOfNoStart(t *testing.T) {
 	e, h := newExecutor(t, nil)
 	h.set(func() { h.prepare = func(Job) error { return errors.New("no such service") } })

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,6 +41,18 @@ func (b *jobBox) post(body []byte) (status int, answer string) {
 	return resp.StatusCode, string(text)
 }
 
+// openDir is a folder of the test that other users can enter.
+func openDir(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, path := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // flat checks that the processes of stoker live on and have not grown.
 func (b *jobBox) flat(run func()) {
 	b.t.Helper()
@@ -61,7 +74,7 @@ func (b *jobBox) flat(run func()) {
 // What is no job is refused with the reason, and nothing of it runs.
 func TestJobsGarbage(t *testing.T) {
 	t.Parallel()
-	b := newJobBox(t, t.TempDir(), "slots: 4, queue: 2000")
+	b := newJobBox(t, openDir(t), "slots: 4, queue: 2000")
 	long := strings.Repeat("x", 1<<20)
 	command := func(rest string) string { return `{"command": ["true"], ` + rest + `}` }
 	b.flat(func() {
@@ -70,14 +83,14 @@ func TestJobsGarbage(t *testing.T) {
 			status int
 			want   string
 		}{
-			"nothing":                   {"", 422, ""},
+			"nothing":                   {"", 400, ""},
 			"null":                      {"null", 422, "command"},
-			"a list":                    {"[]", 422, ""},
+			"a list":                    {"[]", 400, ""},
 			"empty":                     {"{}", 422, "command"},
-			"two":                       {`{"command": ["true"]} {}`, 422, ""},
-			"half":                      {`{"command": ["true"]`, 422, ""},
-			"deep":                      {strings.Repeat("[", 1<<20), 422, ""},
-			"deep field":                {command(`"env": ` + strings.Repeat(`{"a":`, 100000) + strings.Repeat("}", 100001)), 422, ""},
+			"two":                       {`{"command": ["true"]} {}`, 400, ""},
+			"half":                      {`{"command": ["true"]`, 400, ""},
+			"deep":                      {strings.Repeat("[", 1<<20), 400, ""},
+			"deep field":                {command(`"env": ` + strings.Repeat(`{"a":`, 100000) + strings.Repeat("}", 100001)), 400, ""},
 			"unknown":                   {command(`"comand": 1`), 422, "comand"},
 			"command is text":           {`{"command": "true"}`, 422, "command"},
 			"a zero byte":               {`{"command": ["a\u0000b"]}`, 422, "command[0]"},
@@ -179,7 +192,7 @@ func (b *jobBox) postRandom() {
 // many files are in a workspace and how many processes one job makes.
 func TestJobsMisbehave(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := openDir(t)
 	b := newJobBox(t, dir, "slots: 2")
 	files, children := number(t, "STOKER_JOB_FILES", 20000), number(t, "STOKER_JOB_CHILDREN", 300)
 	env := map[string]string{}
@@ -217,7 +230,7 @@ func TestJobsMisbehave(t *testing.T) {
 			{"removes-artifact", `cd /; rm -rf "$HOME"`, executor.Spec{Artifacts: artifacts("a")},
 				result{state: executor.Succeeded, artifact: "no such file"}},
 			{"replaces", `cd /; rm -rf "$HOME"; ln -s /etc "$HOME"`, executor.Spec{Artifacts: artifacts("passwd")},
-				result{state: executor.Succeeded, artifact: " "}},
+				result{state: executor.Succeeded, artifact: "not a folder"}},
 			{"link", "ln -s /etc/passwd a", executor.Spec{Artifacts: artifacts("a")}, result{state: executor.Succeeded, artifact: "escapes"}},
 			{"fifo", "mkfifo a", executor.Spec{Artifacts: artifacts("a")}, result{state: executor.Succeeded, artifact: "neither"}},
 			{"device", "mknod a c 1 5", executor.Spec{Artifacts: artifacts("a")}, result{state: executor.Succeeded, artifact: "neither"}},
@@ -228,13 +241,13 @@ func TestJobsMisbehave(t *testing.T) {
 				result{state: executor.Failed, code: -1, reason: "its workspace exceeds 8MiB"}},
 			{"many-files", fmt.Sprintf(`mkdir d; cd d; seq %d | xargs touch; ls | wc -l`, files), executor.Spec{},
 				result{state: executor.Succeeded, stdout: fmt.Sprintf("%d\n", files)}},
-			{"deep", `for i in $(seq 400); do mkdir 0123456789 && cd 0123456789 || exit 9; done`, executor.Spec{}, succeeded},
+			{"deep", `perl -e 'for (1..1000) { mkdir "0123456789"; chdir "0123456789" or exit 9 }'`, executor.Spec{}, succeeded},
 			{"closed", `mkdir a; touch a/b; chmod 0 a`, executor.Spec{User: "daemon"}, succeeded},
 			{"forks", fmt.Sprintf("for i in $(seq %d); do sleep 98437 & done; echo all", children), executor.Spec{},
 				result{state: executor.Succeeded, stdout: "all\n"}},
 			{"stops-itself", "kill -STOP $$", executor.Spec{Timeout: executor.Duration(time.Second), StopGrace: executor.Duration(time.Second)},
 				result{state: executor.TimedOut, code: -1}},
-			{"kills-all", "kill -9 -1", executor.Spec{User: "daemon"}, result{state: executor.Failed, code: -1}},
+			{"kills-all", "kill -9 -1", executor.Spec{User: "daemon"}, succeeded},
 			{"no-program", "", executor.Spec{Command: []string{dir + "/nothing"}}, result{state: executor.Failed, code: 127}},
 			{"a-folder", "", executor.Spec{Command: []string{dir}}, result{state: executor.Failed, code: 126}},
 			{"binary", `head -c 65536 /dev/urandom; printf '\0\377'`, executor.Spec{}, succeeded},
@@ -258,7 +271,7 @@ func TestJobsMisbehave(t *testing.T) {
 				tc.want.artifact != "-" && !strings.Contains(job.Artifacts[0].Error, tc.want.artifact)) {
 				t.Errorf("%s: the artifact is %+v", tc.name, job.Artifacts)
 			}
-			if took > 8*time.Second {
+			if took > 30*time.Second {
 				t.Errorf("%s: it took %v", tc.name, took)
 			}
 			t.Logf("%s: %s after %v, %d leftovers", tc.name, job.State, took.Round(time.Millisecond), job.Exit.Leftovers)
@@ -286,12 +299,7 @@ func (b *jobBox) run2(args ...string) string {
 // A job sees nothing of another user's job, while that runs and afterwards.
 func TestJobsApart(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	for _, path := range []string{dir, dir[:strings.LastIndex(dir, "/")]} {
-		if err := os.Chmod(path, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := openDir(t)
 	b := newJobBox(t, dir, "slots: 3")
 	first := b.submit(executor.Spec{User: "daemon", Env: map[string]string{"OF_FIRST": "secret-of-first"}, Stdin: []byte("secret-of-first"),
 		Command: []string{"sh", "-c", `umask 0; echo secret-of-first >secret-file; echo secret-of-first; (setsid sleep 98437 &); exec sleep 98438`}})
@@ -304,7 +312,7 @@ func TestJobsApart(t *testing.T) {
 	const spy = `exec 2>&1
 ls -R "$HOME/.." "$TMPDIR/.." . ; cat "$1/secret-file" "$HOME/../../output"/*; ls "$HOME/../.." "$HOME/../../journal"
 tr '\0' '\n' </proc/$2/environ; cat /proc/$2/fd/0 /proc/$2/cwd/secret-file; kill -9 $2 && echo killed it
-env; find / -xdev -name 'secret-file*'`
+env; find "$HOME/../../.." -name 'secret-file*'`
 	for _, user := range []string{"bin", "nobody"} {
 		for range 2 {
 			spied := b.awaitJob(b.submit(executor.Spec{User: user, Command: []string{"sh", "-c", spy, "spy", work, fmt.Sprint(job.Pid)}}).ID)

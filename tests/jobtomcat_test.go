@@ -28,12 +28,10 @@ type jobContainer struct {
 func newJobContainer(t testing.TB, flags []string, args ...string) *jobContainer {
 	t.Helper()
 	needsImage(t, "stoker-demo")
-	dir := t.TempDir()
+	dir := openDir(t)
 	write(t, dir+"/ledger", "", 0o666)
-	for path, mode := range map[string]os.FileMode{dir: 0o755, dir + "/ledger": 0o666} { // jobs of another user note themselves there
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.Chmod(dir+"/ledger", 0o666); err != nil { // jobs of another user note themselves there
+		t.Fatal(err)
 	}
 	b := &box{t: t, dir: dir, socket: dir + "/api.sock"}
 	client := jobs.Dial(b.socket)
@@ -204,11 +202,8 @@ func TestJobsDockerStop(t *testing.T) {
 // A job in the context of a Tomcat has its user, JDK and environment, can look into its JVM, and has nothing else.
 func TestJobsInTomcat(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := openDir(t)
 	tc := newTomcatBase(t, dir)
-	for path := dir; path != "/tmp" && path != "/"; path = path[:strings.LastIndex(path, "/")] {
-		os.Chmod(path, 0o755)
-	}
 	if out, err := exec.Command("chown", "-R", "daemon", tc.base).CombinedOutput(); err != nil {
 		t.Fatalf("cannot give the base away: %v: %s", err, out)
 	}
