@@ -59,7 +59,9 @@ func latencies(t *testing.T, url string, rate int, during time.Duration) []time.
 	return took
 }
 
-func quantile(sorted []time.Duration, q float64) time.Duration { return sorted[int(q*float64(len(sorted)-1))] }
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	return sorted[int(q*float64(len(sorted)-1))]
+}
 
 // jobsAt submits a job several times a second until stop. A job without a command: none.
 func (b *jobBox) jobsAt(spec executor.Spec, stop <-chan struct{}) (ids []executor.ID) {
