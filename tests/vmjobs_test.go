@@ -27,18 +27,18 @@ ends() { job wait --timeout 30s "$1" >/dev/null; state "$1"; }
 runs() { state "$1" | grep -q '"state":"RUNNING"'; }
 groups() { find /sys/fs/cgroup/box -mindepth 1 -type d -name '*job-*' | grep -c .; }
 
-other=$(job submit --cpus 0.5 --memory-limit 64MiB -- sh -c 'cat /sys/fs/cgroup/$(cut -d: -f3 /proc/self/cgroup)/memory.max; while [ ! -e /tmp/go ]; do sleep 0.1; done; exit 5')
-plain=$(job submit -- sh -c 'while [ ! -e /tmp/go ]; do sleep 0.1; done; exit 6')
+other=$(job submit --cpus 0.5 --memory-limit 64MiB -- sh -c 'cat /sys/fs/cgroup/$(cut -d: -f3 /proc/self/cgroup)/memory.max; while [ ! -e /tmp/go ]; do sleep 0.5; done; exit 5')
+plain=$(job submit -- sh -c 'while [ ! -e /tmp/go ]; do sleep 0.5; done; exit 6')
 within 10 runs "$other"
 within 10 runs "$plain"
 path=$(sed -n 's/^0:://p' "/proc/$(seen_outside "$(job show -o json "$other" | sed -n 's/^ *"pid": *\([0-9]*\).*/\1/p')")/cgroup")
 tell path "$path"
 tell limits "$(cat "/sys/fs/cgroup$path/memory.max" "/sys/fs/cgroup$path/cpu.max" | tr '\n' ' ')"
 
-eater='exec dd if=/dev/zero of=/dev/null bs=150M count=1'
+eater='exec dd if=/dev/zero of=/dev/null bs=90M count=1'
 tell itself "$(ends "$(job submit --memory-limit 48MiB -- sh -c "$eater")")"
 tell child "$(ends "$(job submit --memory-limit 48MiB -- sh -c "$eater & wait \$!")")"
-later=$(job submit --memory-limit 48MiB -- sh -c "while [ ! -e /tmp/eat ]; do sleep 0.1; done; $eater")
+later=$(job submit --memory-limit 48MiB -- sh -c "while [ ! -e /tmp/eat ]; do sleep 0.5; done; $eater")
 within 10 runs "$later"
 old=$(supervisor)
 kill -9 "$old"
