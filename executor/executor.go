@@ -50,6 +50,7 @@ type Executor struct {
 	draining    string           // why nothing is accepted; empty: jobs are
 	brake       brake
 	ended       map[State]int64
+	metrics     Metrics       // the counts
 	toExpire    int           // jobs that have ended since the last expire
 	freeChanged chan struct{} // closed when free differs from freeBefore; nil: nobody waits
 	freeBefore  int
@@ -70,6 +71,7 @@ type task struct {
 	changed  chan struct{} // closed and replaced with each change of job
 	streams  *streams      // of the running attempt; nil: there is none
 	recorded chan struct{} // closed when the final state is on disk
+	due      time.Time     // when the attempt could begin; zero: an earlier supervisor began it
 }
 
 func newTask(job Job) *task {
@@ -88,7 +90,7 @@ func processID(id ID, attempt int) string { return fmt.Sprintf("%s%s/%d", IDPref
 
 // New returns an Executor that continues with what is in the journal. A journal that cannot be used makes it unavailable.
 func New(o Options) *Executor {
-	e := &Executor{opts: o, tasks: map[ID]*task{}, keys: map[string]*task{}, ended: map[State]int64{}}
+	e := &Executor{opts: o, tasks: map[ID]*task{}, keys: map[string]*task{}, ended: map[State]int64{}, metrics: newMetrics()}
 	e.cfg.Store(&o.Config)
 	e.wake = time.AfterFunc(time.Hour, e.dispatch)
 	blob, _, ok := o.Items.Take(lifeItem)

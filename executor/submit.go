@@ -21,6 +21,7 @@ func (e *Executor) Submit(ctx context.Context, spec Spec, by string) (job Job, c
 
 // SubmitFrom is Submit for the adapter of an engine. The origin of a job that was submitted before stays what it was.
 func (e *Executor) SubmitFrom(ctx context.Context, spec Spec, by string, from Origin) (job Job, created bool, err error) {
+	defer func() { e.countSubmission(created, err) }()
 	fields := spec.Validate(e.config())
 	if len(fields) == 0 && e.opts.Check != nil {
 		fields = e.opts.Check(&spec)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"slices"
@@ -60,22 +59,29 @@ func jobsText(list []executor.Job, now time.Time, width int) string {
 	}
 	t := layout.Table{{"ID", "KEY", "STATE", "AGE", "ATTEMPT", "CODE", "COMMAND"}}
 	for _, j := range list {
-		t.Add(j.ID.String(), dash(oneLine(j.Spec.Key)), oneLine(string(j.State)), layout.Duration(now.Sub(j.Accepted)), strconv.Itoa(j.Attempt),
-			exitWord(j.Exit), commandLine(j.Spec.Command, maxCommand))
+		t.Add(j.ID.String(), dash(cut(oneLine(j.Spec.Key), maxKey)), oneLine(string(j.State)), layout.Duration(now.Sub(j.Accepted)),
+			strconv.Itoa(j.Attempt), exitWord(j.Exit), commandLine(j.Spec.Command, maxCommand))
 	}
 	return layout.Rows(t, width)
 }
 
-// maxCommand is how much of a command a list shows, in characters.
-const maxCommand = 60
+// How much of a command and of a key a list shows, in characters.
+const (
+	maxCommand = 60
+	maxKey     = 40
+)
 
 // commandLine is a command on one line, cut to a length; 0: whole.
 func commandLine(command []string, most int) string {
-	text := []rune(oneLine(strings.Join(command, " ")))
-	if most > 0 && len(text) > most {
+	return cut(oneLine(strings.Join(command, " ")), most)
+}
+
+// cut shortens a text to a length; 0: not.
+func cut(s string, most int) string {
+	if text := []rune(s); most > 0 && len(text) > most {
 		return string(text[:most-3]) + "..."
 	}
-	return string(text)
+	return s
 }
 
 // exitWord is an exit code, or the name of the signal.
@@ -201,8 +207,7 @@ func killJob(c *cli.Context, client *jobs.Client) (err error) {
 	if err != nil {
 		return jobError("stop job "+name, err)
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "job %s is %s\n", j.ID, j.State)
-	return err
+	return show(c, j, func(int) string { return fmt.Sprintf("job %s is %s\n", j.ID, j.State) })
 }
 
 // controlJobs makes the command of a verb. With --wait it waits until no job runs.
@@ -221,8 +226,7 @@ func controlJobs(verb executor.Verb) func(*cli.Context, *jobs.Client) error {
 		if err != nil {
 			return jobError(string(verb)+" the executor", err)
 		}
-		_, err = io.WriteString(c.App.Writer, executorText(st, 0))
-		return err
+		return show(c, st, func(width int) string { return executorText(st, width) })
 	}
 }
 

@@ -114,7 +114,11 @@ func (f *fakeJobs) AwaitJob(ctx context.Context, _ executor.ID, changed func(exe
 	}
 }
 
-func (f *fakeJobs) ReadOutput(ctx context.Context, _ executor.ID, stream string, offset int64, follow bool, p []byte) (int, int64, error) {
+func (f *fakeJobs) ReadOutput(ctx context.Context, _ executor.ID, stream string, attempt int, offset int64, follow bool, p []byte) (
+	int, int64, error) {
+	if attempt > 1 {
+		return 0, offset, io.EOF
+	}
 	if stream == "stderr" {
 		return copy(p, "errors"[min(offset, 6):]), offset, io.EOF
 	}
@@ -133,10 +137,8 @@ func (f *fakeJobs) ReadOutput(ctx context.Context, _ executor.ID, stream string,
 			return 0, 0, fail
 		case begin >= 0:
 			return copy(p, piece[max(offset-begin, 0):]), max(offset, begin), nil
-		case ended:
-			return 0, 0, io.EOF
-		case !follow:
-			return 0, 0, io.EOF
+		case ended || !follow:
+			return 0, offset, io.EOF
 		}
 		select {
 		case <-ctx.Done():
@@ -201,6 +203,8 @@ func TestJobRoutes(t *testing.T) {
 		{"GET", "/v1/jobs/" + oneID + "/logs?stream=stderr&follow", 200, "errors"},
 		{"GET", "/v1/jobs/" + oneID + "/logs?stream=x", 400, `"code":"bad-request"`},
 		{"GET", "/v1/jobs/" + oneID + "/logs?offset=-1", 400, `"code":"bad-request"`},
+		{"GET", "/v1/jobs/" + oneID + "/logs?attempt=2", 200, ""},
+		{"GET", "/v1/jobs/" + oneID + "/logs?attempt=0", 400, `"code":"bad-request"`},
 		{"GET", "/v1/jobs/" + oneID + "/artifacts/report", 200, "the report"},
 		{"GET", "/v1/jobs/" + oneID + "/artifacts/secret", 404, `"code":"no-artifact"`},
 		{"POST", "/v1/jobs/" + oneID + "/stop?signal=HUPP", 422, `"code":"bad-parameter"`},
@@ -420,11 +424,20 @@ func TestJobIsAwaited(t *testing.T) {
 // TestOutputIsFollowed reads over a piece that is not kept, to the end of the stream.
 func TestOutputIsFollowed(t *testing.T) {
 	f := newFakeJobs(t)
-	f.kept[0] = "head"
-	c := jobs.Dial(serveJobs(t, f))
+	path := serveJobs(t, f)
+	c := jobs.Dial(path)
+	resp, err := NewClient(path).http.Get("http://stoker/v1/jobs/" + oneID + "/logs?follow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	f.set(func() { f.kept[0] = "head" }) // nothing was written when it was asked for
+	p := make([]byte, 10)
+	if n, err := io.ReadFull(resp.Body, p[:4]); err != nil || string(p[:n]) != "head" {
+		t.Fatalf("%q %v", p[:n], err)
+	}
 	o := c.Output(t.Context(), oneID, "stdout", 1, true)
 	defer o.Close()
-	p := make([]byte, 10)
 	n, err := o.Read(p)
 	if err != nil || string(p[:n]) != "ead" || o.Offset() != 4 {
 		t.Fatalf("%q %v at %d", p[:n], err, o.Offset())
@@ -444,21 +457,6 @@ func TestOutputIsFollowed(t *testing.T) {
 	}
 	if _, err := io.ReadAll(c.Output(t.Context(), "9", "stdout", 0, true)); !errors.Is(err, executor.ErrNoJob) {
 		t.Errorf("output of no job: %v", err)
-	}
-}
-
-// TestSilentOutputIsFollowed: a stream without bytes yet has not ended.
-func TestSilentOutputIsFollowed(t *testing.T) {
-	f := newFakeJobs(t)
-	path := serveJobs(t, f)
-	resp, err := NewClient(path).http.Get("http://stoker/v1/jobs/" + oneID + "/logs?follow")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	f.set(func() { f.kept[0], f.ended = "late", true })
-	if text, err := io.ReadAll(resp.Body); string(text) != "late" || err != nil {
-		t.Errorf("%q, %v", text, err)
 	}
 }
 
