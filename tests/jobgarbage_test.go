@@ -212,7 +212,6 @@ func TestJobsMisbehave(t *testing.T) {
 		stdout   string
 		reason   string
 		artifact string // part of the error of the first; -: it is kept
-		within   time.Duration
 	}
 	succeeded := result{state: executor.Succeeded}
 	b.flat(func() {

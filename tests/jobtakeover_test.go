@@ -59,13 +59,14 @@ func TestJobsTakenOver(t *testing.T) {
 	write(t, dir+"/go", "", 0o644)
 	b.killSupervisor()
 	b.wantState(timeout, executor.TimedOut)
-	if job := b.wantState(deaf, executor.Killed); job.By == "" || job.Exit == nil || job.Exit.Signal != "KILL" || time.Since(stopped) > 8*time.Second {
-		t.Errorf("the stopped job was ended by %q after %v: %+v", job.By, time.Since(stopped), job.Exit)
+	job := b.wantState(deaf, executor.Killed)
+	if took := time.Since(stopped); job.By == "" || job.Exit == nil || job.Exit.Signal != "KILL" || took > 8*time.Second {
+		t.Errorf("the stopped job was ended by %q after %v: %+v", job.By, took, job.Exit)
 	}
 	if job := b.wantState(full, executor.Failed); !strings.Contains(job.Reason, "workspace exceeds") {
 		t.Errorf("the job that fills its workspace: %q", job.Reason)
 	}
-	job := b.wantState(artifact, executor.Succeeded)
+	job = b.wantState(artifact, executor.Succeeded)
 	if body, err := b.client.Artifact(t.Context(), artifact.String(), "a"); err != nil {
 		t.Errorf("%v; %+v", err, job.Artifacts)
 	} else if text, err := io.ReadAll(body); string(text) != "kept\n" || err != nil {
@@ -101,7 +102,8 @@ func TestJobsPausedTakenOver(t *testing.T) {
 	}
 	id := b.submit(b.shell("waits", "")).ID
 	b.killSupervisor()
-	if st, err := b.client.Status(t.Context()); err != nil || st.Paused == "" || !holds(300*time.Millisecond, func() bool { return len(b.ledger()) == 0 }) {
+	still := holds(300*time.Millisecond, func() bool { return len(b.ledger()) == 0 })
+	if st, err := b.client.Status(t.Context()); err != nil || st.Paused == "" || !still {
 		t.Errorf("%+v, %v; %v", st, err, b.ledger())
 	}
 	if _, err := b.client.Control(t.Context(), executor.Resume); err != nil {

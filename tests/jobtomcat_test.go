@@ -45,9 +45,9 @@ func newJobContainer(t testing.TB, flags []string, args ...string) *jobContainer
 
 // started waits until Tomcat runs, after a start of the container.
 func (c *jobContainer) started() {
-	t := c.jobBox.t
+	t := c.container.t
 	t.Helper()
-	c.container.awaitState("tomcat", "RUNNING", 2*time.Minute)
+	c.awaitState("tomcat", "RUNNING", 2*time.Minute)
 	init, err := strconv.Atoi(c.inspect("{{.State.Pid}}"))
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func (c *jobContainer) started() {
 
 // tomcat is the pid of Tomcat in the container; 0: it does not run, or does not answer.
 func (c *jobContainer) tomcat() int {
-	st, _ := c.container.status()
+	st, _ := c.status()
 	svc, _ := st.service("tomcat")
 	client := http.Client{Timeout: 10 * time.Second}
 	resp, err := client.Get("http://" + c.inspect("{{.NetworkSettings.IPAddress}}") + ":8080/app/health")
@@ -120,7 +120,7 @@ func TestJobsOutOfMemory(t *testing.T) {
 	if job := c.wantState(c.submit(c.shell("kill", "kill -9 $$")).ID, executor.Failed); job.Exit == nil || job.Exit.OOMKilled {
 		t.Errorf("a job that killed itself: %+v", job.Exit)
 	}
-	if st, _ := c.container.status(); !c.alive() || c.inspect("{{.RestartCount}}") != "0" {
+	if st, _ := c.status(); !c.alive() || c.inspect("{{.RestartCount}}") != "0" {
 		t.Errorf("the container is not what it was: %+v", st)
 	}
 }
@@ -248,7 +248,8 @@ grep -E '^(Sig(Blk|Ign|Cgt)|Cap|NoNewPrivs|Groups|CoreDumping)' /proc/self/statu
 	environment := func(text string) map[string]string {
 		env := map[string]string{}
 		for line := range strings.Lines(text) {
-			if name, value, ok := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(line, "env "), "\n"), "="); ok && strings.HasPrefix(line, "env ") {
+			if text, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "env "); ok {
+				name, value, _ := strings.Cut(text, "=")
 				env[name] = value
 			}
 		}

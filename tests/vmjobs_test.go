@@ -27,8 +27,9 @@ ends() { job wait --timeout 30s "$1" >/dev/null; state "$1"; }
 runs() { state "$1" | grep -q '"state":"RUNNING"'; }
 groups() { find /sys/fs/cgroup/box -mindepth 1 -type d -name '*job-*' | grep -c .; }
 
-other=$(job submit --cpus 0.5 --memory-limit 64MiB -- sh -c 'cat /sys/fs/cgroup/$(cut -d: -f3 /proc/self/cgroup)/memory.max; while [ ! -e /tmp/go ]; do sleep 0.5; done; exit 5')
-plain=$(job submit -- sh -c 'while [ ! -e /tmp/go ]; do sleep 0.5; done; exit 6')
+awaited='while [ ! -e /tmp/go ]; do sleep 0.5; done'
+other=$(job submit --cpus 0.5 --memory-limit 64MiB -- sh -c "$awaited; exit 5")
+plain=$(job submit -- sh -c "$awaited; exit 6")
 within 10 runs "$other"
 within 10 runs "$plain"
 path=$(sed -n 's/^0:://p' "/proc/$(seen_outside "$(job show -o json "$other" | sed -n 's/^ *"pid": *\([0-9]*\).*/\1/p')")/cgroup")
@@ -47,7 +48,8 @@ within 20 new_supervisor
 touch /tmp/eat
 tell later "$(ends "$later")"
 
-leaver=$(job submit --memory-limit 48MiB -- sh -c '(env -i setsid sh -c "trap : TERM HUP; while :; do sleep 98433; done" </dev/null >/dev/null 2>&1 &); sleep 0.3')
+deaf='trap : TERM HUP; while :; do sleep 98433; done'
+leaver=$(job submit --memory-limit 48MiB -- sh -c "(env -i setsid sh -c '$deaf' </dev/null >/dev/null 2>&1 &); sleep 0.3")
 tell leaver "$(ends "$leaver")"
 tell left "$(grep -l '^sleep.98433' /proc/[0-9]*/cmdline 2>/dev/null | grep -c .)"
 tell both "$(runs "$other" && runs "$plain" && echo run)"
