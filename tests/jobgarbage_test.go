@@ -270,7 +270,7 @@ func TestJobsMisbehave(t *testing.T) {
 				tc.want.artifact != "-" && !strings.Contains(job.Artifacts[0].Error, tc.want.artifact)) {
 				t.Errorf("%s: the artifact is %+v", tc.name, job.Artifacts)
 			}
-			if took > 30*time.Second {
+			if took > time.Duration(30+files/1000)*time.Second {
 				t.Errorf("%s: it took %v", tc.name, took)
 			}
 			t.Logf("%s: %s after %v, %d leftovers", tc.name, job.State, took.Round(time.Millisecond), job.Exit.Leftovers)

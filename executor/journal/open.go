@@ -18,6 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// lockWait is how long a process that was killed may hold the lock: the kernel is still closing its files.
+const lockWait = 500 * time.Millisecond
+
 const (
 	folderMode = 0o700
 	fileMode   = 0o600
@@ -133,7 +136,12 @@ func (j *Journal) openFolder() error {
 	if j.lock, err = os.OpenFile(filepath.Join(j.dir, "lock"), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, fileMode); err != nil {
 		return err
 	}
-	err = retry(func() error { return unix.Flock(int(j.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	for deadline := time.Now().Add(lockWait); ; unix.Poll(nil, 10) {
+		err = retry(func() error { return unix.Flock(int(j.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			break
+		}
+	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return errors.New("another process uses it, perhaps in another container on the same volume: give each its own folder")
 	}
