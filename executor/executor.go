@@ -84,8 +84,6 @@ const (
 	IDPrefix   = "job/"         // of processes: job/ID/ATTEMPT
 	pipePrefix = "job-output/"  // of items: the read ends of an attempt's output
 	lifeItem   = "job-executor" // the life of the container
-	pausedItem = "job-paused"   // by an operator, who
-	drainItem  = "job-drained"  // the same
 )
 
 func processID(id ID, attempt int) string { return fmt.Sprintf("%s%s/%d", IDPrefix, id, attempt) }
@@ -95,10 +93,6 @@ func New(o Options) *Executor {
 	e := &Executor{opts: o, tasks: map[ID]*task{}, keys: map[string]*task{}, ended: map[State]int64{}, metrics: newMetrics()}
 	e.cfg.Store(&o.Config)
 	e.wake = time.AfterFunc(time.Hour, e.dispatch)
-	for item, state := range map[string]*string{pausedItem: &e.paused, drainItem: &e.draining} {
-		blob, _, _ := o.Items.Take(item)
-		*state = string(blob)
-	}
 	blob, _, ok := o.Items.Take(lifeItem)
 	if life, born, _ := strings.Cut(string(blob), " "); ok {
 		e.life = life
@@ -221,26 +215,18 @@ func (e *Executor) find(id ID) (Job, *task, error) {
 // ControlExecutor pauses, resumes or drains.
 func (e *Executor) ControlExecutor(verb Verb, by string) error {
 	e.mu.Lock()
-	var err error
 	switch verb {
 	case Pause:
 		e.paused = orElse(by, "an operator")
-		err = e.opts.Store.Put(pausedItem, []byte(e.paused))
 	case Resume:
 		e.paused, e.brake = "", brake{}
 		if !e.stopped {
 			e.draining = ""
 		}
-		e.opts.Store.Delete(pausedItem)
-		e.opts.Store.Delete(drainItem)
 	case Drain:
 		e.draining = "drained by " + orElse(by, "an operator")
-		err = e.opts.Store.Put(drainItem, []byte(e.draining))
 	}
 	e.mu.Unlock()
-	if err != nil {
-		e.opts.Log.Warn("a supervisor that follows this one will start jobs again", "error", err)
-	}
 	e.dispatch()
 	return nil
 }

@@ -445,39 +445,6 @@ func TestControl(t *testing.T) {
 	want(t, func() Job { j := submit(t, e, Spec{}); h.next(t).end(proc.Exit{}); return await(t, e, j.ID) }(), Succeeded)
 }
 
-// A pause and a drain outlive the supervisor.
-func TestControlOfNextSupervisor(t *testing.T) {
-	e, h := newExecutor(t, nil)
-	next := func() {
-		t.Helper()
-		die(e)
-		items := life(e)
-		h.mu.Lock()
-		for name, blob := range h.blobs {
-			items.Add(name, blob, nil)
-		}
-		h.mu.Unlock()
-		e, _ = openExecutor(t, e.config(), h, items, nil)
-	}
-	for _, verb := range []Verb{Pause, Drain} {
-		if err := e.ControlExecutor(verb, "op"); err != nil {
-			t.Fatal(err)
-		}
-		next()
-		next()
-	}
-	if s := e.ExecutorStatus(); s.Paused != "paused by op" && s.Draining != "drained by op" {
-		t.Errorf("%+v", s)
-	}
-	if err := e.ControlExecutor(Resume, ""); err != nil {
-		t.Fatal(err)
-	}
-	next()
-	if s := e.ExecutorStatus(); s.Paused != "" || s.Draining != "" {
-		t.Errorf("%+v", s)
-	}
-}
-
 func TestStopOfContainer(t *testing.T) {
 	e, h := newExecutor(t, func(c *Config) { c.Slots = 2 })
 	h.set(func() {
