@@ -50,6 +50,8 @@ type Executor struct {
 	draining    string           // why nothing is accepted; empty: jobs are
 	brake       brake
 	ended       map[State]int64
+	serving     int           // tasks that have a slot
+	nextPass    time.Time     // over the queue, while no job can be started
 	metrics     Metrics       // the counts
 	toExpire    int           // jobs that have ended since the last expire
 	freeChanged chan struct{} // closed when free differs from freeBefore; nil: nobody waits
@@ -192,8 +194,20 @@ func (e *Executor) set(t *task, change func(*Job)) {
 	t.changed = make(chan struct{})
 }
 
+// serve gives a task a slot, or takes it away. mu is held.
+func (e *Executor) serve(t *task, slot bool) {
+	switch {
+	case slot && !t.serving:
+		e.serving++
+	case !slot && t.serving:
+		e.serving--
+	}
+	t.serving = slot
+}
+
 // forget removes a task. mu is held.
 func (e *Executor) forget(t *task) {
+	e.serve(t, false)
 	delete(e.tasks, t.job.ID)
 	if e.keys[t.job.Spec.Key] == t {
 		delete(e.keys, t.job.Spec.Key)
