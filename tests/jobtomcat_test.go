@@ -45,7 +45,7 @@ func newJobContainer(t testing.TB, flags []string, args ...string) *jobContainer
 
 // started waits until Tomcat runs, after a start of the container.
 func (c *jobContainer) started() {
-	t := c.container.t
+	t := c.t
 	t.Helper()
 	c.awaitState("tomcat", "RUNNING", 2*time.Minute)
 	init, err := strconv.Atoi(c.inspect("{{.State.Pid}}"))
