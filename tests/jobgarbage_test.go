@@ -343,3 +343,38 @@ env; find "$HOME/../../.." -name 'secret-file*'`
 		}
 	}
 }
+
+// Where the workspaces have no space or no inodes left, a job sees that as any program does, one that cannot get a workspace is a
+// failure of the infrastructure, and afterwards jobs run again.
+func TestJobsFullWorkspaces(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ws := dir + "/ws"
+	if err := os.Mkdir(ws, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", ws, "tmpfs", 0, "size=1m,nr_inodes=32"); err != nil {
+		t.Skipf("cannot mount a small file system: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(ws, syscall.MNT_DETACH) })
+	b := newJobBox(t, dir, "slots: 2, workspace: "+ws)
+	out := b.wantState(b.submit(b.shell("space", "head -c 2M /dev/zero >x || exit 5")).ID, executor.Failed)
+	if out.Exit == nil || out.Exit.Code != 5 || out.Exit.Infrastructure {
+		t.Errorf("a job that fills the disk: %+v", out.Exit)
+	}
+	holder := b.submit(b.shell("inodes", "i=0; while touch $i; do i=$((i+1)); done; touch "+dir+"/full; exec sleep 98435")).ID
+	await(t, 10*time.Second, "the last inode", func() bool { _, err := os.Stat(dir + "/full"); return err == nil })
+	job := b.wantState(b.submit(b.shell("none", "")).ID, executor.Failed)
+	if job.Exit == nil || !job.Exit.Infrastructure || job.Exit.Errno != "ENOSPC" || b.ledger()["none"] != 0 {
+		t.Errorf("a job without a workspace: %+v", job.Exit)
+	}
+	b.wantService()
+	if _, err := b.client.Stop(t.Context(), holder.String(), executor.StopRequest{}); err != nil {
+		t.Error(err)
+	}
+	b.wantState(holder, executor.Killed)
+	b.wantState(b.submit(b.shell("again", "echo 1 >x")).ID, executor.Succeeded)
+	if left, err := os.ReadDir(ws); err != nil || len(left) != 0 {
+		t.Errorf("%v are left, %v", left, err)
+	}
+}
