@@ -18,9 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockWait is how long a process that was killed may hold the lock: the kernel is still closing its files.
-const lockWait = 500 * time.Millisecond
-
 const (
 	folderMode = 0o700
 	fileMode   = 0o600
@@ -145,17 +142,22 @@ func (j *Journal) openFolder() error {
 	if j.lock, err = os.OpenFile(filepath.Join(j.dir, "lock"), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, fileMode); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(lockWait); ; unix.Poll(nil, 10) {
-		err = retry(func() error { return unix.Flock(int(j.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
-		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
-			break
-		}
+	lock := func() error {
+		return retry(func() error { return unix.Flock(int(j.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	}
+	// A process that a supervisor was starting when it died shares its lock until it executes its program.
+	err = lock()
+	for over := time.Now().Add(lockTime); errors.Is(err, unix.EWOULDBLOCK) && time.Now().Before(over); err = lock() {
+		_, _ = unix.Poll(nil, 1)
 	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return errors.New("another process uses it, perhaps in another container on the same volume: give each its own folder")
 	}
 	return err
 }
+
+// lockTime is how long the lock of another process is waited for.
+const lockTime = 500 * time.Millisecond
 
 // readRange reads which segments there should be from the lock file; zeros: it does not say.
 func (j *Journal) readRange() (first, last uint32, err error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/executor/mesos"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
@@ -35,6 +36,7 @@ type daemon struct {
 	hooks   *hookRunner
 	jobs    *executor.Executor // nil: there is none
 	engines *engines           // nil: there is no executor
+	mesos   *mesos.Environment // nil: stoker is no executor of an agent
 	plugins *plugin.Set        // nil: a command of run alone has none
 
 	mu         sync.Mutex         // one reload at a time; guards ctx and unwatch
@@ -70,6 +72,7 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 	} else if loaded, err = d.firstConfig(); err != nil {
 		return err
 	}
+	d.takeMesos(loaded.Config.Executor)
 	d.shared, d.cgroups = launch.NewShared(stateFolder(os.Geteuid(), os.Getenv)), cgroup.NewTree("/")
 	if !d.opts.Alone() {
 		d.plugins = newPlugins(d.m, rec, d.program.Version, d.log, d.journal, d.hooks)
