@@ -225,15 +225,23 @@ func (e *Executor) supervise(t *task, p Process, spec Spec, ws *workspace, oom o
 			kill.Reset(grace)
 		}
 	}
+	requested := func() {
+		e.mu.Lock()
+		r := *t.stop
+		e.mu.Unlock()
+		stop(Killed, "stopped on request", r.By, r.Signal, *r.Grace)
+	}
+	select {
+	case <-t.stopping: // first: the earlier supervisor may have killed it
+		requested()
+	default:
+	}
 	for ended := false; !ended; {
 		select {
 		case <-p.Exited():
 			ended = true
 		case <-t.stopping:
-			e.mu.Lock()
-			r := *t.stop
-			e.mu.Unlock()
-			stop(Killed, "stopped on request", r.By, r.Signal, *r.Grace)
+			requested()
 		case <-timeout.C:
 			stop(TimedOut, fmt.Sprintf("ran longer than %v", time.Duration(spec.Timeout)), "", 0, time.Duration(spec.StopGrace))
 		case <-measure.C:
@@ -245,6 +253,9 @@ func (e *Executor) supervise(t *task, p Process, spec Spec, ws *workspace, oom o
 		}
 	}
 	end.exit = exitFacts(p)
+	if end.state == "" && end.exit.Signal != "" && time.Since(started) >= time.Duration(spec.Timeout) { // by the earlier supervisor
+		end.state, end.reason = TimedOut, fmt.Sprintf("ran longer than %v", time.Duration(spec.Timeout))
+	}
 	end.exit.Leftovers = killLeftovers(p)
 	if end.exit.killed() {
 		count, known := e.opts.Host.OOMKills(oom.Cgroups)

@@ -30,14 +30,14 @@ func newLife() string { return rand.Text() }
 
 // openJournal makes the folders and opens the journal.
 func (e *Executor) openJournal() (*journal.Journal, []journal.Unfinished, error) {
-	for _, dir := range []string{outputFolder, artifactFolder} {
-		if err := os.MkdirAll(e.folder(dir), 0o700); err != nil {
-			return nil, nil, fmt.Errorf("cannot make a folder for jobs: %w", err)
-		}
-	}
 	// Jobs of other users must get through to their workspaces.
 	for _, dir := range []string{e.config().Journal, e.workspaces()} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return nil, nil, fmt.Errorf("cannot make a folder for jobs: %w", err)
+		}
+	}
+	for _, dir := range []string{outputFolder, artifactFolder} {
+		if err := os.MkdirAll(e.folder(dir), 0o700); err != nil {
 			return nil, nil, fmt.Errorf("cannot make a folder for jobs: %w", err)
 		}
 	}

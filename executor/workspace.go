@@ -83,7 +83,7 @@ func (w *workspace) wipe() error {
 	if !errors.Is(err, fs.ErrPermission) || os.Chmod(w.path, 0o700) != nil {
 		return err
 	}
-	root, err := os.OpenRoot(w.path)
+	root, err := w.open()
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (w *workspace) keep(list []Artifact, folder string) (kept []KeptArtifact) {
 	if len(list) == 0 {
 		return nil
 	}
-	root, err := os.OpenRoot(w.path)
+	root, err := w.open()
 	if err == nil {
 		defer func() { _ = root.Close() }()
 		err = errors.Join(os.RemoveAll(folder), os.MkdirAll(folder, 0o700))
@@ -118,6 +118,18 @@ func (w *workspace) keep(list []Artifact, folder string) (kept []KeptArtifact) {
 		kept = append(kept, out)
 	}
 	return kept
+}
+
+// open opens the folder. A job of root may have put a link in its place.
+func (w *workspace) open() (*os.Root, error) {
+	info, err := os.Lstat(w.path)
+	if err == nil && !info.IsDir() {
+		err = errors.New("the workspace is not a folder any more")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.OpenRoot(w.path)
 }
 
 // oneLine is the text of an error on one line.

@@ -20,7 +20,12 @@ import (
 )
 
 func TestWorkspace(t *testing.T) {
-	e, h := newExecutor(t, nil)
+	e, h := newExecutor(t, func(c *Config) { c.Journal += "/new/jobs" })
+	for _, dir := range []string{e.config().Journal, e.workspaces()} { // a job of any user goes through them
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o711 {
+			t.Errorf("%s: %v, %v", dir, info, err)
+		}
+	}
 	old := e.workspace(1 << 60)
 	if err := errors.Join(old.make(), os.WriteFile(old.path+"/x", nil, 0o600), old.make()); err != nil {
 		t.Fatal(err)
@@ -166,6 +171,24 @@ func TestArtifacts(t *testing.T) {
 }
 
 // The artifact of a job that was not started does not exist, and says so.
+// A link in the place of a workspace is not followed.
+func TestReplacedWorkspace(t *testing.T) {
+	e, h := newExecutor(t, nil)
+	job := submit(t, e, Spec{Artifacts: []Artifact{{Path: "passwd"}}})
+	p := h.next(t)
+	path := e.workspace(job.ID).path
+	if err := errors.Join(os.Remove(path), os.Symlink("/etc", path)); err != nil {
+		t.Fatal(err)
+	}
+	p.end(proc.Exit{})
+	if got := await(t, e, job.ID); !strings.Contains(got.Artifacts[0].Error, "not a folder") {
+		t.Errorf("%+v", got.Artifacts)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the link is left: %v", err)
+	}
+}
+
 func TestArtifactsOfNoStart(t *testing.T) {
 	e, h := newExecutor(t, nil)
 	h.set(func() { h.prepare = func(Job) error { return errors.New("no such service") } })
