@@ -56,20 +56,19 @@ func (e *Executor) free(now time.Time) int {
 	if e.journal == nil || e.pauseReason(now) != "" {
 		return 0
 	}
-	slots, wait := e.config().Slots, false
+	slots, ready := e.config().Slots, 0
 	for _, t := range e.tasks {
-		if t.serving || !e.waiting(t).notBefore.After(now) {
+		switch {
+		case t.serving:
 			slots--
-			wait = wait || !t.serving
+		case !e.waiting(t).notBefore.After(now):
+			ready++
 		}
 	}
-	switch {
-	case e.brake.failures < e.config().Brake:
-		return max(slots, 0)
-	case wait:
-		return 0
+	if e.brake.failures >= e.config().Brake {
+		slots = min(slots, 1) // one is tried
 	}
-	return min(max(slots, 0), 1) // one is tried
+	return max(slots-ready, 0)
 }
 
 // tellFree wakes those that wait for a slot. mu is held.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/executor/mesos"
 	"github.com/stoker-init/stoker/executor/natsjob"
 	"github.com/stoker-init/stoker/executor/schedule"
 	"github.com/stoker-init/stoker/hooks"
@@ -52,6 +53,8 @@ type Executor struct {
 	Schedules map[string]schedule.Config `yaml:"schedules"`
 	// NATS brings jobs from a JetStream consumer.
 	NATS natsjob.Config `yaml:"nats"`
+	// Mesos makes stoker the executor of the Mesos agent that started it.
+	Mesos mesos.Config `yaml:"mesos"`
 }
 
 // Service is one service: how it is supervised, and its kind.
