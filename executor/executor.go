@@ -48,9 +48,14 @@ type Executor struct {
 	draining    string           // why nothing is accepted; empty: jobs are
 	brake       brake
 	ended       map[State]int64
-	toExpire    int // jobs that have ended since the last expire
-	attempts    sync.WaitGroup
-	stopped     bool // the container stops: no attempt begins
+	room        struct { // what Host.Room said, for the status
+		bytes   int64
+		limited bool
+		read    time.Time
+	}
+	toExpire int // jobs that have ended since the last expire
+	attempts sync.WaitGroup
+	stopped  bool // the container stops: no attempt begins
 }
 
 // task is a job that has not ended.
@@ -226,12 +231,22 @@ func (e *Executor) ExecutorStatus() Status {
 	defer e.mu.Unlock()
 	c := e.config()
 	s := Status{Slots: c.Slots, QueueMax: c.Queue, Paused: e.pauseReason(time.Now()), Draining: e.draining, Ended: maps.Clone(e.ended)}
+	var memory MemoryStatus
 	for _, t := range e.tasks {
 		if t.serving {
 			s.Running++
+			memory.Running += e.waiting(t).memory
 		} else {
 			s.Waiting++
+			memory.Waiting += e.waiting(t).memory
 		}
+	}
+	if e.room.read.IsZero() || time.Since(e.room.read) > memoryCheck {
+		e.room.bytes, e.room.limited = e.opts.Host.Room()
+		e.room.read = time.Now()
+	}
+	if memory.Room = e.room.bytes; e.room.limited {
+		s.Memory = &memory
 	}
 	if err := e.available(); err != nil {
 		s.Unavailable = e.unavailable.Error()

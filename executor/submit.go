@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"syscall"
 	"time"
 
@@ -68,7 +69,8 @@ func (e *Executor) accept(spec Spec, by string) (t *task, ended Job, created boo
 		return nil, Job{}, false, err
 	}
 	now := time.Now()
-	e.lastID = max(e.lastID+1, ID(now.UnixMilli())<<idBits)
+	// The executors of many containers seldom give two jobs one ID, also in one millisecond.
+	e.lastID = max(e.lastID+1, ID(now.UnixMilli())<<idBits+rand.N[ID](1<<(idBits-1)))
 	t = newTask(Job{ID: e.lastID, Spec: spec, State: Accepted, Accepted: now.UTC(), SubmittedBy: by, Life: e.life})
 	e.tasks[t.job.ID] = t
 	if spec.Key != "" {
