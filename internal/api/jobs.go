@@ -44,7 +44,8 @@ func brief(j executor.Job) executor.Job {
 	return j
 }
 
-// submit accepts a job: 201, or 200 if it was accepted before.
+// submit accepts a job: 201, or 200 if it was accepted before. It accepts none of a submitter that is gone: who looks for a key
+// after the death of its submitter finds the job, or there will be none.
 func (s *Server) submit(w http.ResponseWriter, r *http.Request) (any, error) {
 	spec, err := readSpec(http.MaxBytesReader(w, r.Body, maxSpec))
 	if err != nil {
@@ -54,6 +55,9 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request) (any, error) {
 		if *field == "" {
 			*field = strings.Join(r.Header.Values(name), ",")
 		}
+	}
+	if hungUp(r.Context()) {
+		return nil, badRequest("the submitter has hung up")
 	}
 	j, created, err := s.opts.Backend.Submit(r.Context(), spec, requester(r))
 	switch {
