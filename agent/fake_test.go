@@ -41,7 +41,7 @@ type fakeContainer struct {
 }
 
 // newFleet makes a folder without containers.
-func newFleet(t *testing.T) (*Fleet, string) {
+func newFleet(t testing.TB) (*Fleet, string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "agent") // t.TempDir() may be too long for a socket
 	if err != nil {
@@ -56,7 +56,7 @@ func newFleet(t *testing.T) (*Fleet, string) {
 }
 
 // startFake starts a container of the application 1 with some slots.
-func startFake(t *testing.T, dir, name string, slots int) *fakeContainer {
+func startFake(t testing.TB, dir, name string, slots int) *fakeContainer {
 	t.Helper()
 	c := &fakeContainer{labels: map[string]string{"appid": "1"}, status: executor.Status{Slots: slots, QueueMax: 100}, ready: true,
 		nextID: executor.ID(time.Now().UnixNano()), services: []supervisor.Snapshot{{Name: "app", State: supervisor.Running, Starts: 1}}}

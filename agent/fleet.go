@@ -57,13 +57,14 @@ func (f *Fleet) containers() ([]*container, error) {
 			continue
 		}
 		path := filepath.Join(f.dir, e.Name(), SocketName)
-		var id fileID
-		err := visitSocket(path, func(_ int, at fileID) error { id = at; return nil })
+		var is unix.Stat_t
+		there := unix.Lstat(path, &is) == nil && is.Mode&unix.S_IFMT == unix.S_IFSOCK
+		id := fileID{is.Dev, is.Ino}
 		c := before[e.Name()]
 		switch {
-		case err != nil && c == nil:
+		case !there && c == nil:
 			continue // it has not begun
-		case err != nil || c != nil && c.id == id: // without its socket it begins again, and may have jobs
+		case !there || c != nil && c.id == id: // without its socket it begins again, and may have jobs
 			delete(before, e.Name())
 		default:
 			c = newContainer(e.Name(), path, id)
