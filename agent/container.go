@@ -72,11 +72,11 @@ func (t boundedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// dial connects to the socket that was found, and to no other that has taken its place.
+// dial connects to the socket itself: its name may lead elsewhere in the next moment.
 func (c *container) dial(ctx context.Context) (conn net.Conn, err error) {
 	const queuePause = 5 * time.Millisecond
-	err = visitSocket(c.path, func(fd int, id fileID) (err error) {
-		for id == c.id {
+	err = visitSocket(c.path, func(fd int) (err error) {
+		for {
 			conn, err = new(net.Dialer).DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d", fd))
 			if !errors.Is(err, unix.EAGAIN) { // its queue is full
 				return err
@@ -87,7 +87,6 @@ func (c *container) dial(ctx context.Context) (conn net.Conn, err error) {
 			case <-time.After(queuePause):
 			}
 		}
-		return errors.New("its socket was replaced")
 	})
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: "unix", Err: cause(err)} // nothing was sent

@@ -83,7 +83,7 @@ type fileID struct{ dev, ino uint64 }
 
 // visitSocket calls f with an open descriptor (O_PATH) of the socket at path. No link is followed: it would lead from the folder of a
 // container to what is not its own.
-func visitSocket(path string, f func(fd int, id fileID) error) error {
+func visitSocket(path string, f func(fd int) error) error {
 	found := false
 	folder, _, err := untrusted.Walk(path, func(_ string, fd int, is *unix.Stat_t) error {
 		switch is.Mode & unix.S_IFMT {
@@ -91,7 +91,7 @@ func visitSocket(path string, f func(fd int, id fileID) error) error {
 			return errors.New("it is a symbolic link")
 		case unix.S_IFSOCK:
 			found = true
-			return f(fd, fileID{is.Dev, is.Ino})
+			return f(fd)
 		}
 		return nil
 	})

@@ -26,6 +26,7 @@ const keyPrefix = "agent-"
 // candidate is a container that may have or get a job.
 type candidate struct {
 	*container
+	asked  time.Time // for the status
 	status executor.Status
 	has    bool  // a job with the key
 	err    error // why nothing more is known of it
@@ -56,7 +57,6 @@ func (f *Fleet) Submit(ctx context.Context, spec executor.Spec) (job executor.Jo
 		}
 		defer unlock()
 	}
-	begun := time.Now()
 	all, err := f.candidates(ctx, spec.Labels[AppLabel], key)
 	if err != nil {
 		return job, false, "", err
@@ -74,7 +74,7 @@ func (f *Fleet) Submit(ctx context.Context, spec executor.Spec) (job executor.Jo
 	}
 	var refused error // the first
 	for len(able) > 0 {
-		x, p := f.reserve(&able, memory, begun)
+		x, p := f.reserve(&able, memory)
 		job, created, err = x.submit(ctx, spec)
 		f.settle(p)
 		if err = answerOf(x, spec.Key, err); err == nil || !elsewhere(err) {
@@ -125,7 +125,7 @@ func (f *Fleet) candidates(ctx context.Context, app, key string) ([]*candidate, 
 		if known && labels[AppLabel] != app {
 			return
 		}
-		x := &candidate{container: c, err: err}
+		x := &candidate{container: c, asked: time.Now(), err: err}
 		if err == nil {
 			x.err = c.ask(ctx, http.MethodGet, "/v1/executor", &x.status)
 		}
@@ -149,12 +149,10 @@ func noExecutor(err error) bool {
 const settled = 2 * answerTime
 
 // reserve takes the best candidate out of a list, and counts the job there.
-func (f *Fleet) reserve(list *[]*candidate, memory int64, begun time.Time) (*candidate, *placement) {
+func (f *Fleet) reserve(list *[]*candidate, memory int64) (*candidate, *placement) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	best := slices.MaxFunc(*list, func(a, b *candidate) int {
-		return slices.Compare(a.rank(memory, begun), b.rank(memory, begun))
-	})
+	best := slices.MaxFunc(*list, func(a, b *candidate) int { return slices.Compare(a.rank(memory), b.rank(memory)) })
 	*list = slices.DeleteFunc(*list, func(x *candidate) bool { return x == best })
 	p := &placement{memory: memory}
 	best.placed = slices.DeleteFunc(best.placed, func(p *placement) bool { return !p.answered.IsZero() && time.Since(p.answered) > settled })
@@ -169,15 +167,15 @@ func (f *Fleet) settle(p *placement) {
 }
 
 // rank orders candidates for a job: the greater the better. The memory that waiting jobs have declared is not free: it is reserved for
-// the first of them, which holds back the later ones in its container. begun is when the states were asked for. Fleet.mu is held.
-func (x *candidate) rank(memory int64, begun time.Time) []int64 {
+// the first of them, which holds back the later ones in its container. Fleet.mu is held.
+func (x *candidate) rank(memory int64) []int64 {
 	slots := int64(x.status.Slots - x.status.Running - x.status.Waiting)
 	total, free, possible := int64(math.MaxInt64), int64(math.MaxInt64), true
 	if m := x.status.Memory; m != nil {
 		total, free, possible = m.Room-m.Waiting, m.Room-m.Waiting-m.Running, memory <= m.Room
 	}
 	for _, p := range x.placed {
-		if p.answered.IsZero() || p.answered.After(begun) { // the state may not have it yet
+		if p.answered.IsZero() || p.answered.After(x.asked) { // the state may not have it yet
 			slots--
 			total, free = total-p.memory, free-p.memory
 		}
