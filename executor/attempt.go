@@ -32,6 +32,9 @@ func (e *Executor) attempt(t *task) {
 		e.stopBefore(t, stop)
 		return
 	}
+	if t.due = t.job.due(); t.job.Attempt > 0 {
+		e.metrics.Retries++
+	}
 	e.set(t, func(j *Job) {
 		j.State, j.Attempt, j.Life, j.Started, j.Waiting, j.Reason = Starting, j.Attempt+1, e.life, time.Now().UTC(), "", ""
 		j.Exit, j.Notes, j.NextAttempt, j.Stdout, j.Stderr = nil, nil, time.Time{}, output.Info{}, output.Info{}
@@ -73,6 +76,9 @@ func (e *Executor) run(t *task, job Job) {
 			j.State = Running
 		}
 	})
+	if !t.due.IsZero() {
+		e.metrics.Starts.add(time.Since(t.due))
+	}
 	job = t.job
 	e.mu.Unlock()
 	e.brakeOff()
@@ -305,6 +311,9 @@ func (e *Executor) finish(t *task, p Process, spec Spec, ws *workspace, end endi
 			stream.Close()
 		}
 		out, errs := s.info()
+		e.mu.Lock()
+		e.metrics.Output += out.Bytes + errs.Bytes
+		e.mu.Unlock()
 		before := change
 		change = func(j *Job) { before(j); j.Stdout, j.Stderr = out, errs }
 	}

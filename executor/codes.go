@@ -19,6 +19,8 @@ const (
 const (
 	// OffsetHeader is where the bytes of the answer begin in the stream.
 	OffsetHeader = "X-Stoker-Offset"
+	// AttemptHeader is the attempt whose output it is.
+	AttemptHeader = "X-Stoker-Attempt"
 	// NextHeader is a trailer: the bytes between the end of the answer and this offset are not kept; the stream goes on there.
 	NextHeader = "X-Stoker-Next"
 )

@@ -21,6 +21,7 @@ func (e *Executor) append(kind journal.Kind, job Job) *journal.Commit {
 func (e *Executor) dispatch() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	defer e.tellFree()
 	if e.journal == nil {
 		if e.open(); e.journal == nil {
 			return

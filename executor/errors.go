@@ -13,6 +13,8 @@ var (
 	ErrNoJob = errors.New("there is no such job")
 	// ErrFinal means that the job has ended already.
 	ErrFinal = errors.New("the job has ended")
+	// ErrNotFinal means that the job has not ended yet.
+	ErrNotFinal = errors.New("the job has not ended")
 	// ErrDraining means that no job is accepted: the executor is drained, or the container stops.
 	ErrDraining = errors.New("no jobs are accepted")
 )

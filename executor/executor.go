@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +34,8 @@ type Options struct {
 type Executor struct {
 	opts Options
 	cfg  atomic.Pointer[Config]
-	life string // of the container
+	life string    // of the container
+	born time.Time // when that began to have an executor
 	wake *time.Timer
 
 	mu          sync.Mutex // guards what follows; it is not held while the disk is waited for
@@ -48,14 +50,17 @@ type Executor struct {
 	draining    string           // why nothing is accepted; empty: jobs are
 	brake       brake
 	ended       map[State]int64
+	metrics     Metrics  // the counts
 	room        struct { // what Host.Room said, for the status
 		bytes   int64
 		limited bool
 		read    time.Time
 	}
-	toExpire int // jobs that have ended since the last expire
-	attempts sync.WaitGroup
-	stopped  bool // the container stops: no attempt begins
+	toExpire    int           // jobs that have ended since the last expire
+	freeChanged chan struct{} // closed when free differs from freeBefore; nil: nobody waits
+	freeBefore  int
+	attempts    sync.WaitGroup
+	stopped     bool // the container stops: no attempt begins
 }
 
 // task is a job that has not ended.
@@ -71,6 +76,7 @@ type task struct {
 	changed  chan struct{} // closed and replaced with each change of job
 	streams  *streams      // of the running attempt; nil: there is none
 	recorded chan struct{} // closed when the final state is on disk
+	due      time.Time     // when the attempt could begin; zero: an earlier supervisor began it
 }
 
 func newTask(job Job) *task {
@@ -89,14 +95,16 @@ func processID(id ID, attempt int) string { return fmt.Sprintf("%s%s/%d", IDPref
 
 // New returns an Executor that continues with what is in the journal. A journal that cannot be used makes it unavailable.
 func New(o Options) *Executor {
-	e := &Executor{opts: o, tasks: map[ID]*task{}, keys: map[string]*task{}, ended: map[State]int64{}}
+	e := &Executor{opts: o, tasks: map[ID]*task{}, keys: map[string]*task{}, ended: map[State]int64{}, metrics: newMetrics()}
 	e.cfg.Store(&o.Config)
 	e.wake = time.AfterFunc(time.Hour, e.dispatch)
-	if blob, _, ok := o.Items.Take(lifeItem); ok {
-		e.life = string(blob)
+	blob, _, ok := o.Items.Take(lifeItem)
+	if life, born, _ := strings.Cut(string(blob), " "); ok {
+		e.life = life
+		e.born, _ = time.Parse(time.RFC3339, born)
 	} else {
-		e.life = newLife()
-		if err := o.Store.Put(lifeItem, []byte(e.life)); err != nil {
+		e.life, e.born = newLife(), time.Now()
+		if err := o.Store.Put(lifeItem, []byte(e.life+" "+e.born.Format(time.RFC3339))); err != nil {
 			o.Log.Error("jobs that run when the supervisor dies will be lost", "error", err)
 		}
 	}
@@ -108,6 +116,9 @@ func New(o Options) *Executor {
 	go e.expire() // ends when the old jobs are dropped
 	return e
 }
+
+// Life identifies the life of the container, and says when it began to have an executor.
+func (e *Executor) Life() (id string, since time.Time) { return e.life, e.born }
 
 // Configure applies another configuration. Folders stay what they are.
 func (e *Executor) Configure(c Config) {

@@ -565,7 +565,7 @@ func TestUnavailable(t *testing.T) {
 	unavailable(err)
 	_, err = e.AwaitJob(t.Context(), 1, nil)
 	unavailable(err)
-	_, _, err = e.ReadOutput(t.Context(), 1, "stdout", 0, true, make([]byte, 1))
+	_, _, err = e.ReadOutput(t.Context(), 1, "stdout", 1, 0, true, make([]byte, 1))
 	unavailable(err)
 	_, err = e.Artifact(1, "a")
 	unavailable(err)
@@ -657,7 +657,7 @@ func TestReadOutput(t *testing.T) {
 	go func() { // ends with the job
 		buf := make([]byte, 100)
 		for offset := int64(2); ; {
-			n, at, err := e.ReadOutput(t.Context(), job.ID, "stdout", offset, true, buf)
+			n, at, err := e.ReadOutput(t.Context(), job.ID, "stdout", 1, offset, true, buf)
 			if err != nil {
 				ended <- err
 				return
@@ -676,13 +676,13 @@ func TestReadOutput(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := e.ReadOutput(ctx, job.ID, "stderr", 0, true, make([]byte, 9)); !errors.Is(err, context.Canceled) {
+	if _, _, err := e.ReadOutput(ctx, job.ID, "stderr", 1, 0, true, make([]byte, 9)); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	if _, _, err := e.ReadOutput(t.Context(), job.ID, "stderr", 0, false, make([]byte, 9)); err != io.EOF {
+	if _, _, err := e.ReadOutput(t.Context(), job.ID, "stderr", 1, 0, false, make([]byte, 9)); err != io.EOF {
 		t.Errorf("%v", err)
 	}
-	if _, _, err := e.ReadOutput(t.Context(), job.ID, "stdin", 0, false, make([]byte, 9)); err == nil {
+	if _, _, err := e.ReadOutput(t.Context(), job.ID, "stdin", 1, 0, false, make([]byte, 9)); err == nil {
 		t.Error("stdin was read")
 	}
 	fmt.Fprint(p.files[1], "!")
@@ -695,16 +695,57 @@ func TestReadOutput(t *testing.T) {
 	}
 	await(t, e, job.ID)
 	buf := make([]byte, 100)
-	n, at, err := e.ReadOutput(t.Context(), job.ID, "stdout", 6, true, buf)
+	n, at, err := e.ReadOutput(t.Context(), job.ID, "stdout", 1, 6, true, buf)
 	if string(buf[:n]) != "world!" || at != 6 || err != nil {
 		t.Errorf("%q at %d, %v", buf[:n], at, err)
 	}
-	if _, _, err := e.ReadOutput(t.Context(), job.ID, "stdout", 12, true, buf); err != io.EOF {
+	if _, _, err := e.ReadOutput(t.Context(), job.ID, "stdout", 1, 12, true, buf); err != io.EOF {
 		t.Errorf("behind the end: %v", err)
 	}
-	if _, _, err := e.ReadOutput(t.Context(), 99, "stdout", 0, true, buf); !errors.Is(err, ErrNoJob) {
+	if _, _, err := e.ReadOutput(t.Context(), 99, "stdout", 1, 0, true, buf); !errors.Is(err, ErrNoJob) {
 		t.Errorf("of no job: %v", err)
 	}
+}
+
+// TestReadOutputOfAttempts: what follows an attempt ends with it, and never gets the output of another one.
+func TestReadOutputOfAttempts(t *testing.T) {
+	e, h := newExecutor(t, nil)
+	job := submit(t, e, Spec{Retry: Retry{Max: 1, Backoff: Duration(time.Millisecond)}})
+	follow := func(attempt int) <-chan string {
+		out := make(chan string, 1)
+		go func() { // ends with the attempt
+			buf, text := make([]byte, 100), ""
+			for offset := int64(0); ; {
+				n, at, err := e.ReadOutput(t.Context(), job.ID, "stdout", attempt, offset, true, buf)
+				text, offset = text+string(buf[:n]), at+int64(n)
+				if err != nil {
+					out <- text + fmt.Sprint(" ", err)
+					return
+				}
+			}
+		}()
+		return out
+	}
+	want := func(what string, c <-chan string, text string) {
+		t.Helper()
+		if got := receive(t, c, what); got != text {
+			t.Errorf("%s: %q, want %q", what, got, text)
+		}
+	}
+	first, second := follow(1), follow(2)
+	p := h.next(t)
+	fmt.Fprint(p.files[1], "first")
+	p.end(proc.Exit{Code: 1})
+	want("the first attempt", first, "first EOF")
+	p = h.next(t)
+	awaitState(t, e, job.ID, Running)
+	fmt.Fprint(p.files[1], "other")
+	want("the first attempt, late", follow(1), " EOF")
+	p.end(proc.Exit{})
+	want("the second attempt", second, "other EOF")
+	await(t, e, job.ID)
+	want("the second attempt, late", follow(2), "other EOF")
+	want("an attempt that never comes", follow(3), " EOF")
 }
 
 // Those that follow a job see its end, whenever they begin.
@@ -718,7 +759,7 @@ func TestFollowRace(t *testing.T) {
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() { // ends with the job
-				if _, _, err := e.ReadOutput(ctx, job.ID, "stdout", 0, true, make([]byte, 1)); err != io.EOF {
+				if _, _, err := e.ReadOutput(ctx, job.ID, "stdout", 1, 0, true, make([]byte, 1)); err != io.EOF {
 					t.Error(err)
 				}
 			})

@@ -17,9 +17,11 @@ func (e *Executor) outputPath(id ID, stream int) string {
 	return filepath.Join(e.folder(outputFolder), id.String()+"."+strconv.Itoa(stream))
 }
 
-// ReadOutput reads kept bytes of "stdout" or "stderr" from offset on; at is where they begin, behind a gap maybe. With follow it
-// waits for more. io.EOF means that there is no more: the job has ended, or follow is not set.
-func (e *Executor) ReadOutput(ctx context.Context, id ID, stream string, offset int64, follow bool, p []byte) (n int, at int64, err error) {
+// ReadOutput reads kept bytes of "stdout" or "stderr" of an attempt from offset on; at is where they begin, behind a gap maybe. With
+// follow it waits for more. io.EOF means that there is no more: the stream has ended, follow is not set, or a later attempt has
+// begun, which replaces the output.
+func (e *Executor) ReadOutput(ctx context.Context, id ID, stream string, attempt int, offset int64, follow bool, p []byte) (
+	n int, at int64, err error) {
 	which := map[string]int{"stdout": logs.Stdout, "stderr": logs.Stderr}[stream]
 	if which == 0 {
 		return 0, 0, fmt.Errorf("there is no stream %.40q: it is stdout or stderr", stream)
@@ -50,30 +52,30 @@ func (e *Executor) ReadOutput(ctx context.Context, id ID, stream string, offset 
 		if live != nil {
 			info = live.Info()
 		}
-		n, at, err = output.Read(e.outputPath(id, which), info, offset, p)
-		if err != io.EOF || !follow || job.State.Final() {
+		n, err = 0, io.EOF
+		if at = offset; job.Attempt == attempt {
+			n, at, err = output.Read(e.outputPath(id, which), info, offset, p)
+		}
+		if err != io.EOF || !follow || job.attemptIsOver(attempt) {
 			return n, at, err
 		}
-		if live == nil { // the job waits, or was not started yet
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return 0, offset, ctx.Err()
+		if live != nil && job.Attempt == attempt {
+			if err := live.Wait(ctx, at); err != nil {
+				return 0, at, err
 			}
 			continue
 		}
-		switch err := live.Wait(ctx, offset); {
-		case err == nil:
-		case err != io.EOF:
-			return 0, offset, err
-		default: // the stream has ended; the job is about to
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return 0, offset, ctx.Err()
-			}
+		select { // the attempt has not begun, or not got its streams
+		case <-changed:
+		case <-ctx.Done():
+			return 0, offset, ctx.Err()
 		}
 	}
+}
+
+// attemptIsOver reports whether an attempt has ended and another one is waited for, has begun, or never will.
+func (j *Job) attemptIsOver(attempt int) bool {
+	return j.State.Final() || j.Attempt > attempt || j.Attempt == attempt && (j.State == Accepted || j.State == Queued)
 }
 
 // Artifact opens an artifact of a job that has ended.

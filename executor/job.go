@@ -72,6 +72,9 @@ type Job struct {
 	Accepted time.Time `json:"accepted"`
 	// SubmittedBy is the submitter.
 	SubmittedBy string `json:"submitted_by,omitempty"`
+	Origin      Origin `json:"origin,omitzero"`
+	// Reported means that Origin.Engine has the final state.
+	Reported bool `json:"reported,omitempty"`
 	// Attempt is the number of the present or latest attempt, from 1; 0: none has begun.
 	Attempt int `json:"attempt,omitempty"`
 	// Waiting is why the job does not run yet.

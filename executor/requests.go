@@ -14,6 +14,9 @@ type Filter struct {
 	States []State
 	Labels map[string]string
 	Key    string
+	Engine string // those with this Origin.Engine
+	// Unreported selects those whose final state Origin.Engine has not got.
+	Unreported bool
 	// Before is the ID below which the list begins; 0: with the newest.
 	Before ID
 	// Limit is the largest number of jobs; 0: 100.
@@ -60,6 +63,8 @@ type Status struct {
 	Memory *MemoryStatus `json:"memory,omitempty"`
 	// Ended counts the jobs that have ended since the executor started, by state.
 	Ended map[State]int64 `json:"ended"`
+	// Engines has a line about each engine that brings jobs.
+	Engines map[string]string `json:"engines,omitempty"`
 }
 
 // MemoryStatus is the memory for jobs, in bytes.
@@ -160,7 +165,8 @@ func (f *Filter) selects(j *Job) bool {
 			return false
 		}
 	}
-	return (len(f.States) == 0 || slices.Contains(f.States, j.State)) && (f.Key == "" || f.Key == j.Spec.Key)
+	return (len(f.States) == 0 || slices.Contains(f.States, j.State)) && (f.Key == "" || f.Key == j.Spec.Key) &&
+		(f.Engine == "" || f.Engine == j.Origin.Engine) && (!f.Unreported || !j.Reported)
 }
 
 // StopJob asks for the end of a job and returns at once. Of a job that has ended it returns the state and ErrFinal.

@@ -51,7 +51,7 @@ func TestResume(t *testing.T) {
 		t.Errorf("%+v, %+v", got, got.Exit)
 	}
 	buf := make([]byte, 99)
-	if n, _, err := e.ReadOutput(t.Context(), job.ID, "stdout", 0, false, buf); string(buf[:n]) != "before after" {
+	if n, _, err := e.ReadOutput(t.Context(), job.ID, "stdout", 1, 0, false, buf); string(buf[:n]) != "before after" {
 		t.Errorf("%q, %v", buf[:n], err)
 	}
 	receive(t, q.gone, "Done")

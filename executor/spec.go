@@ -75,6 +75,7 @@ type Attributes struct {
 type CgroupLimits struct {
 	CPUs   float64 `json:"cpus,omitempty"`
 	Memory string  `json:"memory,omitempty"` // "512MiB"
+	PIDs   int     `json:"pids,omitempty"`   // processes and threads
 }
 
 // Retry says when a failed attempt is repeated.

@@ -17,14 +17,23 @@ func unavailable(err error) error {
 
 // Submit accepts a job. The answer comes when the job is on disk. created is false if it is a job that was submitted before.
 func (e *Executor) Submit(ctx context.Context, spec Spec, by string) (job Job, created bool, err error) {
+	return e.SubmitFrom(ctx, spec, by, Origin{})
+}
+
+// SubmitFrom is Submit for the adapter of an engine. The origin of a job that was submitted before stays what it was.
+func (e *Executor) SubmitFrom(ctx context.Context, spec Spec, by string, from Origin) (job Job, created bool, err error) {
+	defer func() { e.countSubmission(created, err) }()
 	fields := spec.Validate(e.config())
 	if len(fields) == 0 && e.opts.Check != nil {
 		fields = e.opts.Check(&spec)
 	}
+	if len(from.Data) > maxOrigin {
+		fields = append(fields, FieldError{Field: "origin", Why: fmt.Sprintf("its data have more than %d bytes", maxOrigin)})
+	}
 	if len(fields) > 0 {
 		return Job{}, false, &SpecError{fields}
 	}
-	t, ended, created, err := e.accept(spec, by)
+	t, ended, created, err := e.accept(spec, by, from)
 	if err != nil {
 		return Job{}, false, err
 	}
@@ -48,7 +57,7 @@ func (e *Executor) Submit(ctx context.Context, spec Spec, by string) (job Job, c
 }
 
 // accept begins the acceptance of a job, or returns the one with its key: the task of an unfinished one, or the ended one.
-func (e *Executor) accept(spec Spec, by string) (t *task, ended Job, created bool, err error) {
+func (e *Executor) accept(spec Spec, by string, from Origin) (t *task, ended Job, created bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.available(); err != nil {
@@ -71,7 +80,7 @@ func (e *Executor) accept(spec Spec, by string) (t *task, ended Job, created boo
 	now := time.Now()
 	// The executors of many containers seldom give two jobs one ID, also in one millisecond.
 	e.lastID = max(e.lastID+1, ID(now.UnixMilli())<<idBits+rand.N[ID](1<<(idBits-1)))
-	t = newTask(Job{ID: e.lastID, Spec: spec, State: Accepted, Accepted: now.UTC(), SubmittedBy: by, Life: e.life})
+	t = newTask(Job{ID: e.lastID, Spec: spec, State: Accepted, Accepted: now.UTC(), SubmittedBy: by, Origin: from, Life: e.life})
 	e.tasks[t.job.ID] = t
 	if spec.Key != "" {
 		e.keys[spec.Key] = t

@@ -193,6 +193,9 @@ func (a *Attributes) validateAttributes(v *check) {
 	if a.Cgroup.CPUs < 0 {
 		v.bad("cgroup.cpus", "%v is below 0", a.Cgroup.CPUs)
 	}
+	if a.Cgroup.PIDs < 0 {
+		v.bad("cgroup.pids", "%d is below 0", a.Cgroup.PIDs)
+	}
 }
 
 func (s *Spec) validateArtifacts(v *check) {

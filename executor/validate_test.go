@@ -51,7 +51,7 @@ func TestValidate(t *testing.T) {
 		{"cgroup.memory,memory,output_cap,workspace_cap", func(s *Spec) {
 			s.Cgroup.Memory, s.Memory, s.OutputCap, s.WorkspaceCap = "x", "x", "x", "x"
 		}},
-		{"cgroup.cpus", func(s *Spec) { s.Cgroup.CPUs = -1 }},
+		{"cgroup.cpus,cgroup.pids", func(s *Spec) { s.Cgroup.CPUs, s.Cgroup.PIDs = -1, -1 }},
 		{"ionice,umask", func(s *Spec) { s.IONice, s.Umask = "x", "9" }},
 		{"rlimits", func(s *Spec) { s.Rlimits = map[string]string{"x": "1"} }},
 		{"nice,oom_score_adj", func(s *Spec) { s.Nice, s.OOMScoreAdj = n(20), n(-1001) }},

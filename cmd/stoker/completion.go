@@ -82,6 +82,7 @@ var placeholders = map[string]cmdline.Placeholder{
 	"NUMBER":      {Hint: "stoker incidents has the numbers", Values: ask(incidentNumbers)},
 	"SIGNAL":      {Hint: "a name with or without SIG, or a number: HUP, SIGUSR1, 10", Values: known(signalNames)},
 	"JOB":         {Hint: "stoker job list has the IDs; key:KEY names one by its key", Values: ask(jobNames)},
+	"ARTIFACT":    {Hint: "stoker job artifacts JOB lists them", Values: ask(artifactNames)},
 	"STATE":       {Values: known(stateNames)},
 	"KIND":        {Values: known(events.Kinds)},
 	"SHELL":       {Hint: "it is bash, zsh or fish", Values: known(shells)},

@@ -63,7 +63,7 @@ func TestHostileAnswers(t *testing.T) {
 	for _, refused := range []bool{false, true} {
 		refuse.Store(refused)
 		for _, command := range []string{"status", "status x", "health", "incidents", "incidents 1", "hook list", "hook run ready", "plugin list",
-			"plugin show x", "plugin run x y", "job list", "job show x", "job status",
+			"plugin show x", "plugin run x y", "job list", "job show x", "job artifacts x", "job status",
 			"jvm threads", "jvm flags", "jvm explain", "reload", "start x", "events", "version", "upgrade --check", "__complete start ''"} {
 			for _, format := range []string{"", "json"} {
 				args := strings.Fields(command)

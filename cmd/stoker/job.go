@@ -21,7 +21,7 @@ func jobCommand() *cli.Command {
 		UsageText: "stoker job run -- java -version",
 		Description: `JOB is the ID of a job, or key:KEY for the one that was submitted with a key.
 The configuration has to set executor.slots.`,
-		Subcommands: []*cli.Command{
+		Subcommands: append([]*cli.Command{
 			{Name: "submit", Usage: "submit a job and print its ID", ArgsUsage: program,
 				UsageText:   "stoker job submit --key night-42 --timeout 10m -- /app/report.sh yesterday",
 				Description: submitHelp, Flags: append(specFlags(), tableOrJSON()), Action: withJobs(submitJob)},
@@ -45,22 +45,27 @@ and 75 (it may work later) mean that the job is not to blame.
 				Flags: []cli.Flag{&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until it ends"},
 					&cli.BoolFlag{Name: "stderr", Usage: "its stderr instead"}}, Action: withJobs(showJobLogs)},
 			{Name: "kill", Usage: "stop a job; one that waits never starts", ArgsUsage: "JOB", UsageText: "stoker job kill --grace 2s key:night-42",
-				Flags: []cli.Flag{&cli.StringFlag{Name: "signal", Usage: "send `SIGNAL` first (default: the job's stop signal)"},
+				Flags: []cli.Flag{tableOrJSON(), &cli.StringFlag{Name: "signal", Usage: "send `SIGNAL` first (default: the job's stop signal)"},
 					&cli.DurationFlag{Name: "grace", DefaultText: `""`,
 						Usage: "send KILL after `DURATION` (default: the job's); later only a shorter one counts"}},
 				Action: withJobs(killJob)},
 			{Name: "wait", Usage: "wait until a job has ended, and end with its exit code, as `stoker job run` does", ArgsUsage: "JOB",
 				UsageText: "stoker job wait key:night-42 --timeout 5m",
-				Flags:     []cli.Flag{&cli.DurationFlag{Name: "timeout", Usage: "end with 75 after `DURATION`; the job goes on", DefaultText: `""`}},
-				Action:    withJobs(waitForJob)},
-			{Name: "pause", Usage: "accept jobs, but start none", UsageText: "stoker job pause", Action: withJobs(controlJobs(executor.Pause))},
-			{Name: "resume", Usage: "accept and start jobs again", UsageText: "stoker job resume", Action: withJobs(controlJobs(executor.Resume))},
+				Flags: []cli.Flag{tableOrJSON(),
+					&cli.DurationFlag{Name: "timeout", Usage: "end with 75 after `DURATION`; the job goes on", DefaultText: `""`}},
+				Action: withJobs(waitForJob)},
+			{Name: "pause", Usage: "accept jobs, but start none", UsageText: "stoker job pause", Flags: []cli.Flag{tableOrJSON()},
+				Action: withJobs(controlJobs(executor.Pause))},
+			{Name: "resume", Usage: "accept and start jobs again", UsageText: "stoker job resume", Flags: []cli.Flag{tableOrJSON()},
+				Action: withJobs(controlJobs(executor.Resume))},
 			{Name: "drain", Usage: "accept and start no jobs; those that run go on to their end", UsageText: "stoker job drain --wait",
-				Flags:  []cli.Flag{&cli.BoolFlag{Name: "wait", Usage: "wait until none runs"}},
+				Flags:  []cli.Flag{tableOrJSON(), &cli.BoolFlag{Name: "wait", Usage: "wait until none runs"}},
 				Action: withJobs(controlJobs(executor.Drain))},
 			{Name: "status", Usage: "show the state of the executor", UsageText: "stoker job status",
 				Flags: []cli.Flag{tableOrJSON()}, Action: withJobs(showExecutor)},
-		}}
+			{Name: "schedules", Usage: "show the schedules, their next and their latest runs", UsageText: "stoker job schedules",
+				Flags: []cli.Flag{tableOrJSON()}, Action: withJobs(showSchedules)},
+		}, artifactCommands()...)}
 }
 
 const submitHelp = `CMD is not given to a shell. A second submission with the same key is the same
@@ -86,7 +91,7 @@ func jobAnswerCode(code string) int {
 		return exit.TryLater
 	case executor.CodeNoExecutor, executor.CodeUnavailable, executor.CodeNoSpace:
 		return exit.Unavailable
-	case executor.CodeNoJob:
+	case executor.CodeNoJob, executor.CodeNoArtifact:
 		return exit.NotFound
 	case executor.CodeBadSpec, "bad-request", "bad-parameter":
 		return exit.Usage
@@ -153,6 +158,7 @@ func specFlags() []cli.Flag {
 		number("oom-score-adj", "`N` from -1000 to 1000: higher dies first"),
 		&cli.Float64Flag{Name: "cpus", Usage: "limit it to `N` CPUs, where a cgroup can be made", DefaultText: `""`},
 		text("memory-limit", "limit it to `SIZE` of memory, where a cgroup can be made"),
+		number("pids", "limit it to `N` processes and threads, where a cgroup can be made"),
 		text("output-cap", "keep `SIZE` of each of stdout and stderr"),
 		text("workspace-cap", "limit its workspace to `SIZE`"),
 		list("artifact", "keep the file or folder `[NAME=]PATH` of its workspace, repeatable"),
@@ -196,7 +202,7 @@ func specOf(c *cli.Context, stdin io.Reader, now time.Time) (s executor.Spec, er
 			(*field)[key] = value
 		}
 	}
-	for name, field := range map[string]*int{"retries": &s.Retry.Max, "priority": &s.Priority} {
+	for name, field := range map[string]*int{"retries": &s.Retry.Max, "priority": &s.Priority, "pids": &s.Cgroup.PIDs} {
 		if c.IsSet(name) {
 			*field = c.Int(name)
 		}

@@ -84,27 +84,36 @@ func TestSpecOfFlags(t *testing.T) {
 	}
 }
 
-// TestEachFieldHasAFlag compares the flags with the fields of a Spec: a text, a duration or pairs of a new field has to have one.
+// TestEachFieldHasAFlag gives every flag: no field of the Spec may be left empty, and no flag may be missing here.
 func TestEachFieldHasAFlag(t *testing.T) {
-	c := testProgram().App.Command("job").Command("run")
-	have := map[string]bool{}
-	for _, f := range c.Flags {
-		have[f.Names()[0]] = true
+	args := strings.Fields("--key k -e A=b --context c --cwd d --user u --stdin - --timeout 1s --start-within 1s --not-before 1s --stop-signal INT " +
+		"--stop-grace 1s --retries 1 --retry-backoff 1s --retry-max-backoff 1s --retry-on 1 --retry-on-lost --priority 1 --class c --serial s " +
+		"--memory 1MiB --umask 022 --rlimit core=0 --nice 1 --ionice idle --oom-score-adj 1 --cpus 1 --memory-limit 1MiB --pids 1 --output-cap 1MiB " +
+		"--workspace-cap 1MiB --artifact n=p --artifact-max 1MiB -l a=b --traceparent t --tracestate t --baggage b")
+	spec, err := specFor(t, "x", append(args, "cmd")...)
+	if err != nil {
+		t.Fatal(err)
 	}
-	var s executor.Spec
-	for name := range specTexts(&s) {
-		if !have[name] {
-			t.Errorf("there is no flag --%s", name)
+	var empty func(path string, v reflect.Value)
+	empty = func(path string, v reflect.Value) {
+		switch {
+		case v.IsZero():
+			t.Errorf("no flag sets %s", path)
+		case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
+			empty(path, v.Index(0))
+		case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[time.Time]():
+			for k := range v.NumField() {
+				empty(path+"."+v.Type().Field(k).Name, v.Field(k))
+			}
 		}
 	}
-	for name := range specDurations(&s) {
-		if !have[name] {
-			t.Errorf("there is no flag --%s", name)
-		}
-	}
-	for name := range specPairs(&s) {
-		if !have[name] {
-			t.Errorf("there is no flag --%s", name)
+	empty("Spec", reflect.ValueOf(spec))
+	for _, f := range specFlags() {
+		given := slices.ContainsFunc(f.Names(), func(name string) bool {
+			return slices.Contains(args, "--"+name) || slices.Contains(args, "-"+name)
+		})
+		if !given && f.Names()[0] != "file" {
+			t.Errorf("--%s is not tried", f.Names()[0])
 		}
 	}
 }
@@ -117,7 +126,7 @@ func TestJobsPage(t *testing.T) {
 	}
 	var want []string
 	for _, f := range slices.Concat(reflect.VisibleFields(reflect.TypeFor[executor.Spec]()),
-		reflect.VisibleFields(reflect.TypeFor[executor.Retry]())) {
+		reflect.VisibleFields(reflect.TypeFor[executor.Retry]()), reflect.VisibleFields(reflect.TypeFor[executor.CgroupLimits]())) {
 		if tag, _, _ := strings.Cut(f.Tag.Get("json"), ","); tag != "" {
 			want = append(want, tag)
 		}
@@ -188,6 +197,11 @@ func sampleJob() executor.Job {
 		Artifacts: []executor.KeptArtifact{{Name: "report", Bytes: 12, SHA256: "abc"}, {Name: "big", Error: "larger than 1MiB"}}}
 }
 
+func withKey(id executor.ID, key string) executor.Job {
+	return executor.Job{ID: id, State: executor.Failed, Attempt: 1, Accepted: sampleJob().Accepted,
+		Exit: &executor.Exit{Code: -1, Signal: "KILL"}, Spec: executor.Spec{Key: key, Command: []string{"run", "夜", key}}}
+}
+
 func TestJobsInWords(t *testing.T) {
 	j := sampleJob()
 	list := []executor.Job{j, {ID: 2, State: executor.Queued, Accepted: j.Accepted, Spec: executor.Spec{Command: []string{"true"}}}}
@@ -196,6 +210,13 @@ func TestJobsInWords(t *testing.T) {
 0000000000001234  night-42  FAILED  1m30s  2        3     /app/report.sh yesterday --with many --more arguments
 0000000000000002  -         QUEUED  1m30s  0        -     true
 `},
+		{artifactsText([]executor.KeptArtifact{{Name: "夜間/report", Bytes: 12, SHA256: "abc"},
+			{Name: "big\nx", Error: "it is larger than its limit"}}, 0),
+			`ARTIFACT     BYTES  SHA256  NOT KEPT
+夜間/report  12     abc     -
+big x        0      -       it is larger than its limit
+`},
+		{artifactsText(nil, 80), "There are no artifacts.\n"},
 		{jobsText(nil, j.Accepted, 80), "There are no such jobs.\n"},
 		{jobText(j, 0), `job        0000000000001234
 key        night-42
@@ -228,6 +249,8 @@ succeeded  8
 			t.Errorf("got\n%s\nwant\n%s", tc.got, tc.want)
 		}
 	}
+	golden(t, "jobs/list.golden", []byte(jobsText([]executor.Job{list[1], withKey(1, strings.Repeat("k/", 100)), withKey(3, "夜間バッチ"),
+		withKey(4, "o\u0308de\x1b[2J\n\u202e")}, j.Accepted.Add(time.Second), 0)))
 	for line := range strings.Lines(jobsText(list, j.Accepted, 80)) {
 		if len(line) > 81 {
 			t.Errorf("longer than 80 columns: %s", line)
@@ -270,7 +293,7 @@ func TestSignalsOfRun(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	signals := make(chan os.Signal)
-	go stopBySignals(ctx, c, "5", signals, cancel) // ends with ctx
+	go stopBySignals(ctx, c, "5", signals, func() {}, cancel) // ends with ctx
 	signals <- syscall.SIGINT
 	if got := <-stopped; got != "POST /v1/jobs/5/stop" {
 		t.Errorf("%s", got)

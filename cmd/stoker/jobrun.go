@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,8 +33,17 @@ func runJob(c *cli.Context, client *jobs.Client) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	go stopBySignals(ctx, client, job.ID.String(), signals, cancel) // ends with ctx
-	job, err = client.Follow(ctx, job.ID.String(), printer{os.Stdout}, printer{os.Stderr}, reportGap)
+	progress := progressOnStderr()
+	defer progress.stop()
+	go stopBySignals(ctx, client, job.ID.String(), signals, progress.hide, cancel) // ends with ctx
+	job, err = client.Follow(ctx, job.ID.String(), jobs.Sinks{Stdout: printer{os.Stdout}, Stderr: printer{os.Stderr}, Gap: reportGap,
+		Changed: func(j executor.Job) {
+			if j.State == executor.Accepted || j.State == executor.Queued {
+				progress.set(j)
+			} else {
+				progress.output()
+			}
+		}})
 	switch left := new(exit.Error); {
 	case errors.As(context.Cause(ctx), &left):
 		return left
@@ -54,8 +64,8 @@ func notTheJob(err error) error {
 	return err
 }
 
-// stopBySignals stops a job at the first signal, and leaves it alone at the second.
-func stopBySignals(ctx context.Context, client *jobs.Client, id string, signals <-chan os.Signal, leave func(error)) {
+// stopBySignals stops a job at the first signal, and leaves it alone at the second. It calls hide before it prints.
+func stopBySignals(ctx context.Context, client *jobs.Client, id string, signals <-chan os.Signal, hide func(), leave func(error)) {
 	for first := true; ; first = false {
 		select {
 		case <-ctx.Done():
@@ -67,9 +77,11 @@ func stopBySignals(ctx context.Context, client *jobs.Client, id string, signals 
 					Code: exit.Signalled + int(number)})
 				return
 			}
+			hide()
 			fmt.Fprintf(os.Stderr, "stoker: job %s is being stopped; a second signal leaves it alone\n", id)
 			go func() { // ends with the answer, or with ctx
 				if _, err := client.Stop(ctx, id, executor.StopRequest{}); err != nil && !errors.Is(err, executor.ErrFinal) && ctx.Err() == nil {
+					hide()
 					printError(os.Stderr, jobError("stop job "+id, err))
 				}
 			}()
@@ -104,16 +116,19 @@ func waitForJob(c *cli.Context, client *jobs.Client) error {
 		ctx, cancel = context.WithTimeout(c.Context, timeout)
 	}
 	defer cancel()
-	line := newProgressLine()
+	progress := progressOnStderr()
+	defer progress.stop()
 	now := executor.Job{}
 	job, err := client.Wait(ctx, name, func(j executor.Job) {
 		now = j
-		line.show(fmt.Sprintf("job %s is %s", j.ID, j.State) + optional(": ", oneLine(j.Waiting), ""))
+		progress.set(j)
 	})
-	line.show("")
 	switch {
 	case err == nil:
-		return jobResult(job)
+		if asJSON(c) {
+			err = printJSON(c.App.Writer, job)
+		}
+		return cmp.Or(err, jobResult(job))
 	case ctx.Err() != nil && now.ID != 0:
 		return &exit.Error{Err: fmt.Errorf("cannot wait longer than %v: job %s is %s", timeout, name, now.State),
 			Hint: "it goes on; stoker job show " + name + " shows how", Code: exit.TryLater}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"github.com/stoker-init/stoker/executor"
 	jobs "github.com/stoker-init/stoker/executor/client"
 	"github.com/stoker-init/stoker/executor/output"
+	"github.com/stoker-init/stoker/executor/schedule"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layout"
@@ -59,22 +59,29 @@ func jobsText(list []executor.Job, now time.Time, width int) string {
 	}
 	t := layout.Table{{"ID", "KEY", "STATE", "AGE", "ATTEMPT", "CODE", "COMMAND"}}
 	for _, j := range list {
-		t.Add(j.ID.String(), dash(oneLine(j.Spec.Key)), oneLine(string(j.State)), layout.Duration(now.Sub(j.Accepted)), strconv.Itoa(j.Attempt),
-			exitWord(j.Exit), commandLine(j.Spec.Command, maxCommand))
+		t.Add(j.ID.String(), dash(cut(oneLine(j.Spec.Key), maxKey)), oneLine(string(j.State)), layout.Duration(now.Sub(j.Accepted)),
+			strconv.Itoa(j.Attempt), exitWord(j.Exit), commandLine(j.Spec.Command, maxCommand))
 	}
 	return layout.Rows(t, width)
 }
 
-// maxCommand is how much of a command a list shows, in characters.
-const maxCommand = 60
+// How much of a command and of a key a list shows, in characters.
+const (
+	maxCommand = 60
+	maxKey     = 40
+)
 
 // commandLine is a command on one line, cut to a length; 0: whole.
 func commandLine(command []string, most int) string {
-	text := []rune(oneLine(strings.Join(command, " ")))
-	if most > 0 && len(text) > most {
+	return cut(oneLine(strings.Join(command, " ")), most)
+}
+
+// cut shortens a text to a length; 0: not.
+func cut(s string, most int) string {
+	if text := []rune(s); most > 0 && len(text) > most {
 		return string(text[:most-3]) + "..."
 	}
-	return string(text)
+	return s
 }
 
 // exitWord is an exit code, or the name of the signal.
@@ -200,8 +207,7 @@ func killJob(c *cli.Context, client *jobs.Client) (err error) {
 	if err != nil {
 		return jobError("stop job "+name, err)
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "job %s is %s\n", j.ID, j.State)
-	return err
+	return show(c, j, func(int) string { return fmt.Sprintf("job %s is %s\n", j.ID, j.State) })
 }
 
 // controlJobs makes the command of a verb. With --wait it waits until no job runs.
@@ -220,8 +226,7 @@ func controlJobs(verb executor.Verb) func(*cli.Context, *jobs.Client) error {
 		if err != nil {
 			return jobError(string(verb)+" the executor", err)
 		}
-		_, err = io.WriteString(c.App.Writer, executorText(st, 0))
-		return err
+		return show(c, st, func(width int) string { return executorText(st, width) })
 	}
 }
 
@@ -245,12 +250,44 @@ func executorText(st executor.Status, width int) string {
 	for _, damage := range st.Damage {
 		add("damage", "%s", damage)
 	}
+	for _, name := range slices.Sorted(maps.Keys(st.Engines)) {
+		add(name, "%s", st.Engines[name])
+	}
 	for _, state := range slices.Sorted(maps.Keys(st.Ended)) {
 		if n := st.Ended[state]; n > 0 {
 			add(strings.ToLower(string(state)), "%d", n)
 		}
 	}
 	return b.String()
+}
+
+func showSchedules(c *cli.Context, client *jobs.Client) error {
+	all, err := client.Schedules(c.Context)
+	if err != nil {
+		return jobError("show the schedules", err)
+	}
+	return show(c, api.ScheduleList{Schedules: all}, func(width int) string { return schedulesText(all, width) })
+}
+
+func schedulesText(all []schedule.Status, width int) string {
+	if len(all) == 0 {
+		return "There are no schedules.\n"
+	}
+	at := func(t time.Time) string {
+		if t.IsZero() {
+			return "-"
+		}
+		return t.UTC().Format(time.RFC3339)
+	}
+	t := layout.Table{{"SCHEDULE", "NEXT", "LAST", "JOB", "STATE", "WHY"}}
+	for _, s := range all {
+		job := "-"
+		if s.Job != 0 {
+			job = s.Job.String()
+		}
+		t.Add(oneLine(s.Name), at(s.Next), at(s.Last), job, dash(oneLine(string(s.State))), dash(oneLine(cmp.Or(s.Waiting, s.Reason))))
+	}
+	return layout.Rows(t, width)
 }
 
 // sizeText is a size for people.

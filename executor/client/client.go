@@ -5,17 +5,22 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/executor/schedule"
 )
 
 // Client is a client of one executor. Its methods may be called at the same time. An answer that is no success is an *Error.
@@ -102,13 +107,20 @@ func (c *Client) Status(ctx context.Context) (st executor.Status, err error) {
 	return st, err
 }
 
+// Schedules returns the state of all schedules, by name.
+func (c *Client) Schedules(ctx context.Context) ([]schedule.Status, error) {
+	var list struct{ Schedules []schedule.Status }
+	_, err := c.ask(ctx, http.MethodGet, "/v1/schedules", nil, true, &list)
+	return list.Schedules, err
+}
+
 // Control pauses, resumes or drains the executor.
 func (c *Client) Control(ctx context.Context, verb executor.Verb) (st executor.Status, err error) {
 	_, err = c.ask(ctx, http.MethodPost, "/v1/executor/"+string(verb), nil, true, &st)
 	return st, err
 }
 
-// Artifact returns the bytes of an artifact; the caller closes it.
+// Artifact returns the bytes of an artifact, as they come; the caller closes it.
 func (c *Client) Artifact(ctx context.Context, job, name string) (body io.ReadCloser, err error) {
 	parts := strings.Split(name, "/")
 	for i, part := range parts {
@@ -123,6 +135,35 @@ func (c *Client) Artifact(ctx context.Context, job, name string) (body io.ReadCl
 		return err
 	})
 	return body, err
+}
+
+// CopyArtifact copies an artifact. An error means that w may have got other bytes than those that were kept, or a part of them.
+func (c *Client) CopyArtifact(ctx context.Context, job, name string, w io.Writer) error {
+	j, err := c.Job(ctx, job)
+	if err != nil {
+		return err
+	}
+	k := slices.IndexFunc(j.Artifacts, func(a executor.KeptArtifact) bool { return a.Name == name })
+	switch {
+	case k < 0 && !j.State.Final():
+		return fmt.Errorf("job %s is %s: artifacts are kept when it has ended", j.ID, j.State)
+	case k >= 0 && j.Artifacts[k].Error != "":
+		return fmt.Errorf("it was not kept: %s", j.Artifacts[k].Error)
+	}
+	body, err := c.Artifact(ctx, j.ID.String(), name)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(w, sum), body)
+	if err != nil {
+		return fmt.Errorf("it broke off after %d bytes: %w", n, err)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); k < 0 || got != j.Artifacts[k].SHA256 {
+		return fmt.Errorf("the %d bytes that came are not what was kept: their sha256 is %s", n, got)
+	}
+	return nil
 }
 
 func jobPath(name string) string { return "/v1/jobs/" + url.PathEscape(name) }

@@ -145,6 +145,7 @@ func TestRequests(t *testing.T) {
 			return err
 		}},
 		{"POST /v1/jobs/5/stop?", func() error { _, err := c.Stop(t.Context(), "5", executor.StopRequest{}); return err }},
+		{"GET /v1/schedules", func() error { _, err := c.Schedules(t.Context()); return err }},
 		{"GET /v1/executor", func() error { _, err := c.Status(t.Context()); return err }},
 		{"POST /v1/executor/drain", func() error { _, err := c.Control(t.Context(), executor.Drain); return err }},
 		{"GET /v1/jobs/5/artifacts/a%20b/c", func() error {
@@ -230,11 +231,18 @@ func TestFollow(t *testing.T) {
 		}
 		outputs.Add(1)
 		w.Header().Set(executor.OffsetHeader, "3")
-		fmt.Fprintf(w, "%s %d;", r.URL.Query().Get("stream"), waits.Load())
+		fmt.Fprintf(w, "%s %s;", r.URL.Query().Get("stream"), r.URL.Query().Get("attempt"))
 	})
 	var stdout, stderr strings.Builder
 	var gaps atomic.Int64
-	job, err := c.Follow(t.Context(), "5", &stdout, &stderr, func(_ string, n int64) { gaps.Add(n) })
+	var seen []string
+	job, err := c.Follow(t.Context(), "5", Sinks{Stdout: &stdout, Stderr: &stderr, Gap: func(_ string, n int64) { gaps.Add(n) },
+		Changed: func(j executor.Job) {
+			seen = append(seen, fmt.Sprint(j.State, j.Attempt, " with ", outputs.Load(), " outputs"))
+		}})
+	if got := strings.Join(seen, ", "); got != "QUEUED0 with 0 outputs, RUNNING1 with 0 outputs, FAILED2 with 2 outputs, FAILED2 with 4 outputs" {
+		t.Errorf("seen %s", got)
+	}
 	if err != nil || job.State != executor.Failed || stdout.String() != "stdout 1;stdout 2;" || stderr.String() != "stderr 1;stderr 2;" ||
 		outputs.Load() != 4 || gaps.Load() != 12 {
 		t.Errorf("%v %v %q %q, %d outputs, %d bytes are not kept", job.State, err, stdout.String(), stderr.String(), outputs.Load(), gaps.Load())
@@ -266,5 +274,43 @@ func TestWaitOverLostConnections(t *testing.T) {
 	want := []executor.State{executor.Queued, executor.Running, executor.Running, executor.Running}
 	if err != nil || job.State != executor.Killed || !reflect.DeepEqual(seen, want) {
 		t.Errorf("%v %v %v", job.State, err, seen)
+	}
+}
+
+// TestCopyArtifact: other bytes, or a part of them, are an error.
+func TestCopyArtifact(t *testing.T) {
+	const sum = "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9" // of hello world
+	body, state := "hello world", executor.Succeeded
+	c := serve(t, func(_ int64, w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !strings.Contains(r.URL.Path, "/artifacts/"):
+			json.NewEncoder(w).Encode(executor.Job{ID: 5, State: state, Artifacts: []executor.KeptArtifact{{Name: "a/b", SHA256: sum},
+				{Name: "big", Error: "it is larger than its limit"}}})
+		case strings.HasSuffix(r.URL.Path, "/a/b"):
+			w.Header().Set("Content-Length", "11")
+			fmt.Fprint(w, body)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprintf(w, `{"error":{"code":"no-artifact","message":"job 5 has none"}}`)
+		}
+	})
+	for _, tc := range []struct {
+		name, body string
+		state      executor.State
+		want       string // of the error; empty: there is none
+	}{
+		{"a/b", "hello world", executor.Succeeded, ""},
+		{"a/b", "hello wordl", executor.Succeeded, "the 11 bytes that came are not what was kept"},
+		{"a/b", "hello", executor.Succeeded, "it broke off after 5 bytes"},
+		{"big", "", executor.Succeeded, "it was not kept: it is larger than its limit"},
+		{"c", "", executor.Running, "job 0000000000000005 is RUNNING: artifacts are kept when it has ended"},
+		{"c", "", executor.Succeeded, "job 5 has none"},
+	} {
+		body, state = tc.body, tc.state
+		var got strings.Builder
+		err := c.CopyArtifact(t.Context(), "5", tc.name, &got)
+		if tc.want == "" && (err != nil || got.String() != tc.body) || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%s %q: %q, %v", tc.name, tc.body, got.String(), err)
+		}
 	}
 }

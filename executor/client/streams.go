@@ -79,8 +79,8 @@ type Output struct {
 	err    error          // of every later Read
 }
 
-// Output reads what is kept of a stream, "stdout" or "stderr", from an offset on, and with follow until the stream ends. The
-// caller closes it; the end of ctx ends it too.
+// Output reads what is kept of a stream, "stdout" or "stderr", of the present or latest attempt from an offset on, and with follow
+// until the stream ends. The caller closes it; the end of ctx ends it too.
 func (c *Client) Output(ctx context.Context, job, stream string, offset int64, follow bool) *Output {
 	q := url.Values{"stream": {stream}}
 	if follow {
@@ -122,6 +122,9 @@ func (o *Output) read(p []byte) (n int, err error) {
 			return 0, fmt.Errorf("the answer has no header %s", executor.OffsetHeader)
 		}
 		o.offset, o.loss = at, loss{}
+		if attempt := o.resp.Header.Get(executor.AttemptHeader); attempt != "" {
+			o.query.Set("attempt", attempt) // over lost connections too
+		}
 	}
 	n, err = o.resp.Body.Read(p)
 	o.offset += int64(n)
@@ -177,19 +180,28 @@ func (o *Output) Copy(w io.Writer, gap func(stream string, bytes int64)) error {
 	}
 }
 
-// Follow copies the output of each attempt of a job until the job is final, and returns it. gap is that of Copy; both streams
-// call it, perhaps at once.
-func (c *Client) Follow(ctx context.Context, name string, stdout, stderr io.Writer, gap func(stream string, bytes int64)) (
-	job executor.Job, err error) {
+// Sinks get what Follow sees of a job.
+type Sinks struct {
+	Stdout, Stderr io.Writer
+	// Gap, which may be nil, is that of Output.Copy; both streams call it, perhaps at once.
+	Gap func(stream string, bytes int64)
+	// Changed, which may be nil, gets each state while no output is copied; also the one in which an attempt begins, before its output.
+	Changed func(executor.Job)
+}
+
+// Follow copies the output of each attempt of a job until the job is final, and returns it.
+func (c *Client) Follow(ctx context.Context, name string, to Sinks) (job executor.Job, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for attempt := 0; ; attempt = job.Attempt {
-		if job, err = c.awaitAttempt(ctx, name, attempt); err != nil || job.Attempt == attempt {
+		if job, err = c.awaitAttempt(ctx, name, attempt, to.Changed); err != nil || job.Attempt == attempt {
 			return job, err
 		}
 		ended := make(chan error, 2)
-		for stream, w := range map[string]io.Writer{"stdout": stdout, "stderr": stderr} {
-			go func() { ended <- c.Output(ctx, name, stream, 0, true).Copy(w, gap) }() // ends with the stream, or with ctx
+		for stream, w := range map[string]io.Writer{"stdout": to.Stdout, "stderr": to.Stderr} {
+			o := c.Output(ctx, name, stream, 0, true)
+			o.query.Set("attempt", strconv.Itoa(job.Attempt))
+			go func() { ended <- o.Copy(w, to.Gap) }() // ends with the stream, or with ctx
 		}
 		for range cap(ended) {
 			if err := <-ended; err != nil {
@@ -200,11 +212,14 @@ func (c *Client) Follow(ctx context.Context, name string, stdout, stderr io.Writ
 }
 
 // awaitAttempt waits for an attempt after a number, or for the end of the job.
-func (c *Client) awaitAttempt(ctx context.Context, name string, after int) (executor.Job, error) {
+func (c *Client) awaitAttempt(ctx context.Context, name string, after int, changed func(executor.Job)) (executor.Job, error) {
 	waiting, begun := context.WithCancel(ctx)
 	defer begun()
 	var seen executor.Job
 	job, err := c.Wait(waiting, name, func(j executor.Job) {
+		if changed != nil && seen.Attempt <= after {
+			changed(j)
+		}
 		if j.Attempt > after {
 			seen = j
 			begun()
@@ -212,6 +227,9 @@ func (c *Client) awaitAttempt(ctx context.Context, name string, after int) (exec
 	})
 	if seen.Attempt > after {
 		return seen, nil
+	}
+	if err == nil && changed != nil {
+		changed(job)
 	}
 	return job, err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/executor/schedule"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/lifecycle"
@@ -31,6 +32,7 @@ type Backend struct {
 	JobManager
 	JobFiles
 	ExecutorControl
+	JobMetrics
 }
 
 // Supervisor starts and stops services and knows whether they are ready.
@@ -130,15 +132,22 @@ type JobManager interface {
 
 // JobFiles has what jobs have written.
 type JobFiles interface {
-	// ReadOutput reads kept bytes of a stream, "stdout" or "stderr", at an offset or behind it: they begin at at. With
-	// follow it waits for more; otherwise no bytes and no error mean that there are no more yet. io.EOF: the stream has ended.
-	ReadOutput(ctx context.Context, id executor.ID, stream string, offset int64, follow bool, p []byte) (n int, at int64, err error)
+	// ReadOutput reads kept bytes of a stream, "stdout" or "stderr", of an attempt, at an offset or behind it: they begin at at.
+	// With follow it waits for more. io.EOF: the stream has ended, or without follow, there are no more yet.
+	ReadOutput(ctx context.Context, id executor.ID, stream string, attempt int, offset int64, follow bool, p []byte) (
+		n int, at int64, err error)
 	// Artifact opens one. fs.ErrNotExist: it is not kept.
 	Artifact(id executor.ID, name string) (*os.File, error)
+}
+
+// JobMetrics counts what the executor does.
+type JobMetrics interface {
+	Metrics() executor.Metrics
 }
 
 // ExecutorControl is the executor as a whole.
 type ExecutorControl interface {
 	ExecutorStatus() executor.Status
 	ControlExecutor(verb executor.Verb, by string) error
+	Schedules() []schedule.Status
 }

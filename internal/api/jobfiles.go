@@ -16,14 +16,14 @@ import (
 // outputPiece is how many bytes of output are read and sent at a time.
 const outputPiece = 64 << 10
 
-// jobOutput answers with the kept bytes of ?stream from ?offset on, with ?follow until the stream ends. OffsetHeader is where
-// they begin. Where bytes are not kept in the middle the answer ends, and NextHeader, a trailer, is where the stream goes on.
+// jobOutput answers with the kept bytes of ?stream of ?attempt from ?offset on, with ?follow until the stream ends. OffsetHeader is
+// where they begin. Where bytes are not kept in the middle the answer ends, and NextHeader, a trailer, is where the stream goes on.
 func (s *Server) jobOutput(w http.ResponseWriter, r *http.Request) (any, error) {
 	j, err := s.opts.Backend.Job(r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
-	q, offset := r.URL.Query(), int64(0)
+	q, offset, attempt := r.URL.Query(), int64(0), max(j.Attempt, 1)
 	stream, follow := q.Get("stream"), q.Has("follow")
 	switch stream {
 	case "":
@@ -37,11 +37,19 @@ func (s *Server) jobOutput(w http.ResponseWriter, r *http.Request) (any, error) 
 			return nil, badRequest("offset is %q, want a number from 0", text)
 		}
 	}
+	if text := q.Get("attempt"); text != "" {
+		if attempt, err = strconv.Atoi(text); err != nil || attempt < 1 {
+			return nil, badRequest("attempt is %q, want a number from 1", text)
+		}
+	}
 	p := make([]byte, outputPiece)
 	// What was written before is sent at once, so that its reader does not wait for more.
-	n, at, err := s.opts.Backend.ReadOutput(r.Context(), j.ID, stream, offset, false, p)
+	n, at, err := s.opts.Backend.ReadOutput(r.Context(), j.ID, stream, attempt, offset, false, p)
 	if n == 0 {
 		at = max(at, offset)
+	}
+	if follow && errors.Is(err, io.EOF) {
+		err = nil // there may be more
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -49,6 +57,7 @@ func (s *Server) jobOutput(w http.ResponseWriter, r *http.Request) (any, error) 
 	h, flush := w.Header(), http.NewResponseController(w)
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set(executor.OffsetHeader, strconv.FormatInt(at, 10))
+	h.Set(executor.AttemptHeader, strconv.Itoa(attempt))
 	h.Set("Trailer", executor.NextHeader)
 	for offset = at; ; {
 		if n > 0 && at != offset {
@@ -63,12 +72,12 @@ func (s *Server) jobOutput(w http.ResponseWriter, r *http.Request) (any, error) 
 		}
 		offset += int64(n)
 		switch {
-		case errors.Is(err, io.EOF), err == nil && n == 0 && !follow:
+		case errors.Is(err, io.EOF):
 			return nil, nil
 		case err != nil || r.Context().Err() != nil:
 			panic(http.ErrAbortHandler) // an answer that ends well would be the whole stream
 		}
-		n, at, err = s.opts.Backend.ReadOutput(r.Context(), j.ID, stream, offset, follow, p)
+		n, at, err = s.opts.Backend.ReadOutput(r.Context(), j.ID, stream, attempt, offset, follow, p)
 	}
 }
 

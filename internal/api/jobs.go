@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/executor/schedule"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 )
@@ -28,6 +29,11 @@ type JobList struct {
 	Jobs []executor.Job `json:"jobs"` // the newest first
 }
 
+// ScheduleList is the answer of GET /v1/schedules.
+type ScheduleList struct {
+	Schedules []schedule.Status `json:"schedules"` // by name
+}
+
 // withJobs makes the handler of a route that needs the executor.
 func (s *Server) withJobs(handle handler) handler {
 	if s.opts.Backend.JobManager != nil {
@@ -41,6 +47,12 @@ func (s *Server) withJobs(handle handler) handler {
 // brief is a job without what may hold secrets or be large.
 func brief(j executor.Job) executor.Job {
 	j.Spec.Env, j.Spec.Stdin = nil, nil
+	return shown(j)
+}
+
+// shown is a job without what is the executor's and its adapters' own.
+func shown(j executor.Job) executor.Job {
+	j.Origin.Data = ""
 	return j
 }
 
@@ -171,7 +183,7 @@ func (s *Server) job(_ http.ResponseWriter, r *http.Request) (any, error) {
 func (s *Server) forPeer(r *http.Request, j executor.Job) executor.Job {
 	p, _ := peerOf(r.Context())
 	if have, _ := s.grantsOf(p); have.has(job) {
-		return j
+		return shown(j)
 	}
 	return brief(j)
 }

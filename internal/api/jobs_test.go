@@ -22,6 +22,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/executor"
 	jobs "github.com/stoker-init/stoker/executor/client"
+	"github.com/stoker-init/stoker/executor/schedule"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -117,7 +118,11 @@ func (f *fakeJobs) AwaitJob(ctx context.Context, _ executor.ID, changed func(exe
 	}
 }
 
-func (f *fakeJobs) ReadOutput(ctx context.Context, _ executor.ID, stream string, offset int64, follow bool, p []byte) (int, int64, error) {
+func (f *fakeJobs) ReadOutput(ctx context.Context, _ executor.ID, stream string, attempt int, offset int64, follow bool, p []byte) (
+	int, int64, error) {
+	if attempt > 1 {
+		return 0, offset, io.EOF
+	}
 	if stream == "stderr" {
 		return copy(p, "errors"[min(offset, 6):]), offset, io.EOF
 	}
@@ -136,10 +141,8 @@ func (f *fakeJobs) ReadOutput(ctx context.Context, _ executor.ID, stream string,
 			return 0, 0, fail
 		case begin >= 0:
 			return copy(p, piece[max(offset-begin, 0):]), max(offset, begin), nil
-		case ended:
-			return 0, 0, io.EOF
-		case !follow:
-			return 0, 0, nil
+		case ended || !follow:
+			return 0, offset, io.EOF
 		}
 		select {
 		case <-ctx.Done():
@@ -157,6 +160,8 @@ func (f *fakeJobs) Artifact(_ executor.ID, name string) (*os.File, error) {
 }
 
 func (f *fakeJobs) ExecutorStatus() executor.Status { return executor.Status{Slots: 4, Running: 1} }
+
+func (f *fakeJobs) Schedules() []schedule.Status { return []schedule.Status{{Name: "backup"}} }
 
 func (f *fakeJobs) ControlExecutor(verb executor.Verb, by string) error {
 	f.verbs = append(f.verbs, verb)
@@ -203,12 +208,15 @@ func TestJobRoutes(t *testing.T) {
 		{"GET", "/v1/jobs/" + oneID + "/logs?stream=stderr&follow", 200, "errors"},
 		{"GET", "/v1/jobs/" + oneID + "/logs?stream=x", 400, `"code":"bad-request"`},
 		{"GET", "/v1/jobs/" + oneID + "/logs?offset=-1", 400, `"code":"bad-request"`},
+		{"GET", "/v1/jobs/" + oneID + "/logs?attempt=2", 200, ""},
+		{"GET", "/v1/jobs/" + oneID + "/logs?attempt=0", 400, `"code":"bad-request"`},
 		{"GET", "/v1/jobs/" + oneID + "/artifacts/report", 200, "the report"},
 		{"GET", "/v1/jobs/" + oneID + "/artifacts/secret", 404, `"code":"no-artifact"`},
 		{"POST", "/v1/jobs/" + oneID + "/stop?signal=HUPP", 422, `"code":"bad-parameter"`},
 		{"POST", "/v1/jobs/" + oneID + "/stop?grace=-1s", 400, `"code":"bad-request"`},
 		{"DELETE", "/v1/jobs/" + oneID + "?signal=INT&grace=3s", 200, `"state":"QUEUED"`},
 		{"GET", "/v1/executor", 200, `{"slots":4,"running":1,`},
+		{"GET", "/v1/schedules", 200, `{"schedules":[{"name":"backup"}]}`},
 		{"POST", "/v1/executor/pause", 200, `{"slots":4`},
 		{"POST", "/v1/executor/resume", 200, `{"slots":4`},
 		{"POST", "/v1/executor/drain", 200, `{"slots":4`},
@@ -366,6 +374,7 @@ func TestGrantsOfJobs(t *testing.T) {
 		{"GET", "/v1/jobs", 200},
 		{"GET", "/v1/jobs/" + oneID, 200},
 		{"GET", "/v1/executor", 200},
+		{"GET", "/v1/schedules", 200},
 		{"POST", "/v1/jobs", 403},
 		{"GET", "/v1/jobs/" + oneID + "/logs", 403},
 		{"GET", "/v1/jobs/" + oneID + "/artifacts/x", 403},
@@ -420,11 +429,20 @@ func TestJobIsAwaited(t *testing.T) {
 // TestOutputIsFollowed reads over a piece that is not kept, to the end of the stream.
 func TestOutputIsFollowed(t *testing.T) {
 	f := newFakeJobs(t)
-	f.kept[0] = "head"
-	c := jobs.Dial(serveJobs(t, f))
+	path := serveJobs(t, f)
+	c := jobs.Dial(path)
+	resp, err := NewClient(path).http.Get("http://stoker/v1/jobs/" + oneID + "/logs?follow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	f.set(func() { f.kept[0] = "head" }) // nothing was written when it was asked for
+	p := make([]byte, 10)
+	if n, err := io.ReadFull(resp.Body, p[:4]); err != nil || string(p[:n]) != "head" {
+		t.Fatalf("%q %v", p[:n], err)
+	}
 	o := c.Output(t.Context(), oneID, "stdout", 1, true)
 	defer o.Close()
-	p := make([]byte, 10)
 	n, err := o.Read(p)
 	if err != nil || string(p[:n]) != "ead" || o.Offset() != 4 {
 		t.Fatalf("%q %v at %d", p[:n], err, o.Offset())

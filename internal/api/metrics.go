@@ -41,6 +41,9 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) (any, error) {
 	x.family("stoker_events_total", "counter", "Events since the container started.")
 	x.sample(float64(s.opts.Events.Last()))
 	s.hookMetrics(&x)
+	if m := s.opts.Backend.JobMetrics; m != nil {
+		jobMetrics(&x, m.Metrics())
+	}
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	_, _ = io.WriteString(w, x.String()) // the client may be gone
 	return nil, nil

@@ -3,13 +3,17 @@ package api
 import (
 	"bytes"
 	"flag"
+	"maps"
 	"os"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/events"
@@ -48,8 +52,12 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%d %s", got.status, got.kind)
 	}
 	checkExposition(t, got.body)
-	body := strings.ReplaceAll(got.body, runtime.Version(), "GOVERSION") + "\n"
-	const path = "testdata/metrics.golden"
+	golden(t, "testdata/metrics.golden", strings.ReplaceAll(got.body, runtime.Version(), "GOVERSION")+"\n")
+}
+
+// golden compares a text with a file.
+func golden(t *testing.T, path, body string) {
+	t.Helper()
 	if *update {
 		if err := os.WriteFile(path, []byte(body), 0o644); err != nil {
 			t.Fatal(err)
@@ -58,6 +66,60 @@ func TestMetrics(t *testing.T) {
 	want, err := os.ReadFile(path)
 	if err != nil || !bytes.Equal(want, []byte(body)) {
 		t.Errorf("the metrics are not those of %s (%v; go test -update rewrites it):\n%s", path, err, body)
+	}
+}
+
+// TestMetricsOfJobs compares those of an executor with a golden file.
+func TestMetricsOfJobs(t *testing.T) {
+	b := parts(newFake())
+	b.JobMetrics = someJobs{}
+	path := serveOptions(t, Options{Backend: b, Log: hclog.NewNullLogger(), Events: newJournal(t), Member: noMember})
+	got := ask(t, path, -1, "GET", "/metrics")
+	checkExposition(t, got.body)
+	_, body, found := strings.Cut(got.body, "# HELP stoker_jobs_")
+	if !found {
+		t.Fatalf("there are none: %s", got.body)
+	}
+	golden(t, "testdata/jobmetrics.golden", "# HELP stoker_jobs_"+body+"\n")
+}
+
+type someJobs struct{}
+
+func (someJobs) Metrics() executor.Metrics {
+	return executor.Metrics{Status: executor.Status{Slots: 4, Running: 2, Waiting: 3, Draining: "drained by uid 0",
+		Unavailable: "read-only", Kept: 9, Bytes: 1 << 20, Damage: []string{"1.log: 7 bytes at 5"},
+		Ended: map[executor.State]int64{executor.Lost: 1, executor.Succeeded: 8}},
+		Accepted: 14, Refused: map[string]int64{executor.CodeFull: 46, executor.CodeConflict: 0}, Retries: 2, Output: 1 << 40,
+		Starts: executor.Histogram{Bounds: []time.Duration{5 * time.Millisecond, time.Minute}, Counts: []int64{10, 2, 1},
+			Sum: 90500 * time.Millisecond},
+		Oldest: 1500 * time.Millisecond, Held: true, Braked: true}
+}
+
+// TestMetricsPage holds the table of docs/reference/events.md to the metrics.
+func TestMetricsPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/reference/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, documented := map[string]bool{}, map[string]bool{}
+	for _, file := range []string{"testdata/metrics.golden", "testdata/jobmetrics.golden"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`# HELP (\w+)`).FindAllSubmatch(text, -1) {
+			have[string(m[1])] = true
+		}
+	}
+	for line := range strings.Lines(string(page)) {
+		if cells := strings.Split(line, "|"); len(cells) > 3 {
+			for _, m := range regexp.MustCompile("`(stoker_\\w+)`").FindAllStringSubmatch(cells[1], -1) {
+				documented[m[1]] = true
+			}
+		}
+	}
+	if !maps.Equal(have, documented) {
+		t.Errorf("the page has\n%v\nand the code\n%v", slices.Sorted(maps.Keys(documented)), slices.Sorted(maps.Keys(have)))
 	}
 }
 
@@ -103,6 +165,10 @@ func checkExposition(t *testing.T, text string) {
 			continue
 		}
 		m := line.FindStringSubmatch(l)
+		if m != nil && typed[present] == "histogram" {
+			m[2] += m[1] // another series
+			m[1] = regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(m[1], "")
+		}
 		switch {
 		case m == nil:
 			t.Errorf("no line of the format: %q", l)

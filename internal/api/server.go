@@ -129,6 +129,7 @@ func (s *Server) routes() []route {
 		{"POST /v1/jobs/{id}/stop", job, s.withJobs(s.stopJob)},
 		{"DELETE /v1/jobs/{id}", job, s.withJobs(s.stopJob)},
 		{"GET /v1/executor", view, s.withJobs(value(func() executor.Status { return b.ExecutorStatus() }))},
+		{"GET /v1/schedules", view, s.withJobs(value(func() ScheduleList { return ScheduleList{b.Schedules()} }))},
 		{"POST /v1/executor/pause", admin, s.withJobs(s.control(executor.Pause))},
 		{"POST /v1/executor/resume", admin, s.withJobs(s.control(executor.Resume))},
 		{"POST /v1/executor/drain", admin, s.withJobs(s.control(executor.Drain))},

@@ -307,7 +307,7 @@ type daemon interface {
 	Upgrader
 }
 
-func parts(d daemon) Backend { return Backend{d, d, d, d, d, d, d, d, nil, nil, nil} }
+func parts(d daemon) Backend { return Backend{d, d, d, d, d, d, d, d, nil, nil, nil, nil} }
 
 // serve serves a backend on a socket that every user can reach.
 func serve(t *testing.T, b daemon, viewers ...int) string {

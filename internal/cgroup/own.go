@@ -26,6 +26,7 @@ const (
 type OwnLimits struct {
 	CPUs   float64 // cores; 0: no own limit
 	Memory int64   // bytes; 0: no own limit
+	PIDs   int     // processes and threads; 0: no own limit
 }
 
 // Own is the cgroup of one service: a directory, or on v1 one per controller.
@@ -88,7 +89,11 @@ func (t *Tree) Make(name string, w OwnLimits) (*Own, error) {
 			return nil, fmt.Errorf("cannot make %s: %w", dir, cause(err))
 		}
 		o.dirs = append(o.dirs, dir)
-		if err := t.limit(p.controller, dir, o.Memory, o.CPUs); err != nil {
+		err := t.limit(p.controller, dir, o.Memory, o.CPUs)
+		if err == nil && w.PIDs > 0 && (p.controller == unified || p.controller == "pids") {
+			err = t.write(dir, "pids.max", strconv.Itoa(w.PIDs))
+		}
+		if err != nil {
 			o.Remove()
 			return nil, err
 		}
@@ -136,6 +141,9 @@ func (t *Tree) places(w OwnLimits) ([]place, error) {
 	if len(out) == 0 {
 		return nil, errors.New("no cgroup file system is mounted")
 	}
+	if dirs := r.dirs("pids"); dirs != nil && w.PIDs > 0 && out[0].controller != unified {
+		out = append(out, place{"pids", dirs[0]})
+	}
 	for _, warning := range r.limits.Warnings { // a fallback is fine for reading, but not for writing
 		return nil, errors.New(warning.Message)
 	}
@@ -163,6 +171,8 @@ func (t *Tree) check(places []place, w OwnLimits) error {
 		return errors.New("the controller memory is not mounted")
 	case w.CPUs > 0 && !have["cpu"]:
 		return errors.New("the controller cpu is not mounted")
+	case w.PIDs > 0 && !have["pids"]:
+		return errors.New("the controller pids is not mounted")
 	}
 	return nil
 }
@@ -203,14 +213,14 @@ const period = 100_000
 // limit writes limits to a new cgroup.
 func (t *Tree) limit(controller, dir string, memory *int64, cpus *float64) error {
 	var files [][2]string // names and contents
-	if memory != nil && controller != "cpu" {
+	if memory != nil && (controller == unified || controller == "memory") {
 		name := "memory.limit_in_bytes"
 		if controller == unified {
 			name = "memory.max"
 		}
 		files = append(files, [2]string{name, strconv.FormatInt(*memory, 10)})
 	}
-	if cpus != nil && controller != "memory" {
+	if cpus != nil && (controller == unified || controller == "cpu") {
 		quota := strconv.FormatInt(max(int64(*cpus*period+1e-6), 1000), 10) // the kernel's minimum is 1 ms
 		if controller == unified {
 			files = append(files, [2]string{"cpu.max", quota + " " + strconv.Itoa(period)})

@@ -89,7 +89,8 @@ func (k *kernel) write(file, text string) error {
 			k.put(file, "")
 			return nil
 		}
-		k.put(file, strings.ReplaceAll(text, "+", ""))
+		have, _ := k.read(file)
+		k.put(file, strings.TrimSpace(have+" "+strings.ReplaceAll(text, "+", "")))
 		children, _ := k.list(dir)
 		for _, c := range children {
 			k.limits(path.Join(dir, c), strings.ReplaceAll(text, "+", ""))
@@ -123,6 +124,9 @@ func (k *kernel) limits(dir, controllers string) {
 	if containsWord(controllers, "cpu") {
 		k.put(dir+"/cpu.max", "max 100000")
 	}
+	if containsWord(controllers, "pids") {
+		k.put(dir+"/pids.max", "max")
+	}
 }
 
 func (k *kernel) mkdir(dir string) error {
@@ -136,6 +140,8 @@ func (k *kernel) mkdir(dir string) error {
 	switch parent := path.Dir(dir); {
 	case strings.Contains(dir, "/memory/"):
 		k.put(dir+"/memory.limit_in_bytes", "9223372036854771712")
+	case strings.Contains(dir, "/pids/"):
+		k.put(dir+"/pids.max", "max")
 	case strings.Contains(dir, "/cpu/"):
 		k.put(dir+"/cpu.cfs_quota_us", "-1")
 		k.put(dir+"/cpu.cfs_period_us", "100000")
@@ -186,9 +192,10 @@ func newKernel(t *testing.T, version int) (*kernel, *Tree) {
 		k.put(c+"/memory.max", "1073741824")
 		k.put(c+"/cpu.max", "150000 100000")
 	} else {
-		k.put("/proc/self/cgroup", "5:memory:/docker/x\n4:cpu:/docker/x\n")
+		k.put("/proc/self/cgroup", "6:pids:/docker/x\n5:memory:/docker/x\n4:cpu:/docker/x\n")
 		k.put("/proc/self/mountinfo", "30 20 0:25 /docker/x "+c+"/memory rw - cgroup cgroup rw,memory\n31 20 0:26 /docker/x "+c+
-			"/cpu rw - cgroup cgroup rw,cpu\n")
+			"/cpu rw - cgroup cgroup rw,cpu\n32 20 0:27 /docker/x "+c+"/pids rw - cgroup cgroup rw,pids\n")
+		k.put(c+"/pids/cgroup.procs", "1\n"+us+"\n")
 		k.put(c+"/memory/cgroup.procs", "1\n"+us+"\n")
 		k.put(c+"/memory/memory.use_hierarchy", "1")
 		k.put(c+"/memory/memory.limit_in_bytes", "1073741824")
@@ -240,6 +247,11 @@ func TestOwnV2(t *testing.T) {
 	if big, err := tree.Make("big", OwnLimits{Memory: 4 << 30, CPUs: 8}); err != nil || *big.Memory != 1<<30 || *big.CPUs != 1.5 {
 		t.Errorf("more than the container has: %+v, %v", big, err)
 	}
+	few, err := tree.Make("few", OwnLimits{PIDs: 7}) // its controller is enabled later
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.want(few.Dirs()[0][len(k.root):]+"/pids.max", "7")
 	o.Remove()
 	if _, err := k.read(dir + "/memory.max"); err == nil {
 		t.Error("it is still there")
@@ -260,6 +272,11 @@ func TestOwnV1(t *testing.T) {
 		t.Errorf("directories %v", o.Dirs())
 	}
 	k.want("/sys/fs/cgroup/memory/cgroup.procs", "1\n"+strconv.Itoa(os.Getpid()))
+	few, err := tree.Make("few", OwnLimits{PIDs: 7})
+	if err != nil || len(few.Dirs()) != 3 {
+		t.Fatalf("%v, directories %v", err, few.Dirs())
+	}
+	k.want("/sys/fs/cgroup/pids/stoker.service.few.0/pids.max", "7")
 }
 
 // The former process's cgroup is about to be removed when its end is seen, and
@@ -329,6 +346,13 @@ func TestOwnIsOffWithTheReason(t *testing.T) {
 		{"v1 without cpu", 1, OwnLimits{CPUs: 1}, func(k *kernel) {
 			k.put("/proc/self/mountinfo", "30 20 0:25 /docker/x /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n")
 		}, "the controller cpu is not mounted"},
+		{"no pids", 2, OwnLimits{PIDs: 1}, func(k *kernel) { k.put("/sys/fs/cgroup/cgroup.controllers", "cpu memory") },
+			"the controller pids is not in /sys/fs/cgroup/cgroup.controllers"},
+		{"v1 without pids", 1, OwnLimits{PIDs: 1}, func(k *kernel) {
+			k.put("/proc/self/mountinfo", "30 20 0:25 /docker/x /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n")
+		}, "the controller pids is not mounted"},
+		{"refused limit of pids", 1, OwnLimits{PIDs: 1}, func(k *kernel) { k.refuse["pids.max"] = syscall.EINVAL },
+			`cannot write "1" to /sys/fs/cgroup/pids/stoker.service.web.0/pids.max: invalid argument`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			k, tree := newKernel(t, tc.version)

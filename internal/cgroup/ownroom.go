@@ -68,10 +68,11 @@ func (t *Tree) missing(base string, w OwnLimits) ([]string, error) {
 	for _, c := range []struct {
 		name   string
 		wished bool
-	}{{"cpu", w.CPUs > 0}, {"memory", w.Memory > 0}} {
+	}{{"cpu", w.CPUs > 0}, {"memory", w.Memory > 0}, {"pids", w.PIDs > 0}} {
 		switch {
 		case !containsWord(there, c.name) && c.wished:
 			return nil, fmt.Errorf("the controller %s is not in %s/cgroup.controllers", c.name, base)
+		case c.name == "pids" && !c.wished: // no JVM reads it in its own cgroup
 		case containsWord(there, c.name) && !containsWord(enabled, c.name):
 			need = append(need, c.name)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/executor/schedule"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
@@ -40,7 +41,14 @@ type Config struct {
 	Labels  map[string]string `yaml:"labels"`
 	Hooks   hooks.Config      `yaml:"hooks"`
 	// Executor runs jobs.
-	Executor executor.Config `yaml:"executor"`
+	Executor Executor `yaml:"executor"`
+}
+
+// Executor is the section executor: the jobs, and what brings them.
+type Executor struct {
+	executor.Config `yaml:",inline"`
+	// Schedules submit jobs at times, by name.
+	Schedules map[string]schedule.Config `yaml:"schedules"`
 }
 
 // Service is one service: how it is supervised, and its kind.

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/filewatch"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
@@ -140,7 +139,7 @@ func (l *Loaded) Show(w io.Writer, origin bool) error {
 		cfg.JVM.Apply = ""
 	}
 	if cfg.Executor.Slots == 0 {
-		cfg.Executor = executor.Config{}
+		cfg.Executor = Executor{}
 	}
 	for name, s := range cfg.Services {
 		if _, set := l.Origins[ServicePath(name, "live")]; !set && !s.Live.IsSet() {

@@ -25,7 +25,7 @@ func validate(raw, cfg Config, c *layeredyaml.Checker, environ []string) {
 	}
 	tags := func() { v.tags(raw, "") }
 	// A probe without a URL comes before the form of what belongs to a URL.
-	checks := []func(){v.probes, tags, v.services, v.main, v.jvm, v.admins, v.stop, v.hooks, v.plugins}
+	checks := []func(){v.probes, tags, v.services, v.main, v.jvm, v.admins, v.stop, v.hooks, v.plugins, v.executor}
 	for _, check := range checks {
 		check()
 	}
@@ -42,6 +42,34 @@ func (v *validator) main() {
 func (v *validator) admins() {
 	for k, name := range v.raw.API.Admins {
 		v.service(layeredyaml.Index("api.admins", k), name)
+	}
+}
+
+// executor checks what brings jobs.
+func (v *validator) executor() {
+	for _, name := range slices.Sorted(maps.Keys(v.raw.Executor.Schedules)) {
+		path := layeredyaml.Join("executor.schedules", name)
+		s := v.raw.Executor.Schedules[name]
+		v.needsSlots(path)
+		for _, f := range s.Validate(name, v.cfg.Executor.Config) {
+			at := path
+			if f.Field != "" {
+				at += "." + f.Field
+			}
+			if !v.AlreadyReported(at) {
+				v.Bad(at, "", "%s", f.Why)
+			}
+		}
+		if s.Context != "" {
+			v.service(path+".context", s.Context)
+		}
+	}
+}
+
+// needsSlots refuses what brings jobs where there is no executor.
+func (v *validator) needsSlots(path string) {
+	if v.cfg.Executor.Slots == 0 {
+		v.Bad(path, "set executor.slots", "there is no executor to run its jobs")
 	}
 }
 

@@ -22,7 +22,7 @@ func apiBackend(d *daemon) api.Backend {
 		JVMTools: tools.New(d.sup, d.shared.Attacher, d.log, stateFolder(os.Geteuid(), os.Getenv)),
 		Upgrader: &upgrades{m: d.m, version: d.program.Version, log: d.log}}
 	if d.jobs != nil {
-		b.JobManager, b.JobFiles, b.ExecutorControl = d.jobs, d.jobs, d.jobs
+		b.JobManager, b.JobFiles, b.ExecutorControl, b.JobMetrics = d.jobs, d.jobs, executorControl{d}, d.jobs
 	}
 	return b
 }

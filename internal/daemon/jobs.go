@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/executor/schedule"
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/lifecycle"
@@ -27,7 +28,7 @@ type jobHost struct {
 // startExecutor starts the executor if there is one. It takes the processes of jobs out of rec, and must run before supervisor.New,
 // which ends unclaimed processes.
 func (d *daemon) startExecutor(rec *proc.Recovered) {
-	cfg := d.currentPlan().Config.Executor
+	cfg := d.currentPlan().Config.Executor.Config
 	if cfg.Slots == 0 {
 		return
 	}
@@ -48,8 +49,30 @@ func (d *daemon) startExecutor(rec *proc.Recovered) {
 func (d *daemon) stopJobs(ctx context.Context, within time.Duration) {
 	if d.jobs != nil {
 		d.jobs.Stop(ctx, within)
+		ctx, cancel := context.WithTimeout(ctx, reportTime)
+		defer cancel()
+		d.engines.end(ctx)
 	}
 }
+
+// reportTime is how long the engines may report the ends of jobs when the container stops.
+const reportTime = time.Second
+
+// executorControl is the executor with the engines that bring its jobs.
+type executorControl struct{ d *daemon }
+
+func (c executorControl) ExecutorStatus() executor.Status {
+	s := c.d.jobs.ExecutorStatus()
+	s.Engines = c.d.engines.status()
+	return s
+}
+
+func (c executorControl) ControlExecutor(verb executor.Verb, by string) error {
+	return c.d.jobs.ControlExecutor(verb, by)
+}
+
+// Schedules returns the state of all schedules.
+func (c executorControl) Schedules() []schedule.Status { return c.d.engines.schedules.Status() }
 
 // check finds what of a Spec cannot be done in this container.
 func (h jobHost) check(s *executor.Spec) (out []executor.FieldError) {

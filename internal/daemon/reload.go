@@ -34,6 +34,7 @@ type daemon struct {
 	journal *journal
 	hooks   *hookRunner
 	jobs    *executor.Executor // nil: there is none
+	engines *engines           // nil: there is no executor
 	plugins *plugin.Set        // nil: a command of run alone has none
 
 	mu         sync.Mutex         // one reload at a time; guards ctx and unwatch
@@ -203,7 +204,8 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	d.setLogLevel()
 	switch wanted := d.currentPlan().Config.Executor; {
 	case d.jobs != nil:
-		d.jobs.Configure(wanted)
+		d.jobs.Configure(wanted.Config)
+		d.engines.configure(wanted)
 	case wanted.Slots > 0:
 		d.log.Warn("the executor begins with a new container: it was not configured when this one started")
 	}

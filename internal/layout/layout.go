@@ -37,7 +37,7 @@ func RowLines(rows [][]string, width int) [][]string {
 	}
 	short := make([][]string, len(rows))
 	for k, cells := range rows {
-		if short[k] = cells; runes(cells[0]) > width/3 {
+		if short[k] = cells; columns(cells[0]) > width/3 {
 			short[k] = append([]string{""}, cells[1:]...)
 		}
 	}
@@ -54,7 +54,33 @@ func RowLines(rows [][]string, width int) [][]string {
 	return out
 }
 
-func runes(s string) int { return utf8.RuneCountInString(s) }
+// columns is the width of a text on a terminal: most letters of East Asia and emoji take two columns, and marks above other
+// characters none.
+func columns(s string) (n int) {
+	for _, r := range s {
+		switch {
+		case unicode.Is(unicode.Mn, r):
+		case r >= 0x1100 && isWide(r):
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+func isWide(r rune) bool {
+	switch {
+	case r >= 0xff61 && r <= 0xffdc: // the narrow forms
+		return false
+	case r >= 0x3000 && r <= 0x303e, r >= 0xff01 && r <= 0xffe6, r >= 0x1f300 && r <= 0x1f6ff, r >= 0x1f900 && r <= 0x1faff:
+		return true
+	}
+	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul)
+}
+
+// pad fills a text with blanks up to a width.
+func pad(s string, width int) string { return s + strings.Repeat(" ", max(width-columns(s), 0)) }
 
 // sideBySide lays out columns of these widths.
 func sideBySide(rows [][]string, widths []int) [][]string {
@@ -62,7 +88,7 @@ func sideBySide(rows [][]string, widths []int) [][]string {
 	for k, cells := range rows {
 		parts, height := make([][]string, len(cells)), 1
 		for c, cell := range cells {
-			if parts[c] = []string{cell}; runes(cell) > widths[c] {
+			if parts[c] = []string{cell}; columns(cell) > widths[c] {
 				parts[c] = Lines(cell, widths[c])
 			}
 			height = max(height, len(parts[c]))
@@ -74,7 +100,7 @@ func sideBySide(rows [][]string, widths []int) [][]string {
 				if n < len(parts[c]) {
 					text = parts[c][n]
 				}
-				line += fmt.Sprintf("%-*s", widths[c]+columnGap, text)
+				line += pad(text, widths[c]+columnGap)
 			}
 			out[k] = append(out[k], strings.TrimRight(line, " "))
 		}
@@ -92,12 +118,12 @@ func columnWidths(rows [][]string, width int) (widths []int, fits bool) {
 			if c == len(widths) {
 				widths, words = append(widths, 0), append(words, 0)
 			}
-			widths[c] = max(widths[c], runes(cell))
+			widths[c] = max(widths[c], columns(cell))
 			if c == 0 { // a name is not cut
 				words[c] = widths[c]
 			}
 			for _, word := range pieces(cell) {
-				words[c] = max(words[c], runes(strings.TrimSpace(word)))
+				words[c] = max(words[c], columns(strings.TrimSpace(word)))
 			}
 		}
 	}
@@ -125,7 +151,7 @@ func stacked(rows [][]string, width int) [][]string {
 	out := make([][]string, len(rows))
 	indent := 0
 	for _, name := range rows[0] {
-		indent = max(indent, runes(name)+columnGap)
+		indent = max(indent, columns(name)+columnGap)
 	}
 	for k, cells := range rows[1:] {
 		var lines []string
@@ -136,7 +162,7 @@ func stacked(rows [][]string, width int) [][]string {
 			name := rows[0][c]
 			for _, line := range Lines(cell, max(width-indent, MinWidth)) {
 				if cell != "" {
-					lines = append(lines, fmt.Sprintf("%-*s%s", indent, name, line))
+					lines = append(lines, pad(name, indent)+line)
 				}
 				name = ""
 			}
@@ -154,12 +180,12 @@ func Wrap(text string, width int, indent string) string {
 	}
 	var out []string
 	for line := range strings.SplitSeq(text, "\n") {
-		if runes(line) <= width {
+		if columns(line) <= width {
 			out = append(out, line)
 			continue
 		}
 		lead := line[:len(line)-len(strings.TrimLeft(line, " "))]
-		room := max(width-runes(lead+indent), MinWidth)
+		room := max(width-columns(lead+indent), MinWidth)
 		for k, part := range Lines(line[len(lead):], room) {
 			if k > 0 {
 				part = indent + part
@@ -176,7 +202,7 @@ func Wrap(text string, width int, indent string) string {
 func Lines(text string, width int) (lines []string) {
 	line := ""
 	for _, piece := range pieces(text) {
-		if line != "" && runes(line)+runes(strings.TrimRight(piece, " ")) > width {
+		if line != "" && columns(line)+columns(strings.TrimRight(piece, " ")) > width {
 			lines = append(lines, strings.TrimRight(line, " "))
 			line = ""
 		}
@@ -193,7 +219,7 @@ const longWord = 30
 func pieces(text string) []string {
 	var out []string
 	for word := range strings.SplitAfterSeq(text, " ") {
-		if runes(word) <= longWord {
+		if columns(word) <= longWord {
 			out = append(out, word)
 			continue
 		}

@@ -48,6 +48,23 @@ func TestTablesFit(t *testing.T) {
 	}
 }
 
+// TestColumns keeps columns below each other whatever their characters are.
+func TestColumns(t *testing.T) {
+	for text, want := range map[string]int{"": 0, "abc": 3, "é": 1, "e\u0301": 1, "夜間": 4, "バッチ": 6, "ﾊﾞｯﾁ": 4, "한글": 4, "🚀": 2, "…–": 2, "（x）": 5} {
+		if got := columns(text); got != want {
+			t.Errorf("%q: %d columns, want %d", text, got, want)
+		}
+	}
+	got := Rows([][]string{{"KEY", "STATE"}, {"夜間", "x"}, {"night", "y"}}, 0)
+	if want := "KEY    STATE\n夜間   x\nnight  y\n"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	got = Rows([][]string{{"名前", "B"}, {strings.Repeat("x", 25), strings.Repeat("y", 25)}}, 30)
+	if want := "名前  xxxxxxxxxxxxxxxxxxxxxxxxx\nB     yyyyyyyyyyyyyyyyyyyyyyyyy\n"; !strings.HasSuffix(got, want) {
+		t.Errorf("got\n%s\nwant at the end\n%s", got, want)
+	}
+}
+
 func contains(words []string, word string) bool {
 	for _, w := range words {
 		if w == word {

@@ -101,7 +101,7 @@ func joinCgroup(out *executor.Launch, tree *cgroup.Tree, name string, want execu
 	if want == (executor.CgroupLimits{}) {
 		return nil
 	}
-	limits := cgroup.OwnLimits{CPUs: want.CPUs}
+	limits := cgroup.OwnLimits{CPUs: want.CPUs, PIDs: want.PIDs}
 	if want.Memory != "" {
 		if limits.Memory, err = jvm.ParseMemory(want.Memory); err != nil {
 			return err

@@ -1,0 +1,118 @@
+package executor
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/fdstore"
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// An adapter finds the jobs whose end it has not reported, also in the next life.
+func TestReported(t *testing.T) {
+	e, h := newExecutor(t, nil)
+	from := Origin{Engine: "nats", Data: "reply"}
+	var jobs []Job
+	for _, key := range []string{"a", "b", "c"} {
+		job, created, err := e.SubmitFrom(t.Context(), Spec{Key: key, Command: []string{key}}, "nats", from)
+		if err != nil || !created || job.Origin != from {
+			t.Fatalf("%+v, %v, %v", job, created, err)
+		}
+		jobs = append(jobs, job)
+	}
+	submit(t, e, Spec{Command: []string{"other"}})
+	other := from
+	other.Data = "another reply"
+	if job, created, err := e.SubmitFrom(t.Context(), Spec{Key: "a", Command: []string{"a"}}, "nats", other); err != nil || created ||
+		job.Origin != from {
+		t.Errorf("second delivery: %+v, %v, %v", job, created, err)
+	}
+	if err := e.Reported(jobs[2].ID); !errors.Is(err, ErrNotFinal) {
+		t.Errorf("of a job that runs: %v", err)
+	}
+	for range 4 {
+		if p := h.next(t); p.spec.Argv[0] != "c" {
+			p.end(proc.Exit{})
+		}
+	}
+	for _, job := range jobs[:2] {
+		await(t, e, job.ID)
+	}
+	if err := e.Reported(jobs[0].ID); err != nil {
+		t.Error(err)
+	}
+	unreported := func(e *Executor) (keys string) {
+		list, err := e.Jobs(Filter{Engine: "nats", Unreported: true})
+		if err != nil {
+			t.Error(err)
+		}
+		for _, job := range list {
+			keys += job.Spec.Key
+			if job.Origin != from {
+				t.Errorf("%+v", job.Origin)
+			}
+		}
+		return keys
+	}
+	if got := unreported(e); got != "cb" {
+		t.Errorf("unreported: %s, want c and b", got)
+	}
+	die(e)
+	e, _ = openExecutor(t, e.opts.Config, newFakeHost(), fdstore.NewItems(), nil)
+	want(t, await(t, e, jobs[2].ID), Lost)
+	if got := unreported(e); got != "cb" {
+		t.Errorf("unreported in the next life: %s, want c and b", got)
+	}
+	if job, err := e.Job(jobs[0].ID.String()); err != nil || job.State != Succeeded || !job.Reported {
+		t.Errorf("%+v, %v", job, err)
+	}
+	_, _, err := e.SubmitFrom(t.Context(), Spec{Command: []string{"a"}}, "", Origin{"nats", strings.Repeat("x", maxOrigin+1)})
+	if bad := (*SpecError)(nil); !errors.As(err, &bad) || bad.Fields[0].Field != "origin" {
+		t.Errorf("a large origin: %v", err)
+	}
+}
+
+// Free counts what would start at once, and its channel is closed when that differs.
+func TestFree(t *testing.T) {
+	e, h := newExecutor(t, func(c *Config) { c.Slots = 2 })
+	expect := func(when string, want int) <-chan struct{} {
+		t.Helper()
+		slots, changed := e.Free()
+		if slots != want {
+			t.Errorf("%s: %d free slots, want %d", when, slots, want)
+		}
+		return changed
+	}
+	control := func(v Verb) {
+		if err := e.ControlExecutor(v, "test"); err != nil {
+			t.Error(err)
+		}
+	}
+	expect("at first", 2)
+	submit(t, e, Spec{NotBefore: time.Now().Add(time.Hour)})
+	changed := expect("with a job for later", 2)
+	submit(t, e, Spec{})
+	p := h.next(t)
+	receive(t, changed, "the change when one starts")
+	submit(t, e, Spec{})
+	h.next(t)
+	changed = expect("with two", 0)
+	submit(t, e, Spec{})
+	expect("with one that waits", 0)
+	p.end(proc.Exit{})
+	p = h.next(t)
+	expect("when the last has started", 0)
+	p.end(proc.Exit{})
+	receive(t, changed, "the change when one has ended")
+	changed = expect("with one", 1)
+	control(Pause)
+	receive(t, changed, "the change when it is paused")
+	changed = expect("paused", 0)
+	control(Resume)
+	receive(t, changed, "the change when it goes on")
+	expect("resumed", 1)
+	control(Drain)
+	expect("drained", 0)
+}
