@@ -253,7 +253,8 @@ func TestSilentContainer(t *testing.T) {
 		t.Errorf("20 submits took %v", took)
 	}
 	_, _, _, err := f.Submit(t.Context(), app("new", ""))
-	if refused := new(api.StatusError); !errors.As(err, &refused) || refused.Status != 503 || !strings.Contains(err.Error(), "stuck (no answer within") {
+	refused := new(api.StatusError)
+	if !errors.As(err, &refused) || refused.Status != 503 || !strings.Contains(err.Error(), "stuck (no answer within") {
 		t.Errorf("%v", err)
 	}
 	foreign := app("foreign", "")
@@ -379,7 +380,8 @@ func TestAnswerOfASubmissionIsLost(t *testing.T) {
 		}
 	})
 	_, _, _, err := f.Submit(t.Context(), app("", ""))
-	if refused := new(api.StatusError); !errors.As(err, &refused) || refused.Status != 503 || !strings.Contains(refused.Hint, "the key "+keyPrefix) {
+	refused := new(api.StatusError)
+	if !errors.As(err, &refused) || refused.Status != 503 || !strings.Contains(refused.Hint, "the key "+keyPrefix) {
 		t.Errorf("%v", err)
 	}
 }

@@ -165,8 +165,8 @@ func (c *container) silence() error {
 }
 
 // ask reads a JSON answer.
-func (c *container) ask(ctx context.Context, method, path string, into any) error {
-	data, err := c.request(ctx, method, path)
+func (c *container) ask(ctx context.Context, path string, into any) error {
+	data, err := c.request(ctx, http.MethodGet, path)
 	if err != nil {
 		return err
 	}
@@ -178,7 +178,7 @@ func (c *container) ask(ctx context.Context, method, path string, into any) erro
 
 // status asks for its services, and notes its labels.
 func (c *container) status(ctx context.Context) (st api.Status, err error) {
-	if err = c.ask(ctx, http.MethodGet, "/v1/services", &st); err == nil {
+	if err = c.ask(ctx, "/v1/services", &st); err == nil {
 		c.mu.Lock()
 		c.labels, c.read = st.Labels, time.Now()
 		c.mu.Unlock()

@@ -104,7 +104,7 @@ func (f *Fleet) Jobs(ctx context.Context, query url.Values) (JobList, error) {
 	}
 	lists, errs := make([]struct{ Jobs []ListedJob }, len(all)), make([]error, len(all))
 	each(all, func(k int, c *container) {
-		errs[k] = c.ask(ctx, http.MethodGet, "/v1/jobs?"+query.Encode(), &lists[k])
+		errs[k] = c.ask(ctx, "/v1/jobs?"+query.Encode(), &lists[k])
 	})
 	for k, c := range all {
 		if refused := new(api.StatusError); errors.As(errs[k], &refused) && refused.Status == http.StatusBadRequest {
@@ -158,10 +158,10 @@ func (f *Fleet) Containers(ctx context.Context) ([]Container, error) {
 			x.Services = append(x.Services, Service{s.Name, s.State})
 		}
 		if err == nil {
-			err = c.ask(ctx, http.MethodGet, "/v1/limits", &x.Limits)
+			err = c.ask(ctx, "/v1/limits", &x.Limits)
 		}
 		if err == nil {
-			err = c.ask(ctx, http.MethodGet, "/v1/executor", &x.Executor)
+			err = c.ask(ctx, "/v1/executor", &x.Executor)
 		}
 		if err != nil && !noExecutor(err) {
 			x.Error = err.Error()

@@ -68,8 +68,9 @@ func (x *exposition) family(name string) *family {
 
 // The lines of a text, and parts of them.
 var (
-	headLine    = lazyregexp.New(`^# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) .`)
-	sampleLine  = lazyregexp.New(`^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-zA-Z_]\w*="(?:[^"\\]|\\[\\"n])*",?)*)\})? ([^ _pPxX]+)( -?[0-9]{1,18})?$`)
+	headLine   = lazyregexp.New(`^# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) .`)
+	sampleLine = lazyregexp.New(`^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-zA-Z_]\w*="(?:[^"\\]|\\[\\"n])*",?)*)\})? ` +
+		`([^ _pPxX]+)( -?[0-9]{1,18})?$`) // Go reads numbers with these letters, Prometheus does not
 	sampleLabel = lazyregexp.New(`([a-zA-Z_]\w*)="((?:[^"\\]|\\[\\"n])*)"`)
 	noLabel     = lazyregexp.New(`^[0-9]|\W`)
 )

@@ -127,7 +127,7 @@ func (f *Fleet) candidates(ctx context.Context, app, key string) ([]*candidate, 
 		}
 		x := &candidate{container: c, asked: time.Now(), err: err}
 		if err == nil {
-			x.err = c.ask(ctx, http.MethodGet, "/v1/executor", &x.status)
+			x.err = c.ask(ctx, "/v1/executor", &x.status)
 		}
 		if noExecutor(x.err) {
 			return
@@ -181,7 +181,8 @@ func (x *candidate) rank(memory int64) []int64 {
 		}
 	}
 	fits := slots > 0 && (memory == 0 || free >= memory)
-	order := []int64{boolean(x.status.Draining == "" && x.status.Unavailable == ""), boolean(x.status.Paused == ""), boolean(possible), boolean(fits)}
+	s := x.status
+	order := []int64{boolean(s.Draining == "" && s.Unavailable == ""), boolean(s.Paused == ""), boolean(possible), boolean(fits)}
 	switch {
 	case memory == 0:
 		return append(order, slots, free)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	stdlog "log"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -33,7 +32,8 @@ func (f *Fleet) Serve(ctx context.Context, socket string, log hclog.Logger) erro
 		return err
 	}
 	log.Info("the agent answers", "socket", path, "containers", f.dir)
-	server := http.Server{Handler: f.handler(log), ErrorLog: debugLog(log), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second,
+	server := http.Server{Handler: f.handler(log), ErrorLog: log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, ownUser{}, api.OwnUser(c))
 		}}
@@ -54,13 +54,11 @@ func (f *Fleet) Serve(ctx context.Context, socket string, log hclog.Logger) erro
 	return nil
 }
 
-func debugLog(log hclog.Logger) *stdlog.Logger {
-	return log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
-}
-
 func (f *Fleet) handler(log hclog.Logger) http.Handler {
 	mux := http.NewServeMux()
-	forward := func(w http.ResponseWriter, r *http.Request) (any, error) { return nil, f.forward(w, r, log) }
+	proxy := httputil.ReverseProxy{FlushInterval: -1, ErrorLog: log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "stoker" }}
+	forward := func(w http.ResponseWriter, r *http.Request) (any, error) { return nil, f.forward(w, r, proxy) }
 	for pattern, handle := range map[string]func(http.ResponseWriter, *http.Request) (any, error){
 		"GET /v1/health":     func(http.ResponseWriter, *http.Request) (any, error) { return map[string]string{"status": "ok"}, nil },
 		"GET /v1/containers": func(_ http.ResponseWriter, r *http.Request) (any, error) { return f.listContainers(r.Context()) },
@@ -81,7 +79,8 @@ func (f *Fleet) handler(log hclog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if own, _ := r.Context().Value(ownUser{}).(bool); !own {
 			api.Answer(func(http.ResponseWriter, *http.Request) (any, error) {
-				return nil, api.Refuse(http.StatusForbidden, "forbidden", "ask as root, or as the user that the agent runs as", "you may not ask the agent")
+				return nil, api.Refuse(http.StatusForbidden, "forbidden", "ask as root, or as the user that the agent runs as",
+					"you may not ask the agent")
 			})(w, r)
 			return
 		}
@@ -125,20 +124,19 @@ func (f *Fleet) submit(w http.ResponseWriter, r *http.Request, log hclog.Logger)
 }
 
 // forward passes a request about a job to the container that has it.
-func (f *Fleet) forward(w http.ResponseWriter, r *http.Request, log hclog.Logger) error {
+func (f *Fleet) forward(w http.ResponseWriter, r *http.Request, proxy httputil.ReverseProxy) error {
 	c, err := f.find(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
 	w.Header().Set(ContainerHeader, c.name)
-	proxy := httputil.ReverseProxy{Transport: c.http, FlushInterval: -1, ErrorLog: debugLog(log),
-		Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "stoker" },
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			api.Answer(func(http.ResponseWriter, *http.Request) (any, error) {
-				return nil, api.Refuse(http.StatusServiceUnavailable, executor.CodeUnavailable, "try again",
-					"container %s does not answer: %v", c.name, cause(err))
-			})(w, r)
-		}}
+	proxy.Transport = c.http
+	proxy.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) {
+		api.Answer(func(http.ResponseWriter, *http.Request) (any, error) {
+			return nil, api.Refuse(http.StatusServiceUnavailable, executor.CodeUnavailable, "try again",
+				"container %s does not answer: %v", c.name, cause(err))
+		})(w, r)
+	}
 	proxy.ServeHTTP(w, r)
 	return nil
 }

@@ -205,7 +205,8 @@ func TestAgentOfFrozenContainer(t *testing.T) {
 	begun := time.Now()
 	c := h.ask()
 	for range 6 {
-		if _, _, err := c.Submit(t.Context(), executor.Spec{Command: []string{"sleep", "98438"}, Labels: map[string]string{"appid": "1"}}); err != nil {
+		spec := executor.Spec{Command: []string{"sleep", "98438"}, Labels: map[string]string{"appid": "1"}}
+		if _, _, err := c.Submit(t.Context(), spec); err != nil {
 			t.Error(err)
 		}
 	}

@@ -22,8 +22,8 @@ import (
 func agentCommand() *cli.Command {
 	dir := &cli.StringFlag{Name: "dir", Value: "/run/stoker-containers",
 		Usage: "the containers' sockets are `DIR`/NAME/" + agent.SocketName + ", where NAME is the container"}
-	return &cli.Command{Name: "agent", Usage: "on the host: place jobs on many containers, see and restart their services", Category: categoryJobs,
-		UsageText: "stoker agent run",
+	return &cli.Command{Name: "agent", Usage: "on the host: place jobs on many containers, see and restart their services",
+		Category: categoryJobs, UsageText: "stoker agent run",
 		Description: `Runs on the host, not in a container. "stoker job" works with the agent as with
 one container: set STOKER_SOCKET to the socket of the agent.`,
 		Subcommands: []*cli.Command{
@@ -37,7 +37,8 @@ at any time.`,
 				Flags: []cli.Flag{dir, tableOrJSON()}, Action: showContainers},
 			{Name: "restart", Usage: "restart a service in one container after the other, each when the one before is ready", ArgsUsage: "SERVICE",
 				UsageText: "stoker agent restart tomcat --label " + agent.AppLabel + "=100001",
-				Flags: []cli.Flag{dir, &cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "only where the container has `NAME=VALUE`, repeatable"},
+				Flags: []cli.Flag{dir,
+					&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "only where the container has `NAME=VALUE`, repeatable"},
 					&cli.DurationFlag{Name: "within", Value: 5 * time.Minute, Usage: "end if a container is not ready after `DURATION`"}},
 				Action: restartEverywhere},
 		}}
@@ -94,8 +95,8 @@ func containersText(all []agent.Container, width int) string {
 		if x.Error != "" {
 			services = append(services, "error: "+x.Error)
 		}
-		t.Add(oneLine(x.Name), ready, dash(oneLine(strings.Join(services, ", "))), dash(oneLine(strings.Join(labels, ", "))), dash(cpus), dash(memory),
-			dash(slots), dash(running), dash(waiting))
+		t.Add(oneLine(x.Name), ready, dash(oneLine(strings.Join(services, ", "))), dash(oneLine(strings.Join(labels, ", "))), dash(cpus),
+			dash(memory), dash(slots), dash(running), dash(waiting))
 	}
 	return layout.Rows(t, width)
 }
