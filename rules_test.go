@@ -133,7 +133,8 @@ func edges() map[string][]string {
 
 		"internal/cmdline": {"internal/display", "internal/exit", "internal/layout", "internal/suggest"},
 		"internal/display": {"internal/layout", "internal/printable"},
-		"agent":            {"executor", "executor/client", "internal/api", "internal/cgroup", "internal/lazyregexp", "internal/untrusted", "jvm", "supervisor"},
+		"agent": {"executor", "executor/client", "internal/api", "internal/cgroup", "internal/lazyregexp", "internal/trust",
+			"internal/untrusted", "jvm", "supervisor"},
 		"cmd/stoker": {
 			"agent",
 			"executor",

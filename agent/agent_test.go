@@ -415,6 +415,12 @@ func TestLinks(t *testing.T) {
 	if _, err := Open(filepath.Join(dir, "none")); err == nil {
 		t.Error("a folder that is not there is opened")
 	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir); err == nil {
+		t.Error("a folder that others can change is opened")
+	}
 }
 
 // TestServer uses the client of package executor/client on the agent.

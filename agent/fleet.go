@@ -6,10 +6,12 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 
+	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
 )
@@ -29,14 +31,17 @@ type Fleet struct {
 	keys  map[string]chan struct{} // of the jobs that are being placed; closed at the end
 }
 
-// Open returns the containers of a folder, which is there.
+// Open returns the containers of a folder that is there, and to which no other user can add any.
 func Open(dir string) (*Fleet, error) {
 	path, err := filepath.Abs(dir)
 	if err == nil {
 		path, err = filepath.EvalSymlinks(path)
 	}
+	if err == nil {
+		err = trust.Path(path, os.Getuid())
+	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the folder of the containers: %w", err)
+		return nil, fmt.Errorf("cannot use the folder of the containers: %w", err)
 	}
 	return &Fleet{dir: path, known: map[string]*container{}, keys: map[string]chan struct{}{}}, nil
 }
