@@ -28,7 +28,7 @@ lint: ## check formatting, Go code and scripts
 fmt: ## format the Go code
 	@go=$$(scripts/go.sh) && find . -name '*.go' -not -path './.git/*' -exec "$$(dirname $$go)/gofmt" -w {} +
 
-bench: build ## measure stoker beside tini, dumb-init, s6, runit and Supervisor (as root)
+bench: build ## measure stoker beside other inits, and jobs beside Docker (as root)
 	@scripts/bench.sh
 
 image: build ## build the Docker image stoker-demo, without any registry

@@ -1,6 +1,6 @@
 // Command bench compares stoker with the inits and supervisors that Debian packages: each runs as PID 1 of a new PID namespace with
 // the same tiny service, interleaved in one run. It prints Markdown tables: medians with their ratio to stoker's, the cost of a start
-// through internal/proc, and the cost of hooks.
+// through internal/proc, and the cost of hooks and of jobs.
 package main
 
 import (
@@ -27,7 +27,7 @@ func run() error {
 	before := flag.String("before", "", "an older build of stoker to measure beside it")
 	rounds := flag.Int("rounds", 15, "launches and restarts of each")
 	idle := flag.Duration("idle", idleSpan, "how long context switches are counted")
-	only := flag.String("only", "", "measure only these parts: launch,restart,idle,orphans,lines,recovery,stop,spawn,hooks")
+	only := flag.String("only", "", "measure only these parts: launch,restart,idle,orphans,lines,recovery,stop,spawn,hooks,jobs,kept")
 	flag.Parse()
 	if *probe == "" {
 		return errors.New("cannot measure without a probe: run make bench")
@@ -61,6 +61,20 @@ func run() error {
 			return err
 		}
 	}
+	var jobs []string
+	for _, part := range []struct {
+		name    string
+		measure func() (string, error)
+	}{{"jobs", b.jobs}, {"kept", b.kept}} {
+		if !b.wants(part.name) {
+			continue
+		}
+		text, err := part.measure()
+		if err != nil {
+			return err
+		}
+		jobs = append(jobs, text)
+	}
 	if err := (report{peers: b.peers, rows: rows, rounds: *rounds, idle: *idle}).print(os.Stdout); err != nil {
 		return err
 	}
@@ -70,5 +84,6 @@ func run() error {
 	if b.wants("hooks") {
 		fmt.Print(hooksTable(hooks))
 	}
+	fmt.Print(strings.Join(jobs, ""))
 	return nil
 }

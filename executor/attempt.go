@@ -32,6 +32,14 @@ func (e *Executor) attempt(t *task) {
 		e.stopBefore(t, stop)
 		return
 	}
+	e.begin(t)
+	e.mu.Unlock()
+	job := e.record(journal.Begun, t) // on disk before the start: a job is never started twice
+	e.run(t, job)
+}
+
+// begin makes the next attempt of a task the present one. mu is held.
+func (e *Executor) begin(t *task) {
 	if t.due = t.job.due(); t.job.Attempt > 0 {
 		e.metrics.Retries++
 	}
@@ -39,9 +47,6 @@ func (e *Executor) attempt(t *task) {
 		j.State, j.Attempt, j.Life, j.Started, j.Waiting, j.Reason = Starting, j.Attempt+1, e.life, time.Now().UTC(), "", ""
 		j.Exit, j.Notes, j.NextAttempt, j.Stdout, j.Stderr = nil, nil, time.Time{}, output.Info{}, output.Info{}
 	})
-	e.mu.Unlock()
-	job := e.record(journal.Begun, t) // on disk before the start: a job is never started twice
-	e.run(t, job)
 }
 
 // stopBefore ends a job that was asked to end between two attempts, or before the first. At the end of the container it waits on.
@@ -51,7 +56,8 @@ func (e *Executor) stopBefore(t *task, stop *StopRequest) {
 		return
 	}
 	e.mu.Lock()
-	t.active, t.serving, t.stop = false, false, nil
+	t.active, t.stop = false, nil
+	e.serve(t, false)
 	e.mu.Unlock()
 }
 
@@ -143,7 +149,7 @@ func (e *Executor) openStreams(t *task, id ID, spec Spec) (s *streams, files [3]
 	}()
 	for k := range made {
 		path := e.outputPath(id, k+1)
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := unix.Unlink(path); err != nil && err != unix.ENOENT {
 			return nil, files, fmt.Errorf("cannot remove the output of an earlier attempt: %w", err)
 		}
 		if made[k], files[k+1], err = output.New(path, limit); err != nil {
@@ -358,7 +364,8 @@ func (e *Executor) again(t *task, change func(*Job), pause time.Duration) {
 	stop := t.stop
 	t.streams = nil
 	if stop == nil || stop.By == containerStop {
-		t.active, t.serving, t.stop, stop = false, false, nil, nil
+		t.active, t.stop, stop = false, nil, nil
+		e.serve(t, false)
 	}
 	e.mu.Unlock()
 	if stop != nil {

@@ -21,6 +21,12 @@ func (e *Executor) append(kind journal.Kind, job Job) *journal.Commit {
 func (e *Executor) dispatch() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.dispatchWith(nil)
+}
+
+// dispatchWith is dispatch while mu is held. fresh, unless nil, is a task that is not on disk yet: if it may start it gets its slot, and
+// the caller begins its attempt.
+func (e *Executor) dispatchWith(fresh *task) {
 	defer e.tellFree()
 	if e.journal == nil {
 		if e.open(); e.journal == nil {
@@ -28,11 +34,16 @@ func (e *Executor) dispatch() {
 		}
 	}
 	now := time.Now()
-	c := capacity{slots: e.config().Slots, classes: map[string]int{}}
-	for name, class := range e.config().Classes {
-		if class.Slots > 0 {
-			c.classes[name] = class.Slots
+	c, pause := e.capacity(), e.pauseReason(now)
+	if pause != "" {
+		c.slots = 0
+	}
+	if e.serving >= c.slots { // the others can only be told why they wait
+		if now.Before(e.nextPass) {
+			e.wakeAt(e.nextPass)
+			return
 		}
+		e.nextPass = now.Add(passPause)
 	}
 	var jobs []waiting
 	running := map[ID]waiting{}
@@ -41,17 +52,13 @@ func (e *Executor) dispatch() {
 		switch w := e.waiting(t); {
 		case t.serving:
 			running[id] = w
-		case t.accepted && !t.active:
+		case (t.accepted || t == fresh) && !t.active:
 			jobs = append(jobs, w)
 			needsMemory = needsMemory || w.memory > 0
 		}
 	}
 	if needsMemory {
 		c.room, c.limited = e.opts.Host.Room()
-	}
-	pause := e.pauseReason(now)
-	if pause != "" {
-		c.slots = 0
 	}
 	if e.brake.failures >= e.config().Brake {
 		c.slots = min(c.slots, len(running)+1) // one is tried
@@ -60,18 +67,21 @@ func (e *Executor) dispatch() {
 	for id, v := range verdicts {
 		t := e.tasks[id]
 		switch {
-		case v.skip:
+		case v.skip && t != fresh:
 			t.active = true
 			go e.end(t, func(j *Job) { // ends when the end is on disk
 				j.State, j.Reason = Skipped, fmt.Sprintf("did not begin within %v", time.Duration(j.Spec.StartWithin))
 			})
 		case v.start:
-			t.active, t.serving = true, true
+			t.active = true
+			e.serve(t, true)
 			e.attempts.Add(1)
 			if !e.brake.until.IsZero() {
 				e.brake.until = now.Add(brakeTime) // until it is known whether this one could be started
 			}
-			go e.attempt(t) // ends with the attempt
+			if t != fresh {
+				go e.attempt(t) // ends with the attempt
+			}
 		case orElse(pause, v.waiting) != t.job.Waiting:
 			e.set(t, func(j *Job) { j.Waiting = orElse(pause, v.waiting) })
 		}
@@ -83,6 +93,20 @@ func (e *Executor) dispatch() {
 		e.wakeAt(next)
 	}
 }
+
+// capacity is what the configuration allows.
+func (e *Executor) capacity() capacity {
+	c := capacity{slots: e.config().Slots, classes: map[string]int{}}
+	for name, class := range e.config().Classes {
+		if class.Slots > 0 {
+			c.classes[name] = class.Slots
+		}
+	}
+	return c
+}
+
+// passPause is the time between two passes over the queue while no job can be started.
+const passPause = 50 * time.Millisecond
 
 // wakeAt has dispatch called at a time. mu is held.
 func (e *Executor) wakeAt(t time.Time) { e.wake.Reset(max(time.Until(t), 0)) }
@@ -120,7 +144,7 @@ func (e *Executor) waiting(t *task) waiting {
 func (e *Executor) end(t *task, change func(*Job)) {
 	e.mu.Lock()
 	e.set(t, func(j *Job) {
-		j.Ended, j.Waiting, j.Pid, j.NextAttempt = time.Now().UTC(), "", 0, time.Time{}
+		j.Ended, j.Waiting, j.Pid, j.NextAttempt, j.Spec.Stdin = time.Now().UTC(), "", 0, time.Time{}, nil
 		change(j)
 	})
 	begun := t.job.Attempt > 0

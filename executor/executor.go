@@ -50,8 +50,10 @@ type Executor struct {
 	draining    string           // why nothing is accepted; empty: jobs are
 	brake       brake
 	ended       map[State]int64
-	metrics     Metrics  // the counts
-	room        struct { // what Host.Room said, for the status
+	serving     int       // tasks that have a slot
+	nextPass    time.Time // over the queue, while no job can be started
+	metrics     Metrics   // the counts
+	room        struct {  // what Host.Room said, for the status
 		bytes   int64
 		limited bool
 		read    time.Time
@@ -197,8 +199,20 @@ func (e *Executor) set(t *task, change func(*Job)) {
 	t.changed = make(chan struct{})
 }
 
+// serve gives a task a slot, or takes it away. mu is held.
+func (e *Executor) serve(t *task, slot bool) {
+	switch {
+	case slot && !t.serving:
+		e.serving++
+	case !slot && t.serving:
+		e.serving--
+	}
+	t.serving = slot
+}
+
 // forget removes a task. mu is held.
 func (e *Executor) forget(t *task) {
+	e.serve(t, false)
 	delete(e.tasks, t.job.ID)
 	if e.keys[t.job.Spec.Key] == t {
 		delete(e.keys, t.job.Spec.Key)

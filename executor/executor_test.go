@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/executor/journal"
 	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -314,7 +315,8 @@ func TestStopBeforeAttempt(t *testing.T) {
 		job := submit(t, e, Spec{})
 		e.mu.Lock()
 		task := e.tasks[job.ID]
-		task.active, task.serving = true, true
+		task.active = true
+		e.serve(task, true)
 		e.requestStop(task, StopRequest{By: by})
 		e.mu.Unlock()
 		e.attempts.Add(1)
@@ -581,6 +583,53 @@ func TestUnavailable(t *testing.T) {
 	job := submit(t, e, Spec{})
 	h.next(t).end(proc.Exit{})
 	want(t, await(t, e, job.ID), Succeeded)
+}
+
+// A job that would have started at once, but that the disk does not take, leaves its slot to others.
+func TestRefusedJobHasNoSlot(t *testing.T) {
+	e, h := newExecutor(t, func(c *Config) { c.Slots = 1 })
+	e.mu.Lock()
+	e.journal.Close() // it takes no record
+	e.mu.Unlock()
+	_, _, err := e.Submit(t.Context(), Spec{Command: []string{"refused"}}, "")
+	if u := (*UnavailableError)(nil); !errors.As(err, &u) {
+		t.Errorf("%v", err)
+	}
+	e.attempts.Wait() // its attempt is none
+	e.mu.Lock()
+	if len(e.tasks) != 0 || e.serving != 0 {
+		t.Errorf("%d tasks, %d of them with a slot", len(e.tasks), e.serving)
+	}
+	e.lastOpen = time.Time{} // the pause is over
+	e.mu.Unlock()
+	job := submit(t, e, Spec{})
+	h.next(t).end(proc.Exit{})
+	want(t, await(t, e, job.ID), Succeeded)
+	if n := h.starts("refused"); n != 0 {
+		t.Errorf("%d starts", n)
+	}
+}
+
+// TestBeginsWithItsAcceptance: a job with a free slot is begun in the journal when its submitter has the answer.
+func TestBeginsWithItsAcceptance(t *testing.T) {
+	e, h := newExecutor(t, func(c *Config) { c.Slots = 1 })
+	for _, test := range []struct {
+		kind journal.Kind
+		is   State
+	}{{journal.Begun, Starting}, {journal.Accepted, Queued}} {
+		job := submit(t, e, Spec{})
+		_, newest, err := e.journal.Read(uint64(job.ID))
+		if err != nil || newest.Kind != test.kind {
+			t.Errorf("%c in the journal, %v, want %c", newest.Kind, err, test.kind)
+		}
+		awaitReason := func() bool { now, _ := e.Job(job.ID.String()); return now.Waiting == "place 1 in the queue" }
+		if test.is == Queued { // it is told by the next pass
+			poll(t, "the reason", awaitReason)
+		}
+	}
+	h.next(t).end(proc.Exit{})
+	h.next(t).end(proc.Exit{})
+	e.attempts.Wait()
 }
 
 // While the journal is closed, a running job can be stopped, and its end waits for the journal.

@@ -56,7 +56,7 @@ func decide(now time.Time, jobs []waiting, running map[ID]waiting, c capacity) (
 			next = t
 		}
 	}
-	verdicts = map[ID]verdict{}
+	verdicts = make(map[ID]verdict, len(jobs))
 	held := ID(0) // waits for memory
 	for place, w := range jobs {
 		v := verdict{}
@@ -73,6 +73,8 @@ func decide(now time.Time, jobs []waiting, running map[ID]waiting, c capacity) (
 			later(w.notBefore)
 		case busy:
 			v.waiting = fmt.Sprintf("job %s with the serial key %q comes first", other, w.serial)
+		case c.slots <= 0 && place >= places:
+			v.waiting = farBack
 		case c.slots <= 0:
 			v.waiting = fmt.Sprintf("place %d in the queue", place+1)
 		case hasLimit && classes[w.class] >= limit:
@@ -95,6 +97,12 @@ func decide(now time.Time, jobs []waiting, running map[ID]waiting, c capacity) (
 	}
 	return verdicts, next
 }
+
+// Further back in the queue than places the exact place is not told: with each start it would change for thousands of jobs.
+const (
+	places  = 100
+	farBack = "behind place 100 in the queue"
+)
 
 // memoryCheck is how often the free memory is read while a job waits for it.
 const memoryCheck = 2 * time.Second

@@ -77,6 +77,20 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestFarBack: what waits at the end of a long queue has one reason, which does not change with each start.
+func TestFarBack(t *testing.T) {
+	var jobs []waiting
+	for n := range places + 2 {
+		jobs = append(jobs, waiting{id: ID(n + 1)})
+	}
+	verdicts, _ := decide(time.Unix(1, 0), jobs, nil, capacity{})
+	for id, reason := range map[ID]string{places: "place 100 in the queue", places + 1: farBack, places + 2: farBack} {
+		if got := verdicts[id].waiting; got != reason {
+			t.Errorf("%d waits because %q, want %q", id, got, reason)
+		}
+	}
+}
+
 func TestFormatSize(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 bytes", 1 << 20: "1 MiB", 3 << 29: "1.5 GiB"} {
 		if got := formatSize(n); got != want {

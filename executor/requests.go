@@ -232,7 +232,7 @@ func (e *Executor) requestStop(t *task, r StopRequest) *journal.Commit {
 	return e.append(journal.Begun, t.job)
 }
 
-// AwaitJob waits until a job has ended and its end is on disk, or until ctx is done. changed gets every state that is seen.
+// AwaitJob waits until a job has ended and its end is on disk, or until ctx is done. changed, unless nil, gets every state that is seen.
 func (e *Executor) AwaitJob(ctx context.Context, id ID, changed func(Job)) (Job, error) {
 	for {
 		e.mu.Lock()
@@ -250,12 +250,19 @@ func (e *Executor) AwaitJob(ctx context.Context, id ID, changed func(Job)) (Job,
 		}
 		job, next, accepted := t.view(), t.changed, t.accepted
 		e.mu.Unlock()
-		if changed != nil && accepted && !job.State.Final() {
+		switch {
+		case changed == nil:
+			next = nil // the end is all that matters
+		case accepted && !job.State.Final():
 			changed(job)
 		}
 		select {
 		case <-next:
-		case <-t.recorded:
+		case <-t.recorded: // what the journal has too
+			if job = e.snapshot(t); changed != nil {
+				changed(job)
+			}
+			return job, nil
 		case <-ctx.Done():
 			return job, ctx.Err()
 		}

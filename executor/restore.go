@@ -114,7 +114,8 @@ func (e *Executor) restoreJob(id ID, u journal.Unfinished) {
 		go e.end(t, func(j *Job) { j.State, j.Reason = Rejected, notAccepted }) // ends when the end is on disk
 	case p != nil && begun && !job.damaged():
 		delete(e.opts.Processes, processID(id, job.Attempt))
-		t.active, t.serving = true, true
+		t.active = true
+		e.serve(t, true)
 		e.attempts.Add(1)
 		go func() { // ends with the attempt
 			defer e.attempts.Done()
@@ -122,7 +123,8 @@ func (e *Executor) restoreJob(id ID, u journal.Unfinished) {
 		}()
 	case begun && job.Life == e.life && uncertain == "":
 		// The intent to start it was not followed by a process.
-		t.active, t.serving = true, true
+		t.active = true
+		e.serve(t, true)
 		e.attempts.Add(1)
 		go func() { // ends with the attempt
 			defer e.attempts.Done()

@@ -85,23 +85,45 @@ func (e *Executor) accept(spec Spec, by string, from Origin) (t *task, ended Job
 	if spec.Key != "" {
 		e.keys[spec.Key] = t
 	}
-	commit := e.append(journal.Accepted, t.job)
-	go func() { // ends when the disk has answered
-		err := commit.Wait()
-		e.mu.Lock()
-		if err != nil {
-			t.err = unavailable(fmt.Errorf("cannot write the journal: %w", err))
-			e.forget(t)
-			e.closeBroken()
-		} else {
-			t.accepted = true
+	accepted, begun := e.append(journal.Accepted, t.job), (*journal.Commit)(nil)
+	if e.dispatchWith(t); t.serving { // one sync serves both records
+		e.begin(t)
+		begun = e.append(journal.Begun, t.job)
+	}
+	go e.save(t, accepted, begun) // ends when the disk has answered, or with the attempt
+	return t, Job{}, true, nil
+}
+
+// save waits until the disk has a new task, and runs its first attempt if that has begun.
+func (e *Executor) save(t *task, accepted, begun *journal.Commit) {
+	err := accepted.Wait()
+	e.mu.Lock()
+	if err != nil {
+		t.err = unavailable(fmt.Errorf("cannot write the journal: %w", err))
+		e.forget(t)
+		e.closeBroken()
+	} else {
+		t.accepted = true
+		if begun == nil {
 			e.set(t, func(j *Job) { j.State = Queued })
 		}
-		e.mu.Unlock()
-		close(t.saved)
+	}
+	job := t.job
+	e.mu.Unlock()
+	close(t.saved)
+	if begun == nil {
 		e.dispatch()
-	}()
-	return t, Job{}, true, nil
+		return
+	}
+	defer e.attempts.Done()
+	if err != nil {
+		e.dispatch() // its slot is free
+		return
+	}
+	if begun.Wait() != nil {
+		job = e.record(journal.Begun, t)
+	}
+	e.run(t, job)
 }
 
 // idBits is how many IDs there may be in a millisecond, as a power of two.
@@ -109,17 +131,21 @@ const idBits = 20
 
 // full returns an error if the queue, or that of a class, has no place. mu is held.
 func (e *Executor) full(class string) error {
-	length, ofClass := 0, 0
+	c := e.config()
+	if length := len(e.tasks); length >= c.Slots+c.Queue {
+		return &FullError{Length: length - c.Slots, RetryAfter: retryAfter}
+	}
+	limit := c.Classes[class]
+	if class == "" || limit.Queue == 0 {
+		return nil
+	}
+	ofClass := 0
 	for _, t := range e.tasks {
-		if length++; t.job.Spec.Class == class {
+		if t.job.Spec.Class == class {
 			ofClass++
 		}
 	}
-	c := e.config()
-	if length >= c.Slots+c.Queue {
-		return &FullError{Length: length - c.Slots, RetryAfter: retryAfter}
-	}
-	if limit := c.Classes[class]; class != "" && limit.Queue > 0 && ofClass >= limit.Queue+orElse(limit.Slots, c.Slots) {
+	if ofClass >= limit.Queue+orElse(limit.Slots, c.Slots) {
 		return &FullError{Class: class, Length: limit.Queue, RetryAfter: retryAfter}
 	}
 	return nil

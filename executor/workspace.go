@@ -36,10 +36,14 @@ func (e *Executor) workspace(id ID) *workspace {
 
 // make makes an empty workspace.
 func (w *workspace) make() error {
-	if err := w.wipe(); err != nil {
-		return fmt.Errorf("cannot remove an old workspace: %w", err)
+	err := os.Mkdir(w.path, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		if err := w.wipe(); err != nil {
+			return fmt.Errorf("cannot remove an old workspace: %w", err)
+		}
+		err = os.Mkdir(w.path, 0o700)
 	}
-	if err := os.Mkdir(w.path, 0o700); err != nil {
+	if err != nil {
 		return fmt.Errorf("cannot make the workspace: %w", err)
 	}
 	return nil

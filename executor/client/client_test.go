@@ -120,6 +120,36 @@ type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
+// TestOneConnection: whoever waits for jobs one after the other needs one connection.
+func TestOneConnection(t *testing.T) {
+	var connections atomic.Int64
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery != "final" {
+			t.Errorf("asked for %s", r.URL)
+		}
+		fmt.Fprint(w, "id: 0\n\n")
+		_ = http.NewResponseController(w).Flush()
+		fmt.Fprint(w, "id: 1\ndata: {\"state\": \"KILLED\"}\n\n")
+		_ = http.NewResponseController(w).Flush() // the end of the answer comes later
+	}))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	s.Start()
+	defer s.Close()
+	c := New(s.Client().Transport, s.URL)
+	for range 5 {
+		if job, err := c.Wait(t.Context(), "5", nil); err != nil || job.State != executor.Killed {
+			t.Errorf("%v %v", job.State, err)
+		}
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 func TestRequests(t *testing.T) {
 	var got string
 	c := serve(t, func(_ int64, w http.ResponseWriter, r *http.Request) {

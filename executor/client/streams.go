@@ -23,7 +23,7 @@ const maxState = 8 << 20
 func (c *Client) Wait(ctx context.Context, name string, changed func(executor.Job)) (executor.Job, error) {
 	var l loss
 	for {
-		job, err := c.watch(ctx, name, func(j executor.Job) {
+		job, err := c.watch(ctx, name, changed == nil, func(j executor.Job) {
 			l = loss{}
 			if changed != nil && !j.State.Final() {
 				changed(j)
@@ -38,9 +38,13 @@ func (c *Client) Wait(ctx context.Context, name string, changed func(executor.Jo
 	}
 }
 
-// watch reads states over one connection until the final one, which it returns.
-func (c *Client) watch(ctx context.Context, name string, seen func(executor.Job)) (job executor.Job, err error) {
-	resp, err := c.send(ctx, http.MethodGet, jobPath(name)+"/events", nil)
+// watch reads states over one connection until the final one, which it returns. final: it asks for that one only.
+func (c *Client) watch(ctx context.Context, name string, final bool, seen func(executor.Job)) (job executor.Job, err error) {
+	path := jobPath(name) + "/events"
+	if final {
+		path += "?final"
+	}
+	resp, err := c.send(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return job, err
 	}
@@ -57,6 +61,8 @@ func (c *Client) watch(ctx context.Context, name string, seen func(executor.Job)
 			return job, fmt.Errorf("cannot read the state of job %s: %w", name, err)
 		}
 		if seen(job); job.State.Final() {
+			for lines.Scan() { // to the end of the answer, so that the connection can be used again
+			}
 			return job, nil
 		}
 	}

@@ -135,6 +135,7 @@ func fast(segment int64) Options {
 	files := realFiles()
 	files.sync = func(*os.File) error { return nil }
 	files.folder = files.sync
+	files.allocate = reserveSpace
 	return Options{SegmentBytes: segment, files: files}
 }
 

@@ -61,9 +61,18 @@ func realFiles() fileOps {
 		folder:   (*os.File).Sync,
 		truncate: func(f *os.File, size int64) error { return f.Truncate(size) },
 		allocate: func(f *os.File, offset, size int64) error {
-			return retry(func() error { return unix.Fallocate(int(f.Fd()), 0, offset, size) })
+			if err := reserveSpace(f, offset, size); err != nil {
+				return err
+			}
+			// Without zeros the sync of a record would have to write that its block is used, too.
+			_, err := f.WriteAt(make([]byte, size), offset)
+			return err
 		},
 	}
+}
+
+func reserveSpace(f *os.File, offset, size int64) error {
+	return retry(func() error { return unix.Fallocate(int(f.Fd()), 0, offset, size) })
 }
 
 // retry repeats what a signal interrupted.

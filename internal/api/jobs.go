@@ -189,6 +189,7 @@ func (s *Server) forPeer(r *http.Request, j executor.Job) executor.Job {
 }
 
 // jobEvents answers with the states of a job as server-sent events: the present one, each later one, and at last the final one.
+// With ?final it sends that one only.
 func (s *Server) jobEvents(w http.ResponseWriter, r *http.Request) (any, error) {
 	j, err := s.opts.Backend.Job(r.PathValue("id"))
 	if err != nil {
@@ -202,20 +203,24 @@ func (s *Server) jobEvents(w http.ResponseWriter, r *http.Request) (any, error) 
 			cancel() // the client is gone
 		}
 	}
-	send(j)
-	if j.State.Final() {
-		return nil, nil
-	}
-	final, err := s.opts.Backend.AwaitJob(ctx, j.ID, func(now executor.Job) {
+	changed := func(now executor.Job) {
 		if !now.State.Final() && (now.State != j.State || now.Attempt != j.Attempt || now.Waiting != j.Waiting) {
 			j = now
 			send(j)
 		}
-	})
-	if err != nil {
-		panic(http.ErrAbortHandler) // an answer that ends well would end with the final state
 	}
-	send(final)
+	switch {
+	case r.URL.Query().Has("final"):
+		changed = nil
+	case !j.State.Final():
+		send(j)
+	}
+	if !j.State.Final() {
+		if j, err = s.opts.Backend.AwaitJob(ctx, j.ID, changed); err != nil {
+			panic(http.ErrAbortHandler) // an answer that ends well would end with the final state
+		}
+	}
+	_ = out.write(count+1, brief(j)) // with the end of the answer
 	return nil, nil
 }
 

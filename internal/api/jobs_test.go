@@ -424,6 +424,17 @@ func TestJobIsAwaited(t *testing.T) {
 	if j, err := c.Wait(t.Context(), oneID, nil); err != nil || j.State != executor.Failed {
 		t.Errorf("%v %v", j.State, err)
 	}
+	if got := ask(t, path, -1, "GET", "/v1/jobs/"+oneID+"/events"); strings.Count(got.body, "data:") != 1 {
+		t.Errorf("the states of a job that has ended: %s", got.body)
+	}
+	f.set(func() { f.job.State = executor.Running })
+	end := make(chan answerOf, 1)
+	go func() { end <- ask(t, path, -1, "GET", "/v1/jobs/"+oneID+"/events?final") }() // ends with the job
+	f.set(func() { f.job.State = executor.Stopping })
+	f.set(func() { f.job.State = executor.Killed })
+	if got := <-end; strings.Count(got.body, "data:") != 1 || !strings.Contains(got.body, `"state":"KILLED"`) {
+		t.Errorf("the final state of a job: %s", got.body)
+	}
 }
 
 // TestOutputIsFollowed reads over a piece that is not kept, to the end of the stream.

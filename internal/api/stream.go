@@ -36,18 +36,23 @@ func newStream(w http.ResponseWriter, follow bool, from int64) *streamWriter {
 }
 
 func (s *streamWriter) send(id int64, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	if !s.follow {
-		_, err = fmt.Fprintf(s.w, "%s\n", data)
-		return err
-	}
-	if _, err = fmt.Fprintf(s.w, "id: %d\ndata: %s\n\n", id, data); err != nil {
+	if err := s.write(id, v); err != nil || !s.follow {
 		return err
 	}
 	return s.flush.Flush()
+}
+
+// write is send, but a follower may get the value only with the end of the answer.
+func (s *streamWriter) write(id int64, v any) error {
+	data, err := json.Marshal(v)
+	switch {
+	case err != nil:
+	case s.follow:
+		_, err = fmt.Fprintf(s.w, "id: %d\ndata: %s\n\n", id, data)
+	default:
+		_, err = fmt.Fprintf(s.w, "%s\n", data)
+	}
+	return err
 }
 
 // lastEventID is where a client goes on; false: it begins.

@@ -1,6 +1,9 @@
 package cgroup
 
 import (
+	"errors"
+	"io"
+	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -39,19 +42,47 @@ func OOMKills(root string, dirs ...string) (count uint64, source string, ok bool
 	return count, strings.Join(files, ", "), len(files) > 0
 }
 
-// oomKills reads the counter of one cgroup: memory.events of v2, memory.oom_control of v1. memory.events.local is used where
-// memory.events is hidden.
+// oomFiles are the files that may count in a cgroup: of v2, where memory.events is hidden, of v1.
+var oomFiles = []string{"memory.events", "memory.events.local", "memory.oom_control"}
+
+// oomKills reads the counter of one cgroup.
 func (r *reader) oomKills(dir string) (count uint64, file string, ok bool) {
-	for _, name := range []string{"memory.events", "memory.events.local", "memory.oom_control"} {
+	for _, name := range oomFiles {
 		file := path.Join("/", dir, name)
-		text, err := r.read(file)
-		if err != nil {
-			continue
-		}
-		value, _ := field(text, "oom_kill ") // other lines begin with oom_kill too
-		if n, err := strconv.ParseUint(value, 10, 64); err == nil {
-			return n, file, true
+		if text, err := r.read(file); err == nil {
+			if n, ok := parseOOMKills(text); ok {
+				return n, file, true
+			}
 		}
 	}
 	return 0, "", false
+}
+
+func parseOOMKills(text string) (uint64, bool) {
+	value, _ := field(text, "oom_kill ") // other lines begin with oom_kill too
+	n, err := strconv.ParseUint(value, 10, 64)
+	return n, err == nil
+}
+
+// OOMCounter is the counter of OOM kills in the cgroup that this process was in when it was opened. Its file stays open.
+type OOMCounter struct{ file *os.File }
+
+// OpenOOMCounter opens the counter of OOMKills without dirs, for those who read it often.
+func OpenOOMCounter(root string) (*OOMCounter, error) {
+	_, source, ok := OOMKills(root)
+	if !ok {
+		return nil, errors.New("the own cgroup has no counter of OOM kills")
+	}
+	file, err := os.OpenInRoot(root, strings.TrimPrefix(source, "/"))
+	return &OOMCounter{file}, err
+}
+
+// Read returns the number of OOM kills until now.
+func (c *OOMCounter) Read() (count uint64, ok bool) {
+	var text [1024]byte // the kernel writes less
+	n, err := c.file.ReadAt(text[:], 0)
+	if err != nil && err != io.EOF {
+		return 0, false
+	}
+	return parseOOMKills(string(text[:n]))
 }

@@ -54,13 +54,38 @@ func TestOOMKills(t *testing.T) {
 		for name, text := range c.files {
 			files = append(files, archiveFile{name: name, data: []byte(text)})
 		}
-		count, source, ok := OOMKills(tree(t, files), c.dirs...)
+		root := tree(t, files)
+		count, source, ok := OOMKills(root, c.dirs...)
 		if count != c.count || source != c.source || ok != c.ok {
 			t.Errorf("%s: %d %q %v, want %d %q %v", c.name, count, source, ok, c.count, c.source, c.ok)
+		}
+		if c.dirs == nil {
+			checkCounter(t, c.name, root, c.source, c.count, c.ok)
 		}
 	}
 	if _, _, ok := OOMKills("/no/such/folder"); ok {
 		t.Error("a root that is not there has a counter")
+	}
+}
+
+// checkCounter checks the open counter of the own cgroup, and that it sees the file change.
+func checkCounter(t *testing.T, name, root, source string, want uint64, ok bool) {
+	t.Helper()
+	counter, err := OpenOOMCounter(root)
+	if (err == nil) != ok {
+		t.Errorf("%s: a counter is opened with %v", name, err)
+	}
+	if err != nil {
+		return
+	}
+	if n, ok := counter.Read(); n != want || !ok {
+		t.Errorf("%s: the counter is %d %v, want %d", name, n, ok, want)
+	}
+	if err := os.WriteFile(root+source, []byte("oom 9\noom_kill 17\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if n, ok := counter.Read(); n != 17 || !ok {
+		t.Errorf("%s: the counter is %d %v after its change", name, n, ok)
 	}
 }
 

@@ -22,7 +22,8 @@ import (
 // jobHost is the executor's Host.
 type jobHost struct {
 	executor.ManagerHost
-	d *daemon
+	d        *daemon
+	oomKills *cgroup.OOMCounter // nil: nothing counts
 }
 
 // startExecutor starts the executor if there is one. It takes the processes of jobs out of rec, and must run before supervisor.New,
@@ -40,7 +41,10 @@ func (d *daemon) startExecutor(rec *proc.Recovered) {
 		}
 		return ours
 	})
-	h := jobHost{executor.ManagerHost{M: d.m}, d}
+	h := jobHost{executor.ManagerHost{M: d.m}, d, nil}
+	if counter, err := cgroup.OpenOOMCounter("/"); err == nil {
+		h.oomKills = counter
+	}
 	d.jobs = executor.New(executor.Options{Config: cfg, Host: h, Store: d.m.FDStore(), Log: d.log.Named("jobs"), Items: rec.Items,
 		Processes: processes, Check: h.check})
 }
@@ -141,8 +145,14 @@ func (h jobHost) Room() (int64, bool) {
 
 // OOMKills counts what the kernel's OOM killer has ended.
 func (h jobHost) OOMKills(cgroups []string) (uint64, bool) {
-	count, _, ok := cgroup.OOMKills("/", cgroups...)
-	return count, ok
+	if len(cgroups) > 0 {
+		count, _, ok := cgroup.OOMKills("/", cgroups...)
+		return count, ok
+	}
+	if h.oomKills == nil {
+		return 0, false
+	}
+	return h.oomKills.Read()
 }
 
 // Publish records an event of a job, and runs its hooks.
