@@ -258,12 +258,16 @@ func (e *Executor) ExecutorStatus() Status {
 	s := Status{Slots: c.Slots, QueueMax: c.Queue, Paused: e.pauseReason(time.Now()), Draining: e.draining, Ended: maps.Clone(e.ended)}
 	var memory MemoryStatus
 	for _, t := range e.tasks {
+		need := int64(0)
+		if t.job.Spec.Memory != "" {
+			need = e.waiting(t).memory
+		}
 		if t.serving {
 			s.Running++
-			memory.Running += e.waiting(t).memory
+			memory.Running += need
 		} else {
 			s.Waiting++
-			memory.Waiting += e.waiting(t).memory
+			memory.Waiting += need
 		}
 	}
 	if e.room.read.IsZero() || time.Since(e.room.read) > memoryCheck {
