@@ -109,11 +109,11 @@ func TestConcurrentSubmits(t *testing.T) {
 	f, dir := newFleet(t)
 	var all []*fakeContainer
 	for k := range 5 {
-		all = append(all, startFake(t, dir, fmt.Sprintf("c%d", k), 10))
+		all = append(all, startFake(t, dir, fmt.Sprintf("c%d", k), 30))
 	}
 	var clients sync.WaitGroup
 	var created atomic.Int32
-	for k := range 100 {
+	for k := range 300 {
 		clients.Go(func() { // ends with the answer
 			spec := app("", "")
 			if k%2 == 0 {
@@ -136,8 +136,8 @@ func TestConcurrentSubmits(t *testing.T) {
 	for _, c := range all {
 		waiting += c.present().Waiting
 	}
-	if waiting > 5 { // 1, and a few that a state had already when they were counted
-		t.Errorf("%d of 51 jobs wait in 50 slots", waiting)
+	if waiting > 10 { // 1, and a few that a state had already when they were counted
+		t.Errorf("%d of 151 jobs wait in 150 slots", waiting)
 	}
 }
 
@@ -249,7 +249,7 @@ func TestSilentContainer(t *testing.T) {
 			t.Errorf("in %s: %v", where, err)
 		}
 	}
-	if took := time.Since(begun); took > answerTime+time.Second {
+	if took := time.Since(begun); took > 15*time.Second {
 		t.Errorf("20 submits took %v", took)
 	}
 	_, _, _, err := f.Submit(t.Context(), app("new", ""))

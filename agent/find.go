@@ -16,11 +16,8 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// Times of a search.
-const (
-	secondTime  = 100 * time.Millisecond // after one was found, for another with the name
-	searchPause = 100 * time.Millisecond
-)
+// searchPause is the time between two searches for a job.
+const searchPause = 100 * time.Millisecond
 
 // find returns the container that has a job, by ID or "key:KEY". While none has it and some do not answer it searches again.
 func (f *Fleet) find(ctx context.Context, job string) (*container, error) {
@@ -47,38 +44,24 @@ func (f *Fleet) find(ctx context.Context, job string) (*container, error) {
 	}
 }
 
-// search asks all containers for a job. silent are those that do not answer; if another has the job they are not waited for.
+// search asks all containers for a job. silent are those that do not answer.
 func (f *Fleet) search(ctx context.Context, job string) (found []*container, silent []*candidate, err error) {
 	all, err := f.containers()
-	if err != nil {
-		return nil, nil, err
-	}
-	answers := make(chan *candidate, len(all))
-	for _, c := range all {
-		go func() { // ends after answerTime at the latest
-			x := &candidate{container: c}
-			x.has, x.err = c.has(context.WithoutCancel(ctx), job)
-			answers <- x
-		}()
-	}
-	var late <-chan time.Time
-	for range all {
-		select {
-		case x := <-answers:
-			switch {
-			case x.has:
-				found = append(found, x.container)
-				late = time.After(secondTime)
-			case x.err != nil:
-				silent = append(silent, x)
-			}
-		case <-late:
-			return found, nil, nil
-		case <-ctx.Done():
-			return nil, nil, ctx.Err()
+	answers := make([]candidate, len(all))
+	each(all, func(k int, c *container) {
+		x := &answers[k]
+		x.container = c
+		x.has, x.err = c.has(ctx, job)
+	})
+	for k := range answers {
+		switch x := &answers[k]; {
+		case x.has:
+			found = append(found, x.container)
+		case x.err != nil:
+			silent = append(silent, x)
 		}
 	}
-	return found, silent, nil
+	return found, silent, cmp.Or(err, ctx.Err())
 }
 
 // JobList is the answer of GET /v1/jobs.

@@ -81,16 +81,21 @@ func (c *container) restart(ctx context.Context, service string, latest uint64, 
 	limited, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	path := fmt.Sprintf("/v1/services/%s/restart?after=%d", url.PathEscape(service), latest)
-	over, why := false, error(nil)
+	why := errors.New("no answer")
 	for asked := false; limited.Err() == nil; {
-		if !asked {
-			_, why = c.request(limited, http.MethodPost, path)
-			if refused := new(api.StatusError); errors.As(why, &refused) {
-				return why
-			}
-			asked = why == nil
-		} else if over, why = c.restarted(limited, service, latest); over {
-			return why
+		var over bool
+		var err error
+		if asked {
+			over, err = c.restarted(limited, service, latest)
+		} else {
+			_, err = c.request(limited, http.MethodPost, path)
+			asked, over = err == nil, errors.As(err, new(*api.StatusError))
+		}
+		if over {
+			return err
+		}
+		if err != nil && limited.Err() == nil {
+			why = err
 		}
 		select {
 		case <-limited.Done():
