@@ -92,17 +92,17 @@ func (e *Executor) run(t *task, job Job) {
 	e.supervise(t, p, spec, ws, oomKills)
 }
 
-// oomCounter is the count of OOM kills when an attempt began.
+// oomCounter is the count of OOM kills when an attempt began. The next supervisor gets it with the outputs.
 type oomCounter struct {
-	cgroups []string
-	count   uint64
-	known   bool
+	Cgroups []string `json:"cgroups,omitempty"`
+	Count   uint64   `json:"count,omitempty"`
+	Known   bool     `json:"known,omitempty"`
 }
 
 // start prepares and starts the process.
 func (e *Executor) start(t *task, job *Job, spec Spec, ws *workspace) (p Process, oom oomCounter, err error) {
 	if err := ws.make(); err != nil {
-		return nil, oom, err
+		return nil, oom, containerError{err}
 	}
 	full := *job
 	full.Spec = spec
@@ -112,22 +112,29 @@ func (e *Executor) start(t *task, job *Job, spec Spec, ws *workspace) (p Process
 	}
 	job.Notes = launch.Notes
 	s := launch.Spec
+	defer func() {
+		if err != nil {
+			for _, dir := range slices.Backward(s.Cgroups) {
+				_ = os.Remove(dir) // Host.Start may have done so
+			}
+		}
+	}()
 	if err := ws.giveTo(launch.User); err != nil {
-		return nil, oom, err
+		return nil, oom, containerError{err}
 	}
 	if s.Dir, err = ws.dir(spec.Dir, launch.User); err != nil {
 		return nil, oom, err
 	}
 	s.ID, s.Argv, s.KeepReserve = processID(job.ID, job.Attempt), spec.Command, true
 	s.Env = append(s.Env, "STOKER_JOB_ID="+job.ID.String(), "STOKER_JOB_ATTEMPT="+strconv.Itoa(job.Attempt))
-	streams, files, err := e.openStreams(t, job.ID, spec)
+	oom.Cgroups = s.Cgroups
+	oom.Count, oom.Known = e.opts.Host.OOMKills(oom.Cgroups)
+	streams, files, err := e.openStreams(t, job.ID, spec, oom)
 	defer closeAll(files[:])
 	if err != nil {
-		return nil, oom, err
+		return nil, oom, containerError{err}
 	}
 	s.Stdio = proc.Stdio{Mode: proc.Files, Files: files}
-	oom.cgroups = s.Cgroups
-	oom.count, oom.known = e.opts.Host.OOMKills(oom.cgroups)
 	p, err = e.opts.Host.Start(context.Background(), s)
 	if err != nil {
 		return nil, oom, err
@@ -139,7 +146,15 @@ func (e *Executor) start(t *task, job *Job, spec Spec, ws *workspace) (p Process
 }
 
 // openStreams makes the outputs of an attempt, which the next supervisor gets too, and the files of the child.
-func (e *Executor) openStreams(t *task, id ID, spec Spec) (s *streams, files [3]*os.File, err error) {
+func (e *Executor) openStreams(t *task, id ID, spec Spec, oom oomCounter) (s *streams, files [3]*os.File, err error) {
+	if len(spec.Stdin) > 0 {
+		if files[0], err = fdstore.NewFile("stdin", spec.Stdin); err != nil {
+			return nil, files, fmt.Errorf("cannot make stdin: %w", err)
+		}
+		if _, err := files[0].Seek(0, 0); err != nil {
+			return nil, files, fmt.Errorf("cannot make stdin: %w", err)
+		}
+	}
 	limit, _ := jvm.ParseMemory(spec.OutputCap) // it was checked
 	made := new(streams)
 	defer func() {
@@ -156,18 +171,10 @@ func (e *Executor) openStreams(t *task, id ID, spec Spec) (s *streams, files [3]
 			return nil, files, fmt.Errorf("cannot capture the output: %w", err)
 		}
 	}
-	if len(spec.Stdin) > 0 {
-		if files[0], err = fdstore.NewFile("stdin", spec.Stdin); err != nil {
-			return nil, files, fmt.Errorf("cannot make stdin: %w", err)
-		}
-		if _, err := files[0].Seek(0, 0); err != nil {
-			return nil, files, fmt.Errorf("cannot make stdin: %w", err)
-		}
-	}
 	e.mu.Lock()
 	t.streams = made
 	e.mu.Unlock()
-	if err := e.opts.Store.Put(pipePrefix+id.String(), nil, made[0].FD(), made[1].FD()); err != nil {
+	if err := e.opts.Store.Put(pipePrefix+id.String(), encode(oom), made[0].FD(), made[1].FD()); err != nil {
 		return nil, files, fmt.Errorf("cannot keep the output: %w", err)
 	}
 	return made, files, nil
@@ -187,6 +194,7 @@ type ending struct {
 	state  State // Failed, Succeeded, TimedOut or Killed
 	reason string
 	by     string // the requester of the end
+	brakes bool   // no job could be started here
 }
 
 // supervise waits for the end of a process, or brings it about.
@@ -217,15 +225,23 @@ func (e *Executor) supervise(t *task, p Process, spec Spec, ws *workspace, oom o
 			kill.Reset(grace)
 		}
 	}
+	requested := func() {
+		e.mu.Lock()
+		r := *t.stop
+		e.mu.Unlock()
+		stop(Killed, "stopped on request", r.By, r.Signal, *r.Grace)
+	}
+	select {
+	case <-t.stopping: // first: the earlier supervisor may have killed it
+		requested()
+	default:
+	}
 	for ended := false; !ended; {
 		select {
 		case <-p.Exited():
 			ended = true
 		case <-t.stopping:
-			e.mu.Lock()
-			r := *t.stop
-			e.mu.Unlock()
-			stop(Killed, "stopped on request", r.By, r.Signal, *r.Grace)
+			requested()
 		case <-timeout.C:
 			stop(TimedOut, fmt.Sprintf("ran longer than %v", time.Duration(spec.Timeout)), "", 0, time.Duration(spec.StopGrace))
 		case <-measure.C:
@@ -237,10 +253,13 @@ func (e *Executor) supervise(t *task, p Process, spec Spec, ws *workspace, oom o
 		}
 	}
 	end.exit = exitFacts(p)
+	if end.state == "" && end.exit.Signal != "" && time.Since(started) >= time.Duration(spec.Timeout) { // by the earlier supervisor
+		end.state, end.reason = TimedOut, fmt.Sprintf("ran longer than %v", time.Duration(spec.Timeout))
+	}
 	end.exit.Leftovers = killLeftovers(p)
 	if end.exit.killed() {
-		count, known := e.opts.Host.OOMKills(oom.cgroups)
-		end.exit.OOMKilled = known && oom.known && count > oom.count
+		count, known := e.opts.Host.OOMKills(oom.Cgroups)
+		end.exit.OOMKilled = known && oom.Known && count > oom.Count
 	}
 	e.finish(t, p, spec, ws, end.classify())
 }
@@ -299,7 +318,7 @@ func startFailure(err error) ending {
 	if s := (*program.StartError)(nil); errors.As(err, &s) {
 		x.Code = s.Code()
 	}
-	return ending{exit: x, state: Failed, reason: "could not be started: " + x.Error}
+	return ending{exit: x, state: Failed, reason: "could not be started: " + x.Error, brakes: stopsAll(err)}
 }
 
 // finish records the end of an attempt: the final state of the job, or the next attempt.
@@ -323,14 +342,14 @@ func (e *Executor) finish(t *task, p Process, spec Spec, ws *workspace, end endi
 		before := change
 		change = func(j *Job) { before(j); j.Stdout, j.Stderr = out, errs }
 	}
-	if end.exit.Infrastructure {
+	if end.brakes {
 		e.brakeOn(&end.exit)
 	}
 	pause, again := retryPause(spec.Retry, job.Attempt, &end)
 	if end.by == containerStop && (spec.RetryOnLost || p == nil) {
 		pause, again = 0, true
 	}
-	if !again {
+	if again = again && !t.partial; !again {
 		kept := ws.keep(spec.Artifacts, e.folder(artifactFolder)+"/"+job.ID.String())
 		before := change
 		change = func(j *Job) { before(j); j.Artifacts = kept }

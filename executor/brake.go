@@ -1,12 +1,15 @@
 package executor
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"syscall"
 	"time"
 )
 
-// brake holds back jobs after several infrastructure failures in a row: a container that is short of disk or processes would take
-// all work of a cluster, and fail it.
+// brake holds back jobs after several failures in a row that any job would have had: a container that is short of disk or processes
+// would take all work of a cluster, and fail it.
 type brake struct {
 	failures int
 	why      string
@@ -26,6 +29,24 @@ func (e *Executor) brakeOff() {
 		e.opts.Log.Info("jobs are started again")
 		e.dispatch()
 	}
+}
+
+// containerError is a failure before anything of the job's own matters, such as that of its workspace.
+type containerError struct{ error }
+
+// Unwrap returns the cause.
+func (e containerError) Unwrap() error { return e.error }
+
+// stopsAll reports whether a failed start says that other jobs cannot be started either. A program, interpreter, user or folder that
+// is missing or forbidden says nothing of other jobs.
+func stopsAll(err error) bool {
+	if c := (containerError{}); errors.As(err, &c) {
+		return true
+	}
+	var errno syscall.Errno
+	shortages := []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.EROFS,
+		syscall.EIO}
+	return errors.As(err, &errno) && slices.Contains(shortages, errno)
 }
 
 // brakeOn counts an attempt that could not be started.

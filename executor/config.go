@@ -4,7 +4,7 @@ import "time"
 
 // Config is the section executor.
 type Config struct {
-	// Slots is the number of jobs that run at a time; 0: there is no executor.
+	// Slots is the number of jobs that run at a time; 0: there is no executor, or, after a reload, it accepts and starts no more.
 	Slots int `yaml:"slots" check:"notnegative"`
 	// Queue is the number of accepted jobs that may wait; more are refused.
 	Queue int `yaml:"queue" default:"100" check:"positive"`

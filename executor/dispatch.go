@@ -116,12 +116,20 @@ func (e *Executor) pauseReason(now time.Time) string {
 	switch {
 	case e.stopped:
 		return "the container stops"
-	case e.draining != "":
-		return e.draining
+	case e.closed() != "":
+		return e.closed()
 	case e.paused != "":
 		return "paused by " + e.paused
 	}
 	return e.brake.reason(now)
+}
+
+// closed is why no job is accepted; empty: jobs are. mu is held.
+func (e *Executor) closed() string {
+	if e.draining == "" && e.config().Slots == 0 {
+		return "executor.slots is 0"
+	}
+	return e.draining
 }
 
 // waiting describes a task to the queue. mu is held.

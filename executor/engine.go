@@ -53,16 +53,22 @@ func (e *Executor) Free() (slots int, changed <-chan struct{}) {
 
 // free counts the slots that no job has or is about to get. mu is held.
 func (e *Executor) free(now time.Time) int {
-	if e.journal == nil || e.pauseReason(now) != "" || e.brake.failures >= e.config().Brake {
+	if e.journal == nil || e.pauseReason(now) != "" {
 		return 0
 	}
-	slots := e.config().Slots
+	slots, ready := e.config().Slots, 0
 	for _, t := range e.tasks {
-		if t.serving || !e.waiting(t).notBefore.After(now) {
+		switch {
+		case t.serving:
 			slots--
+		case !e.waiting(t).notBefore.After(now):
+			ready++
 		}
 	}
-	return max(slots, 0)
+	if e.brake.failures >= e.config().Brake {
+		slots = min(slots, 1) // one is tried
+	}
+	return max(slots-ready, 0)
 }
 
 // tellFree wakes those that wait for a slot. mu is held.

@@ -3,6 +3,7 @@ package executor
 import (
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -115,4 +116,64 @@ func TestFree(t *testing.T) {
 	expect("resumed", 1)
 	control(Drain)
 	expect("drained", 0)
+}
+
+// An engine that takes no more than Free brings the job that is tried when the pause of the brake is over.
+func TestFreeBraked(t *testing.T) {
+	e, h := newExecutor(t, func(c *Config) { c.Brake = 1 })
+	h.set(func() { h.startErr = syscall.ENOSPC })
+	want(t, await(t, e, submit(t, e, Spec{}).ID), Failed)
+	slots, changed := e.Free()
+	if slots != 0 {
+		t.Errorf("%d free slots while it brakes", slots)
+	}
+	h.set(func() { h.startErr = nil })
+	e.mu.Lock()
+	e.brake.until = time.Now().Add(-time.Millisecond)
+	e.mu.Unlock()
+	e.dispatch()
+	receive(t, changed, "the end of the pause")
+	if slots, changed = e.Free(); slots != 1 {
+		t.Errorf("%d free slots for one that is tried", slots)
+	}
+	submit(t, e, Spec{})
+	h.next(t)
+	receive(t, changed, "the end of the brake")
+	poll(t, "all other slots are free", func() bool { slots, _ = e.Free(); return slots == 3 })
+}
+
+// Without slots after a reload what runs goes on, what waits stays, and nothing is accepted.
+func TestNoSlots(t *testing.T) {
+	e, h := newExecutor(t, func(c *Config) { c.Slots = 1 })
+	runs := submit(t, e, Spec{})
+	p := h.next(t)
+	waits := submit(t, e, Spec{Key: "k"})
+	c := e.config()
+	c.Slots = 0
+	e.Configure(c)
+	if _, _, err := e.Submit(t.Context(), Spec{Command: []string{"a"}}, ""); !errors.Is(err, ErrDraining) {
+		t.Errorf("a submit: %v", err)
+	}
+	if _, created, err := e.Submit(t.Context(), Spec{Key: "k", Command: []string{"a"}}, ""); created || err != nil {
+		t.Errorf("a submit of one that is there: %v, %v", created, err)
+	}
+	if s := e.ExecutorStatus(); s.Running != 1 || s.Waiting != 1 || !strings.Contains(s.Draining, "slots") ||
+		!strings.Contains(s.Paused, "slots") {
+		t.Errorf("%+v", s)
+	}
+	p.end(proc.Exit{})
+	want(t, await(t, e, runs.ID), Succeeded)
+	die(e)
+	items := life(e)
+	if !Had(items) || Had(fdstore.NewItems()) {
+		t.Error("it is unknown whether there was an executor")
+	}
+	e, h = openExecutor(t, c, newFakeHost(), items, nil)
+	if job, err := e.Job(waits.ID.String()); err != nil || job.State != Queued || !strings.Contains(job.Waiting, "slots") || h.starts("") > 0 {
+		t.Errorf("%+v, %v", job, err)
+	}
+	c.Slots = 1
+	e.Configure(c)
+	h.next(t).end(proc.Exit{})
+	want(t, await(t, e, waits.ID), Succeeded)
 }

@@ -73,6 +73,7 @@ type task struct {
 	accepted bool          // on disk
 	active   bool          // an attempt has it, or it is being ended
 	serving  bool          // it has a slot
+	partial  bool          // its first record, which has its stdin, is missing: it cannot be repeated
 	stop     *StopRequest  // the strictest one; nil: none
 	stopping chan struct{} // has an element when stop has changed
 	changed  chan struct{} // closed and replaced with each change of job
@@ -91,6 +92,7 @@ const (
 	IDPrefix   = "job/"         // of processes: job/ID/ATTEMPT
 	pipePrefix = "job-output/"  // of items: the read ends of an attempt's output
 	lifeItem   = "job-executor" // the life of the container
+	holdItem   = "job-hold"     // a hold
 )
 
 func processID(id ID, attempt int) string { return fmt.Sprintf("%s%s/%d", IDPrefix, id, attempt) }
@@ -110,7 +112,12 @@ func New(o Options) *Executor {
 			o.Log.Error("jobs that run when the supervisor dies will be lost", "error", err)
 		}
 	}
+	var held hold
+	if _, err := o.Items.TakeJSON(holdItem, &held); err != nil {
+		o.Log.Warn("it is unknown whether jobs were paused or drained", "error", err)
+	}
 	e.mu.Lock()
+	e.paused, e.draining = held.Paused, held.Draining
 	e.open()
 	e.expireLater()
 	e.mu.Unlock()
@@ -118,6 +125,9 @@ func New(o Options) *Executor {
 	go e.expire() // ends when the old jobs are dropped
 	return e
 }
+
+// Had reports whether an earlier supervisor of this container had an executor, which has to be continued even without slots.
+func Had(items fdstore.Items) bool { return items.Has(lifeItem) }
 
 // Life identifies the life of the container, and says when it began to have an executor.
 func (e *Executor) Life() (id string, since time.Time) { return e.life, e.born }
@@ -245,17 +255,27 @@ func (e *Executor) ControlExecutor(verb Verb, by string) error {
 	case Drain:
 		e.draining = "drained by " + orElse(by, "an operator")
 	}
+	blob := encode(hold{e.paused, e.draining})
+	stopped := e.stopped
 	e.mu.Unlock()
+	if !stopped {
+		if err := e.opts.Store.Put(holdItem, blob); err != nil {
+			e.opts.Log.Warn("the next supervisor will not know that jobs were paused, drained or resumed", "error", err)
+		}
+	}
 	e.dispatch()
 	return nil
 }
+
+// hold is what an operator has asked for, for the next supervisor.
+type hold struct{ Paused, Draining string }
 
 // ExecutorStatus returns the state of the executor.
 func (e *Executor) ExecutorStatus() Status {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c := e.config()
-	s := Status{Slots: c.Slots, QueueMax: c.Queue, Paused: e.pauseReason(time.Now()), Draining: e.draining, Ended: maps.Clone(e.ended)}
+	s := Status{Slots: c.Slots, QueueMax: c.Queue, Paused: e.pauseReason(time.Now()), Draining: e.closed(), Ended: maps.Clone(e.ended)}
 	var memory MemoryStatus
 	for _, t := range e.tasks {
 		need := int64(0)

@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/executor/journal"
 	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 )
 
 func TestSuccess(t *testing.T) {
@@ -456,6 +457,46 @@ func TestBrake(t *testing.T) {
 	}
 	if s := e.ExecutorStatus(); s.Paused != "" || s.Running != 3 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Only what would stop every job counts for the brake: one submitter's wrong commands hold back nobody.
+func TestBrakeCounts(t *testing.T) {
+	at := func(step string, err error) error {
+		return fmt.Errorf("cannot start: %w", &program.StartError{Path: "/x", Step: step, Err: err})
+	}
+	for _, test := range []struct {
+		err    error
+		counts bool
+	}{
+		{at("find", syscall.ENOENT), false}, {at("execute", syscall.EACCES), false}, {at("execute", syscall.ENOEXEC), false},
+		{at("enter", syscall.ENOTDIR), false}, {at("execute", syscall.E2BIG), false}, {at("become", syscall.EPERM), false},
+		{errors.New("there is no service"), false}, {at("execute", syscall.EAGAIN), true}, {at("execute", syscall.ENOMEM), true},
+		{syscall.EMFILE, true}, {syscall.ENFILE, true}, {syscall.ENOSPC, true}, {syscall.EDQUOT, true}, {syscall.EROFS, true},
+		{at("execute", syscall.EIO), true},
+	} {
+		e, h := newExecutor(t, func(c *Config) { c.Brake = 2 })
+		h.set(func() { h.startErr = test.err })
+		for range 2 {
+			got := await(t, e, submit(t, e, Spec{}).ID)
+			if !got.Exit.Infrastructure || got.Exit.Error == "" {
+				t.Errorf("%v: %+v", test.err, got.Exit)
+			}
+		}
+		if paused := e.ExecutorStatus().Paused; (paused != "") != test.counts {
+			t.Errorf("%v: %q", test.err, paused)
+		}
+	}
+	e, _ := newExecutor(t, func(c *Config) { c.Brake = 1 })
+	if err := os.WriteFile(e.folder("file"), nil, 0o600); err != nil { // instead of the folder of workspaces
+		t.Fatal(err)
+	}
+	c := e.config()
+	c.Workspace = e.folder("file")
+	e.cfg.Store(&c)
+	await(t, e, submit(t, e, Spec{}).ID)
+	if paused := e.ExecutorStatus().Paused; !strings.Contains(paused, "workspace") {
+		t.Errorf("no workspace can be made: %q", paused)
 	}
 }
 

@@ -137,6 +137,7 @@ type fakeHost struct {
 	oomKills uint64                  // what OOMKills returns
 	startErr error                   // what Start returns
 	prepare  func(Job) error         // nil: always fine
+	cgroup   string                  // of each job; empty: one that is not there
 	blobs    map[string][]byte       // of the store
 	fds      map[string][]int        // of the store
 	events   []lifecycle.Occurrence  // published
@@ -157,7 +158,9 @@ func (h *fakeHost) Prepare(job Job, workspace string) (Launch, error) {
 			return Launch{}, err
 		}
 	}
-	return Launch{Spec: proc.Spec{Env: []string{"HOME=" + workspace}}}, nil
+	launch := Launch{Spec: proc.Spec{Env: []string{"HOME=" + workspace}}}
+	launch.Spec.Cgroups = []string{orElse(h.cgroup, "/cgroup/of/"+job.ID.String())}
+	return launch, nil
 }
 
 func (h *fakeHost) Start(_ context.Context, spec proc.Spec) (Process, error) {
@@ -193,10 +196,10 @@ func (h *fakeHost) Room() (int64, bool) {
 	return h.room, h.room > 0
 }
 
-func (h *fakeHost) OOMKills([]string) (uint64, bool) {
+func (h *fakeHost) OOMKills(cgroups []string) (uint64, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.oomKills, true
+	return h.oomKills, len(cgroups) == 1
 }
 
 func (h *fakeHost) Publish(o lifecycle.Occurrence) {

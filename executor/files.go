@@ -55,6 +55,9 @@ func (e *Executor) ReadOutput(ctx context.Context, id ID, stream string, attempt
 		n, err = 0, io.EOF
 		if at = offset; job.Attempt == attempt {
 			n, at, err = output.Read(e.outputPath(id, which), info, offset, p)
+			if t != nil && e.snapshot(t).Attempt != attempt { // the file may have been that of the next one
+				return 0, offset, io.EOF
+			}
 		}
 		if err != io.EOF || !follow || job.attemptIsOver(attempt) {
 			return n, at, err

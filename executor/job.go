@@ -32,13 +32,13 @@ func States() []State {
 	return []State{Accepted, Queued, Starting, Running, Stopping, Succeeded, Failed, Killed, TimedOut, Rejected, Lost, Skipped}
 }
 
-// Final reports whether a job stays in the state.
+// Final reports whether a job stays in the state. One that this version does not know is not final.
 func (s State) Final() bool {
 	switch s {
-	case Accepted, Queued, Starting, Running, Stopping:
-		return false
+	case Succeeded, Failed, Killed, TimedOut, Rejected, Lost, Skipped:
+		return true
 	}
-	return true
+	return false
 }
 
 // ID identifies a job. Later jobs have higher IDs.

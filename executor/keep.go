@@ -39,13 +39,13 @@ func (e *Executor) expire() {
 	for err == nil && limits.Entries > 0 {
 		var gone []uint64
 		e.mu.Lock()
-		if e.journal == nil {
-			e.mu.Unlock()
+		j := e.journal
+		e.mu.Unlock()
+		if j == nil {
 			return
 		}
-		gone, err = e.journal.Expire(limits)
-		stats := e.journal.Stats()
-		e.mu.Unlock()
+		gone, err = j.Expire(limits)
+		stats := j.Stats()
 		for _, id := range gone {
 			e.removeFiles(ID(id))
 		}
@@ -54,7 +54,7 @@ func (e *Executor) expire() {
 		}
 		limits.Entries = (stats.Entries - stats.Unfinished) / 2
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, journal.ErrClosed) { // the next one drops them
 		e.opts.Log.Error("cannot drop old jobs", "error", err)
 	}
 }

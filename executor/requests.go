@@ -169,8 +169,9 @@ func (f *Filter) selects(j *Job) bool {
 		(f.Engine == "" || f.Engine == j.Origin.Engine) && (!f.Unreported || !j.Reported)
 }
 
-// StopJob asks for the end of a job and returns at once. Of a job that has ended it returns the state and ErrFinal.
-func (e *Executor) StopJob(_ context.Context, id ID, r StopRequest) (Job, error) {
+// StopJob asks for the end of a job and returns at once, for one that waits when its end is on disk. Of a job that has ended it
+// returns the state and ErrFinal. With the error of ctx the request stands.
+func (e *Executor) StopJob(ctx context.Context, id ID, r StopRequest) (Job, error) {
 	e.mu.Lock()
 	t := e.tasks[id]
 	if t == nil || !t.accepted {
@@ -191,8 +192,13 @@ func (e *Executor) StopJob(_ context.Context, id ID, r StopRequest) (Job, error)
 		}
 		t.active = true
 		e.mu.Unlock()
-		e.end(t, func(j *Job) { j.State, j.By, j.Reason = Killed, r.By, "stopped before it began" })
-		return e.snapshot(t), nil
+		go e.end(t, func(j *Job) { j.State, j.By, j.Reason = Killed, r.By, "stopped before it began" }) // ends when the end is on disk
+		select {
+		case <-t.recorded:
+			return e.snapshot(t), nil
+		case <-ctx.Done():
+			return e.snapshot(t), ctx.Err()
+		}
 	}
 	commit := e.requestStop(t, r)
 	e.mu.Unlock()

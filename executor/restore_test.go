@@ -92,6 +92,31 @@ func TestResumeStopping(t *testing.T) {
 	}
 }
 
+// A supervisor that dies after the KILL of a stop, or of a timeout, leaves the reason to the next one.
+func TestResumeKilled(t *testing.T) {
+	for range 10 {
+		e, h := newExecutor(t, nil)
+		stopped, late := submit(t, e, Spec{}), submit(t, e, Spec{Timeout: Duration(time.Nanosecond)})
+		h.next(t)
+		h.next(t)
+		awaitState(t, e, stopped.ID, Running)
+		awaitState(t, e, late.ID, Running)
+		if _, err := e.StopJob(t.Context(), stopped.ID, StopRequest{By: "me"}); err != nil {
+			t.Fatal(err)
+		}
+		die(e)
+		processes := map[string]Process{}
+		for _, id := range []ID{stopped.ID, late.ID} {
+			q := newFakeProcess()
+			q.end(proc.Exit{Code: -1, Signal: syscall.SIGKILL})
+			processes[processID(id, 1)] = q
+		}
+		second, _ := openExecutor(t, e.opts.Config, h, h.items(), processes)
+		want(t, await(t, second, stopped.ID), Killed)
+		want(t, await(t, second, late.ID), TimedOut)
+	}
+}
+
 // life are the items of the next supervisor in the same container.
 func life(e *Executor) fdstore.Items {
 	items := fdstore.NewItems()

@@ -71,8 +71,8 @@ func (e *Executor) accept(spec Spec, by string, from Origin) (t *task, ended Job
 			return nil, job, false, nil
 		}
 	}
-	if e.draining != "" {
-		return nil, Job{}, false, fmt.Errorf("%w: %s", ErrDraining, e.draining)
+	if why := e.closed(); why != "" {
+		return nil, Job{}, false, fmt.Errorf("%w: %s", ErrDraining, why)
 	}
 	if err := e.full(spec.Class); err != nil {
 		return nil, Job{}, false, err

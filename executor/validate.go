@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -80,6 +81,13 @@ func (c *check) err(field string, err error) {
 	}
 }
 
+// text refuses what JSON cannot hold: instead of it there is U+FFFD, then or already.
+func (c *check) text(field, value string) {
+	if strings.ContainsRune(value, utf8.RuneError) {
+		c.bad(field, "is not UTF-8, or has U+FFFD, which stands for what is not")
+	}
+}
+
 // Validate returns everything that is wrong with a Spec, for a configuration; nil: nothing is.
 func (s *Spec) Validate(c Config) []FieldError {
 	v := &check{}
@@ -123,9 +131,11 @@ func (s *Spec) validateCommand(v *check) {
 		if strings.ContainsRune(arg, 0) {
 			v.bad("command["+strconv.Itoa(k)+"]", "has a zero byte, which no argument can have")
 		}
+		v.text("command["+strconv.Itoa(k)+"]", arg)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
 		size += len(name) + len(s.Env[name]) + 2
+		v.text("env", name+s.Env[name])
 		switch {
 		case name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(s.Env[name], 0):
 			v.bad("env", "%.60q is no name of a variable, or its value has a zero byte", name)
@@ -139,6 +149,7 @@ func (s *Spec) validateCommand(v *check) {
 	if len(s.Stdin) > maxStdin {
 		v.bad("stdin", "has %d bytes, at most %d are possible", len(s.Stdin), maxStdin)
 	}
+	v.text("cwd", s.Dir)
 	if strings.ContainsRune(s.Dir, 0) || s.Dir != "" && !filepath.IsAbs(s.Dir) && !filepath.IsLocal(s.Dir) {
 		v.bad("cwd", "%.60q is neither absolute nor a folder in the workspace", s.Dir)
 	}
@@ -148,6 +159,7 @@ func (s *Spec) validateCommand(v *check) {
 		}
 	}
 	for field, name := range map[string]string{"key": s.Key, "serial": s.Serial, "traceparent": s.Traceparent} {
+		v.text(field, name)
 		if len(name) > maxKey || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			v.bad(field, "has more than %d bytes, or control characters", maxKey)
 		}
@@ -206,6 +218,7 @@ func (s *Spec) validateArtifacts(v *check) {
 	for k, a := range s.Artifacts {
 		field := fmt.Sprintf("artifacts[%d]", k)
 		name := orElse(a.Name, a.Path)
+		v.text(field+".path", a.Path)
 		if !filepath.IsLocal(a.Path) {
 			v.bad(field+".path", "%.60q is not a path in the workspace", a.Path)
 		}

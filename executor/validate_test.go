@@ -34,6 +34,10 @@ func TestValidate(t *testing.T) {
 		{"env", func(s *Spec) { s.Env = map[string]string{"A=B": ""} }},
 		{"env", func(s *Spec) { s.Env = map[string]string{"": ""} }},
 		{"env", func(s *Spec) { s.Env = map[string]string{"A": "\x00"} }},
+		{"artifacts[0].path,command[1],cwd,env,key,serial", func(s *Spec) {
+			s.Key, s.Serial, s.Dir, s.Command, s.Env = "\xff", "a\ufffd", "\xe4", []string{"a", "\xe4"}, map[string]string{"A": "\xe4"}
+			s.Artifacts = []Artifact{{Path: "\xe4"}}
+		}},
 		{"stdin", func(s *Spec) { s.Stdin = make([]byte, maxStdin+1) }},
 		{"cwd", func(s *Spec) { s.Dir = "../x" }},
 		{"cwd", func(s *Spec) { s.Dir = "/x\x00" }},

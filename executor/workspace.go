@@ -1,12 +1,8 @@
 package executor
 
 import (
-	"archive/tar"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,9 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/executor/artifact"
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/jvm"
-	"golang.org/x/sys/unix"
 )
 
 // workspace is the folder of a job: its home, its temporary folder and, unless it names another, its working directory.
@@ -81,15 +77,31 @@ func (w *workspace) dir(dir string, u *asuser.User) (string, error) {
 	return at, nil
 }
 
-// wipe removes the workspace.
-func (w *workspace) wipe() error { return os.RemoveAll(w.path) }
+// wipe removes the workspace, also folders that the job has taken its own rights to.
+func (w *workspace) wipe() error {
+	err := os.RemoveAll(w.path)
+	if !errors.Is(err, fs.ErrPermission) || os.Chmod(w.path, 0o700) != nil {
+		return err
+	}
+	root, err := w.open()
+	if err != nil {
+		return err
+	}
+	_ = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error { // what fails here fails below again
+		if err == nil && entry.IsDir() {
+			_ = root.Chmod(path, 0o700) // before it is read
+		}
+		return nil
+	})
+	return errors.Join(root.Close(), os.RemoveAll(w.path))
+}
 
 // keep copies the artifacts of a job into a folder, where they are called 0, 1 and so on. A folder becomes a tar archive.
 func (w *workspace) keep(list []Artifact, folder string) (kept []KeptArtifact) {
 	if len(list) == 0 {
 		return nil
 	}
-	root, err := os.OpenRoot(w.path)
+	root, err := w.open()
 	if err == nil {
 		defer func() { _ = root.Close() }()
 		err = errors.Join(os.RemoveAll(folder), os.MkdirAll(folder, 0o700))
@@ -98,7 +110,7 @@ func (w *workspace) keep(list []Artifact, folder string) (kept []KeptArtifact) {
 		out, copyErr := KeptArtifact{Name: a.Name}, err
 		if copyErr == nil {
 			limit, _ := jvm.ParseMemory(a.Max) // it was checked
-			out.Bytes, out.SHA256, copyErr = keepFile(root, a.Path, filepath.Join(folder, strconv.Itoa(k)), limit)
+			out.Bytes, out.SHA256, copyErr = artifact.Keep(root, a.Path, filepath.Join(folder, strconv.Itoa(k)), limit)
 		}
 		if copyErr != nil {
 			out = KeptArtifact{Name: a.Name, Error: oneLine(copyErr)}
@@ -108,88 +120,16 @@ func (w *workspace) keep(list []Artifact, folder string) (kept []KeptArtifact) {
 	return kept
 }
 
-// errTooLarge means that an artifact is larger than its limit.
-var errTooLarge = errors.New("it is larger than its limit")
-
-// keepFile copies a file or a folder of a workspace. Links out of the workspace are not followed.
-func keepFile(root *os.Root, name, to string, limit int64) (size int64, sum string, err error) {
-	from, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+// open opens the folder. A job of root may have put a link in its place.
+func (w *workspace) open() (*os.Root, error) {
+	info, err := os.Lstat(w.path)
+	if err == nil && !info.IsDir() {
+		err = errors.New("the workspace is not a folder any more")
+	}
 	if err != nil {
-		return 0, "", err
+		return nil, err
 	}
-	defer from.Close()
-	info, err := from.Stat()
-	if err != nil {
-		return 0, "", err
-	}
-	file, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return 0, "", err
-	}
-	hash := sha256.New()
-	w := &limitedWriter{w: io.MultiWriter(file, hash), left: limit}
-	switch {
-	case info.IsDir():
-		err = writeTar(root, name, w)
-	case info.Mode().IsRegular():
-		_, err = io.Copy(w, from)
-	default:
-		err = errors.New("it is neither a file nor a folder")
-	}
-	err = errors.Join(err, file.Close())
-	if err != nil {
-		_ = os.Remove(to) // the error of the copy is what matters
-		return 0, "", err
-	}
-	return limit - w.left, hex.EncodeToString(hash.Sum(nil)), nil
-}
-
-// writeTar writes the files below a folder of a workspace.
-func writeTar(root *os.Root, name string, w io.Writer) error {
-	archive := tar.NewWriter(w)
-	err := fs.WalkDir(root.FS(), filepath.ToSlash(filepath.Clean(name)), func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
-		}
-		f, err := root.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		info, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		if !info.Mode().IsRegular() {
-			return nil
-		}
-		header, err := tar.FileInfoHeader(info, "")
-		if err != nil {
-			return err
-		}
-		if header.Name, err = filepath.Rel(filepath.Clean(name), path); err != nil {
-			return err
-		}
-		if err := archive.WriteHeader(header); err != nil {
-			return err
-		}
-		_, err = io.CopyN(archive, f, info.Size())
-		return err
-	})
-	return errors.Join(err, archive.Close())
-}
-
-// limitedWriter fails with errTooLarge past a number of bytes.
-type limitedWriter struct {
-	w    io.Writer
-	left int64
-}
-
-func (l *limitedWriter) Write(p []byte) (int, error) {
-	if l.left -= int64(len(p)); l.left < 0 {
-		return 0, errTooLarge
-	}
-	return l.w.Write(p)
+	return os.OpenRoot(w.path)
 }
 
 // oneLine is the text of an error on one line.

@@ -8,7 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -17,7 +20,12 @@ import (
 )
 
 func TestWorkspace(t *testing.T) {
-	e, h := newExecutor(t, nil)
+	e, h := newExecutor(t, func(c *Config) { c.Journal += "/new/jobs" })
+	for _, dir := range []string{e.config().Journal, e.workspaces()} { // a job of any user goes through them
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o711 {
+			t.Errorf("%s: %v, %v", dir, info, err)
+		}
+	}
 	old := e.workspace(1 << 60)
 	if err := errors.Join(old.make(), os.WriteFile(old.path+"/x", nil, 0o600), old.make()); err != nil {
 		t.Fatal(err)
@@ -42,6 +50,40 @@ func TestWorkspace(t *testing.T) {
 	job = submit(t, e, Spec{Dir: "/etc"})
 	if p = h.next(t); p.spec.Dir != "/etc" {
 		t.Error(p.spec.Dir)
+	}
+}
+
+// Without root's rights a folder that its owner may not change is removed too, and what a link leads to stays.
+func TestWipeReadOnly(t *testing.T) {
+	w, outside := &workspace{filepath.Join(t.TempDir(), "w")}, t.TempDir()
+	if err := errors.Join(os.MkdirAll(w.path+"/a/b/c", 0o700), os.WriteFile(w.path+"/a/b/c/file", nil, 0o400),
+		os.WriteFile(outside+"/file", nil, 0o400), os.Symlink(outside, w.path+"/a/link"), os.Chmod(w.path+"/a/b/c", 0o500),
+		os.Chmod(w.path+"/a/b", 0), os.Chmod(w.path+"/a", 0o100), os.Chmod(w.path, 0), os.Chmod(outside, 0o500),
+		os.Chmod(filepath.Dir(outside), 0o711)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(outside, 0o700) }) // so that it can be removed
+	done := make(chan error)
+	go func() { // ends with its thread, which loses root's rights
+		runtime.LockOSThread()
+		const nobody = 65534
+		if os.Geteuid() == 0 {
+			_ = exec.Command("chown", "-Rh", strconv.Itoa(nobody), filepath.Dir(w.path), outside).Run()
+			_ = unix.Setfsuid(nobody)
+		}
+		done <- w.wipe()
+	}()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(outside); err != nil || info.Mode().Perm() != 0o500 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if _, err := os.Stat(outside + "/file"); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(w.path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
 	}
 }
 
@@ -129,6 +171,24 @@ func TestArtifacts(t *testing.T) {
 }
 
 // The artifact of a job that was not started does not exist, and says so.
+// A link in the place of a workspace is not followed.
+func TestReplacedWorkspace(t *testing.T) {
+	e, h := newExecutor(t, nil)
+	job := submit(t, e, Spec{Artifacts: []Artifact{{Path: "passwd"}}})
+	p := h.next(t)
+	path := e.workspace(job.ID).path
+	if err := errors.Join(os.Remove(path), os.Symlink("/etc", path)); err != nil {
+		t.Fatal(err)
+	}
+	p.end(proc.Exit{})
+	if got := await(t, e, job.ID); !strings.Contains(got.Artifacts[0].Error, "not a folder") {
+		t.Errorf("%+v", got.Artifacts)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the link is left: %v", err)
+	}
+}
+
 func TestArtifactsOfNoStart(t *testing.T) {
 	e, h := newExecutor(t, nil)
 	h.set(func() { h.prepare = func(Job) error { return errors.New("no such service") } })

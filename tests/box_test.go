@@ -134,12 +134,20 @@ func (b *box) end() {
 	case <-b.over:
 	case <-time.After(10 * time.Second):
 	}
-	if b.init != 0 { // PID 1 ends last in its namespace
-		eventually(5*time.Second, 2*time.Millisecond, func() bool { p, ok := look(b.init); return !ok || p.state == 'Z' })
+	if b.init != 0 && !eventually(10*time.Second, 2*time.Millisecond, func() bool { return gone(b.init) }) {
+		b.t.Errorf("PID 1 (pid %d) does not end", b.init)
 	}
 	if b.t.Failed() && !b.before {
 		b.t.Logf("stoker's stderr ended with:\n%s", lastOf(b.stderr.String(), 4000))
 	}
+}
+
+// gone reports whether PID 1 of a namespace has ended, and with it all that were in there. Its first thread may be a zombie while
+// another one still kills the rest.
+func gone(init int) bool {
+	p, ok := look(init)
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", init))
+	return !ok || err != nil || p.state == 'Z' && len(threads) <= 1
 }
 
 func (b *box) ended() bool {

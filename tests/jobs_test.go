@@ -328,32 +328,20 @@ func TestJobsLastBytes(t *testing.T) {
 func TestJobsLongOutput(t *testing.T) {
 	b := newJobBox(t, t.TempDir(), "slots: 2")
 	b.awaitJob(b.submit(b.shell("warm", "")).ID)
-	pss := func() (kib int) {
-		for _, pid := range []int{b.init, b.supervisor()} {
-			rollup, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-			_, line, ok := strings.Cut(string(rollup), "\nPss:")
-			if err != nil || !ok {
-				t.Fatalf("cannot see the memory of %d: %v", pid, err)
-			}
-			n, _ := strconv.Atoi(strings.Fields(line)[0])
-			kib += n
-		}
-		return kib
-	}
 	const total, keep = 200 << 20, 1 << 20
-	before, most, space := pss(), 0, int64(0)
+	before, most, space := b.memory(), 0, int64(0)
 	spec := b.shell("yes", "seq -f %011.0f 1000000000 | head -c 200M")
 	spec.OutputCap = "1MiB"
 	id := b.submit(spec).ID
 	for job := (executor.Job{State: executor.Queued}); !job.State.Final(); {
-		most, space = max(most, pss()), max(space, blocks(t, b.dir+"/jobs/output"))
+		most, space = max(most, b.memory()), max(space, blocks(t, b.dir+"/jobs/output"))
 		var err error
 		if job, err = b.client.Job(t.Context(), id.String()); err != nil {
 			t.Fatal(err)
 		}
 		pass(10 * time.Millisecond)
 	}
-	most = max(most, pss())
+	most = max(most, b.memory())
 	job := b.wantState(id, executor.Succeeded)
 	text, gap := b.output(id, "stdout")
 	line := func(k int64) string { return fmt.Sprintf("%011d\n", k+1) }
@@ -379,6 +367,21 @@ func TestJobsLongOutput(t *testing.T) {
 	if most-before >= 20<<10 || space == 0 || space >= 4<<20 {
 		t.Error("that is too much")
 	}
+}
+
+// memory is the proportional set size of stoker's processes, in KiB.
+func (b *jobBox) memory() (kib int) {
+	b.t.Helper()
+	for _, pid := range []int{b.init, b.supervisor()} {
+		rollup, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		_, line, ok := strings.Cut(string(rollup), "\nPss:")
+		if err != nil || !ok {
+			b.t.Fatalf("cannot see the memory of %d: %v", pid, err)
+		}
+		n, _ := strconv.Atoi(strings.Fields(line)[0])
+		kib += n
+	}
+	return kib
 }
 
 // blocks is the space that the files of a folder take, in bytes.

@@ -32,7 +32,7 @@ func reload(c *cli.Context) error {
 				return "nothing has changed\n"
 			}
 			before := map[bool]string{true: "would "}[dryRun]
-			return before + strings.Join(done.Changes, "\n"+before) + "\n"
+			return strings.ReplaceAll(before+strings.Join(done.Changes, "\n"+before)+"\n", "would nothing", "would do nothing")
 		})
 	})
 }

@@ -36,11 +36,13 @@ type Client struct {
 // defaultPatience is enough for a restarted supervisor.
 const defaultPatience = 10 * time.Second
 
-// Dial returns a client for the unix socket at path. Each connection is made when it is needed.
+// Dial returns a client for the unix socket at path. One connection, which is made when it is needed, has a few requests at once.
 func Dial(path string) *Client {
-	return New(&http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	t := &http.Transport{Protocols: new(http.Protocols), DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
-	}}, "http://stoker")
+	}}
+	t.Protocols.SetUnencryptedHTTP2(true)
+	return New(t, "http://stoker")
 }
 
 // New returns a client that asks base, such as http://stoker, by a transport.

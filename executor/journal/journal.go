@@ -84,14 +84,17 @@ type segment struct {
 	previous int64  // the end of the segment before it
 }
 
-// Journal is an open journal. One goroutine at a time calls Append, Expire and Close; the other methods may be called by any.
+// Journal is an open journal. Any goroutine may call its methods.
 type Journal struct {
 	dir    string
 	folder *os.File
 	lock   *os.File
 	o      Options
 
-	writing   sync.Mutex // guards these, and is taken before the others:
+	expiring sync.Mutex // one Expire at a time; it is taken first, then writing, ranging, syncing, mu
+	ranging  sync.Mutex // guards the text in lock: the segments that there are
+
+	writing   sync.Mutex // guards these:
 	number    uint32     // of the last segment
 	end       int64      // of its records
 	allocated int64      // to where it has space
@@ -303,6 +306,8 @@ func (j *Journal) Close() error {
 		return nil
 	}
 	err := j.flush(number)
+	j.ranging.Lock() // Expire may be removing a segment
+	defer j.ranging.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.broken = ErrClosed

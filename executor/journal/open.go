@@ -142,12 +142,22 @@ func (j *Journal) openFolder() error {
 	if j.lock, err = os.OpenFile(filepath.Join(j.dir, "lock"), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, fileMode); err != nil {
 		return err
 	}
-	err = retry(func() error { return unix.Flock(int(j.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	lock := func() error {
+		return retry(func() error { return unix.Flock(int(j.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	}
+	// A process that a supervisor was starting when it died shares its lock until it executes its program.
+	err = lock()
+	for over := time.Now().Add(lockTime); errors.Is(err, unix.EWOULDBLOCK) && time.Now().Before(over); err = lock() {
+		_, _ = unix.Poll(nil, 1)
+	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return errors.New("another process uses it, perhaps in another container on the same volume: give each its own folder")
 	}
 	return err
 }
+
+// lockTime is how long the lock of another process is waited for.
+const lockTime = 500 * time.Millisecond
 
 // readRange reads which segments there should be from the lock file; zeros: it does not say.
 func (j *Journal) readRange() (first, last uint32, err error) {
@@ -313,14 +323,18 @@ func (j *Journal) resume(last uint32, torn bool) (err error) {
 func (j *Journal) rotate() error {
 	j.mu.Lock()
 	number, lastID, appended := j.number+1, j.lastID, j.appended
+	j.mu.Unlock()
+	if err := j.flush(appended); err != nil {
+		return err
+	}
+	j.ranging.Lock()
+	defer j.ranging.Unlock()
+	j.mu.Lock()
 	first := number
 	if len(j.segments) > 0 {
 		first = j.segments[0].number
 	}
 	j.mu.Unlock()
-	if err := j.flush(appended); err != nil {
-		return err
-	}
 	f, err := j.create(first, number, lastID)
 	if err != nil {
 		return fmt.Errorf("cannot begin the segment %s: %w", j.path(number), noSpace(err))

@@ -34,6 +34,33 @@ func (o Info) next(offset int64) (from, to int64) {
 	return o.Tail, o.Bytes
 }
 
+// Inspect finds in the file of a stream what is kept, after the death of whatever captured it: of the holes the largest is the
+// middle that was freed, and the others are what was lost. Without a file nothing was written.
+func Inspect(path string) (info Info, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return info, nil
+	}
+	if err != nil {
+		return info, fmt.Errorf("cannot read the output: %w", err)
+	}
+	defer f.Close()
+	if info.Bytes, err = f.Seek(0, io.SeekEnd); err != nil {
+		return info, fmt.Errorf("cannot read the output: %w", err)
+	}
+	for at := int64(0); at < info.Bytes; {
+		hole := seekTo(f, at, unix.SEEK_HOLE, info.Bytes)
+		at = seekTo(f, hole, unix.SEEK_DATA, info.Bytes)
+		if largest := info.Tail - info.Head; at-hole > largest {
+			info.Lost += largest
+			info.Head, info.Tail = hole, at
+		} else {
+			info.Lost += at - hole
+		}
+	}
+	return info, nil
+}
+
 // Read reads from the file of a stream what is kept at an offset or behind it; at is where
 // the n bytes begin, behind a gap if that is not the offset. The error is io.EOF at the end
 // of info, which may be older than the file: what was freed meanwhile is a gap.

@@ -320,7 +320,7 @@ func TestRefusedSubmit(t *testing.T) {
 
 func TestUnavailableAtTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := &journal{unknown: &executor.UnavailableError{Why: "read-only"}}
+		j := &journal{state: executor.Succeeded, unknown: &executor.UnavailableError{Why: "read-only"}}
 		s, stop := start(one("*/2 * * * *"), j, Options{})
 		defer stop()
 		time.Sleep(3*time.Minute - time.Second/2)

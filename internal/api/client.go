@@ -21,15 +21,16 @@ type Client struct {
 	socket string
 	strict bool // check that the listening process may be a stoker
 	http   *http.Client
+	shared *http.Transport // of RoundTrip
 }
 
 // NewClient makes a client for the socket at path.
 func NewClient(path string) *Client {
 	c := &Client{socket: path}
-	c.http = &http.Client{Transport: &http.Transport{
-		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
-		MaxResponseHeaderBytes: maxAnswerHeader,
-	}}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) }
+	c.http = &http.Client{Transport: &http.Transport{DialContext: dial, MaxResponseHeaderBytes: maxAnswerHeader}}
+	c.shared = &http.Transport{DialContext: dial, MaxResponseHeaderBytes: maxAnswerHeader, Protocols: new(http.Protocols)}
+	c.shared.Protocols.SetUnencryptedHTTP2(true)
 	return c
 }
 
@@ -175,8 +176,9 @@ func withQuery(path string, q url.Values, flags map[string]bool) string {
 // servicePath is the path of a service's routes.
 func servicePath(name string) string { return "/v1/services/" + url.PathEscape(name) }
 
-// RoundTrip sends one request to the server: a Client is the transport of another client of the same socket.
+// RoundTrip sends one request to the server: a Client is the transport of another client of the same socket. Requests at the same
+// time share a connection (HTTP/2).
 func (c *Client) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := c.http.Transport.RoundTrip(req)
+	resp, err := c.shared.RoundTrip(req)
 	return resp, noSocket(c.socket, err)
 }

@@ -16,6 +16,9 @@ const (
 	maxOfAll    = 128
 )
 
+// maxStreams is how many requests a connection of HTTP/2 has at once.
+const maxStreams = 8
+
 // serviceFiles is how many descriptors other uids leave free, so that a service can start.
 const serviceFiles = 8
 

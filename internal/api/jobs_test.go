@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -505,6 +506,32 @@ func TestBrokenStreamsDoNotEndWell(t *testing.T) {
 	answer := new(jobs.Error)
 	if n, err := o.Read(make([]byte, 10)); !errors.As(err, &answer) || answer.Message != "no journal" {
 		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// TestSharedConnection: what follows a job takes one connection, however much it asks; the requests on one are bounded.
+func TestSharedConnection(t *testing.T) {
+	f := newFakeJobs(t)
+	f.kept[0] = "head"
+	client := NewClient(serveJobs(t, f))
+	dials, dial := 0, client.shared.DialContext
+	client.shared.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dials++
+		return dial(ctx, network, addr)
+	}
+	url := "http://stoker/v1/jobs/" + oneID + "/logs?follow"
+	for n := range maxStreams + 1 {
+		resp, err := client.shared.RoundTrip(httptest.NewRequestWithContext(t.Context(), "GET", url, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if _, err := io.ReadFull(resp.Body, make([]byte, 4)); err != nil || resp.ProtoMajor != 2 {
+			t.Fatalf("%s: %v", resp.Proto, err)
+		}
+		if want := 1 + n/maxStreams; dials != want {
+			t.Errorf("%d connections for %d requests, want %d", dials, n+1, want)
+		}
 	}
 }
 

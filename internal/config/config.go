@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/executor/mesos"
 	"github.com/stoker-init/stoker/executor/schedule"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
@@ -49,6 +50,8 @@ type Executor struct {
 	executor.Config `yaml:",inline"`
 	// Schedules submit jobs at times, by name.
 	Schedules map[string]schedule.Config `yaml:"schedules"`
+	// Mesos makes stoker the executor of the Mesos agent that started it.
+	Mesos mesos.Config `yaml:"mesos"`
 }
 
 // Service is one service: how it is supervised, and its kind.

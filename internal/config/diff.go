@@ -91,6 +91,30 @@ func Diff(old, next Config) []Change {
 	return out
 }
 
+// Postpone returns changes of which those below a section need a new container: what it configures was not started with this one.
+func Postpone(changes []Change, section string) []Change {
+	var out []Change
+	renew := Change{Action: ActionRenew}
+	for _, c := range changes {
+		if c.Service == "" {
+			below := func(field string) bool { return c.Action == ActionRenew || strings.HasPrefix(field, section+".") }
+			for _, field := range c.Fields {
+				if below(field) {
+					renew.Fields = append(renew.Fields, field)
+				}
+			}
+			c.Fields = slices.DeleteFunc(slices.Clone(c.Fields), below)
+		}
+		if c.Service != "" || len(c.Fields) > 0 {
+			out = append(out, c)
+		}
+	}
+	if len(renew.Fields) > 0 {
+		out = slices.Insert(out, 0, renew)
+	}
+	return out
+}
+
 // serviceChange compares one service; options are the changed paths of the JVM
 // options.
 func serviceChange(name string, before, after Service, leaves []layeredyaml.Leaf, options []string) (Change, bool) {

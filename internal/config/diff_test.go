@@ -278,3 +278,26 @@ func FuzzDiff(f *testing.F) {
 
 // fingerprint is that of one service; empty: there is no such service.
 func fingerprint(cfg Config, service string) string { return Fingerprints(cfg)[service] }
+
+// An executor that was not started with the container waits for another one; the rest is as it was.
+func TestPostpone(t *testing.T) {
+	next := sample()
+	next.Executor.Slots, next.Executor.Journal, next.Log.Level = 7, "/elsewhere", "debug"
+	next.Services = map[string]Service{"new": next.Services["web"]}
+	before := Diff(sample(), next)
+	after := Postpone(before, "executor")
+	if len(after) != len(before) || after[0].Action != ActionRenew ||
+		!slices.Equal(after[0].Fields, []string{"executor.slots", "executor.journal"}) ||
+		after[1].Action != ActionUpdate || !slices.Equal(after[1].Fields, []string{"log.level"}) ||
+		!reflect.DeepEqual(after[2:], before[2:]) {
+		t.Errorf("%v, and before %v", after, before)
+	}
+	if same := Diff(sample(), sample()); len(Postpone(same, "executor")) > 0 {
+		t.Error("nothing has changed")
+	}
+	next = sample()
+	next.Executor.Slots = 7
+	if got := Postpone(Diff(sample(), next), "executor"); len(got) != 1 || got[0].Action != ActionRenew {
+		t.Errorf("%v", got)
+	}
+}

@@ -47,6 +47,9 @@ func (v *validator) admins() {
 
 // executor checks what brings jobs.
 func (v *validator) executor() {
+	if v.raw.Executor.Mesos.OnAgentLost != "" {
+		v.needsSlots("executor.mesos")
+	}
 	for _, name := range slices.Sorted(maps.Keys(v.raw.Executor.Schedules)) {
 		path := layeredyaml.Join("executor.schedules", name)
 		s := v.raw.Executor.Schedules[name]

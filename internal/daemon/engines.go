@@ -49,6 +49,9 @@ func (d *daemon) startEngines(ctx context.Context) *engines {
 	e.schedules = schedule.New(cfg.Schedules, d.jobs, schedule.Options{Boot: life, Booted: since, Log: e.log})
 	go e.schedules.Run(ctx) // ends with ctx
 	e.configure(cfg)
+	if d.mesos != nil {
+		e.set("mesos", cfg.Mesos, func() engine { return d.newMesos(cfg.Mesos) })
+	}
 	return e
 }
 

@@ -30,7 +30,7 @@ type jobHost struct {
 // which ends unclaimed processes.
 func (d *daemon) startExecutor(rec *proc.Recovered) {
 	cfg := d.currentPlan().Config.Executor.Config
-	if cfg.Slots == 0 {
+	if cfg.Slots == 0 && !executor.Had(rec.Items) {
 		return
 	}
 	processes := map[string]executor.Process{}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/executor/mesos"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
@@ -35,6 +36,7 @@ type daemon struct {
 	hooks   *hookRunner
 	jobs    *executor.Executor // nil: there is none
 	engines *engines           // nil: there is no executor
+	mesos   *mesos.Environment // nil: stoker is no executor of an agent
 	plugins *plugin.Set        // nil: a command of run alone has none
 
 	mu         sync.Mutex         // one reload at a time; guards ctx and unwatch
@@ -70,6 +72,7 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 	} else if loaded, err = d.firstConfig(); err != nil {
 		return err
 	}
+	d.takeMesos(loaded.Config.Executor)
 	d.shared, d.cgroups = launch.NewShared(stateFolder(os.Geteuid(), os.Getenv)), cgroup.NewTree("/")
 	if !d.opts.Alone() {
 		d.plugins = newPlugins(d.m, rec, d.program.Version, d.log, d.journal, d.hooks)
@@ -147,6 +150,15 @@ func (d *daemon) Reload(by string, dryRun bool) (api.ReloadResult, error) {
 	return done, err
 }
 
+// diff returns the changes of a reload. Without an executor those of its section wait for another container.
+func (d *daemon) diff(old, next config.Config) []config.Change {
+	changes := config.Diff(old, next)
+	if d.jobs == nil {
+		changes = config.Postpone(changes, "executor")
+	}
+	return changes
+}
+
 // reloadLocked is Reload; d.mu is held.
 func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) {
 	done := api.ReloadResult{DryRun: dryRun, Changes: []string{}}
@@ -164,9 +176,8 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 		return done, err
 	}
 	done.Files = loaded.Files
-	changes := config.Diff(before.Config, loaded.Config)
 	var names []string
-	for _, c := range changes {
+	for _, c := range d.diff(before.Config, loaded.Config) {
 		if c.Service != "" && d.opts.Alone() {
 			continue // with a command of run the services of the files do not run
 		}

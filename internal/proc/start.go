@@ -188,6 +188,9 @@ func startError(spec *Spec, path string, err error) error {
 	if errors.Is(err, syscall.ENOENT) && e.Why == "" {
 		e.Step = "find the interpreter (the #! line, or the ELF loader) of" // the file itself was there a moment ago
 	}
+	if spec.Dir != "" && spec.User != nil && errors.Is(err, syscall.EACCES) && e.Why == "" {
+		e.Why = fmt.Sprintf("user %s needs access to it, and to the working directory %s", spec.User.Name, spec.Dir)
+	}
 	if errors.Is(err, syscall.EAGAIN) {
 		e.Why += headroom.TaskLimitText()
 	}
