@@ -28,7 +28,6 @@ const (
 	labelTime  = 5 * time.Second  // labels change by a reload only
 	maxAnswer  = 8 << 20          // bytes
 	maxHeader  = 64 << 10         // bytes
-	maxBusy    = 4                // requests at once; many submitters would overload all containers and be taken for their silence
 )
 
 // container is one socket.
@@ -38,7 +37,6 @@ type container struct {
 	id   fileID
 	http *http.Transport
 	jobs *client.Client
-	busy chan struct{} // has an element for each request that is no stream
 
 	mu      sync.Mutex // guards what follows
 	labels  map[string]string
@@ -50,7 +48,7 @@ type container struct {
 }
 
 func newContainer(name, path string, id fileID) *container {
-	c := &container{name: name, path: path, id: id, busy: make(chan struct{}, maxBusy)}
+	c := &container{name: name, path: path, id: id}
 	// It keeps connections for a shorter time than the server does.
 	c.http = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
 		MaxResponseHeaderBytes: maxHeader, DisableCompression: true, MaxIdleConnsPerHost: 8, IdleConnTimeout: answerTime}
@@ -108,12 +106,6 @@ func cause(err error) error {
 // request sends one request and returns the bounded body of a successful answer; another answer is an *api.StatusError. A container
 // that has not answered in time is not waited for again before it answers a probe.
 func (c *container) request(ctx context.Context, method, path string) ([]byte, error) {
-	select {
-	case c.busy <- struct{}{}:
-		defer func() { <-c.busy }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 	if err := c.silence(); err != nil {
 		return nil, err
 	}

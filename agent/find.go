@@ -48,7 +48,7 @@ func (f *Fleet) find(ctx context.Context, job string) (*container, error) {
 func (f *Fleet) search(ctx context.Context, job string) (found []*container, silent []*candidate, err error) {
 	all, err := f.containers()
 	answers := make([]candidate, len(all))
-	each(all, func(k int, c *container) {
+	f.each(all, func(k int, c *container) {
 		x := &answers[k]
 		x.container = c
 		x.has, x.err = c.has(ctx, job)
@@ -86,7 +86,7 @@ func (f *Fleet) Jobs(ctx context.Context, query url.Values) (JobList, error) {
 		return out, err
 	}
 	lists, errs := make([]struct{ Jobs []ListedJob }, len(all)), make([]error, len(all))
-	each(all, func(k int, c *container) {
+	f.each(all, func(k int, c *container) {
 		errs[k] = c.ask(ctx, "/v1/jobs?"+query.Encode(), &lists[k])
 	})
 	for k, c := range all {
@@ -132,7 +132,7 @@ type Service struct {
 func (f *Fleet) Containers(ctx context.Context) ([]Container, error) {
 	all, err := f.containers()
 	out := make([]Container, len(all))
-	each(all, func(k int, c *container) {
+	f.each(all, func(k int, c *container) {
 		x := &out[k]
 		x.Name = c.name
 		st, err := c.status(ctx)

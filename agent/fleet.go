@@ -22,9 +22,14 @@ const SocketName = "stoker.sock"
 // maxContainers bounds the entries of the folder.
 const maxContainers = 1000
 
+// maxRounds is how many rounds of questions there are at once: those of many clients would keep all containers so busy that they
+// seemed to be silent.
+const maxRounds = 4
+
 // Fleet is the containers whose sockets are in a folder, DIR/NAME/stoker.sock. They may come and go. It is safe for concurrent use.
 type Fleet struct {
-	dir string // without links
+	dir    string        // without links
+	asking chan struct{} // has an element for each round of questions to all containers
 
 	mu    sync.Mutex // guards what follows, and container.placed
 	known map[string]*container
@@ -43,7 +48,7 @@ func Open(dir string) (*Fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the folder of the containers: %w", err)
 	}
-	return &Fleet{dir: path, known: map[string]*container{}, keys: map[string]chan struct{}{}}, nil
+	return &Fleet{dir: path, asking: make(chan struct{}, maxRounds), known: map[string]*container{}, keys: map[string]chan struct{}{}}, nil
 }
 
 // containers returns those that have or had a socket, by name.
@@ -110,11 +115,13 @@ func visitSocket(path string, f func(fd int) error) error {
 	return nil
 }
 
-// each calls f for all containers at once, and returns when all calls have.
-func each(all []*container, f func(k int, c *container)) {
+// each calls ask for all containers at once, and returns when all calls have.
+func (f *Fleet) each(all []*container, ask func(k int, c *container)) {
+	f.asking <- struct{}{}
+	defer func() { <-f.asking }()
 	var calls sync.WaitGroup
 	for k, c := range all {
-		calls.Go(func() { f(k, c) }) // ends after answerTime at the latest
+		calls.Go(func() { ask(k, c) }) // ends after answerTime at the latest
 	}
 	calls.Wait()
 }

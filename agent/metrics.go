@@ -25,7 +25,7 @@ func (f *Fleet) metrics(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	texts, labels := make([]string, len(all)), make([]map[string]string, len(all))
-	each(all, func(k int, c *container) {
+	f.each(all, func(k int, c *container) {
 		labels[k], _, _ = c.lookUpLabels(r.Context()) // the latest that are known
 		text, err := c.request(r.Context(), http.MethodGet, "/metrics")
 		up := "1"

@@ -120,22 +120,22 @@ func (f *Fleet) candidates(ctx context.Context, app, key string) ([]*candidate, 
 		return nil, err
 	}
 	out := make([]*candidate, len(all))
-	each(all, func(k int, c *container) {
+	f.each(all, func(k int, c *container) {
 		labels, known, err := c.lookUpLabels(ctx)
 		if known && labels[AppLabel] != app {
 			return
 		}
-		x := &candidate{container: c, asked: time.Now(), err: err}
-		if err == nil {
-			x.err = c.ask(ctx, "/v1/executor", &x.status)
-		}
-		if noExecutor(x.err) {
-			return
-		}
-		if x.err == nil && key != "" {
+		x := &candidate{container: c, err: err}
+		if err == nil && key != "" {
 			x.has, x.err = c.has(ctx, "key:"+key)
 		}
-		out[k] = x
+		if x.err == nil {
+			x.asked = time.Now()
+			x.err = c.ask(ctx, "/v1/executor", &x.status)
+		}
+		if !noExecutor(x.err) {
+			out[k] = x
+		}
 	})
 	return slices.DeleteFunc(out, func(x *candidate) bool { return x == nil }), nil
 }

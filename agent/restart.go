@@ -34,7 +34,7 @@ func (f *Fleet) Restart(ctx context.Context, service string, labels map[string]s
 		return 0, err
 	}
 	chosen, errs := make([]*supervisor.Snapshot, len(all)), make([]error, len(all))
-	each(all, func(k int, c *container) {
+	f.each(all, func(k int, c *container) {
 		st, err := c.status(ctx)
 		for name, value := range labels {
 			if have, ok := st.Labels[name]; !ok || have != value {
