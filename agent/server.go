@@ -33,10 +33,12 @@ func (f *Fleet) Serve(ctx context.Context, socket string, log hclog.Logger) erro
 	}
 	log.Info("the agent answers", "socket", path, "containers", f.dir)
 	server := http.Server{Handler: f.handler(log), ErrorLog: log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
-		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second,
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second, Protocols: new(http.Protocols),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, ownUser{}, api.OwnUser(c))
 		}}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true) // package executor/client speaks it
 	over := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(over)

@@ -278,16 +278,12 @@ func (e *Executor) ExecutorStatus() Status {
 	s := Status{Slots: c.Slots, QueueMax: c.Queue, Paused: e.pauseReason(time.Now()), Draining: e.closed(), Ended: maps.Clone(e.ended)}
 	var memory MemoryStatus
 	for _, t := range e.tasks {
-		need := int64(0)
-		if t.job.Spec.Memory != "" {
-			need = e.waiting(t).memory
-		}
+		count, declared := &s.Waiting, &memory.Waiting
 		if t.serving {
-			s.Running++
-			memory.Running += need
-		} else {
-			s.Waiting++
-			memory.Waiting += need
+			count, declared = &s.Running, &memory.Running
+		}
+		if *count++; t.job.Spec.Memory != "" {
+			*declared += e.waiting(t).memory
 		}
 	}
 	if e.room.read.IsZero() || time.Since(e.room.read) > memoryCheck {
