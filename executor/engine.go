@@ -44,7 +44,7 @@ func (e *Executor) Reported(id ID) error {
 func (e *Executor) Free() (slots int, changed <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.freeChanged == nil {
+	if e.tellFree(); e.freeChanged == nil {
 		e.freeChanged = make(chan struct{})
 	}
 	e.freeBefore = e.free(time.Now())

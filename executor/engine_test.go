@@ -177,3 +177,19 @@ func TestNoSlots(t *testing.T) {
 	h.next(t).end(proc.Exit{})
 	want(t, await(t, e, waits.ID), Succeeded)
 }
+
+// Free loses no change for another caller.
+func TestFreeForTwo(t *testing.T) {
+	e, h := newExecutor(t, nil)
+	submit(t, e, Spec{})
+	p := h.next(t)
+	_, changed := e.Free()
+	e.mu.Lock()
+	c := e.config()
+	c.Slots++
+	e.cfg.Store(&c) // a change of which nobody was told yet
+	e.mu.Unlock()
+	e.Free()
+	receive(t, changed, "the change")
+	p.end(proc.Exit{})
+}

@@ -32,6 +32,9 @@ unit)
 	# On a busy machine a package may need more than the default of 10 minutes. Each process with the race detector
 	# would wait a second before it exits, and the tests start hundreds.
 	progress_shown "make test" env CGO_ENABLED=1 GORACE=atexit_sleep_ms=10 "$go" test -race -timeout 20m ./...
+	progress_doing=go_doing
+	# A module of its own, with real servers. Its tests mostly wait.
+	progress_shown "tests with NATS" "$go" -C tests/nats test -parallel 8 ./...
 	;;
 container)
 	tomcat=$(tomcat_version)

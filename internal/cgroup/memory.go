@@ -53,6 +53,33 @@ func (r *reader) readMemory(c chain) {
 	}
 }
 
+// MemoryInUse returns the memory that is in use where l has its limit, in bytes, without what the kernel can drop at once. ok is false
+// without a limit, and if the numbers are unreadable.
+func MemoryInUse(root string, l Limits) (used int64, ok bool) {
+	if l.MemoryLimit == nil {
+		return 0, false
+	}
+	r, err := open(root)
+	if err != nil {
+		return 0, false
+	}
+	defer func() { _ = r.root.Close() }()
+	dir := path.Dir(l.Sources.MemoryLimit)
+	for file, unused := range map[string]string{"memory.current": "inactive_file ", "memory.usage_in_bytes": "total_inactive_file "} {
+		text, err := r.read(path.Join(dir, file))
+		if err != nil {
+			continue
+		}
+		stat, _ := r.read(path.Join(dir, "memory.stat"))
+		droppable, _ := field(stat, unused)
+		n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		if drop, dropErr := strconv.ParseInt(droppable, 10, 64); err == nil && dropErr == nil {
+			return max(n-drop, 0), true
+		}
+	}
+	return 0, false
+}
+
 // checkHigh warns of a memory.high below the limit, at which the kernel throttles.
 func (r *reader) checkHigh(dirs []string) {
 	for _, dir := range dirs {

@@ -3,6 +3,7 @@ package cgroup
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"strings"
@@ -10,6 +11,45 @@ import (
 	"testing"
 	"time"
 )
+
+func TestMemoryInUse(t *testing.T) {
+	const total = "MemTotal: 8388608 kB\n"
+	v2 := map[string]string{"proc/meminfo": total, "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n",
+		"proc/self/cgroup": "0::/app/init\n", "sys/fs/cgroup/app/cgroup.controllers": "memory", "sys/fs/cgroup/app/memory.max": "1000\n",
+		"sys/fs/cgroup/app/memory.current": "700\n", "sys/fs/cgroup/app/memory.stat": "anon 1\ninactive_file 100\n"}
+	v1 := map[string]string{"proc/meminfo": total, "proc/self/cgroup": "4:memory:/docker/abc\n",
+		"proc/self/mountinfo":                        "31 23 0:27 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+		"sys/fs/cgroup/memory/memory.limit_in_bytes": "1000\n",
+		"sys/fs/cgroup/memory/memory.usage_in_bytes": "300\n",
+		"sys/fs/cgroup/memory/memory.stat":           "inactive_file 1\nhierarchical_memory_limit 1000\ntotal_inactive_file 50\n",
+	}
+	without := func(files map[string]string, name string) map[string]string {
+		files = maps.Clone(files)
+		delete(files, name)
+		return files
+	}
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		used  int64
+		ok    bool
+	}{
+		{"v2, where the limit is", v2, 600, true},
+		{"v1", v1, 250, true},
+		{"no limit", without(v2, "sys/fs/cgroup/app/memory.max"), 0, false},
+		{"no use", without(v2, "sys/fs/cgroup/app/memory.current"), 0, false},
+		{"no stat", without(v2, "sys/fs/cgroup/app/memory.stat"), 0, false},
+	} {
+		var files []archiveFile
+		for name, text := range c.files {
+			files = append(files, archiveFile{name: name, data: []byte(text)})
+		}
+		root := tree(t, files)
+		if used, ok := MemoryInUse(root, Read(root)); used != c.used || ok != c.ok {
+			t.Errorf("%s: %d %v, want %d %v", c.name, used, ok, c.used, c.ok)
+		}
+	}
+}
 
 func TestOOMKills(t *testing.T) {
 	const (

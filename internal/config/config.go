@@ -8,6 +8,7 @@ import (
 
 	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/executor/mesos"
+	"github.com/stoker-init/stoker/executor/natsjob"
 	"github.com/stoker-init/stoker/executor/schedule"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
@@ -50,6 +51,8 @@ type Executor struct {
 	executor.Config `yaml:",inline"`
 	// Schedules submit jobs at times, by name.
 	Schedules map[string]schedule.Config `yaml:"schedules"`
+	// NATS brings jobs from a JetStream consumer.
+	NATS natsjob.Config `yaml:"nats"`
 	// Mesos makes stoker the executor of the Mesos agent that started it.
 	Mesos mesos.Config `yaml:"mesos"`
 }

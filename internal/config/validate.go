@@ -25,7 +25,7 @@ func validate(raw, cfg Config, c *layeredyaml.Checker, environ []string) {
 	}
 	tags := func() { v.tags(raw, "") }
 	// A probe without a URL comes before the form of what belongs to a URL.
-	checks := []func(){v.probes, tags, v.services, v.main, v.jvm, v.admins, v.stop, v.hooks, v.plugins, v.executor}
+	checks := []func(){v.probes, tags, v.services, v.main, v.jvm, v.admins, v.stop, v.hooks, v.plugins, v.executor, v.natsJobs}
 	for _, check := range checks {
 		check()
 	}
@@ -65,6 +65,20 @@ func (v *validator) executor() {
 		}
 		if s.Context != "" {
 			v.service(path+".context", s.Context)
+		}
+	}
+}
+
+// natsJobs checks the NATS consumer.
+func (v *validator) natsJobs() {
+	const path = "executor.nats"
+	problems := v.raw.Executor.NATS.Validate()
+	if v.raw.Executor.NATS.URL != "" || len(problems) > 0 {
+		v.needsSlots(path)
+	}
+	for _, f := range problems {
+		if at := path + "." + f.Field; !v.AlreadyReported(at) {
+			v.Bad(at, "", "%s", f.Why)
 		}
 	}
 }

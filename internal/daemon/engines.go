@@ -2,12 +2,15 @@ package daemon
 
 import (
 	"context"
+	"os"
 	"reflect"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/executor/natsjob"
 	"github.com/stoker-init/stoker/executor/schedule"
+	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 )
 
@@ -48,7 +51,7 @@ func (d *daemon) startEngines(ctx context.Context) *engines {
 	e := &engines{ctx: ctx, jobs: d.jobs, log: d.log.Named("jobs"), running: map[string]*runningEngine{}}
 	e.schedules = schedule.New(cfg.Schedules, d.jobs, schedule.Options{Boot: life, Booted: since, Log: e.log})
 	go e.schedules.Run(ctx) // ends with ctx
-	e.configure(cfg)
+	e.configure(cfg, d.currentPlan().Config.Labels)
 	if d.mesos != nil {
 		e.set("mesos", cfg.Mesos, func() engine { return d.newMesos(cfg.Mesos) })
 	}
@@ -56,8 +59,25 @@ func (d *daemon) startEngines(ctx context.Context) *engines {
 }
 
 // configure applies another configuration.
-func (e *engines) configure(cfg config.Executor) {
+func (e *engines) configure(cfg config.Executor, labels map[string]string) {
 	e.schedules.Configure(cfg.Schedules)
+	var start func() engine
+	if cfg.NATS.URL != "" {
+		start = func() engine {
+			host, _ := os.Hostname() // it only names the container to others
+			return natsjob.New(natsjob.Options{Config: cfg.NATS, Executor: e.jobs, Log: e.log, Host: host, Labels: labels, Memory: memoryInUse})
+		}
+	}
+	e.set(natsjob.Engine, [2]any{cfg.NATS, labels}, start)
+}
+
+// memoryInUse returns the memory that the container uses and its limit, in bytes; limit 0: it is unknown, or there is none.
+func memoryInUse() (used, limit int64) {
+	l := cgroup.Read("/")
+	if used, ok := cgroup.MemoryInUse("/", l); ok {
+		return used, *l.MemoryLimit
+	}
+	return 0, 0
 }
 
 // set starts an engine, or starts it again if its configuration has changed. Without start it is not configured.

@@ -216,7 +216,7 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	switch wanted := d.currentPlan().Config.Executor; {
 	case d.jobs != nil:
 		d.jobs.Configure(wanted.Config)
-		d.engines.configure(wanted)
+		d.engines.configure(wanted, d.currentPlan().Config.Labels)
 	case wanted.Slots > 0:
 		d.log.Warn("the executor begins with a new container: it was not configured when this one started")
 	}
