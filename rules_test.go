@@ -139,7 +139,10 @@ func edges() map[string][]string {
 
 		"internal/cmdline": {"internal/display", "internal/exit", "internal/layout", "internal/suggest"},
 		"internal/display": {"internal/layout", "internal/printable"},
+		"agent": {"executor", "executor/client", "internal/api", "internal/cgroup", "internal/lazyregexp", "internal/trust",
+			"internal/untrusted", "jvm", "supervisor"},
 		"cmd/stoker": {
+			"agent",
 			"executor",
 			"executor/client",
 			"executor/output",

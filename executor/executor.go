@@ -50,9 +50,14 @@ type Executor struct {
 	draining    string           // why nothing is accepted; empty: jobs are
 	brake       brake
 	ended       map[State]int64
-	serving     int           // tasks that have a slot
-	nextPass    time.Time     // over the queue, while no job can be started
-	metrics     Metrics       // the counts
+	serving     int       // tasks that have a slot
+	nextPass    time.Time // over the queue, while no job can be started
+	metrics     Metrics   // the counts
+	room        struct {  // what Host.Room said, for the status
+		bytes   int64
+		limited bool
+		read    time.Time
+	}
 	toExpire    int           // jobs that have ended since the last expire
 	freeChanged chan struct{} // closed when free differs from freeBefore; nil: nobody waits
 	freeBefore  int
@@ -271,12 +276,22 @@ func (e *Executor) ExecutorStatus() Status {
 	defer e.mu.Unlock()
 	c := e.config()
 	s := Status{Slots: c.Slots, QueueMax: c.Queue, Paused: e.pauseReason(time.Now()), Draining: e.closed(), Ended: maps.Clone(e.ended)}
+	var memory MemoryStatus
 	for _, t := range e.tasks {
+		count, declared := &s.Waiting, &memory.Waiting
 		if t.serving {
-			s.Running++
-		} else {
-			s.Waiting++
+			count, declared = &s.Running, &memory.Running
 		}
+		if *count++; t.job.Spec.Memory != "" {
+			*declared += e.waiting(t).memory
+		}
+	}
+	if e.room.read.IsZero() || time.Since(e.room.read) > memoryCheck {
+		e.room.bytes, e.room.limited = e.opts.Host.Room()
+		e.room.read = time.Now()
+	}
+	if memory.Room = e.room.bytes; e.room.limited {
+		s.Memory = &memory
 	}
 	if err := e.available(); err != nil {
 		s.Unavailable = e.unavailable.Error()

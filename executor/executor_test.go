@@ -145,6 +145,60 @@ func TestSameKey(t *testing.T) {
 	}
 }
 
+// TestJobBeingAccepted: whoever asks for a key gets the job that is on its way to the disk.
+func TestJobBeingAccepted(t *testing.T) {
+	e, _ := newExecutor(t, nil)
+	for _, refused := range []error{nil, errors.New("no space")} {
+		pending := newTask(Job{ID: 5, Spec: Spec{Key: "k"}})
+		e.mu.Lock()
+		e.keys["k"] = pending
+		e.mu.Unlock()
+		found := make(chan error, 1)
+		go func() { // ends with saved
+			_, err := e.Job("key:k")
+			found <- err
+		}()
+		e.mu.Lock()
+		pending.accepted, pending.err = refused == nil, refused
+		e.mu.Unlock()
+		close(pending.saved)
+		if err := receive(t, found, "the answer"); (err == nil) != (refused == nil) || refused != nil && !errors.Is(err, ErrNoJob) {
+			t.Errorf("refused with %v: %v", refused, err)
+		}
+	}
+}
+
+// TestIDsOfManyExecutors: jobs of one millisecond in two executors have different IDs.
+func TestIDsOfManyExecutors(t *testing.T) {
+	seen := map[ID]bool{}
+	for range 3 {
+		e, _ := newExecutor(t, nil)
+		seen[submit(t, e, Spec{Command: []string{"a"}}).ID%(1<<idBits)] = true
+	}
+	if len(seen) == 1 {
+		t.Errorf("all begin with %v in a millisecond", seen)
+	}
+}
+
+func TestStatusOfMemory(t *testing.T) {
+	e, h := newExecutor(t, nil)
+	if st := e.ExecutorStatus(); st.Memory != nil {
+		t.Errorf("without a limit: %+v", st.Memory)
+	}
+	h.mu.Lock()
+	h.room = 100 << 20
+	h.mu.Unlock()
+	e.mu.Lock()
+	e.room.read = time.Time{}
+	e.mu.Unlock()
+	submit(t, e, Spec{Command: []string{"a"}, Memory: "60MiB"})
+	h.next(t)
+	submit(t, e, Spec{Command: []string{"a"}, Memory: "50MiB"})
+	if m := e.ExecutorStatus().Memory; m == nil || *m != (MemoryStatus{Room: 100 << 20, Running: 60 << 20, Waiting: 50 << 20}) {
+		t.Errorf("%+v", m)
+	}
+}
+
 func TestFull(t *testing.T) {
 	e, h := newExecutor(t, nil)
 	const submits = 60

@@ -59,10 +59,21 @@ type Status struct {
 	Bytes int64 `json:"bytes"`
 	// Damage lists parts of the journal that cannot be read.
 	Damage []string `json:"damage,omitempty"`
+	// Memory is the memory for jobs that declare some; nil: it is unknown, or there is no limit.
+	Memory *MemoryStatus `json:"memory,omitempty"`
 	// Ended counts the jobs that have ended since the executor started, by state.
 	Ended map[State]int64 `json:"ended"`
 	// Engines has a line about each engine that brings jobs.
 	Engines map[string]string `json:"engines,omitempty"`
+}
+
+// MemoryStatus is the memory for jobs, in bytes.
+type MemoryStatus struct {
+	// Room is what the services leave of the container's memory, as it was at most memoryCheck ago.
+	Room int64 `json:"room"`
+	// Running and Waiting are what the jobs that run and wait have declared.
+	Running int64 `json:"running"`
+	Waiting int64 `json:"waiting"`
 }
 
 func (e *Executor) snapshot(t *task) Job {
@@ -80,7 +91,7 @@ func (t *task) view() Job {
 	return job
 }
 
-// Job returns a job by its ID, or by "key:KEY".
+// Job returns a job by its ID, or by "key:KEY". For a job that is being accepted under the key it waits for the disk.
 func (e *Executor) Job(name string) (Job, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -88,7 +99,13 @@ func (e *Executor) Job(name string) (Job, error) {
 		return Job{}, err
 	}
 	if key, ok := cutKey(name); ok {
-		if t := e.keys[key]; t != nil && t.accepted {
+		t := e.keys[key]
+		if t != nil && !t.accepted { // whoever asks for a key wants to know whether it is free
+			e.mu.Unlock()
+			<-t.saved
+			e.mu.Lock()
+		}
+		if t != nil && t.accepted {
 			return t.view(), nil
 		}
 		if id, job := e.endedWith(key); id != 0 {

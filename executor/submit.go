@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"syscall"
 	"time"
 
@@ -77,7 +78,8 @@ func (e *Executor) accept(spec Spec, by string, from Origin) (t *task, ended Job
 		return nil, Job{}, false, err
 	}
 	now := time.Now()
-	e.lastID = max(e.lastID+1, ID(now.UnixMilli())<<idBits)
+	// The executors of many containers seldom give two jobs one ID, also in one millisecond.
+	e.lastID = max(e.lastID+1, ID(now.UnixMilli())<<idBits+rand.N[ID](1<<(idBits-1)))
 	t = newTask(Job{ID: e.lastID, Spec: spec, State: Accepted, Accepted: now.UTC(), SubmittedBy: by, Origin: from, Life: e.life})
 	e.tasks[t.job.ID] = t
 	if spec.Key != "" {

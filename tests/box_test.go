@@ -4,6 +4,7 @@ package tests
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -42,8 +43,9 @@ type boxOptions struct {
 	args   []string // of run
 	env    []string // added to the environment of the test
 	stdin  *os.File
-	raw    bool // the test reads stdout itself
-	joined bool // stderr is the same pipe as stdout
+	raw    bool   // the test reads stdout itself
+	joined bool   // stderr is the same pipe as stdout
+	socket string // the path of its API; empty: in dir
 	// program is the stoker to run; empty: the one under test.
 	program string
 }
@@ -56,7 +58,7 @@ func newBox(t testing.TB, o boxOptions) *box {
 	if b.dir == "" {
 		b.dir = t.TempDir()
 	}
-	b.socket = filepath.Join(b.dir, "api.sock")
+	b.socket = cmp.Or(o.socket, filepath.Join(b.dir, "api.sock"))
 	if o.program == "" {
 		o.program = stoker(t)
 	}

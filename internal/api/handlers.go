@@ -21,6 +21,7 @@ import (
 type Status struct {
 	Version  string                `json:"version"`
 	Ready    bool                  `json:"ready"`
+	Labels   map[string]string     `json:"labels,omitempty"`         // of the container
 	Stopping *time.Time            `json:"stopping_until,omitempty"` // the end of the stop's budget
 	Services []supervisor.Snapshot `json:"services"`
 	// Config is why the configuration's files are not in force; empty: they are.
@@ -60,6 +61,9 @@ func (s *Server) ready(_ http.ResponseWriter, r *http.Request) (any, error) {
 func (s *Server) services() Status {
 	st := Status{Version: s.opts.Version, Services: s.opts.Backend.Services(), Config: s.opts.Backend.ConfigProblem()}
 	st.Ready, _ = s.opts.Backend.Ready()
+	if s.opts.Labels != nil {
+		st.Labels = s.opts.Labels()
+	}
 	for _, p := range s.opts.Backend.Plugins(false) {
 		if p.State != plugin.Inactive || p.Off == plugin.OffByOperator || p.Undecided {
 			st.Plugins = append(st.Plugins, PluginLine{p.Name, p.State, p.Why})

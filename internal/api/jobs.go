@@ -56,16 +56,15 @@ func shown(j executor.Job) executor.Job {
 	return j
 }
 
-// submit accepts a job: 201, or 200 if it was accepted before.
+// submit accepts a job: 201, or 200 if it was accepted before. It accepts none of a submitter that is gone: who looks for a key
+// after the death of its submitter finds the job, or there will be none.
 func (s *Server) submit(w http.ResponseWriter, r *http.Request) (any, error) {
-	spec, err := readSpec(http.MaxBytesReader(w, r.Body, maxSpec))
+	spec, err := ReadSpec(w, r)
 	if err != nil {
 		return nil, err
 	}
-	for name, field := range map[string]*string{"Traceparent": &spec.Traceparent, "Tracestate": &spec.Tracestate, "Baggage": &spec.Baggage} {
-		if *field == "" {
-			*field = strings.Join(r.Header.Values(name), ",")
-		}
+	if hungUp(r.Context()) {
+		return nil, badRequest("the submitter has hung up")
 	}
 	j, created, err := s.opts.Backend.Submit(r.Context(), spec, requester(r))
 	switch {
@@ -78,9 +77,9 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request) (any, error) {
 	return brief(j), nil
 }
 
-// readSpec reads the body of POST /v1/jobs.
-func readSpec(body io.Reader) (executor.Spec, error) {
-	text, err := io.ReadAll(body)
+// ReadSpec reads the body and the trace context of POST /v1/jobs.
+func ReadSpec(w http.ResponseWriter, r *http.Request) (executor.Spec, error) {
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSpec))
 	if long := new(http.MaxBytesError); errors.As(err, &long) {
 		return executor.Spec{}, Refuse(http.StatusRequestEntityTooLarge, "too-large", "", "the spec has more than %d bytes", long.Limit)
 	}
@@ -90,6 +89,11 @@ func readSpec(body io.Reader) (executor.Spec, error) {
 	spec, err := executor.ParseSpec(text)
 	if fields := new(executor.SpecError); err != nil && !errors.As(err, &fields) {
 		err = Refuse(http.StatusBadRequest, "bad-request", specHint, "%v", err)
+	}
+	for name, field := range map[string]*string{"Traceparent": &spec.Traceparent, "Tracestate": &spec.Tracestate, "Baggage": &spec.Baggage} {
+		if *field == "" {
+			*field = strings.Join(r.Header.Values(name), ",")
+		}
 	}
 	return spec, err
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,6 +36,7 @@ type fakeJobs struct {
 	changed chan struct{} // closed at each change
 	refuse  error         // of the next requests
 	got     executor.Spec
+	submits int
 	filter  executor.Filter
 	stop    executor.StopRequest
 	verbs   []executor.Verb
@@ -69,6 +71,7 @@ func (f *fakeJobs) Submit(_ context.Context, spec executor.Spec, by string) (exe
 	defer f.mu.Unlock()
 	again := f.got.Key != "" && f.got.Key == spec.Key
 	f.got = spec
+	f.submits++
 	return f.job, !again, f.refuse
 }
 
@@ -172,7 +175,7 @@ func serveJobs(t *testing.T, f *fakeJobs) string {
 	b := parts(newFake())
 	b.JobManager, b.JobFiles, b.ExecutorControl = f, f, f
 	return serveOptions(t, Options{Backend: b, Log: hclog.NewNullLogger(), Events: newJournal(t), Member: noMember,
-		Viewers: func() []int { return []int{1234} }})
+		Viewers: func() []int { return []int{1234} }, Labels: func() map[string]string { return map[string]string{"appid": "7"} }})
 }
 
 const oneID = "0000000000000001"
@@ -190,6 +193,7 @@ func TestJobRoutes(t *testing.T) {
 		want           string // part of the body
 	}{
 		{"GET", "/v1/jobs", 200, `{"jobs":[{"id":"` + oneID + `","spec":{"key":"a/b","command":["true"]},"state":"QUEUED"`},
+		{"GET", "/v1/services", 200, `"ready":true,"labels":{"appid":"7"},`},
 		{"GET", "/v1/jobs?state=nothing", 400, `there is no state \"nothing\"`},
 		{"GET", "/v1/jobs?label=x", 400, `label is \"x\", want NAME=VALUE`},
 		{"GET", "/v1/jobs?before=x", 400, `before is \"x\"`},
@@ -543,4 +547,54 @@ func TestClientAsTransport(t *testing.T) {
 	if _, err := lost.Status(t.Context()); !errors.Is(err, ErrNoSocket) {
 		t.Errorf("no socket: %v", err)
 	}
+}
+
+// TestSubmitterIsGone: what its submitter sent before it died is not accepted, however late it is read.
+func TestSubmitterIsGone(t *testing.T) {
+	f := newFakeJobs(t)
+	b := parts(newFake())
+	b.JobManager, b.JobFiles, b.ExecutorControl = f, f, f
+	path := filepath.Join(t.TempDir(), "api.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial := func(key string) net.Conn {
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := fmt.Sprintf(`{"key": %q, "command": ["true"]}`, key)
+		fmt.Fprintf(conn, "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		return conn
+	}
+	dial("gone").Close()
+	here := dial("here")
+	defer here.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan error, 1)
+	s := New(Options{Backend: b, Log: hclog.NewNullLogger(), Events: newJournal(t), Member: noMember})
+	go func() { over <- s.Serve(ctx, l) }() // ends with ctx
+	answer := make([]byte, 12)
+	if _, err := io.ReadFull(here, answer); err != nil || string(answer) != "HTTP/1.1 201" {
+		t.Errorf("%q %v", answer, err)
+	}
+	for end := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
+		s.places.mu.Lock()
+		left := s.places.open[adminConns]
+		s.places.mu.Unlock()
+		if left == 1 { // the other has been handled
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d connections", left)
+		}
+	}
+	f.mu.Lock()
+	if f.got.Key != "here" || f.submits != 1 {
+		t.Errorf("%d submits, the last %q", f.submits, f.got.Key)
+	}
+	f.mu.Unlock()
+	cancel()
+	<-over
 }

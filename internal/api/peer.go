@@ -23,24 +23,42 @@ type peer struct {
 // ownUser reports whether it has the grants of root and of stoker's own user.
 func (p peer) ownUser() bool { return ownUID(p.uid) && p.confined == "" }
 
-// peerKey is the context key of a peer.
-type peerKey struct{}
+// requestConn is the context key of a connection.
+type requestConn struct{}
 
-// withPeer adds the peer of a connection to the context of its requests.
-func withPeer(ctx context.Context, c net.Conn) context.Context {
-	if fair, ok := c.(*limitedConn); ok {
-		return context.WithValue(ctx, peerKey{}, fair.peer)
-	}
-	return ctx
+// withConn adds a connection to the context of its requests.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, requestConn{}, c)
 }
 
 // peerOf returns the peer of a request; false: unknown, with uid -1.
 func peerOf(ctx context.Context) (peer, bool) {
-	p, ok := ctx.Value(peerKey{}).(peer)
-	if !ok {
-		p.uid = -1
+	if c, ok := ctx.Value(requestConn{}).(*limitedConn); ok {
+		return c.peer, true
 	}
-	return p, ok
+	return peer{uid: -1}, false
+}
+
+// hungUp reports whether the peer of a request has closed its connection.
+func hungUp(ctx context.Context) bool {
+	c, ok := ctx.Value(requestConn{}).(*limitedConn)
+	if !ok {
+		return false
+	}
+	var gone bool
+	err := control(c.Conn, func(fd int) error {
+		p := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP, both directions are closed, is always polled
+		_, err := unix.Poll(p, 0)
+		gone = p[0].Revents&unix.POLLHUP != 0
+		return err
+	})
+	return gone && err == nil
+}
+
+// OwnUser reports whether the peer of a connection is root, or has our own uid.
+func OwnUser(c net.Conn) bool {
+	cred, err := credentials(c)
+	return err == nil && ownUID(int(cred.Uid))
 }
 
 // identify reads the peer's credentials (SO_PEERCRED, unix(7)), and for root and our own uid

@@ -26,7 +26,8 @@ type Options struct {
 	Backend Backend
 	Version string
 	Log     hclog.Logger
-	Viewers func() []int // uids with the grant view: the users of the services; nil: none
+	Viewers func() []int             // uids with the grant view: the users of the services; nil: none
+	Labels  func() map[string]string // of the container; nil: none
 	// Member returns the service that a process belongs to and that is not in api.admins;
 	// empty: none. An error: unknown.
 	Member func(pid int) (service string, err error)
@@ -52,7 +53,7 @@ func New(opts Options) *Server {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, Refuse(http.StatusNotFound, "not-found", "", "there is no %s %s", r.Method, r.URL.Path))
 	})
-	s.http = http.Server{Handler: mux, ConnContext: withPeer, ReadHeaderTimeout: 10 * time.Second,
+	s.http = http.Server{Handler: mux, ConnContext: withConn, ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog:  opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}}
@@ -157,7 +158,14 @@ func (s *Server) guard(r route) http.HandlerFunc {
 			writeError(w, Refuse(http.StatusForbidden, "forbidden", hint, "%s may not do this: it needs the grant %s", peerName, r.grant))
 			return
 		}
-		answer, err := r.handle(w, req)
+		Answer(r.handle)(w, req)
+	}
+}
+
+// Answer writes what handle returns: the answer as JSON, or an error as an Error with its status and code.
+func Answer(handle func(http.ResponseWriter, *http.Request) (answer any, err error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		answer, err := handle(w, req)
 		if err != nil {
 			writeError(w, err)
 		} else if other, ok := answer.(withStatus); ok {
