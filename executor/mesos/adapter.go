@@ -1,4 +1,4 @@
-// Package mesos makes stoker an executor of Apache Mesos and its forks: it speaks the v1 executor HTTP API, in JSON, with the agent
+// Package mesos makes this container an executor of Apache Mesos and its forks: it speaks the v1 executor HTTP API, in JSON, with the agent
 // that started it. A task becomes a job, and the states of the job become updates of the task.
 //
 // The journal of jobs is all that is kept: after the death of the supervisor the tasks come from there, and an update that is sent

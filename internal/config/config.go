@@ -53,7 +53,7 @@ type Executor struct {
 	Schedules map[string]schedule.Config `yaml:"schedules"`
 	// NATS brings jobs from a JetStream consumer.
 	NATS natsjob.Config `yaml:"nats"`
-	// Mesos makes stoker the executor of the Mesos agent that started it.
+	// Mesos brings the tasks of the Mesos agent that started the container.
 	Mesos mesos.Config `yaml:"mesos"`
 }
 
