@@ -110,10 +110,6 @@ func (a *Adapter) handle(ctx context.Context, msg jetstream.Msg) {
 		a.opts.Log.Warn("NATS: a message is not of a stream", "subject", msg.Subject(), "error", err)
 		return
 	}
-	if free, _ := a.opts.Executor.Free(); free < 1 { // jobs from elsewhere were faster
-		a.giveBack(msg, 0)
-		return
-	}
 	if header(msg.Headers(), targetHeader) != "" { // the server makes messages of it, and needs it
 		a.opts.Log.Warn("NATS: a schedule is no job: the filter of the consumer must not match its subject", "subject", msg.Subject())
 		a.giveBack(msg, scheduleDelay)
@@ -124,15 +120,17 @@ func (a *Adapter) handle(ctx context.Context, msg jetstream.Msg) {
 	a.mu.Unlock()
 	data, err := json.Marshal(from)
 	spec, wrong := specOf(msg.Data(), msg.Headers(), meta, time.Now())
-	if until := time.Until(spec.NotBefore); wrong == nil && until > 0 {
-		a.giveBack(msg, until) // the stream keeps it, for whoever lives then
+	have, unknown := a.opts.Executor.Job("key:" + spec.Key)
+	known := unknown == nil
+	if !known && !errors.Is(unknown, executor.ErrNoJob) {
+		return // its job may run here, and is in progress then; else it comes again after AckWait
+	}
+	if !known && a.notNow(msg, &spec, wrong) {
 		return
 	}
 	if err == nil && wrong == nil {
-		if header(msg.Headers(), ttlHeader) != "" {
-			if have, err := a.opts.Executor.Job("key:" + spec.Key); err == nil && have.Spec.StartWithin > 0 {
-				spec.StartWithin = have.Spec.StartWithin // what was left then
-			}
+		if header(msg.Headers(), ttlHeader) != "" && have.Spec.StartWithin > 0 {
+			spec.StartWithin = have.Spec.StartWithin // what was left then
 		}
 		var job executor.Job
 		job, _, err = a.opts.Executor.SubmitFrom(ctx, spec, Engine, executor.Origin{Engine: Engine, Data: string(data)})
@@ -149,11 +147,25 @@ func (a *Adapter) handle(ctx context.Context, msg jetstream.Msg) {
 		a.reject(ctx, msg, placeOf(meta), spec, wrong)
 	case errors.As(err, &fields), errors.As(err, &conflict):
 		a.reject(ctx, msg, placeOf(meta), spec, err)
+	case known: // nobody else may start it
 	case errors.As(err, &full):
 		a.giveBack(msg, full.RetryAfter)
 	default:
 		a.giveBack(msg, refusedDelay)
 	}
+}
+
+// notNow gives a message of a new job back if it cannot start now.
+func (a *Adapter) notNow(msg jetstream.Msg, spec *executor.Spec, wrong error) bool {
+	if free, _ := a.opts.Executor.Free(); free < 1 { // jobs from elsewhere were faster
+		a.giveBack(msg, 0)
+		return true
+	}
+	if until := time.Until(spec.NotBefore); wrong == nil && until > 0 {
+		a.giveBack(msg, until) // the stream keeps it, for whoever lives then
+		return true
+	}
+	return false
 }
 
 // Delays of messages that are given back.
