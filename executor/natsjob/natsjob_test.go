@@ -114,6 +114,18 @@ func TestPriority(t *testing.T) {
 	}
 }
 
+func TestCut(t *testing.T) {
+	for _, test := range []struct{ text, want string }{
+		{"", ""}, {"short", "short"}, {"a\xffb", "a?b"}, {strings.Repeat("x", maxText), strings.Repeat("x", maxText)},
+		{strings.Repeat("x", maxText+1), strings.Repeat("x", maxText)},
+		{"x" + strings.Repeat("ä", maxText), "x" + strings.Repeat("ä", maxText/2-1)},
+	} {
+		if got := cut(test.text); got != test.want {
+			t.Errorf("%.20q: %d bytes, want %d", test.text, len(got), len(test.want))
+		}
+	}
+}
+
 func meta() *jetstream.MsgMetadata {
 	m := &jetstream.MsgMetadata{Stream: "JOBS", Timestamp: time.Unix(1000, 5).UTC()}
 	m.Sequence.Stream = 7

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,7 +58,7 @@ func (a *Adapter) await(ctx context.Context, id executor.ID) (executor.Job, erro
 		job, err := a.opts.Executor.AwaitJob(ctx, id, func(job executor.Job) {
 			now := fmt.Sprint(job.State, job.Attempt)
 			if now != last && a.opts.Config.States != "" {
-				_ = a.nc.PublishMsg(a.message(a.opts.Config.States, &job)) // the next one may come through
+				_ = a.send(a.opts.Config.States, &job, a.nc.PublishMsg) // the next one may come through
 			}
 			last = now
 		})
@@ -112,11 +113,27 @@ func (a *Adapter) publishResult(ctx context.Context, job *executor.Job, id strin
 	if a.opts.Config.Results == "" {
 		return nil
 	}
-	_, err := a.js.PublishMsg(ctx, a.message(a.opts.Config.Results, job), jetstream.WithMsgID(id))
+	err := a.send(a.opts.Config.Results, job, func(m *nats.Msg) error {
+		_, err := a.js.PublishMsg(ctx, m, jetstream.WithMsgID(id))
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("cannot publish a result: %w", err)
 	}
 	return nil
+}
+
+// send publishes a state of a job; one that is too large without what may be large.
+func (a *Adapter) send(subject string, job *executor.Job, publish func(*nats.Msg) error) error {
+	err := publish(a.message(subject, job))
+	if !errors.Is(err, nats.ErrMaxPayload) && !errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum) {
+		return err
+	}
+	small := *job
+	small.Spec.Command, small.Spec.Labels, small.Spec.Artifacts, small.Artifacts = nil, nil, nil, nil
+	small.Spec.Tracestate, small.Spec.Baggage = "", ""
+	small.Notes = append(slices.Clip(job.Notes), "too large for a message: command, labels, artifacts, tracestate and baggage are left out")
+	return publish(a.message(subject, &small))
 }
 
 // message has a state of a job, without what may be secret or large.
@@ -164,17 +181,17 @@ func (a *Adapter) cancel(ctx context.Context, m *nats.Msg) {
 	if err != nil || job.Origin.Engine != Engine {
 		return
 	}
-	if job, err = a.opts.Executor.StopJob(ctx, job.ID, executor.StopRequest{By: Engine}); errors.Is(err, executor.ErrFinal) {
-		err = nil
-	}
-	if m.Reply == "" {
+	job, why := a.opts.Executor.StopJob(ctx, job.ID, executor.StopRequest{By: Engine})
+	if m.Reply == "" || ctx.Err() != nil {
 		return
 	}
-	reply := a.message(m.Reply, &job)
+	err = a.send(m.Reply, &job, func(reply *nats.Msg) error {
+		if why != nil && !errors.Is(why, executor.ErrFinal) {
+			reply.Data = []byte(oneLine(why))
+		}
+		return m.RespondMsg(reply)
+	})
 	if err != nil {
-		reply.Data = []byte(oneLine(err))
-	}
-	if err := a.nc.PublishMsg(reply); err != nil {
 		a.opts.Log.Warn("NATS: cannot answer a request to stop a job", "job", job.ID, "error", err)
 	}
 }

@@ -185,13 +185,26 @@ func (a *Adapter) giveBack(msg jetstream.Msg, delay time.Duration) {
 func (a *Adapter) reject(ctx context.Context, msg jetstream.Msg, place string, spec executor.Spec, why error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	job := executor.Job{Spec: executor.Spec{Key: spec.Key, Traceparent: header(msg.Headers(), traceparentHeader)}, State: executor.Rejected,
-		Reason: why.Error(), Ended: time.Now().UTC()}
+	reason := cut(oneLine(why))
+	job := executor.Job{Spec: executor.Spec{Key: cut(spec.Key), Traceparent: cut(header(msg.Headers(), traceparentHeader))},
+		State: executor.Rejected, Reason: reason, Ended: time.Now().UTC()}
 	err := a.publishResult(ctx, &job, place)
 	if err == nil {
-		err = a.confirm(ctx, msg.Reply(), "+TERM "+oneLine(why))
+		err = a.confirm(ctx, msg.Reply(), "+TERM "+reason)
 	}
-	a.opts.Log.Warn("NATS: a message is no job", "key", spec.Key, "why", why, "error", err)
+	a.opts.Log.Warn("NATS: a message is no job", "key", job.Spec.Key, "why", reason, "error", err)
+}
+
+// maxText is the largest size of a text in a REJECTED result, in bytes: a message may be nearly all key, or an unknown field.
+const maxText = 2000
+
+// cut returns the beginning of a text, as valid UTF-8 of at most maxText bytes.
+func cut(text string) string {
+	text = strings.ToValidUTF8(text, "?")
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") // the last character may be half
+	}
+	return text
 }
 
 // confirm sends an acknowledgement and waits until the server has it.

@@ -2,8 +2,12 @@ package nats_test
 
 import (
 	"context"
+	"encoding/json"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stoker-init/stoker/executor"
 )
 
@@ -43,5 +47,79 @@ func TestDeliveredAgainWithoutRoom(t *testing.T) {
 				t.Errorf("%d starts here and %d there", here, there)
 			}
 		})
+	}
+}
+
+// TestTooLarge holds that a result which the servers do not take is published without its large parts.
+func TestTooLarge(t *testing.T) {
+	t.Parallel()
+	const most = 8 << 10
+	s := startServer(t, func(o *server.Options) { o.MaxPayload = most })
+	c := dial(t, s.ClientURL())
+	c.setUp(1, nil)
+	states, err := c.nc.SubscribeSync("jobs.states")
+	if err != nil {
+		t.Fatal(err)
+	}
+	terms, err := c.nc.SubscribeSync("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.JOBS.stoker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	startContainer(t, s.ClientURL(), 2, nil)
+	c.submit(`{"command":["run","` + strings.Repeat("x", most-200) + `","one"],"key":"large","labels":{"a":"b"},"artifacts":[{"path":"p"}]}`)
+	r := c.await(1)[0]
+	var job executor.Job
+	if err := json.Unmarshal(r.Data, &job); err != nil {
+		t.Fatal(err)
+	}
+	if job.State != executor.Succeeded || job.Spec.Key != "large" || job.Exit == nil || job.Spec.Command != nil || job.Spec.Labels != nil ||
+		job.Spec.Artifacts != nil || job.Artifacts != nil || !strings.Contains(strings.Join(job.Notes, " "), "too large") {
+		t.Errorf("%s", r.Data)
+	}
+	for last := ""; last != "SUCCEEDED"; {
+		m, err := states.NextMsg(deadline)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = m.Header.Get("Stoker-State")
+	}
+	long := strings.Repeat("ä", 3000/2)
+	for k, test := range []struct{ body, id string }{
+		{`{"command":["a"],"` + long + `":1}`, "field"},
+		{`{"command":[],"key":"` + strings.Repeat("k", 6000) + `"}`, ""},
+		{`{"command":[]}`, strings.Repeat("i", 6000)},
+		{`{"command":["a"],"nice":99,"baggage":"` + strings.Repeat("b", 6000) + `"}`, "baggage"},
+	} {
+		c.submit(test.body, "Nats-Msg-Id", test.id, "traceparent", strings.Repeat("t", 1000))
+		r := c.await(k + 2)[k+1]
+		if err := json.Unmarshal(r.Data, &job); err != nil || job.State != executor.Rejected || len(job.Reason) > 2000 || job.Reason == "" {
+			t.Errorf("%.100s: %v %s", test.body, err, r.Data)
+		}
+		m, err := terms.NextMsg(deadline)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var advisory struct{ Reason string }
+		if err := json.Unmarshal(m.Data, &advisory); err != nil || !utf8.ValidString(advisory.Reason) || strings.ContainsRune(advisory.Reason, utf8.RuneError) {
+			t.Errorf("%.100s: %v %s", test.body, err, m.Data)
+		}
+	}
+}
+
+// TestTooLargeForStream holds the same for the limit of the stream of results.
+func TestTooLargeForStream(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	c := dial(t, s.ClientURL())
+	c.setUp(1, nil)
+	config := c.stream("RESULTS").CachedInfo().Config
+	config.MaxMsgSize = 2 << 10
+	if _, err := c.js.UpdateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	startContainer(t, s.ClientURL(), 2, nil)
+	c.submit(`{"command":["run","` + strings.Repeat("x", 4<<10) + `","one"]}`)
+	if r := c.await(1)[0]; !strings.Contains(string(r.Data), "too large") {
+		t.Errorf("%s", r.Data)
 	}
 }
