@@ -61,15 +61,17 @@ type Adapter struct {
 	js     jetstream.JetStream
 	awake  chan struct{}  // has an element when the connection is there again
 	work   sync.WaitGroup // what ends when Run does
-	memory struct {       // take's
+	room   struct {       // take's
 		read        time.Time
+		slots       int
 		used, limit int64
 	}
 	resumed bool // the jobs of an earlier life are known
 
 	mu     sync.Mutex // guards what follows
 	status string
-	logged string    // the kind of status that was logged last
+	well   bool      // attached was said last
+	logged []string  // the kinds of problems since then, or since the start
 	made   time.Time // when the stream was made; zero: it is not known yet
 	looked time.Time // when that was looked up
 	terms  terms
@@ -99,12 +101,17 @@ func (a *Adapter) Status() string {
 	return fmt.Sprintf("%s; %d jobs not reported", a.status, len(a.jobs))
 }
 
-// say replaces the status. It is logged if the one before was of another kind.
+// say replaces the status. Of each kind of problem one is logged, until the adapter is attached again.
 func (a *Adapter) say(kind, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	a.mu.Lock()
-	news := kind != a.logged
-	a.status, a.logged = text, kind
+	news := !slices.Contains(a.logged, kind)
+	if a.status = text; kind == attached {
+		news, a.logged = !a.well, nil
+	} else if news {
+		a.logged = append(a.logged, kind)
+	}
+	a.well = kind == attached
 	a.mu.Unlock()
 	switch {
 	case news && kind == attached:
@@ -114,8 +121,12 @@ func (a *Adapter) say(kind, format string, args ...any) {
 	}
 }
 
-// attached is the kind of the status without problems.
-const attached = "attached"
+// Kinds of status.
+const (
+	attached   = "attached" // there are no problems
+	connecting = "connect"
+	serverSays = "server"
+)
 
 // Times.
 const (
@@ -125,7 +136,7 @@ const (
 	mostPause   = 15 * time.Second
 	reportPause = 2 * time.Second // at most, for and after an attempt to report: AckWait must not be over when a cluster has a leader again
 	checkEvery  = 5 * time.Minute // the settings of the consumer are looked at
-	reportTime  = 3 * time.Second // for reports of ended jobs, when the adapter ends
+	reportTime  = time.Second     // for reports of ended jobs, when the adapter ends
 )
 
 // Run takes jobs until ctx is done, and then reports for a moment the ends of jobs that have ended. No problem ends it.
@@ -134,11 +145,15 @@ func (a *Adapter) Run(ctx context.Context) {
 	defer stop()
 	for pause := leastPause; ctx.Err() == nil; {
 		err := a.step(ctx, inner)
-		if err == nil {
+		if err == nil || ctx.Err() != nil {
 			pause = leastPause
 			continue
 		}
-		a.say(err.Error(), "%v", err)
+		kind := err.Error()
+		if a.nc == nil || !a.nc.IsConnected() {
+			kind = connecting
+		}
+		a.say(kind, "%v", err)
 		select {
 		case <-ctx.Done():
 		case <-a.awake: // connected again
@@ -168,7 +183,7 @@ func (a *Adapter) step(ctx, inner context.Context) error {
 		}
 		a.resumed = true
 	}
-	c, err := a.attach(inner)
+	c, err := a.attach(ctx)
 	if err == nil {
 		err = a.take(ctx, inner, c)
 	}
@@ -193,17 +208,19 @@ func (a *Adapter) connect(ctx context.Context) error {
 	}
 	lost := func(_ *nats.Conn, err error) {
 		if err != nil {
-			a.say("connect", "cannot connect: %v", err)
+			a.say(connecting, "cannot connect: %v", err)
 		}
 	}
 	nc, err := nats.Connect(c.URL, append(options, nats.ConnectHandler(wake), nats.ReconnectHandler(wake),
 		nats.DisconnectErrHandler(lost), nats.ReconnectErrHandler(lost),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { a.say(err.Error(), "a server reports: %v", err) }))...)
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { a.say(serverSays, "a server reports: %v", err) }))...)
 	if err != nil {
 		return err
 	}
 	if a.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(requestTime)); err == nil && c.Cancel != "" {
-		_, err = nc.Subscribe(c.Cancel, func(m *nats.Msg) { a.cancel(ctx, m) })
+		_, err = nc.Subscribe(c.Cancel, func(m *nats.Msg) {
+			go a.cancel(ctx, m) // ends when the stop is on disk, or with ctx
+		})
 	}
 	if err != nil {
 		nc.Close()

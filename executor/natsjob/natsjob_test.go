@@ -3,8 +3,10 @@ package natsjob
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stoker-init/stoker/executor"
@@ -111,6 +113,50 @@ func TestPriority(t *testing.T) {
 		if got := priority(test.free, test.slots, test.used, test.limit); got != test.want {
 			t.Errorf("%+v: %d", test, got)
 		}
+	}
+}
+
+// counted is an executor of which the status is counted.
+type counted struct {
+	Executor
+	asked int
+}
+
+func (c *counted) ExecutorStatus() executor.Status {
+	c.asked++
+	return executor.Status{Slots: 4}
+}
+
+func TestRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := &counted{}
+		a := New(Options{Executor: x})
+		a.terms.ranked = true
+		for range 3 {
+			if p := a.priority(2); p != 5 {
+				t.Errorf("priority %d", p)
+			}
+		}
+		if x.asked != 1 {
+			t.Errorf("asked %d times", x.asked)
+		}
+		time.Sleep(roomAge + 1)
+		if a.priority(2); x.asked != 2 {
+			t.Errorf("asked %d times after a while", x.asked)
+		}
+	})
+}
+
+// TestSay holds that an outage is logged once, whatever it looks like in between, and its end too.
+func TestSay(t *testing.T) {
+	var out strings.Builder
+	a := New(Options{Log: hclog.New(&hclog.LoggerOptions{Output: &out, DisableTime: true})})
+	for _, kind := range []string{"connect", attached, attached, "connect", "x", "connect", "x", serverSays, "connect", attached, "connect"} {
+		a.say(kind, "%s", kind)
+	}
+	got := strings.NewReplacer("NATS: ", "", "[INFO] ", "", "[WARN] ", "", "\n", ",", " ", "").Replace(out.String())
+	if want := "connect,attached,connect,x,server,attached,connect,"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 

@@ -60,15 +60,17 @@ func (a *Adapter) priority(free int) uint8 {
 	if !ranked {
 		return 0
 	}
-	if now := time.Now(); a.opts.Memory != nil && now.Sub(a.memory.read) > memoryAge {
-		a.memory.read = now
-		a.memory.used, a.memory.limit = a.opts.Memory()
+	if now := time.Now(); now.Sub(a.room.read) > roomAge {
+		a.room.read, a.room.slots = now, a.opts.Executor.ExecutorStatus().Slots
+		if a.opts.Memory != nil {
+			a.room.used, a.room.limit = a.opts.Memory()
+		}
 	}
-	return priority(free, a.opts.Executor.ExecutorStatus().Slots, a.memory.used, a.memory.limit)
+	return priority(free, a.room.slots, a.room.used, a.room.limit)
 }
 
-// memoryAge is how long the memory that was read is believed.
-const memoryAge = time.Second
+// roomAge is how long the slots and the memory that were read are believed.
+const roomAge = time.Second
 
 // pull asks for one message and submits it.
 func (a *Adapter) pull(ctx context.Context, c jetstream.Consumer, p uint8) error {

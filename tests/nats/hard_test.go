@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/executor/natsjob"
 )
 
 // TestDeliveredAgainWithoutRoom holds that a delivery of a job that is here stays here, also if nothing more can start.
@@ -122,4 +125,69 @@ func TestTooLargeForStream(t *testing.T) {
 	if r := c.await(1)[0]; !strings.Contains(string(r.Data), "too large") {
 		t.Errorf("%s", r.Data)
 	}
+}
+
+// TestEndsWhileIll holds that the adapter ends at once though a server does not answer.
+func TestEndsWhileIll(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, func(o *server.Options) { o.JetStream = false })
+	c := dial(t, s.ClientURL())
+	asked, err := c.nc.SubscribeSync("$JS.API.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	box := startContainer(t, s.ClientURL(), 2, nil)
+	if _, err := asked.NextMsg(deadline); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	box.die()
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// slowStop is an executor that stops one job only when it may.
+type slowStop struct {
+	natsjob.Executor
+	key     string
+	begun   chan struct{}
+	release chan struct{}
+}
+
+func (s *slowStop) StopJob(ctx context.Context, id executor.ID, r executor.StopRequest) (executor.Job, error) {
+	if job, err := s.Job(id.String()); err == nil && job.Spec.Key == s.key {
+		close(s.begun)
+		<-s.release
+	}
+	return s.Executor.StopJob(ctx, id, r)
+}
+
+// TestCancelDoesNotWait holds that a stop which takes its time does not hold others up.
+func TestCancelDoesNotWait(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	c := dial(t, s.ClientURL())
+	c.setUp(1, nil)
+	slow := &slowStop{key: "a", begun: make(chan struct{}), release: make(chan struct{})}
+	box := startContainer(t, s.ClientURL(), 2, func(c *container) {
+		c.wrap = func(x natsjob.Executor) natsjob.Executor { slow.Executor = x; return slow }
+	})
+	for _, name := range []string{"a", "b"} {
+		c.submit(`{"command":["hold","` + name + `"],"key":"` + name + `"}`)
+		box.awaitStart(name)
+	}
+	if err := c.nc.Publish("jobs.cancel", []byte("key:a")); err != nil {
+		t.Fatal(err)
+	}
+	<-slow.begun
+	answer, err := c.nc.RequestMsg(&nats.Msg{Subject: "jobs.cancel", Data: []byte("key:b")}, 5*time.Second)
+	if err != nil || answer.Header.Get("Stoker-Key") != "b" {
+		t.Errorf("%+v, %v", answer, err)
+	}
+	close(slow.release)
+	want(t, c.await(2), executor.Killed, executor.Killed)
 }

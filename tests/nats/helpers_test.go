@@ -285,6 +285,7 @@ type container struct {
 	stop    context.CancelFunc
 	done    chan struct{}
 	memory  func() (used, limit int64)
+	wrap    func(natsjob.Executor) natsjob.Executor // nil: the adapter has the executor itself
 }
 
 func (c *container) configure(url string) {
@@ -306,7 +307,11 @@ func startContainer(t *testing.T, url string, slots int, change func(*container)
 	c.jobs = executor.New(executor.Options{Config: executor.Config{Slots: slots, Queue: 10, Journal: c.dir, Timeout: time.Hour,
 		StopGrace: time.Minute, OutputCap: "64KiB", WorkspaceCap: "1MiB", Brake: 5,
 		Keep: executor.Keep{For: time.Hour, Jobs: 100000, Size: "1GiB"}}, Host: c.host, Store: c.host, Log: log, Items: fdstore.NewItems()})
-	c.adapter = natsjob.New(natsjob.Options{Config: c.config, Executor: c.jobs, Log: log, Host: "box", Labels: map[string]string{"appid": "7"},
+	var jobs natsjob.Executor = c.jobs
+	if c.wrap != nil {
+		jobs = c.wrap(jobs)
+	}
+	c.adapter = natsjob.New(natsjob.Options{Config: c.config, Executor: jobs, Log: log, Host: "box", Labels: map[string]string{"appid": "7"},
 		Memory: c.memory})
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop
