@@ -12,8 +12,8 @@ type State string
 
 // States. A job goes through the first five, not always through each, and stays in one of the others.
 const (
-	Accepted State = "ACCEPTED" // on disk; it waits for NotBefore or for another attempt
-	Queued   State = "QUEUED"   // waits for a slot
+	Accepted State = "ACCEPTED" // on disk; also the pause before another attempt
+	Queued   State = "QUEUED"   // waits for NotBefore or a slot
 	Starting State = "STARTING" // its process is being started
 	Running  State = "RUNNING"
 	Stopping State = "STOPPING" // was asked to end
