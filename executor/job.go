@@ -111,7 +111,7 @@ type Exit struct {
 	Signal    string `json:"signal,omitempty"` // without SIG
 	Core      bool   `json:"core,omitempty"`
 	OOMKilled bool   `json:"oom_killed,omitempty"` // by the kernel's OOM killer
-	// Infrastructure means that the job is not to blame: it could not be started, or there was no space.
+	// Infrastructure means that it could not be started.
 	Infrastructure bool   `json:"infrastructure,omitempty"`
 	Errno          string `json:"errno,omitempty"` // of a failed start, such as ENOENT
 	Error          string `json:"error,omitempty"` // of a failed start
