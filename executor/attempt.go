@@ -20,6 +20,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Variables in the environment of a job.
+const (
+	idVariable      = "STOKER_JOB_ID"
+	attemptVariable = "STOKER_JOB_ATTEMPT"
+)
+
 // dieTime is how long killed processes may take to be gone.
 const dieTime = 2 * time.Second
 
@@ -126,7 +132,7 @@ func (e *Executor) start(t *task, job *Job, spec Spec, ws *workspace) (p Process
 		return nil, oom, err
 	}
 	s.ID, s.Argv, s.KeepReserve = processID(job.ID, job.Attempt), spec.Command, true
-	s.Env = append(s.Env, "STOKER_JOB_ID="+job.ID.String(), "STOKER_JOB_ATTEMPT="+strconv.Itoa(job.Attempt))
+	s.Env = append(s.Env, idVariable+"="+job.ID.String(), attemptVariable+"="+strconv.Itoa(job.Attempt))
 	oom.Cgroups = s.Cgroups
 	oom.Count, oom.Known = e.opts.Host.OOMKills(oom.Cgroups)
 	streams, files, err := e.openStreams(t, job.ID, spec, oom)
