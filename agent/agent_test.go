@@ -432,6 +432,9 @@ func TestServer(t *testing.T) {
 	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", info.Mode(), err)
 	}
+	if err := f.Serve(t.Context(), socket, hclog.NewNullLogger()); err == nil || !strings.Contains(err.Error(), "another agent answers") {
+		t.Errorf("%v", err)
+	}
 	c := client.Dial(socket)
 	job, created, err := c.Submit(t.Context(), app("k/1", ""))
 	if err != nil || !created || a.count() != 1 {
@@ -454,8 +457,10 @@ func TestServer(t *testing.T) {
 		t.Errorf("%q", text)
 	}
 	body.Close()
-	if _, _, err := c.Submit(t.Context(), executor.Spec{Command: []string{"true"}}); !errors.As(err, new(*executor.SpecError)) {
-		t.Errorf("%v", err)
+	refused := new(client.Error)
+	if _, _, err := c.Submit(t.Context(), executor.Spec{Command: []string{"true"}}); !errors.As(err, new(*executor.SpecError)) ||
+		!errors.As(err, &refused) || !strings.Contains(refused.Hint, "agent.md") {
+		t.Errorf("%v, %+v", err, refused)
 	}
 	newer := executor.Job{ID: job.ID + 1000, Spec: app("k/2", "")}
 	b.set(func() { b.jobs = append(b.jobs, newer) })

@@ -240,5 +240,6 @@ func noContainer(labels map[string]string) error {
 	if app, ok := labels[AppLabel]; ok {
 		why = fmt.Sprintf("no container with %s=%.100s runs jobs", AppLabel, app)
 	}
-	return &executor.SpecError{Fields: []executor.FieldError{{Field: "labels", Why: why + "; stoker agent ps shows the containers"}}}
+	return &api.HintedError{Err: &executor.SpecError{Fields: []executor.FieldError{{Field: "labels", Why: why}}},
+		Hint: "stoker agent ps shows the containers; docs/reference/agent.md says where a job runs"}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -25,6 +26,10 @@ type ownUser struct{}
 func (f *Fleet) Serve(ctx context.Context, socket string, log hclog.Logger) error {
 	l, path, err := api.Listen(socket, os.Getenv)
 	if err != nil {
+		if conn, dialErr := net.Dial("unix", socket); dialErr == nil {
+			conn.Close()
+			return fmt.Errorf("cannot listen on %s: another agent answers there", socket)
+		}
 		return err
 	}
 	defer l.Close()

@@ -12,12 +12,19 @@ import (
 
 	"github.com/stoker-init/stoker/executor/journal"
 	"github.com/stoker-init/stoker/executor/output"
+	"github.com/stoker-init/stoker/executor/workspace"
 	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/jvm"
 	"golang.org/x/sys/unix"
+)
+
+// Variables in the environment of a job.
+const (
+	idVariable      = "STOKER_JOB_ID"
+	attemptVariable = "STOKER_JOB_ATTEMPT"
 )
 
 // dieTime is how long killed processes may take to be gone.
@@ -100,7 +107,7 @@ type oomCounter struct {
 }
 
 // start prepares and starts the process.
-func (e *Executor) start(t *task, job *Job, spec Spec, ws *workspace) (p Process, oom oomCounter, err error) {
+func (e *Executor) start(t *task, job *Job, spec Spec, ws *workspaceDir) (p Process, oom oomCounter, err error) {
 	if err := ws.make(); err != nil {
 		return nil, oom, containerError{err}
 	}
@@ -126,7 +133,7 @@ func (e *Executor) start(t *task, job *Job, spec Spec, ws *workspace) (p Process
 		return nil, oom, err
 	}
 	s.ID, s.Argv, s.KeepReserve = processID(job.ID, job.Attempt), spec.Command, true
-	s.Env = append(s.Env, "STOKER_JOB_ID="+job.ID.String(), "STOKER_JOB_ATTEMPT="+strconv.Itoa(job.Attempt))
+	s.Env = append(s.Env, idVariable+"="+job.ID.String(), attemptVariable+"="+strconv.Itoa(job.Attempt))
 	oom.Cgroups = s.Cgroups
 	oom.Count, oom.Known = e.opts.Host.OOMKills(oom.Cgroups)
 	streams, files, err := e.openStreams(t, job.ID, spec, oom)
@@ -198,7 +205,7 @@ type ending struct {
 }
 
 // supervise waits for the end of a process, or brings it about.
-func (e *Executor) supervise(t *task, p Process, spec Spec, ws *workspace, oom oomCounter) {
+func (e *Executor) supervise(t *task, p Process, spec Spec, ws *workspaceDir, oom oomCounter) {
 	e.mu.Lock()
 	started := t.job.Started
 	e.mu.Unlock()
@@ -245,7 +252,7 @@ func (e *Executor) supervise(t *task, p Process, spec Spec, ws *workspace, oom o
 		case <-timeout.C:
 			stop(TimedOut, fmt.Sprintf("ran longer than %v", time.Duration(spec.Timeout)), "", 0, time.Duration(spec.StopGrace))
 		case <-measure.C:
-			if diskUsage(ws.path, limit) > limit {
+			if workspace.DiskUsage(ws.path, limit) > limit {
 				stop(Failed, fmt.Sprintf("its workspace exceeds %s", spec.WorkspaceCap), "", 0, time.Duration(spec.StopGrace))
 			}
 		case <-kill.C:
@@ -322,7 +329,7 @@ func startFailure(err error) ending {
 }
 
 // finish records the end of an attempt: the final state of the job, or the next attempt.
-func (e *Executor) finish(t *task, p Process, spec Spec, ws *workspace, end ending) {
+func (e *Executor) finish(t *task, p Process, spec Spec, ws *workspaceDir, end ending) {
 	e.mu.Lock()
 	s, job := t.streams, t.job
 	e.mu.Unlock()

@@ -57,6 +57,9 @@ func (e *Executor) free(now time.Time) int {
 		return 0
 	}
 	slots, ready := e.config().Slots, 0
+	if e.serving >= slots {
+		return 0
+	}
 	for _, t := range e.tasks {
 		switch {
 		case t.serving:

@@ -193,3 +193,29 @@ func TestFreeForTwo(t *testing.T) {
 	receive(t, changed, "the change")
 	p.end(proc.Exit{})
 }
+
+// A repetition finds its job also when such a job would be refused now.
+func TestRepetitionAfterReload(t *testing.T) {
+	e, h := newExecutor(t, func(c *Config) { c.Classes = map[string]Class{"night": {}} })
+	spec := Spec{Key: "k", Command: []string{"a"}, Class: "night"}
+	job := submit(t, e, spec)
+	p := h.next(t)
+	c := e.config()
+	c.Classes = nil
+	e.Configure(c)
+	repeat := func(when string) {
+		t.Helper()
+		if again, created, err := e.Submit(t.Context(), spec, ""); err != nil || created || again.ID != job.ID {
+			t.Errorf("%s: %+v, %v, %v", when, again, created, err)
+		}
+	}
+	repeat("while it runs")
+	p.end(proc.Exit{})
+	await(t, e, job.ID)
+	repeat("when it has ended")
+	other := spec
+	other.Key = "other"
+	if _, _, err := e.Submit(t.Context(), other, ""); !errors.As(err, new(*SpecError)) {
+		t.Errorf("another job: %v", err)
+	}
+}

@@ -38,7 +38,7 @@ type Executor struct {
 	born time.Time // when that began to have an executor
 	wake *time.Timer
 
-	mu          sync.Mutex // guards what follows; it is not held while the disk is waited for
+	mu          sync.Mutex // guards what follows; it is held over writes, and over the sync of a new segment, but no other
 	journal     *journal.Journal
 	unavailable error // why there is no journal; nil: there is one
 	lastOpen    time.Time

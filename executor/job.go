@@ -12,8 +12,8 @@ type State string
 
 // States. A job goes through the first five, not always through each, and stays in one of the others.
 const (
-	Accepted State = "ACCEPTED" // on disk; it waits for NotBefore or for another attempt
-	Queued   State = "QUEUED"   // waits for a slot
+	Accepted State = "ACCEPTED" // on disk; also the pause before another attempt
+	Queued   State = "QUEUED"   // waits for NotBefore or a slot
 	Starting State = "STARTING" // its process is being started
 	Running  State = "RUNNING"
 	Stopping State = "STOPPING" // was asked to end
@@ -111,7 +111,7 @@ type Exit struct {
 	Signal    string `json:"signal,omitempty"` // without SIG
 	Core      bool   `json:"core,omitempty"`
 	OOMKilled bool   `json:"oom_killed,omitempty"` // by the kernel's OOM killer
-	// Infrastructure means that the job is not to blame: it could not be started, or there was no space.
+	// Infrastructure means that it could not be started.
 	Infrastructure bool   `json:"infrastructure,omitempty"`
 	Errno          string `json:"errno,omitempty"` // of a failed start, such as ENOENT
 	Error          string `json:"error,omitempty"` // of a failed start

@@ -5,10 +5,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/stoker-init/stoker/executor/journal"
+	"github.com/stoker-init/stoker/executor/workspace"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/jvm"
 )
@@ -75,26 +75,7 @@ func (e *Executor) removeFiles(id ID) {
 // fileSize is the space that outputs and artifacts take, in bytes.
 func (e *Executor) fileSize() (total int64) {
 	for _, dir := range []string{outputFolder, artifactFolder} {
-		total += diskUsage(e.folder(dir), 1<<62)
+		total += workspace.DiskUsage(e.folder(dir), 1<<62)
 	}
-	return total
-}
-
-// diskUsage is the space that the files below a folder take, in bytes; what is beyond limit is not looked at.
-func diskUsage(dir string, limit int64) (total int64) {
-	_ = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error { // what cannot be read is not counted
-		if err != nil {
-			return nil //nolint:nilerr // see above
-		}
-		if info, err := entry.Info(); err == nil {
-			if st, ok := info.Sys().(*syscall.Stat_t); ok {
-				total += st.Blocks * 512 // the unit of stat(2)
-			}
-		}
-		if total > limit {
-			return fs.SkipAll
-		}
-		return nil
-	})
 	return total
 }

@@ -104,6 +104,9 @@ func (e *Executor) Job(name string) (Job, error) {
 			e.mu.Unlock()
 			<-t.saved
 			e.mu.Lock()
+			if err := e.available(); err != nil { // the disk may have failed
+				return Job{}, err
+			}
 		}
 		if t != nil && t.accepted {
 			return t.view(), nil
@@ -244,11 +247,11 @@ func (e *Executor) AwaitJob(ctx context.Context, id ID, changed func(Job)) (Job,
 		e.mu.Lock()
 		t := e.tasks[id]
 		if t == nil {
-			defer e.mu.Unlock()
-			if err := e.available(); err != nil {
-				return Job{}, err
+			job, err := Job{}, e.available()
+			if err == nil {
+				job, err = e.read(id)
 			}
-			job, err := e.read(id)
+			e.mu.Unlock()
 			if err == nil && changed != nil {
 				changed(job)
 			}

@@ -30,10 +30,11 @@ func (e *Executor) SubmitFrom(ctx context.Context, spec Spec, by string, from Or
 	if len(from.Data) > maxOrigin {
 		fields = append(fields, FieldError{Field: "origin", Why: fmt.Sprintf("its data have more than %d bytes", maxOrigin)})
 	}
+	var invalid error
 	if len(fields) > 0 {
-		return Job{}, false, &SpecError{fields}
+		invalid = &SpecError{fields}
 	}
-	t, ended, created, err := e.accept(spec, by, from)
+	t, ended, created, err := e.accept(spec, by, from, invalid)
 	if err != nil {
 		return Job{}, false, err
 	}
@@ -56,8 +57,9 @@ func (e *Executor) SubmitFrom(ctx context.Context, spec Spec, by string, from Or
 	return e.snapshot(t), true, t.err
 }
 
-// accept begins the acceptance of a job, or returns the one with its key: the task of an unfinished one, or the ended one.
-func (e *Executor) accept(spec Spec, by string, from Origin) (t *task, ended Job, created bool, err error) {
+// accept begins the acceptance of a job, or returns the one with its key: the task of an unfinished one, or the ended one. A repetition
+// is answered also if such a job would be refused now: invalid is why, or nil.
+func (e *Executor) accept(spec Spec, by string, from Origin, invalid error) (t *task, ended Job, created bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.available(); err != nil {
@@ -70,6 +72,9 @@ func (e *Executor) accept(spec Spec, by string, from Origin) (t *task, ended Job
 		if id, job := e.endedWith(spec.Key); id != 0 {
 			return nil, job, false, nil
 		}
+	}
+	if invalid != nil {
+		return nil, Job{}, false, invalid
 	}
 	if why := e.closed(); why != "" {
 		return nil, Job{}, false, fmt.Errorf("%w: %s", ErrDraining, why)

@@ -139,7 +139,7 @@ func (s *Spec) validateCommand(v *check) {
 		switch {
 		case name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(s.Env[name], 0):
 			v.bad("env", "%.60q is no name of a variable, or its value has a zero byte", name)
-		case name == proc.CookieVar:
+		case name == proc.CookieVar, name == idVariable, name == attemptVariable:
 			v.bad("env", "%s is stoker's own", name)
 		}
 	}

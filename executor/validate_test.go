@@ -33,6 +33,7 @@ func TestValidate(t *testing.T) {
 		{"command", func(s *Spec) { s.Env = map[string]string{"A": strings.Repeat("x", maxArguments)} }},
 		{"env", func(s *Spec) { s.Env = map[string]string{"A=B": ""} }},
 		{"env", func(s *Spec) { s.Env = map[string]string{"": ""} }},
+		{"env", func(s *Spec) { s.Env = map[string]string{"STOKER_JOB_ID": "9"} }},
 		{"env", func(s *Spec) { s.Env = map[string]string{"A": "\x00"} }},
 		{"artifacts[0].path,command[1],cwd,env,key,serial", func(s *Spec) {
 			s.Key, s.Serial, s.Dir, s.Command, s.Env = "\xff", "a\ufffd", "\xe4", []string{"a", "\xe4"}, map[string]string{"A": "\xe4"}

@@ -10,13 +10,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/executor/artifact"
+	"github.com/stoker-init/stoker/executor/workspace"
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// workspace is the folder of a job: its home, its temporary folder and, unless it names another, its working directory.
-type workspace struct{ path string }
+// workspaceDir is the folder of a job: its home, its temporary folder and, unless it names another, its working directory.
+type workspaceDir struct{ path string }
 
 // workspaceCheck is how often the size of a workspace is measured.
 const workspaceCheck = 2 * time.Second
@@ -26,12 +26,12 @@ func (e *Executor) workspaces() string {
 	return orElse(e.config().Workspace, e.folder(workspaceFolder))
 }
 
-func (e *Executor) workspace(id ID) *workspace {
-	return &workspace{filepath.Join(e.workspaces(), id.String())}
+func (e *Executor) workspace(id ID) *workspaceDir {
+	return &workspaceDir{filepath.Join(e.workspaces(), id.String())}
 }
 
 // make makes an empty workspace.
-func (w *workspace) make() error {
+func (w *workspaceDir) make() error {
 	err := os.Mkdir(w.path, 0o700)
 	if errors.Is(err, fs.ErrExist) {
 		if err := w.wipe(); err != nil {
@@ -46,7 +46,7 @@ func (w *workspace) make() error {
 }
 
 // giveTo makes a user the owner.
-func (w *workspace) giveTo(u *asuser.User) error {
+func (w *workspaceDir) giveTo(u *asuser.User) error {
 	if u == nil || u.ID() == os.Geteuid() {
 		return nil
 	}
@@ -57,7 +57,7 @@ func (w *workspace) giveTo(u *asuser.User) error {
 }
 
 // dir returns the working directory; one inside of the workspace is made.
-func (w *workspace) dir(dir string, u *asuser.User) (string, error) {
+func (w *workspaceDir) dir(dir string, u *asuser.User) (string, error) {
 	if filepath.IsAbs(dir) {
 		return dir, nil
 	}
@@ -70,38 +70,22 @@ func (w *workspace) dir(dir string, u *asuser.User) (string, error) {
 		if err := os.Mkdir(at, 0o700); err != nil {
 			return "", fmt.Errorf("cannot make the working directory: %w", err)
 		}
-		if err := (&workspace{at}).giveTo(u); err != nil {
+		if err := (&workspaceDir{at}).giveTo(u); err != nil {
 			return "", err
 		}
 	}
 	return at, nil
 }
 
-// wipe removes the workspace, also folders that the job has taken its own rights to.
-func (w *workspace) wipe() error {
-	err := os.RemoveAll(w.path)
-	if !errors.Is(err, fs.ErrPermission) || os.Chmod(w.path, 0o700) != nil {
-		return err
-	}
-	root, err := w.open()
-	if err != nil {
-		return err
-	}
-	_ = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error { // what fails here fails below again
-		if err == nil && entry.IsDir() {
-			_ = root.Chmod(path, 0o700) // before it is read
-		}
-		return nil
-	})
-	return errors.Join(root.Close(), os.RemoveAll(w.path))
-}
+// wipe removes the workspace.
+func (w *workspaceDir) wipe() error { return workspace.Wipe(w.path) }
 
 // keep copies the artifacts of a job into a folder, where they are called 0, 1 and so on. A folder becomes a tar archive.
-func (w *workspace) keep(list []Artifact, folder string) (kept []KeptArtifact) {
+func (w *workspaceDir) keep(list []Artifact, folder string) (kept []KeptArtifact) {
 	if len(list) == 0 {
 		return nil
 	}
-	root, err := w.open()
+	root, err := workspace.Open(w.path)
 	if err == nil {
 		defer func() { _ = root.Close() }()
 		err = errors.Join(os.RemoveAll(folder), os.MkdirAll(folder, 0o700))
@@ -110,7 +94,7 @@ func (w *workspace) keep(list []Artifact, folder string) (kept []KeptArtifact) {
 		out, copyErr := KeptArtifact{Name: a.Name}, err
 		if copyErr == nil {
 			limit, _ := jvm.ParseMemory(a.Max) // it was checked
-			out.Bytes, out.SHA256, copyErr = artifact.Keep(root, a.Path, filepath.Join(folder, strconv.Itoa(k)), limit)
+			out.Bytes, out.SHA256, copyErr = workspace.Keep(root, a.Path, filepath.Join(folder, strconv.Itoa(k)), limit)
 		}
 		if copyErr != nil {
 			out = KeptArtifact{Name: a.Name, Error: oneLine(copyErr)}
@@ -118,18 +102,6 @@ func (w *workspace) keep(list []Artifact, folder string) (kept []KeptArtifact) {
 		kept = append(kept, out)
 	}
 	return kept
-}
-
-// open opens the folder. A job of root may have put a link in its place.
-func (w *workspace) open() (*os.Root, error) {
-	info, err := os.Lstat(w.path)
-	if err == nil && !info.IsDir() {
-		err = errors.New("the workspace is not a folder any more")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return os.OpenRoot(w.path)
 }
 
 // oneLine is the text of an error on one line.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stoker-init/stoker/executor/workspace"
 	"github.com/stoker-init/stoker/internal/proc"
 	"golang.org/x/sys/unix"
 )
@@ -55,7 +56,7 @@ func TestWorkspace(t *testing.T) {
 
 // Without root's rights a folder that its owner may not change is removed too, and what a link leads to stays.
 func TestWipeReadOnly(t *testing.T) {
-	w, outside := &workspace{filepath.Join(t.TempDir(), "w")}, t.TempDir()
+	w, outside := &workspaceDir{filepath.Join(t.TempDir(), "w")}, t.TempDir()
 	if err := errors.Join(os.MkdirAll(w.path+"/a/b/c", 0o700), os.WriteFile(w.path+"/a/b/c/file", nil, 0o400),
 		os.WriteFile(outside+"/file", nil, 0o400), os.Symlink(outside, w.path+"/a/link"), os.Chmod(w.path+"/a/b/c", 0o500),
 		os.Chmod(w.path+"/a/b", 0), os.Chmod(w.path+"/a", 0o100), os.Chmod(w.path, 0), os.Chmod(outside, 0o500),
@@ -88,7 +89,7 @@ func TestWipeReadOnly(t *testing.T) {
 }
 
 func TestWorkspaceSize(t *testing.T) {
-	w := &workspace{t.TempDir()}
+	w := &workspaceDir{t.TempDir()}
 	sparse, err := os.Create(w.path + "/sparse")
 	if err != nil {
 		t.Fatal(err)
@@ -98,10 +99,10 @@ func TestWorkspaceSize(t *testing.T) {
 		os.Symlink("/", w.path+"/link")); err != nil {
 		t.Fatal(err)
 	}
-	if size := diskUsage(w.path, 1<<40); size < 64<<10 || size > 256<<10 {
+	if size := workspace.DiskUsage(w.path, 1<<40); size < 64<<10 || size > 256<<10 {
 		t.Errorf("%d bytes", size)
 	}
-	if size := diskUsage(w.path, 1); size <= 1 {
+	if size := workspace.DiskUsage(w.path, 1); size <= 1 {
 		t.Errorf("%d bytes, which is not above the limit", size)
 	}
 }

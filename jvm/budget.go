@@ -26,6 +26,20 @@ func (b Budget) Sum() int64 {
 	return n
 }
 
+// reserve is the region that is set aside for others.
+const reserve = "reserve"
+
+// Own returns the bytes of all regions but the reserve.
+func (b Budget) Own() int64 {
+	n := b.Sum()
+	for _, r := range b {
+		if r.Region == reserve {
+			n -= r.Bytes
+		}
+	}
+	return n
+}
+
 // Unbounded names the regions that may grow beyond their bytes.
 func (b Budget) Unbounded() []string {
 	var names []string
@@ -104,7 +118,7 @@ func (s *Sizing) fixedRegions(heap int64) Budget {
 		{"stoker", supervisorBytes, "init and supervisor", false},
 	}
 	if s.reserve > 0 {
-		b = append(b, Region{"reserve", s.reserve, "set aside for jobs and sessions", false})
+		b = append(b, Region{reserve, s.reserve, "set aside for jobs and sessions", false})
 	}
 	return b
 }

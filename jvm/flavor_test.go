@@ -175,7 +175,8 @@ func TestProfileIsChecked(t *testing.T) {
 
 func TestReserve(t *testing.T) {
 	s, err := Size(gridLimits(2048, 2), Policy{Reserve: "448MiB"}, Target{}, Fixed{})
-	if err != nil || s.Heap != 800*mib || s.Budget.Sum() > s.Limit || !strings.Contains(s.heapWhy, "less 448 MiB set aside") {
+	if err != nil || s.Heap != 800*mib || s.Budget.Sum() > s.Limit || s.Budget.Own() != s.Limit-448*mib ||
+		!strings.Contains(s.heapWhy, "less 448 MiB set aside") {
 		t.Errorf("%s, %s, %v", mibText(s.Heap), s.heapWhy, err)
 	}
 	_, err = Size(gridLimits(512, 1), Policy{Reserve: "256MiB"}, Target{}, Fixed{})

@@ -77,10 +77,17 @@ const eater = `perl -e '$x = "x" x 1048576; $y .= $x for 1..700; sleep 60'`
 // A job that uses up the memory of the container is killed by the kernel, and Tomcat is not.
 func TestJobsOutOfMemory(t *testing.T) {
 	t.Parallel()
-	c := newJobContainer(t, []string{"--memory", "512m", "--memory-swap", "512m"})
+	c := newJobContainer(t, []string{"--memory", "512m", "--memory-swap", "512m", "--env", "STOKER_JVM_RESERVE=32MiB"})
 	pid := c.tomcat()
 	if pid == 0 {
 		t.Fatal("Tomcat does not answer")
+	}
+	fits := c.shell("fits", "true")
+	fits.Memory = "32MiB" // what is set aside
+	c.wantState(c.submit(fits).ID, executor.Succeeded)
+	fits.Key, fits.Memory = "does-not-fit", "33MiB"
+	if _, _, err := c.patient.Submit(t.Context(), fits); err == nil || !strings.Contains(err.Error(), "jvm.reserve") {
+		t.Errorf("a job that never fits beside Tomcat: %v", err)
 	}
 	wait := "while [ ! -e " + c.dir + "/go ]; do sleep 0.05; done; "
 	for _, test := range []struct {

@@ -44,10 +44,19 @@ at any time.`,
 		}}
 }
 
-func runAgent(c *cli.Context) error {
+// openFleet returns the containers of --dir.
+func openFleet(c *cli.Context) (*agent.Fleet, error) {
 	fleet, err := agent.Open(c.String("dir"))
+	if errors.Is(err, os.ErrNotExist) {
+		err = &exit.Error{Err: err, Hint: "make it; each container has a folder in it, mounted there as /run/stoker"}
+	}
+	return fleet, err
+}
+
+func runAgent(c *cli.Context) error {
+	fleet, err := openFleet(c)
 	if err != nil {
-		return &exit.Error{Err: err, Hint: "make it; each container has a folder in it, mounted there as /run/stoker"}
+		return err
 	}
 	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -55,7 +64,7 @@ func runAgent(c *cli.Context) error {
 }
 
 func showContainers(c *cli.Context) error {
-	fleet, err := agent.Open(c.String("dir"))
+	fleet, err := openFleet(c)
 	if err != nil {
 		return err
 	}
@@ -110,7 +119,7 @@ func restartEverywhere(c *cli.Context) error {
 		}
 		labels[name] = value
 	}
-	fleet, err := agent.Open(c.String("dir"))
+	fleet, err := openFleet(c)
 	if err != nil {
 		return err
 	}

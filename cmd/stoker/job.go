@@ -28,8 +28,8 @@ The configuration has to set executor.slots.`,
 			{Name: "run", Usage: "submit a job, show its output, and end with its exit code", ArgsUsage: program,
 				UsageText: "stoker job run --context tomcat -- java -version",
 				Description: `Its stdout and stderr are those of the command. The first ^C, or TERM, stops the
-job; a second one leaves it alone. 128+n means that signal n ended the job. 69
-and 75 (it may work later) mean that the job is not to blame.
+job; a second one leaves it alone. 128+n means that signal n ended the job. 69:
+it was refused, not started or lost. 75: it may work later.
 
 ` + submitHelp,
 				Flags: specFlags(), Action: withJobs(runJob)},

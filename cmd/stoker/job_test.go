@@ -237,12 +237,20 @@ artifact   big, 0 bytes, not kept: larger than 1MiB
 note       no cgroup could be made
 `},
 		{executorText(executor.Status{Slots: 4, Running: 2, Waiting: 7, QueueMax: 100, Paused: "by uid 0", Kept: 9, Bytes: 1 << 20,
-			Ended: map[executor.State]int64{executor.Failed: 1, executor.Lost: 0, executor.Succeeded: 8}}, 0), `running    2 in 4 slots
+			Ended: map[executor.State]int64{executor.Failed: 1, executor.Lost: 0, executor.Succeeded: 8}}, 0), `running    2 of 4 slots
 waiting    7, at most 100
 paused     by uid 0
 kept       9 jobs, 1.0 MiB
 failed     1
 succeeded  8
+`},
+		{executorText(executor.Status{Slots: 1, QueueMax: 100, Paused: "drained by uid 0", Draining: "drained by uid 0", Unavailable: "no space",
+			Ended: map[executor.State]int64{executor.Failed: 1}}, 0), `running    0 of 1 slots
+waiting    0, at most 100
+draining   drained by uid 0
+unavailable no space
+kept       0 jobs, 0.0 MiB
+failed     1
 `},
 	} {
 		if tc.got != tc.want {

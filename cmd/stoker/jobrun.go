@@ -145,7 +145,7 @@ func jobResult(j executor.Job) error {
 		Hint: "stoker job show " + j.ID.String() + " tells more", Code: jobExitCode(j)}
 }
 
-// jobExitCode is the exit code of a job that has not succeeded: its own, unless it is not to blame, or ended with 0 on request.
+// jobExitCode is the exit code of a job that has not succeeded: its own, unless it was not started or is lost, or ended with 0 on request.
 func jobExitCode(j executor.Job) int {
 	switch {
 	case j.State == executor.Skipped:

@@ -158,7 +158,7 @@ func exitText(e *executor.Exit) string {
 	for _, fact := range []struct {
 		holds bool
 		text  string
-	}{{e.OOMKilled, "by the OOM killer"}, {e.Core, "a core was dumped"}, {e.Infrastructure, "the job is not to blame"},
+	}{{e.OOMKilled, "by the OOM killer"}, {e.Core, "a core was dumped"},
 		{e.Leftovers > 0, fmt.Sprintf("%d processes were left behind and ended", e.Leftovers)}} {
 		if fact.holds {
 			text += ", " + fact.text
@@ -241,11 +241,13 @@ func showExecutor(c *cli.Context, client *jobs.Client) error {
 func executorText(st executor.Status, width int) string {
 	b := fields{width: width}
 	add := func(name, format string, args ...any) { b.add(name, oneLine(fmt.Sprintf(format, args...))) }
-	add("running", "%d in %d slots", st.Running, st.Slots)
+	add("running", "%d of %d slots", st.Running, st.Slots)
 	add("waiting", "%d, at most %d", st.Waiting, st.QueueMax)
-	add("paused", "%s", st.Paused)
+	if st.Paused != st.Draining { // else it is one reason
+		add("paused", "%s", st.Paused)
+	}
 	add("draining", "%s", st.Draining)
-	add("failed", "%s", st.Unavailable)
+	add("unavailable", "%s", st.Unavailable)
 	add("kept", "%d jobs, %s", st.Kept, sizeText(st.Bytes))
 	for _, damage := range st.Damage {
 		add("damage", "%s", damage)

@@ -56,22 +56,26 @@ type Adapter struct {
 
 	leave    context.CancelFunc // ends all that Run has begun
 	watchers sync.WaitGroup
-	restored bool // what the journal has is known, or will be as soon as it can be read
+	restored bool // restoreAll has begun
 
-	mu      sync.Mutex // guards what follows
-	line    string     // about the connection
-	since   time.Time  // of line
-	tasks   map[string]*task
-	updates []*pending // that are not acknowledged, in the order in which they arose
-	can     []string   // the capabilities of the framework
-	answer  bool       // a message is to be answered
-	over    string     // why there will be no more tasks; empty: there may be
+	mu        sync.Mutex // guards what follows
+	line      string     // about the connection
+	since     time.Time  // of line
+	tasks     map[string]*task
+	updates   []*pending                        // that are not acknowledged, in the order in which they arose
+	can       []string                          // the capabilities of the framework
+	answer    bool                              // a message is to be answered
+	over      string                            // why there will be no more tasks; empty: there may be
+	grace     *time.Duration                    // of over
+	restoring bool                              // the journal may have tasks that are not known yet
+	kills     map[string][]executor.StopRequest // of those
+	settled   map[executor.ID]bool              // jobs that the journal may still list, and for which nothing is left to do
 }
 
-// task is a task whose final state the agent has not acknowledged.
+// task is a task whose final state the agent has not acknowledged. Adapter.mu guards it.
 type task struct {
-	head         taskHead
-	job          executor.ID // 0: it was refused
+	head         taskHead    // never changes
+	job          executor.ID // 0: it has none yet, or was refused
 	rank         int         // of the latest update
 	acknowledged bool        // one of its updates is
 }
@@ -84,7 +88,8 @@ type pending struct {
 
 // New returns an Adapter, for Run.
 func New(o Options) *Adapter {
-	a := &Adapter{o: o, wake: make(chan struct{}, 1), tasks: map[string]*task{}}
+	a := &Adapter{o: o, wake: make(chan struct{}, 1), tasks: map[string]*task{}, kills: map[string][]executor.StopRequest{},
+		settled: map[executor.ID]bool{}}
 	a.agent = newAgent(&a.o.Environment, o.dial)
 	a.set("starts")
 	return a
@@ -140,14 +145,32 @@ func (a *Adapter) restoreAll(ctx context.Context) {
 		return
 	}
 	a.restored = true
-	all := executor.Filter{Engine: engineName, Unreported: true, Limit: 1 << 30}
-	if err := a.restore(ctx, all); err != nil {
-		a.o.Log.Error("the tasks of an earlier supervisor are not known yet", "error", err)
-		a.watchers.Go(func() { // ends with the journal's return, or with ctx
-			for pause(ctx, time.Second) && a.restore(ctx, all) != nil {
+	a.mu.Lock()
+	a.restoring = true
+	a.mu.Unlock()
+	a.watchers.Go(func() { // ends when the journal was read, or with ctx
+		all := executor.Filter{Engine: engineName, Unreported: true, Limit: 1 << 30}
+		for logged := false; ; logged = true {
+			err := a.restore(ctx, all)
+			if err == nil {
+				break
 			}
-		})
-	}
+			if !logged {
+				a.o.Log.Error("the tasks of an earlier supervisor are not known yet", "error", err)
+			}
+			if !pause(ctx, time.Second) {
+				return
+			}
+		}
+		a.mu.Lock()
+		a.restoring = false
+		for id := range a.kills {
+			a.o.Log.Warn("a kill of an unknown task is ignored", "task", id)
+		}
+		a.kills, a.settled = nil, nil
+		a.mu.Unlock()
+		a.leaveIfDone()
+	})
 }
 
 func (a *Adapter) restore(ctx context.Context, f executor.Filter) error {
@@ -162,10 +185,9 @@ func (a *Adapter) restore(ctx context.Context, f executor.Filter) error {
 		var from origin
 		switch err := json.Unmarshal([]byte(j.Origin.Data), &from); {
 		case err != nil || from.Run != a.o.Environment.Run:
-			a.o.Log.Warn("a task of an earlier executor is dropped: the agent knows of its end", "job", j.ID, "state", j.State)
-			a.drop(ctx, j.ID)
+			a.drop(ctx, &j)
 		default:
-			if t := a.add(from.Task); t != nil {
+			if t := a.add(from.Task, j.ID); t != nil {
 				a.watch(ctx, t, &j)
 			}
 		}
@@ -173,12 +195,20 @@ func (a *Adapter) restore(ctx context.Context, f executor.Filter) error {
 	return nil
 }
 
-// drop ends a job that nobody wants to hear of.
-func (a *Adapter) drop(ctx context.Context, id executor.ID) {
-	_, _ = a.o.Executor.StopJob(ctx, id, executor.StopRequest{By: "the end of its Mesos executor"}) // it may have ended
-	a.watchers.Go(func() {                                                                          // ends with the job, or with ctx
-		if _, err := a.o.Executor.AwaitJob(ctx, id, nil); err == nil {
-			a.reported(id)
+// drop ends a job that nobody wants to hear of, once.
+func (a *Adapter) drop(ctx context.Context, j *executor.Job) {
+	a.mu.Lock()
+	again := a.settled[j.ID]
+	a.settled[j.ID] = true
+	a.mu.Unlock()
+	if again {
+		return
+	}
+	a.o.Log.Warn("a task of an earlier executor is dropped: the agent knows of its end", "job", j.ID, "state", j.State)
+	_, _ = a.o.Executor.StopJob(ctx, j.ID, executor.StopRequest{By: "the end of its Mesos executor"}) // it may have ended
+	a.watchers.Go(func() {                                                                            // ends with the job, or with ctx
+		if _, err := a.o.Executor.AwaitJob(ctx, j.ID, nil); err == nil {
+			a.reported(j.ID)
 		}
 	})
 }
@@ -190,11 +220,11 @@ func (a *Adapter) reported(id executor.ID) {
 	}
 }
 
-// add adds a task; nil: it is known.
-func (a *Adapter) add(head taskHead) *task {
+// add adds a task, or the one that the journal has of a job; nil: it is known.
+func (a *Adapter) add(head taskHead, job executor.ID) *task {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.tasks[head.ID.Value] != nil {
+	if a.tasks[head.ID.Value] != nil || a.settled[job] {
 		return nil
 	}
 	t := &task{head: head}
@@ -209,7 +239,7 @@ func (a *Adapter) launch(ctx context.Context, text []byte) {
 		a.o.Log.Error("a task is ignored", "error", err)
 		return
 	}
-	t := a.add(head)
+	t := a.add(head, 0)
 	if t == nil {
 		a.o.Log.Warn("a task was sent twice", "task", head.ID.Value)
 		return
@@ -254,18 +284,27 @@ func (a *Adapter) submit(ctx context.Context, head taskHead, text []byte) (job e
 
 // watch reports the states of a job, from the present one on.
 func (a *Adapter) watch(ctx context.Context, t *task, j *executor.Job) {
+	id := j.ID
 	a.mu.Lock()
-	t.job = j.ID
+	t.job = id
+	stops := a.kills[t.head.ID.Value] // that came before
+	delete(a.kills, t.head.ID.Value)
+	if a.over != "" {
+		stops = append(stops, executor.StopRequest{By: a.over, Grace: a.grace})
+	}
 	a.mu.Unlock()
 	a.observe(t, j)
 	if j.State.Final() {
 		return
 	}
+	for _, r := range stops {
+		a.stop(ctx, t, r)
+	}
 	a.watchers.Go(func() { // ends with the job, or with ctx
 		for {
-			_, err := a.o.Executor.AwaitJob(ctx, t.job, func(now executor.Job) { a.observe(t, &now) })
+			_, err := a.o.Executor.AwaitJob(ctx, id, func(now executor.Job) { a.observe(t, &now) })
 			if errors.Is(err, executor.ErrNoJob) {
-				a.observe(t, &executor.Job{ID: t.job, State: executor.Lost, Reason: "the executor does not know it any more"})
+				a.observe(t, &executor.Job{ID: id, State: executor.Lost, Reason: "the executor does not know it any more"})
 			}
 			if err == nil || errors.Is(err, executor.ErrNoJob) || !pause(ctx, time.Second) { // else the journal cannot be read
 				return
@@ -340,41 +379,55 @@ func (a *Adapter) acknowledged(id string, uuid []byte) {
 	final := rank(a.updates[k].Status.State) == finalRank
 	a.updates = slices.Delete(a.updates, k, k+1)
 	t.acknowledged = true
+	job := t.job
 	if final {
 		delete(a.tasks, id)
 	}
+	if final = final && job != 0; final && a.restoring {
+		a.settled[job] = true
+	}
 	a.mu.Unlock()
-	if final && t.job != 0 {
-		a.reported(t.job)
+	if final {
+		a.reported(job)
 	}
 }
 
 // kill ends a task. A later request can shorten the time that an earlier one gave.
 func (a *Adapter) kill(ctx context.Context, id string, policy *killPolicy) {
-	a.mu.Lock()
-	t := a.tasks[id]
-	a.mu.Unlock()
-	if t == nil || t.job == 0 {
-		a.o.Log.Warn("a kill of an unknown or finished task is ignored", "task", id)
-		return
-	}
 	r := executor.StopRequest{By: "the Mesos framework"}
 	if policy != nil && policy.Grace != nil {
 		r.Grace = new(time.Duration(policy.Grace.Nanoseconds))
 	}
-	a.stop(ctx, t, r)
+	a.mu.Lock()
+	t := a.tasks[id]
+	begun := t != nil && t.job != 0
+	early := !begun && a.restoring && (t == nil || t.rank < finalRank)
+	if early {
+		a.kills[id] = append(a.kills[id], r) // watch will see it
+	}
+	a.mu.Unlock()
+	switch {
+	case begun:
+		a.stop(ctx, t, r)
+	case !early:
+		a.o.Log.Warn("a kill of an unknown or finished task is ignored", "task", id)
+	}
 }
 
+// stop stops the job of a task that has one.
 func (a *Adapter) stop(ctx context.Context, t *task, r executor.StopRequest) {
-	if _, err := a.o.Executor.StopJob(ctx, t.job, r); err != nil && !errors.Is(err, executor.ErrFinal) {
-		a.o.Log.Error("cannot stop a task", "task", t.head.ID.Value, "job", t.job, "error", err)
+	a.mu.Lock()
+	job := t.job
+	a.mu.Unlock()
+	if _, err := a.o.Executor.StopJob(ctx, job, r); err != nil && !errors.Is(err, executor.ErrFinal) {
+		a.o.Log.Error("cannot stop a task", "task", t.head.ID.Value, "job", job, "error", err)
 	}
 }
 
 // end ends all tasks, and lets no more begin. grace is the longest time until KILL; nil: each task's own.
 func (a *Adapter) end(ctx context.Context, why string, grace *time.Duration) {
 	a.mu.Lock()
-	a.over = why
+	a.over, a.grace = why, grace
 	var tasks []*task
 	for _, t := range a.tasks {
 		if t.job != 0 && t.rank < finalRank {

@@ -23,10 +23,11 @@ type fakeExecutor struct {
 	changed chan struct{} // closed and replaced with each change
 	jobs    []*executor.Job
 	stops   []executor.StopRequest
-	err     error // of submissions
-	listErr error // of lists
-	deaf    bool  // jobs do not end when they are asked to
-	gone    bool  // nothing can be asked
+	err     error         // of submissions
+	listErr error         // of lists
+	slow    time.Duration // of lists of an engine's jobs
+	deaf    bool          // jobs do not end when they are asked to
+	gone    bool          // nothing can be asked
 }
 
 func newFakeExecutor() *fakeExecutor { return &fakeExecutor{changed: make(chan struct{})} }
@@ -115,7 +116,13 @@ func (f *fakeExecutor) StopJob(_ context.Context, id executor.ID, r executor.Sto
 
 func (f *fakeExecutor) Jobs(filter executor.Filter) (out []executor.Job, err error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	defer func() {
+		slow := f.slow
+		f.mu.Unlock()
+		if filter.Engine != "" {
+			time.Sleep(slow)
+		}
+	}()
 	for _, j := range slices.Backward(f.jobs) {
 		if filter.Engine != "" && j.Origin.Engine != filter.Engine || filter.Unreported && j.Reported || len(out) == filter.Limit {
 			continue

@@ -58,7 +58,7 @@ func (a *Adapter) Run(ctx context.Context) {
 func (a *Adapter) leaveIfDone() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.over != "" && len(a.tasks) == 0 {
+	if a.over != "" && len(a.tasks) == 0 && !a.restoring {
 		a.leave()
 	}
 }

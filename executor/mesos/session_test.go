@@ -364,52 +364,6 @@ func TestUpdateRefused(t *testing.T) {
 	})
 }
 
-// After a supervisor that has left many jobs the agent hears of all tasks, and a kill of an old one is not lost.
-func TestManyJobs(t *testing.T) {
-	with(t, mesostest.Options{}, func(b *bench) {
-		b.begin()
-		b.subscribed()
-		b.run("old")
-		b.agent.Mute(true)
-		b.run("unheard")
-		b.ex.change(func() {
-			for k := range 1500 {
-				b.ex.jobs = append(b.ex.jobs, &executor.Job{ID: executor.ID(k + 10000), State: executor.Succeeded})
-			}
-		})
-		b.run("new")
-		b.die()
-		b.ex.become("unheard", executor.Failed)
-		b.begin()
-		b.agent.Kill("old", -1)
-		b.subscribed()
-		if tasks, _, _ := b.unacknowledged(); !slices.Equal(tasks, []string{"new"}) {
-			t.Errorf("the subscription had the tasks %v", tasks)
-		}
-		b.wantStates("old", "TASK_STARTING", "TASK_RUNNING", "TASK_KILLED")
-		b.wantStates("unheard", "TASK_STARTING", "TASK_RUNNING", "TASK_FAILED")
-		b.wantStates("new", "TASK_STARTING", "TASK_RUNNING")
-	})
-}
-
-// A journal that cannot be read yet costs nothing but what it has.
-func TestUnreadableJournal(t *testing.T) {
-	with(t, mesostest.Options{}, func(b *bench) {
-		b.begin()
-		b.subscribed()
-		b.run("a")
-		b.die()
-		b.ex.listErr = &executor.UnavailableError{Why: "no disk"}
-		b.begin()
-		b.subscribed()
-		b.ex.become("a", executor.Succeeded)
-		b.wantStates("a", "TASK_STARTING", "TASK_RUNNING")
-		b.ex.change(func() { b.ex.listErr = nil })
-		time.Sleep(2 * time.Second)
-		b.wantStates("a", "TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED")
-	})
-}
-
 // The agent's Unix socket comes before its address.
 func TestDomainSocket(t *testing.T) {
 	with(t, mesostest.Options{}, func(b *bench) {

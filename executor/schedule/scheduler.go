@@ -356,10 +356,15 @@ func (s *Scheduler) submit(ctx context.Context, e *entry, now time.Time) (id exe
 	if err != nil {
 		return 0, "", err
 	}
-	if earlier != 0 && e.cfg.Concurrency == Forbid {
-		return 0, fmt.Sprintf("the earlier job %s has not ended", earlier), nil
+	if earlier != nil && e.cfg.Concurrency == Forbid {
+		return 0, fmt.Sprintf("the earlier job %s has not ended", earlier.ID), nil
 	}
 	by := prefix(e.name)
+	if earlier != nil && e.cfg.Concurrency == Replace {
+		if err := s.stop(ctx, earlier, by); err != nil {
+			return 0, "", err
+		}
+	}
 	spec.StartWithin = executor.Duration(left)
 	job, _, err = s.submitter.Submit(ctx, spec, by)
 	var wrong *executor.SpecError
@@ -369,23 +374,33 @@ func (s *Scheduler) submit(ctx context.Context, e *entry, now time.Time) (id exe
 	case err != nil:
 		return 0, "", err
 	}
-	if earlier != 0 && e.cfg.Concurrency == Replace { // the new job waits for its end, since both have the same serial key
-		_, err := s.submitter.StopJob(ctx, earlier, executor.StopRequest{By: by})
-		if err != nil && !errors.Is(err, executor.ErrFinal) && !errors.Is(err, executor.ErrNoJob) {
-			s.opts.Log.Warn("cannot stop the earlier job of a schedule", "schedule", e.name, "job", earlier, "error", err)
-		}
-	}
 	return job.ID, "", nil
 }
 
-// unfinished returns the newest job of a schedule if it has not ended; 0: it has, or there is none.
-func (s *Scheduler) unfinished(e *entry) (executor.ID, error) {
+// stop stops the earlier job, before the new one is submitted: once that is the newest, nobody would. The new job waits for its end,
+// since both have the same serial key.
+func (s *Scheduler) stop(ctx context.Context, earlier *executor.Job, by string) error {
+	if earlier.State == executor.Stopping { // each request would send the signal again
+		return nil
+	}
+	_, err := s.submitter.StopJob(ctx, earlier.ID, executor.StopRequest{By: by})
+	if err == nil || errors.Is(err, executor.ErrFinal) || errors.Is(err, executor.ErrNoJob) {
+		return nil
+	}
+	return fmt.Errorf("cannot stop the earlier job %s: %w", earlier.ID, err)
+}
+
+// unfinished returns the newest job of a schedule if it has not ended; nil: it has, or there is none.
+func (s *Scheduler) unfinished(e *entry) (*executor.Job, error) {
 	if e.newest == 0 {
-		return 0, nil
+		return nil, nil
 	}
 	job, err := s.submitter.Job(e.newest.String())
-	if errors.Is(err, executor.ErrNoJob) || err == nil && job.State.Final() {
-		return 0, nil
+	switch {
+	case errors.Is(err, executor.ErrNoJob), err == nil && job.State.Final():
+		return nil, nil
+	case err != nil:
+		return nil, err
 	}
-	return e.newest, err
+	return &job, nil
 }

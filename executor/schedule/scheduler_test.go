@@ -21,6 +21,8 @@ type journal struct {
 	jobs    []executor.Job
 	lines   []string // what was asked for, with the time of day
 	refuse  error    // answers Submit
+	stopErr error    // answers StopJob
+	slow    bool     // jobs do not end when they are asked to
 	unknown error    // answers Job
 	state   executor.State
 }
@@ -48,12 +50,17 @@ func (j *journal) Submit(_ context.Context, spec executor.Spec, _ string) (execu
 func (j *journal) StopJob(_ context.Context, id executor.ID, r executor.StopRequest) (executor.Job, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.stopErr != nil {
+		return executor.Job{}, j.stopErr
+	}
 	j.note("stop " + id.String()[15:] + " by " + r.By)
 	job := &j.jobs[id-1]
 	if job.State.Final() {
 		return *job, executor.ErrFinal
 	}
-	job.State = executor.Killed
+	if job.State = executor.Killed; j.slow {
+		job.State = executor.Stopping
+	}
 	return *job, nil
 }
 
@@ -164,7 +171,7 @@ func TestRunsAtItsTimes(t *testing.T) {
 func TestConcurrency(t *testing.T) {
 	for _, c := range []struct{ concurrency, want string }{
 		{Forbid, "00:30:00 s/2000-01-01T00:30:00Z"},
-		{Replace, "00:30:00 s/2000-01-01T00:30:00Z; 01:00:00 s/2000-01-01T01:00:00Z; 01:00:00 stop 1 by s"},
+		{Replace, "00:30:00 s/2000-01-01T00:30:00Z; 01:00:00 stop 1 by s; 01:00:00 s/2000-01-01T01:00:00Z"},
 		{Allow, "00:30:00 s/2000-01-01T00:30:00Z; 01:00:00 s/2000-01-01T01:00:00Z"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -179,9 +186,68 @@ func TestConcurrency(t *testing.T) {
 			}
 			j.set(func() { j.jobs[0].State = executor.Failed })
 			time.Sleep(30 * time.Minute)
-			if got := j.take(); !strings.HasPrefix(got, "01:30:00 s/2000-01-01T01:30:00Z") {
+			if got := j.take(); !strings.Contains(got, "01:30:00 s/2000-01-01T01:30:00Z") {
 				t.Errorf("%s: behind the end of the earlier job: %q", c.concurrency, got)
 			}
+		})
+	}
+}
+
+// TestReplaceAgain: no run stands in front of an earlier job that was not stopped.
+func TestReplaceAgain(t *testing.T) {
+	disk := &executor.UnavailableError{Why: "no disk"}
+	for _, c := range []struct {
+		name    string
+		stopErr error
+		refuse  error
+		after   time.Duration // of the run, when that changes
+		restart bool
+		want    string
+		waiting string // before
+		reason  string // behind
+	}{
+		{"not stopped at first", disk, nil, 90*time.Second + time.Millisecond, false, "01:01:31 stop 1 by s; 01:01:31 s/2000-01-01T01:00:00Z",
+			"cannot stop the earlier job 0000000000000001: ", ""},
+		{"not stopped until the deadline", disk, nil, 10*time.Minute + time.Millisecond, false, "", "",
+			"not begun within 10m0s of its time: cannot stop the earlier job 0000000000000001: "},
+		{"it has ended", executor.ErrFinal, nil, time.Second, false, "01:00:00 s/2000-01-01T01:00:00Z", "", ""},
+		{"it is not kept", executor.ErrNoJob, nil, time.Second, false, "01:00:00 s/2000-01-01T01:00:00Z", "", ""},
+		{"stopped, and refused", nil, disk, 90*time.Second + time.Millisecond, false,
+			"01:00:00 stop 1 by s; 01:01:31 s/2000-01-01T01:00:00Z", "no disk", ""},
+		{"death before the submit", nil, disk, time.Millisecond, true,
+			"01:00:00 stop 1 by s; 01:00:00 s/2000-01-01T01:00:00Z", "no disk", ""},
+		{"death before the stop", disk, nil, time.Millisecond, true,
+			"01:00:00 stop 1 by s; 01:00:00 s/2000-01-01T01:00:00Z", "no disk", ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			j := &journal{state: executor.Running, slow: true}
+			booted := time.Now()
+			s, stop := start(one("*/30 * * * *", with(Replace)), j, Options{Booted: booted})
+			defer func() { stop() }()
+			time.Sleep(31 * time.Minute)
+			j.want(t, "00:30:00 s/2000-01-01T00:30:00Z")
+			j.set(func() { j.stopErr, j.refuse = c.stopErr, c.refuse })
+			time.Sleep(29*time.Minute + c.after)
+			synctest.Wait()
+			if got := s.Status()[0].Waiting; !strings.Contains(got, c.waiting) || (got == "") != (c.waiting == "") {
+				t.Errorf("%s: waiting: %q", c.name, got)
+			}
+			j.set(func() { j.stopErr, j.refuse = nil, nil })
+			if c.restart {
+				stop()
+				s, stop = start(one("*/30 * * * *", with(Replace)), j, Options{Booted: booted})
+			}
+			time.Sleep(time.Second)
+			j.want(t, c.want)
+			if got := s.Status()[0]; got.Waiting != "" || !strings.HasPrefix(got.Reason, c.reason) {
+				t.Errorf("%s: %+v", c.name, got)
+			}
+			last := "stop 2 by s"
+			if c.want == "" {
+				last = "stop 1 by s"
+			}
+			time.Sleep(30 * time.Minute)
+			j.want(t, "01:30:00 "+last+"; 01:30:00 s/2000-01-01T01:30:00Z")
 		})
 	}
 }
@@ -201,7 +267,7 @@ func TestRestart(t *testing.T) {
 		{"several missed, one made up", "*/2 * * * *", "", 50 * time.Minute, true, "02:00:00 s/2000-01-01T02:00:00Z"},
 		{"the job runs on", "*/2 * * * *", Forbid, 30 * time.Minute, false, ""},
 		{"the job runs on and is replaced", "*/2 * * * *", Replace, 30 * time.Minute, false,
-			"01:40:00 s/2000-01-01T01:40:00Z; 01:40:00 stop 1 by s"},
+			"01:40:00 stop 1 by s; 01:40:00 s/2000-01-01T01:40:00Z"},
 		{"reboot, same container", "@reboot", "", 30 * time.Minute, false, ""},
 		{"reboot, another life", "@reboot", "", 30 * time.Minute, true, "01:40:00 s/boot/b"},
 	} {

@@ -34,6 +34,17 @@ func Refuse(status int, code, hint, format string, args ...any) error {
 	return &StatusError{status, code, fmt.Sprintf(format, args...), hint}
 }
 
+// HintedError is an error whose answer has a hint of its own.
+type HintedError struct {
+	Err  error
+	Hint string
+}
+
+func (e *HintedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error.
+func (e *HintedError) Unwrap() error { return e.Err }
+
 // badRequest is the error for a request that cannot be read.
 func badRequest(format string, args ...any) error {
 	return Refuse(http.StatusBadRequest, "bad-request", "", format, args...)
@@ -48,6 +59,9 @@ func refusal(err error) *StatusError {
 	var noPlugin *plugin.NotFoundError
 	var param *plugin.ParamError
 	if job := jobRefusal(err); job != nil {
+		if hinted := new(HintedError); errors.As(err, &hinted) {
+			job.Hint = hinted.Hint
+		}
 		return job
 	}
 	switch {

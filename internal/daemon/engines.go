@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"context"
+	"maps"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
@@ -83,15 +85,18 @@ func memoryInUse() (used, limit int64) {
 // set starts an engine, or starts it again if its configuration has changed. Without start it is not configured.
 func (e *engines) set(name string, cfg any, start func() engine) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if old := e.running[name]; old != nil {
+	old := e.running[name]
+	e.mu.Unlock()
+	if old != nil {
 		if start != nil && reflect.DeepEqual(old.config, cfg) {
 			return
 		}
 		old.stop()
 		<-old.done
-		delete(e.running, name)
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.running, name)
 	if start == nil {
 		return
 	}
@@ -110,11 +115,12 @@ func (e *engines) end(ctx context.Context) {
 		return
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, r := range e.running {
+	running := slices.Collect(maps.Values(e.running))
+	e.mu.Unlock()
+	for _, r := range running {
 		r.stop()
 	}
-	for _, r := range e.running {
+	for _, r := range running {
 		select {
 		case <-r.done:
 		case <-ctx.Done():

@@ -103,7 +103,7 @@ func (h jobHost) check(s *executor.Spec) (out []executor.FieldError) {
 	if room, limited := h.Room(); limited {
 		if need, err := jvm.ParseMemory(s.Memory); err == nil && need > room {
 			out = append(out, executor.FieldError{Field: "memory",
-				Why: fmt.Sprintf("%s can never be free: the services leave %d MiB", s.Memory, room>>20)})
+				Why: fmt.Sprintf("%s can never be free: the JVMs leave %d MiB (jvm.reserve sets memory aside)", s.Memory, max(room, 0)>>20)})
 		}
 	}
 	return out
@@ -128,7 +128,7 @@ func (h jobHost) Prepare(job executor.Job, workspace string) (executor.Launch, e
 	return service.PrepareJob(job, jobContext, h.d.cgroups, workspace)
 }
 
-// Room is what the JVMs leave of the container's memory.
+// Room is what the JVMs leave of the container's memory: what jvm.reserve sets aside, and all that a smaller flavor does not use.
 func (h jobHost) Room() (int64, bool) {
 	memory := cgroup.Read("/").MemoryLimit
 	if memory == nil {
@@ -137,7 +137,7 @@ func (h jobHost) Room() (int64, bool) {
 	room := *memory
 	for name := range h.d.currentPlan().jvmLaunchers() {
 		if report := h.d.shared.Report(name); report != nil {
-			room -= report.Result.Budget.Sum()
+			room -= report.Result.Budget.Own()
 		}
 	}
 	return room, true

@@ -1,5 +1,5 @@
-// Package artifact copies what a job has made out of its workspace. It trusts nothing there, and does not know jobs.
-package artifact
+// Package workspace reads and removes the folder that a job has written to. It trusts nothing there, and does not know jobs.
+package workspace
 
 import (
 	"archive/tar"
