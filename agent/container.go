@@ -9,7 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,13 +25,22 @@ import (
 
 // Bounds on what a container may cost.
 const (
-	answerTime = 2 * time.Second  // for an answer that is no stream
-	submitTime = 10 * time.Second // for the acceptance of a job: the disk may be slow
-	patience   = 3 * time.Second  // for a supervisor that is restarted
-	labelTime  = 5 * time.Second  // labels change by a reload only
-	maxAnswer  = 8 << 20          // bytes
-	maxHeader  = 64 << 10         // bytes
+	answerTime  = 2 * time.Second  // for all answers of one round that are no stream
+	submitTime  = 10 * time.Second // for the acceptance of a job: the disk may be slow
+	patience    = 3 * time.Second  // for a supervisor that is restarted
+	labelTime   = 5 * time.Second  // labels change by a reload only
+	maxAnswer   = 8 << 20          // bytes
+	maxMetrics  = 1 << 20          // bytes of GET /metrics
+	maxHeader   = 64 << 10         // bytes
+	maxLabels   = 64               // of a container
+	maxLabel    = 4 << 10          // bytes of all names and values of its labels
+	connStreams = 8                // forwarded ones over one connection: the server has no more
+	maxStreams  = 24 * connStreams // in all; the server has 128 connections
+	maxBuffer   = 64 << 10         // bytes of a stream that its reader has not taken
 )
+
+// errNoAnswer is the cause of the end of a context at whose end an answer should have been there.
+var errNoAnswer = fmt.Errorf("no answer within %v", answerTime)
 
 // container is one socket.
 type container struct {
@@ -43,6 +55,8 @@ type container struct {
 	read    time.Time // when the labels were; zero: never
 	silent  error     // why nothing is asked of it; nil: it has answered
 	probing bool
+	streams int               // that there are places for
+	free    []*http.Transport // has each as often as it has places for streams
 
 	placed []*placement // guarded by Fleet.mu
 }
@@ -55,6 +69,65 @@ func newContainer(name, path string, id fileID) *container {
 	c.jobs = client.New(boundedAnswers{c.http}, "http://stoker")
 	c.jobs.Patience = patience
 	return c
+}
+
+// stream takes a place for a stream, which the caller gives back; nil: there is none. A transport gets no more streams than one
+// connection of HTTP/2 has.
+func (c *container) stream() *http.Transport {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.free) == 0 {
+		if c.streams == maxStreams {
+			return nil
+		}
+		c.streams += connStreams
+		c.free = slices.Repeat([]*http.Transport{c.newStreams()}, connStreams)
+	}
+	t := c.free[len(c.free)-1]
+	c.free = c.free[:len(c.free)-1]
+	return t
+}
+
+// newStreams returns a transport for the streams of one connection. For a refused one it makes another connection, again and again.
+func (c *container) newStreams() *http.Transport {
+	var open atomic.Int32 // connections
+	closed := func() { open.Add(-1) }
+	t := c.http.Clone()
+	t.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: maxBuffer}
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetUnencryptedHTTP2(true)
+	t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if open.Add(1) > 2*connStreams { // each of the first streams makes one
+			closed()
+			return nil, errors.New("it refuses streams")
+		}
+		conn, err := c.dial(ctx)
+		if err != nil {
+			closed()
+			return nil, err
+		}
+		return &countedConn{conn, sync.OnceFunc(closed)}, nil
+	}
+	return t
+}
+
+// countedConn calls closed when it is.
+type countedConn struct {
+	net.Conn
+	closed func()
+}
+
+// Close closes the connection.
+func (c *countedConn) Close() error {
+	c.closed()
+	return c.Conn.Close()
+}
+
+// giveBack ends the use of what stream has returned.
+func (c *container) giveBack(t *http.Transport) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.free = append(c.free, t)
 }
 
 // boundedAnswers reads no more than maxAnswer of an answer.
@@ -113,11 +186,11 @@ func (c *container) request(ctx context.Context, method, path string) ([]byte, e
 }
 
 func (c *container) exchange(ctx context.Context, method, path string) ([]byte, error) {
-	limited, cancel := context.WithTimeout(ctx, answerTime)
+	limited, cancel := context.WithTimeoutCause(ctx, answerTime, errNoAnswer)
 	defer cancel()
 	data, err := c.send(limited, method, path)
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("no answer within %v", answerTime)
+	if err != nil && errors.Is(context.Cause(limited), errNoAnswer) {
+		err = errNoAnswer
 		c.mu.Lock()
 		c.silent = err
 		c.mu.Unlock()
@@ -135,7 +208,11 @@ func (c *container) send(ctx context.Context, method, path string) ([]byte, erro
 		return nil, cause(err)
 	}
 	defer resp.Body.Close()
-	data, err := untrusted.ReadAll(resp.Body, maxAnswer)
+	most := int64(maxAnswer)
+	if path == "/metrics" {
+		most = maxMetrics
+	}
+	data, err := untrusted.ReadAll(resp.Body, most)
 	if err != nil || resp.StatusCode < 300 {
 		return data, err
 	}
@@ -153,10 +230,10 @@ func (c *container) silence() error {
 	if c.silent != nil && !c.probing {
 		c.probing = true
 		go func() { // ends after answerTime at the latest
-			_, err := c.exchange(context.Background(), http.MethodGet, "/v1/health")
+			_, err := c.exchange(context.Background(), http.MethodGet, "/v1/executor")
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			if c.probing = false; err == nil {
+			if c.probing = false; err == nil || errors.As(err, new(*api.StatusError)) { // it may run no jobs
 				c.silent = nil
 			}
 		}()
@@ -178,12 +255,20 @@ func (c *container) ask(ctx context.Context, path string, into any) error {
 
 // status asks for its services, and notes its labels.
 func (c *container) status(ctx context.Context) (st api.Status, err error) {
-	if err = c.ask(ctx, "/v1/services", &st); err == nil {
-		c.mu.Lock()
-		c.labels, c.read = st.Labels, time.Now()
-		c.mu.Unlock()
+	if err = c.ask(ctx, "/v1/services", &st); err != nil {
+		return st, err
 	}
-	return st, err
+	size := 0
+	for name, value := range st.Labels {
+		size += len(name) + len(value)
+	}
+	if len(st.Labels) > maxLabels || size > maxLabel {
+		return api.Status{}, fmt.Errorf("it has %d labels of %d bytes, more than %d or %d bytes", len(st.Labels), size, maxLabels, maxLabel)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.labels, c.read = st.Labels, time.Now()
+	return st, nil
 }
 
 // lookUpLabels returns the labels, and asks for them if they are old. known: they are those of now, or the latest that were seen.
@@ -201,11 +286,21 @@ func (c *container) lookUpLabels(ctx context.Context) (labels map[string]string,
 
 // has reports whether it has a job, by ID or "key:KEY".
 func (c *container) has(ctx context.Context, job string) (bool, error) {
-	_, err := c.request(ctx, http.MethodGet, "/v1/jobs/"+url.PathEscape(job))
+	var found executor.Job
+	err := c.ask(ctx, "/v1/jobs/"+url.PathEscape(job), &found)
 	if refused := new(api.StatusError); errors.As(err, &refused) && refused.Status == http.StatusNotFound {
 		return false, nil
 	}
-	return err == nil, err
+	if err != nil {
+		return false, err
+	}
+	key, byKey := strings.CutPrefix(job, "key:")
+	var id executor.ID
+	damaged := found.ID != 0 && len(found.Spec.Command) == 0 // its container knows no more of it
+	if byKey && found.Spec.Key != key && !damaged || !byKey && (id.UnmarshalText([]byte(job)) != nil || found.ID != id) {
+		return false, errors.New("it answers with another job than was asked for")
+	}
+	return true, nil
 }
 
 // submit submits a job that has a key. An error that is a *client.Error is a refusal; of any other the job may have been accepted.

@@ -38,6 +38,8 @@ type fakeContainer struct {
 	metrics  string
 	before   func(w http.ResponseWriter, r *http.Request) (handled bool) // nil: nothing special
 	restarts []string
+
+	conns, mostConns int // now, and the most at once
 }
 
 // newFleet makes a folder without containers.
@@ -67,7 +69,19 @@ func startFake(t testing.TB, dir, name string, slots int) *fakeContainer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.server = &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(c.serve)}}
+	config := &http.Server{Handler: http.HandlerFunc(c.serve), Protocols: new(http.Protocols),
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: connStreams}}
+	config.ConnState = func(_ net.Conn, s http.ConnState) {
+		switch s {
+		case http.StateNew:
+			c.set(func() { c.conns++; c.mostConns = max(c.mostConns, c.conns) })
+		case http.StateClosed:
+			c.set(func() { c.conns-- })
+		}
+	}
+	config.Protocols.SetHTTP1(true)
+	config.Protocols.SetUnencryptedHTTP2(true)
+	c.server = &httptest.Server{Listener: l, Config: config}
 	c.server.Start()
 	t.Cleanup(func() { c.server.CloseClientConnections(); c.server.Close() })
 	return c

@@ -47,8 +47,11 @@ func (f *Fleet) find(ctx context.Context, job string) (*container, error) {
 // search asks all containers for a job. silent are those that do not answer.
 func (f *Fleet) search(ctx context.Context, job string) (found []*container, silent []*candidate, err error) {
 	all, err := f.containers()
+	if err != nil {
+		return nil, nil, err
+	}
 	answers := make([]candidate, len(all))
-	f.each(all, func(k int, c *container) {
+	err = f.each(ctx, all, func(ctx context.Context, k int, c *container) {
 		x := &answers[k]
 		x.container = c
 		x.has, x.err = c.has(ctx, job)
@@ -61,7 +64,7 @@ func (f *Fleet) search(ctx context.Context, job string) (found []*container, sil
 			silent = append(silent, x)
 		}
 	}
-	return found, silent, cmp.Or(err, ctx.Err())
+	return found, silent, err
 }
 
 // JobList is the answer of GET /v1/jobs.
@@ -86,9 +89,12 @@ func (f *Fleet) Jobs(ctx context.Context, query url.Values) (JobList, error) {
 		return out, err
 	}
 	lists, errs := make([]struct{ Jobs []ListedJob }, len(all)), make([]error, len(all))
-	f.each(all, func(k int, c *container) {
+	err = f.each(ctx, all, func(ctx context.Context, k int, c *container) {
 		errs[k] = c.ask(ctx, "/v1/jobs?"+query.Encode(), &lists[k])
 	})
+	if err != nil {
+		return out, err
+	}
 	for k, c := range all {
 		if refused := new(api.StatusError); errors.As(errs[k], &refused) && refused.Status == http.StatusBadRequest {
 			return out, refused
@@ -131,8 +137,11 @@ type Service struct {
 // Containers returns all, by name.
 func (f *Fleet) Containers(ctx context.Context) ([]Container, error) {
 	all, err := f.containers()
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Container, len(all))
-	f.each(all, func(k int, c *container) {
+	err = f.each(ctx, all, func(ctx context.Context, k int, c *container) {
 		x := &out[k]
 		x.Name = c.name
 		st, err := c.status(ctx)

@@ -4,6 +4,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -115,13 +116,21 @@ func visitSocket(path string, f func(fd int) error) error {
 	return nil
 }
 
-// each calls ask for all containers at once, and returns when all calls have.
-func (f *Fleet) each(all []*container, ask func(k int, c *container)) {
-	f.asking <- struct{}{}
-	defer func() { <-f.asking }()
+// each calls ask for all containers at once, and returns when all calls have: they get a context that ends after answerTime. An
+// error is that of ctx: some answers may be missing because of it.
+func (f *Fleet) each(ctx context.Context, all []*container, ask func(ctx context.Context, k int, c *container)) error {
+	select {
+	case f.asking <- struct{}{}:
+		defer func() { <-f.asking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, answerTime, errNoAnswer)
+	defer cancel()
 	var calls sync.WaitGroup
 	for k, c := range all {
-		calls.Go(func() { ask(k, c) }) // ends after answerTime at the latest
+		calls.Go(func() { ask(limited, k, c) }) // ends with the context
 	}
 	calls.Wait()
+	return ctx.Err()
 }

@@ -1,6 +1,10 @@
 package agent
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -10,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stoker-init/stoker/internal/lazyregexp"
+	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
 // containerLabel is added to every sample.
@@ -18,6 +23,9 @@ const containerLabel = "container"
 // upMetric says which containers have answered.
 const upMetric = "stoker_agent_container_up"
 
+// largeMetric says whose metrics are left out.
+const largeMetric = "stoker_agent_container_metrics_too_large"
+
 // metrics merges the metrics of all containers.
 func (f *Fleet) metrics(w http.ResponseWriter, r *http.Request) (any, error) {
 	all, err := f.containers()
@@ -25,16 +33,22 @@ func (f *Fleet) metrics(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	texts, labels := make([]string, len(all)), make([]map[string]string, len(all))
-	f.each(all, func(k int, c *container) {
-		labels[k], _, _ = c.lookUpLabels(r.Context()) // the latest that are known
-		text, err := c.request(r.Context(), http.MethodGet, "/metrics")
-		up := "1"
-		if err != nil {
-			up = "0"
+	err = f.each(r.Context(), all, func(ctx context.Context, k int, c *container) {
+		var err error
+		var text []byte
+		if labels[k], _, err = c.lookUpLabels(ctx); err == nil { // else the latest that are known
+			text, err = c.request(ctx, http.MethodGet, "/metrics")
 		}
-		texts[k] = "# HELP " + upMetric + " 1 if the container has answered the agent.\n# TYPE " + upMetric + " gauge\n" +
-			upMetric + " " + up + "\n" + string(text)
+		large := errors.Is(err, untrusted.ErrTooLarge) || tooLarge(text, labels[k])
+		if large {
+			text, err = nil, nil
+		}
+		texts[k] = gauge(upMetric, "1 if the container has answered the agent.", err == nil) +
+			gauge(largeMetric, "1 if the container's own metrics are left out because they are too large.", large) + string(text)
 	})
+	if err != nil {
+		return nil, err
+	}
 	var x exposition
 	for k, c := range all {
 		x.add(c.name, labels[k], texts[k])
@@ -42,6 +56,27 @@ func (f *Fleet) metrics(w http.ResponseWriter, r *http.Request) (any, error) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	_, _ = io.WriteString(w, x.String()) // the client may be gone
 	return nil, nil
+}
+
+// gauge is the text of one metric.
+func gauge(name, help string, value bool) string {
+	return fmt.Sprintf("# HELP %s %s\n# TYPE %[1]s gauge\n%[1]s %[3]d\n", name, help, boolean(value))
+}
+
+// Bounds on the metrics of a container, beside maxMetrics.
+const (
+	maxLines = 20000
+	maxAdded = 8 << 20 // bytes of the container's labels on all lines
+)
+
+// tooLarge reports whether the metrics of a container would take much memory.
+func tooLarge(text []byte, labels map[string]string) bool {
+	size := 0
+	for name, value := range labels {
+		size += len(name) + len(value)
+	}
+	lines := bytes.Count(text, []byte("\n"))
+	return lines > maxLines || lines*size > maxAdded
 }
 
 // exposition merges texts in the format of Prometheus, version 0.0.4. Lines that cannot be read are left out: one of them would make

@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -47,6 +49,11 @@ jobs 1 2 3
 stoker_agent_container_up{container="a",app_version="1\"2",appid="1"} 1
 stoker_agent_container_up{container="b",appid="1"} 1
 stoker_agent_container_up{container="dead"} 0
+# HELP stoker_agent_container_metrics_too_large 1 if the container's own metrics are left out because they are too large.
+# TYPE stoker_agent_container_metrics_too_large gauge
+stoker_agent_container_metrics_too_large{container="a",app_version="1\"2",appid="1"} 0
+stoker_agent_container_metrics_too_large{container="b",appid="1"} 0
+stoker_agent_container_metrics_too_large{container="dead"} 0
 # HELP jobs The jobs.
 # TYPE jobs gauge
 jobs{container="a",app_version="1\"2",appid="1"} 1
@@ -61,6 +68,65 @@ took_seconds_count{container="a",app_version="1\"2",appid="1"} 3
 	if err != nil || string(text) != want {
 		t.Errorf("%v\n%s\nwant\n%s", err, text, want)
 	}
+}
+
+// TestLargeMetrics: the metrics of a container that would take much memory are left out, and those of the others are there.
+func TestLargeMetrics(t *testing.T) {
+	t.Parallel()
+	long := map[string]string{"appid": "1", "long": strings.Repeat("x", 4000)}
+	many := map[string]string{}
+	for k := range maxLabels + 1 {
+		many[fmt.Sprintf("l%d", k)] = "x"
+	}
+	for _, tc := range []struct {
+		name   string
+		labels map[string]string
+		text   string
+		want   string // of the container
+		sample bool   // its own samples are there
+	}{
+		{name: "large", labels: long, text: strings.Repeat("a 1\n", 2000), want: "_up 1 _too_large 0", sample: true},
+		{name: "many families", text: families(maxLines / 2), want: "_up 1 _too_large 0", sample: true},
+		{name: "too many lines", text: strings.Repeat("a 1\n", maxLines+1), want: "_up 1 _too_large 1"},
+		{name: "too many bytes", text: "a 1\n# " + strings.Repeat("x", maxMetrics), want: "_up 1 _too_large 1"},
+		{name: "long labels on many lines", labels: long, text: strings.Repeat("a 1\n", 3000), want: "_up 1 _too_large 1"},
+		{name: "labels with too many bytes", labels: map[string]string{"l": strings.Repeat("x", maxLabel)}, text: "a 1\n", want: "_up 0 _too_large 0"},
+		{name: "too many labels", labels: many, text: "a 1\n", want: "_up 0 _too_large 0"},
+	} {
+		f, dir := newFleet(t)
+		startFake(t, dir, "other", 1).metrics = "a 1\n"
+		liar := startFake(t, dir, "x", 1)
+		liar.labels, liar.metrics = tc.labels, tc.text
+		w := httptest.NewRecorder()
+		if _, err := f.metrics(w, httptest.NewRequest("GET", "/metrics", nil)); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for line := range strings.Lines(w.Body.String()) {
+			if short, ok := strings.CutPrefix(line, "stoker_agent_container"); ok && strings.Contains(line, `container="x"`) {
+				name, _, _ := strings.Cut(strings.TrimPrefix(short, "_metrics"), "{")
+				got += name + line[strings.LastIndex(line, " "):]
+			}
+		}
+		if got = strings.Join(strings.Fields(got), " "); got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
+		if has := strings.Contains(w.Body.String(), `a{container="x"`); has != tc.sample {
+			t.Errorf("%s: its samples are there: %v", tc.name, has)
+		}
+		if !strings.Contains(w.Body.String(), `a{container="other",appid="1"} 1`) {
+			t.Errorf("%s: the other one's sample is not there", tc.name)
+		}
+	}
+}
+
+// families is the metrics of n families.
+func families(n int) string {
+	var b strings.Builder
+	for k := range n {
+		fmt.Fprintf(&b, "# TYPE f%d gauge\n", k)
+	}
+	return strings.Replace(b.String(), "# TYPE f0 gauge", "a 1", 1)
 }
 
 // FuzzMetrics: whatever a container says, each line of the result is a sample with its name, or is about a family.

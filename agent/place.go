@@ -120,7 +120,7 @@ func (f *Fleet) candidates(ctx context.Context, app, key string) ([]*candidate, 
 		return nil, err
 	}
 	out := make([]*candidate, len(all))
-	f.each(all, func(k int, c *container) {
+	err = f.each(ctx, all, func(ctx context.Context, k int, c *container) {
 		labels, known, err := c.lookUpLabels(ctx)
 		if known && labels[AppLabel] != app {
 			return
@@ -137,7 +137,7 @@ func (f *Fleet) candidates(ctx context.Context, app, key string) ([]*candidate, 
 			out[k] = x
 		}
 	})
-	return slices.DeleteFunc(out, func(x *candidate) bool { return x == nil }), nil
+	return slices.DeleteFunc(out, func(x *candidate) bool { return x == nil }), err
 }
 
 func noExecutor(err error) bool {

@@ -34,7 +34,7 @@ func (f *Fleet) Restart(ctx context.Context, service string, labels map[string]s
 		return 0, err
 	}
 	chosen, errs := make([]*supervisor.Snapshot, len(all)), make([]error, len(all))
-	f.each(all, func(k int, c *container) {
+	err = f.each(ctx, all, func(ctx context.Context, k int, c *container) {
 		st, err := c.status(ctx)
 		for name, value := range labels {
 			if have, ok := st.Labels[name]; !ok || have != value {
@@ -43,6 +43,9 @@ func (f *Fleet) Restart(ctx context.Context, service string, labels map[string]s
 		}
 		chosen[k], errs[k] = findService(st, service), err
 	})
+	if err != nil {
+		return 0, err
+	}
 	done, broken := 0, false
 	for k, c := range all {
 		err := errs[k]

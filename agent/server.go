@@ -138,6 +138,15 @@ func (f *Fleet) forward(w http.ResponseWriter, r *http.Request, proxy httputil.R
 	}
 	w.Header().Set(ContainerHeader, c.name)
 	proxy.Transport = c.http
+	if r.Method == http.MethodGet && (r.PathValue("rest") != "" || r.URL.Query().Has("wait")) { // it may take long
+		t := c.stream()
+		if t == nil {
+			return api.Refuse(http.StatusServiceUnavailable, executor.CodeUnavailable, "try again later, or ask for the job without following it",
+				"the agent forwards %d streams of container %s already", maxStreams, c.name)
+		}
+		defer c.giveBack(t) // ServeHTTP may panic
+		proxy.Transport = t
+	}
 	proxy.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) {
 		api.Answer(func(http.ResponseWriter, *http.Request) (any, error) {
 			return nil, api.Refuse(http.StatusServiceUnavailable, executor.CodeUnavailable, "try again",
