@@ -31,3 +31,6 @@ require (
 	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/tools v0.52.0 // indirect
 )
+
+// See internal/nuid.
+replace github.com/nats-io/nuid => ./internal/nuid
