@@ -118,6 +118,10 @@ func (l *Log) nextRaw(due bool) (t transfer, stream int, partial bool) {
 	defer l.mu.Unlock()
 	l.skipDropped()
 	from := l.ix.forwarded
+	if l.skipped { // FormatNone may have come and gone between two passes
+		unix.Seek(l.sent, from.pos, io.SeekStart)
+		l.skipped, l.gap, l.midLine = false, true, [2]bool{}
+	}
 	seg, until, ok := l.ix.find(from.pos, l.end)
 	if !ok || l.opts.Format != FormatRaw {
 		return t, 0, false

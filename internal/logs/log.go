@@ -37,6 +37,7 @@ type Log struct {
 	pinned    [2]int64 // bytes that sendfile forwards right now
 	reason    string   // why the latest lines were dropped; empty: unknown, or not read fast enough
 	gap       bool     // the next bytes do not follow the last ones
+	skipped   bool     // forwarded was advanced without forwarding
 	forwarded chan struct{}
 	stopping  bool // the container ends: what is there is forwarded, and no more
 	closed    bool

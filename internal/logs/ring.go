@@ -78,6 +78,7 @@ func (l *Log) full() bool {
 func (l *Log) skipUnforwarded() {
 	if l.opts.Format == FormatNone && l.ix.forwarded.pos < l.end {
 		l.ix.forwarded = progress{l.end, l.ix.lines}
+		l.skipped = true
 	}
 }
 
