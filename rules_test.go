@@ -39,6 +39,7 @@ func edges() map[string][]string {
 		"executor": {"executor/workspace", "executor/journal", "executor/output", "internal/asuser", "internal/execshim", "internal/fdstore", "internal/lifecycle",
 			"internal/logs", "internal/proc", "internal/program", "internal/redact", "internal/suggest", "jvm"},
 		"executor/workspace":       {},
+		"internal/nuid":            {},
 		"executor/client":          {"executor", "executor/schedule"},
 		"executor/journal":         {},
 		"executor/mesos":           {"executor"},
