@@ -219,3 +219,14 @@ func TestRepetitionAfterReload(t *testing.T) {
 		t.Errorf("another job: %v", err)
 	}
 }
+
+// What the executor and the host find wrong is named at once, each field once.
+func TestAllThatIsWrong(t *testing.T) {
+	e, _ := newExecutor(t, nil)
+	e.opts.Check = func(*Spec) []FieldError { return []FieldError{{"context", "unknown"}, {"class", "by the host"}} }
+	_, _, err := e.Submit(t.Context(), Spec{Command: []string{"a"}, Class: "none"}, "")
+	bad := (*SpecError)(nil)
+	if !errors.As(err, &bad) || len(bad.Fields) != 2 || bad.Fields[0].Field != "class" || bad.Fields[1].Field != "context" {
+		t.Errorf("%v", err)
+	}
+}

@@ -59,7 +59,7 @@ type Executor struct {
 		read    time.Time
 	}
 	toExpire    int           // jobs that have ended since the last expire
-	freeChanged chan struct{} // closed when free differs from freeBefore; nil: nobody waits
+	freeChanged chan struct{} // closed when free differs from freeBefore; nil: there is no waiter
 	freeBefore  int
 	attempts    sync.WaitGroup
 	stopped     bool // the container stops: no attempt begins

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"time"
 
@@ -24,8 +25,12 @@ func (e *Executor) Submit(ctx context.Context, spec Spec, by string) (job Job, c
 func (e *Executor) SubmitFrom(ctx context.Context, spec Spec, by string, from Origin) (job Job, created bool, err error) {
 	defer func() { e.countSubmission(created, err) }()
 	fields := spec.Validate(e.config())
-	if len(fields) == 0 && e.opts.Check != nil {
-		fields = e.opts.Check(&spec)
+	if e.opts.Check != nil {
+		for _, f := range e.opts.Check(&spec) {
+			if !slices.ContainsFunc(fields, func(g FieldError) bool { return g.Field == f.Field }) {
+				fields = append(fields, f)
+			}
+		}
 	}
 	if len(from.Data) > maxOrigin {
 		fields = append(fields, FieldError{Field: "origin", Why: fmt.Sprintf("its data have more than %d bytes", maxOrigin)})

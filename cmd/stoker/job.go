@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -218,7 +219,9 @@ func specOf(c *cli.Context, stdin io.Reader, now time.Time) (s executor.Spec, er
 // readOtherFlags reads those that have a form of their own.
 func readOtherFlags(c *cli.Context, s *executor.Spec, stdin io.Reader, now time.Time) (err error) {
 	if c.IsSet("cpus") {
-		s.Cgroup.CPUs = c.Float64("cpus")
+		if s.Cgroup.CPUs = c.Float64("cpus"); math.IsNaN(s.Cgroup.CPUs) || math.IsInf(s.Cgroup.CPUs, 0) {
+			return exit.UsageError("want a number such as 1.5", "cannot use %v for --cpus", s.Cgroup.CPUs)
+		}
 	}
 	if c.IsSet("retry-on-lost") {
 		s.RetryOnLost = c.Bool("retry-on-lost")

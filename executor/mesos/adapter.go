@@ -195,7 +195,7 @@ func (a *Adapter) restore(ctx context.Context, f executor.Filter) error {
 	return nil
 }
 
-// drop ends a job that nobody wants to hear of, once.
+// drop ends a job whose task the agent does not know any more, once.
 func (a *Adapter) drop(ctx context.Context, j *executor.Job) {
 	a.mu.Lock()
 	again := a.settled[j.ID]

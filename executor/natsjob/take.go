@@ -149,7 +149,7 @@ func (a *Adapter) handle(ctx context.Context, msg jetstream.Msg) {
 		a.reject(ctx, msg, placeOf(meta), spec, wrong)
 	case errors.As(err, &fields), errors.As(err, &conflict):
 		a.reject(ctx, msg, placeOf(meta), spec, err)
-	case known: // nobody else may start it
+	case known: // no other container may start it
 	case errors.As(err, &full):
 		a.giveBack(msg, full.RetryAfter)
 	default:

@@ -377,8 +377,8 @@ func (s *Scheduler) submit(ctx context.Context, e *entry, now time.Time) (id exe
 	return job.ID, "", nil
 }
 
-// stop stops the earlier job, before the new one is submitted: once that is the newest, nobody would. The new job waits for its end,
-// since both have the same serial key.
+// stop stops the earlier job, before the new one is submitted: once that is the newest, the earlier one is not looked at. The new job
+// waits for its end, since both have the same serial key.
 func (s *Scheduler) stop(ctx context.Context, earlier *executor.Job, by string) error {
 	if earlier.State == executor.Stopping { // each request would send the signal again
 		return nil
