@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -47,6 +48,7 @@ const (
 	writeTime   = 15 * time.Second
 	silence     = 75 * time.Second // the server pings every 25 s
 	lastWords   = time.Second      // for what the server sent before it closed the connection
+	failureTime = 5 * time.Second  // for the end of a command whose output cannot be written
 	firstPause  = 20 * time.Millisecond
 	maxPause    = time.Second
 	tellAfter   = time.Second
@@ -58,6 +60,7 @@ type Options struct {
 	Path           string // with the query: of /v1/exec, or of the attach route of a session
 	Stdout, Stderr io.Writer
 	Patience       time.Duration // how long a lost server is looked for
+	Own            bool          // the command is ended if its output cannot be written; else the session is left
 
 	Lost    func(err error)               // called once for a loss that lasts
 	Resumed func()                        // called when that is over
@@ -123,6 +126,7 @@ type Session struct {
 	size   *message
 	sends  []message // in order; each is sent once
 	leave  string    // the request that ends it: detach or end
+	failed error     // why the output was not written
 }
 
 // Open connects to a session, or has one started. The caller calls Run.
@@ -153,14 +157,22 @@ func (s *Session) connect(ctx context.Context, path string) (*link, Hello, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
-	d := websocket.Dialer{NetDialContext: s.opts.Endpoint.Dial, TLSClientConfig: s.opts.Endpoint.TLS, Subprotocols: []string{Protocol},
+	reached := false
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := s.opts.Endpoint.Dial(ctx, network, address)
+		reached = err == nil
+		return conn, err
+	}
+	d := websocket.Dialer{NetDialContext: dial, TLSClientConfig: s.opts.Endpoint.TLS, Subprotocols: []string{Protocol},
 		ReadBufferSize: 32 << 10, WriteBufferSize: inputFrame + 64}
 	conn, resp, err := d.DialContext(ctx, "ws"+strings.TrimPrefix(s.opts.Endpoint.URL, "http")+path, header)
 	switch {
 	case errors.Is(err, websocket.ErrBadHandshake) && resp != nil:
 		return nil, hello, api.ReadError(resp)
-	case err != nil:
+	case err != nil && !reached: // nothing was sent
 		return nil, hello, fmt.Errorf("%w: %w", api.ErrNoSocket, err)
+	case err != nil:
+		return nil, hello, fmt.Errorf("the connection broke before the answer: %w", err)
 	}
 	l := newLink(conn)
 	if conn.Subprotocol() != Protocol {
@@ -285,20 +297,20 @@ func (s *Session) Run(ctx context.Context) (exit Exit, err error) {
 	defer s.cancel()
 	defer context.AfterFunc(ctx, s.cancel)()
 	written := make(chan error, 1)
-	go func() { written <- guard(s.writeOutput) }() // ends when the session has, or when the output cannot be written
+	go func() { written <- guard(s.writeOutput) }() // ends when the session has
 	defer s.stop()
 	for l := s.first; ; {
 		ended, err := s.serve(l, written)
 		switch {
 		case ended != nil:
-			return *ended, s.drain(written)
+			return *ended, cmp.Or(s.drain(written), s.failure())
 		case s.ctx.Err() == nil && final(err) == nil && s.leaving() == "":
 			l, err = s.reconnect(s.ctx, err)
 		}
 		switch {
 		case err == nil:
 		case s.leaving() != "":
-			return exit, ErrLeft
+			return exit, cmp.Or(s.failure(), ErrLeft)
 		case ctx.Err() != nil:
 			return exit, ctx.Err()
 		default:
@@ -326,6 +338,12 @@ func (s *Session) stop() {
 	s.room.Broadcast()
 }
 
+func (s *Session) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
 func (s *Session) leaving() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -337,7 +355,7 @@ func final(err error) error {
 	var closed *websocket.CloseError
 	var refused *api.StatusError
 	switch {
-	case errors.Is(err, ErrOutput), errors.Is(err, errPanic):
+	case errors.Is(err, errPanic):
 		return err
 	case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
 		return ErrNoSession

@@ -342,21 +342,29 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// TestOutputFails: the session is not read any more.
+// TestOutputFails: our own command is ended, another's session is left, and output that follows is in the way of neither.
 func TestOutputFails(t *testing.T) {
-	inBubble(t, func(t *testing.T, f *fake) {
-		f.output = []byte("x")
-		var log strings.Builder
-		r, w := io.Pipe()
-		r.CloseWithError(errors.New("nobody reads"))
-		s, err := Open(t.Context(), options(f, w, &log))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Run(t.Context()); !errors.Is(err, ErrOutput) || !strings.Contains(err.Error(), "nobody reads") {
-			t.Error(err)
-		}
-	})
+	for own, want := range map[bool]string{true: "end", false: "detach"} {
+		inBubble(t, func(t *testing.T, f *fake) {
+			f.output = numbers(2 << 20)
+			var log strings.Builder
+			r, w := io.Pipe()
+			r.CloseWithError(errors.New("nobody reads"))
+			o := options(f, w, &log)
+			o.Own = own
+			s, err := Open(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Run(t.Context()); !errors.Is(err, ErrOutput) || !strings.Contains(err.Error(), "nobody reads") {
+				t.Error(err)
+			}
+			synctest.Wait()
+			if len(f.messages) != 1 || f.messages[0].Type != want || own && f.acked < 1<<20 {
+				t.Errorf("the server got %v, want %s, and acks to %d", f.messages, want, f.acked)
+			}
+		})
+	}
 }
 
 // TestRefusedStart: an answer that is no upgrade is the API's error, and a server that is not there is api.ErrNoSocket.

@@ -29,6 +29,8 @@ type fake struct {
 	changed  *sync.Cond
 	started  int // sessions
 	links    int
+	acked    int64
+	current  int // the latest link that was opened
 	taken    []byte
 	output   []byte
 	lost     int64 // of the output: what is before is overwritten
@@ -115,7 +117,9 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	defer conn.Close()
 	f.mu.Lock()
-	hello := map[string]any{"type": "session", "id": "ID", "mode": "hold", "stdout": at, "stderr": 0, "stdin": len(f.taken), "holder": "me"}
+	f.current++ // what an older link still brings is not taken
+	mine, told := f.current, len(f.taken)
+	hello := map[string]any{"type": "session", "id": "ID", "mode": "hold", "stdout": at, "stderr": 0, "stdin": told, "holder": "me"}
 	f.mu.Unlock()
 	if conn.WriteJSON(hello) != nil {
 		return
@@ -130,10 +134,9 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	defer reader.Wait()
 	defer conn.Close()
 	reader.Go(func() { // ends with the connection
-		f.read(conn, &acked)
+		f.read(conn, mine, &acked)
 		f.change(func() { gone = true })
 	})
-	told := len(f.taken)
 	for {
 		f.mu.Lock()
 		for int64(len(f.output)) == at && !f.end && !gone && told == len(f.taken) || at-acked >= f.window && !gone {
@@ -175,7 +178,7 @@ func pings(conn *websocket.Conn) (stop func()) {
 }
 
 // read takes what a client sends.
-func (f *fake) read(conn *websocket.Conn, acked *int64) {
+func (f *fake) read(conn *websocket.Conn, link int, acked *int64) {
 	for {
 		kind, data, err := conn.ReadMessage()
 		if err != nil {
@@ -187,6 +190,7 @@ func (f *fake) read(conn *websocket.Conn, acked *int64) {
 		}
 		f.change(func() {
 			switch {
+			case link != f.current:
 			case kind == websocket.BinaryMessage && !f.stuck:
 				f.taken = append(f.taken, data[1:]...)
 				f.output = append(f.output, data[1:]...)
@@ -194,6 +198,7 @@ func (f *fake) read(conn *websocket.Conn, acked *int64) {
 				f.end = true
 			case m.Type == "ack":
 				*acked = max(*acked, m.Offset)
+				f.acked = *acked
 			default:
 				f.messages = append(f.messages, m)
 			}

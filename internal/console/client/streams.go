@@ -2,7 +2,6 @@ package client
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"time"
 )
@@ -72,37 +71,42 @@ func (s *Session) pop() (o output, ok bool) {
 	return o, true
 }
 
-// writeOutput passes output on. What is written is acknowledged, so that the server sends no more than a window beyond that.
+// writeOutput passes output on, until one cannot be written; what follows is thrown away, so that the session can end. What is done is
+// acknowledged, so that the server sends no more than a window beyond that.
 func (s *Session) writeOutput() error {
 	for {
 		o, ok := s.pop()
 		if !ok {
 			return nil
 		}
-		if o.gap > 0 {
-			s.opts.Gap(o.stream, o.gap)
+		if s.failure() == nil {
+			if err := s.writeOne(o); err != nil {
+				s.change(func() { s.failed = fmt.Errorf("%w: %w", ErrOutput, err) })
+				if s.opts.Own {
+					s.End(failureTime)
+				} else {
+					s.Detach(failureTime)
+				}
+			}
 		}
-		w := s.opts.Stdout
-		if o.stream == 2 {
-			w = s.opts.Stderr
-		}
-		if err := writeAll(w, o.data); err != nil {
-			return fmt.Errorf("%w: %w", ErrOutput, err)
-		}
-		s.mu.Lock()
-		s.done[o.stream] += int64(len(o.data)) + o.gap
-		s.queued -= len(o.data)
-		s.room.Broadcast()
-		s.mu.Unlock()
-		s.wakeWriter()
+		s.change(func() {
+			s.done[o.stream] += int64(len(o.data)) + o.gap
+			s.queued -= len(o.data)
+			s.room.Broadcast()
+		})
 	}
 }
 
-func writeAll(w io.Writer, p []byte) error {
-	if len(p) == 0 {
+func (s *Session) writeOne(o output) (err error) {
+	if o.gap > 0 {
+		s.opts.Gap(o.stream, o.gap)
 		return nil
 	}
-	_, err := w.Write(p)
+	if o.stream == 1 {
+		_, err = s.opts.Stdout.Write(o.data)
+	} else {
+		_, err = s.opts.Stderr.Write(o.data)
+	}
 	return err
 }
 
