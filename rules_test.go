@@ -27,8 +27,9 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		// it measures them
-		"bench": {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
-		"internal/api": {"executor", "executor/schedule", "internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
+		"bench":           {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
+		"internal/access": {"internal/suggest"},
+		"internal/api": {"internal/access", "executor", "executor/schedule", "internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
 			"internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin",
 			"internal/execshim"},
 		"hooks/plugin": {"internal/lazyregexp", "hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference",
