@@ -45,7 +45,7 @@ type consoleRun struct {
 
 	session *console.Session
 	raw     bool
-	sessionScreen  *sessionScreen
+	screen  *sessionScreen
 	leaving chan error // why the session is left
 }
 
