@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/access"
+	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
@@ -32,6 +33,8 @@ type Options struct {
 	// empty: none. An error: unknown.
 	Member func(pid int) (service string, err error)
 	Events *events.Journal
+	// Sessions are those of the console; nil: there is no console.
+	Sessions *console.Manager
 }
 
 // Server is the HTTP API.
@@ -96,7 +99,7 @@ func value[T any](f func() T) handler {
 // routes is the whole API.
 func (s *Server) routes() []route {
 	b := s.opts.Backend
-	return []route{
+	return append(s.execRoutes(), []route{
 		{"GET /v1/health", 0, value(func() map[string]string { return map[string]string{"status": "ok"} })},
 		{"GET /v1/ready", 0, s.ready},
 		{"GET /v1/services", access.View, value(s.services)},
@@ -136,7 +139,7 @@ func (s *Server) routes() []route {
 		{"POST /v1/executor/pause", access.Admin, s.withJobs(s.control(executor.Pause))},
 		{"POST /v1/executor/resume", access.Admin, s.withJobs(s.control(executor.Resume))},
 		{"POST /v1/executor/drain", access.Admin, s.withJobs(s.control(executor.Drain))},
-	}
+	}...)
 }
 
 func requester(r *http.Request) string { return access.Of(r.Context()).Name + " by the API" }
@@ -187,9 +190,6 @@ type Error struct {
 		Diff []string `json:"diff,omitempty"`
 	} `json:"error"`
 }
-
-// fail writes a refusal of the guard in the form that the clients of the route expect.
-func fail(w http.ResponseWriter, _ *http.Request, err error) { writeError(w, err) }
 
 func writeError(w http.ResponseWriter, err error) {
 	var e Error
