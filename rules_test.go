@@ -31,7 +31,7 @@ func edges() map[string][]string {
 		"internal/access": {"internal/headroom", "internal/suggest", "internal/untrusted"},
 		"internal/api": {"internal/access", "executor", "executor/schedule", "internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
 			"internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin",
-			"internal/execshim"},
+			"internal/execshim", "internal/console", "internal/console/wire", "internal/program"},
 		"hooks/plugin": {"internal/lazyregexp", "hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference",
 			"internal/untrusted", "internal/redact", "internal/statefile"},
 		"hooks": {"internal/initproto", "internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
@@ -48,6 +48,7 @@ func edges() map[string][]string {
 		"executor/natsjob":         {"executor", "internal/untrusted"},
 		"executor/output":          {},
 		"executor/schedule":        {"executor"},
+		"internal/console/wire":    {"internal/access", "internal/console", "internal/program"},
 		"internal/asuser":          {"internal/procfs"},
 		"internal/cgroup":          {"internal/mounts"},
 		"internal/console": {"internal/access", "internal/asuser", "internal/fdstore", "internal/headroom", "internal/initproto", "internal/proc", "internal/program",
@@ -198,6 +199,7 @@ func homes() map[string]string {
 		"github.com/nats-io/nats.go":       "executor/natsjob",
 		"github.com/robfig/cron/v3":        "executor/schedule",
 		"golang.org/x/text":                "jvm/tomcat",
+		"github.com/gorilla/websocket":     "internal/console/wire internal/console/client",
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/access"
+	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
@@ -36,6 +37,8 @@ type Options struct {
 	Gate *access.Gate
 	// Console reports whether the console is on; nil: it is off.
 	Console func() bool
+	// Sessions are those of the console; nil: there is no console.
+	Sessions *console.Manager
 }
 
 // Server is the HTTP API.
@@ -109,7 +112,7 @@ func value[T any](f func() T) handler {
 // routes is the whole API.
 func (s *Server) routes() []route {
 	b := s.opts.Backend
-	return []route{
+	return append(s.execRoutes(), []route{
 		{"GET /v1/health", 0, value(func() map[string]string { return map[string]string{"status": "ok"} })},
 		{"GET /v1/ready", 0, s.ready},
 		{"GET /v1/whoami", access.Known, s.whoami},
@@ -153,7 +156,7 @@ func (s *Server) routes() []route {
 		{"POST /v1/executor/pause", access.Admin, s.withJobs(s.control(executor.Pause))},
 		{"POST /v1/executor/resume", access.Admin, s.withJobs(s.control(executor.Resume))},
 		{"POST /v1/executor/drain", access.Admin, s.withJobs(s.control(executor.Drain))},
-	}
+	}...)
 }
 
 // Whoami is the answer of GET /v1/whoami.
@@ -250,9 +253,6 @@ type Error struct {
 		Diff []string `json:"diff,omitempty"`
 	} `json:"error"`
 }
-
-// fail writes a refusal of the guard in the form that the clients of the route expect.
-func fail(w http.ResponseWriter, _ *http.Request, err error) { writeError(w, err) }
 
 func writeError(w http.ResponseWriter, err error) {
 	var e Error
