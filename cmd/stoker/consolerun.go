@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"strings"
@@ -17,9 +18,6 @@ import (
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/terminal"
 )
-
-// codeConsoleOff is that of the API while the console is not enabled.
-const codeConsoleOff = "console-off"
 
 // consolePatience is how long a lost stoker is looked for. detachTime and endTime bound the goodbye of a client and the end of a
 // command. For redrawPause a terminal has another size, so that its program draws it again.
@@ -281,11 +279,18 @@ func (r *consoleRun) note(format string, args ...any) {
 // consoleError is the error for a session that was not opened.
 func consoleError(err error) error {
 	var refused *api.StatusError
+	var start *console.StartError
 	switch {
+	case errors.As(err, &start):
+		return &exit.Error{Err: err, Code: start.Exit.Code}
+	case errors.Is(err, console.ErrNoSession):
+		return &exit.Error{Err: errors.New("there is no such session"), Hint: "stoker sessions list shows those that run", Code: exit.NotFound}
 	case !errors.As(err, &refused):
 		return &exit.Error{Err: fmt.Errorf("cannot reach the console: %w", err)}
-	case refused.Code == codeConsoleOff && refused.Hint == "":
-		refused.Hint = "set `enabled: true` in the section `console` of stoker.yaml"
+	case refused.Code == api.CodeConsoleOff:
+		refused.Hint = "put `console: {enabled: true}` into stoker.yaml, and run stoker reload"
+	case refused.Status == http.StatusBadRequest:
+		return &exit.Error{Err: err, Code: exit.Usage}
 	}
-	return refused
+	return err
 }

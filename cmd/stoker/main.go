@@ -86,7 +86,7 @@ func exitCode(err error) int {
 	case errors.As(err, &refused):
 		byCode := map[string]int{"refused": exit.BadConfig, api.CodeNotNow: exit.TryLater, api.CodeTimeout: exit.TryLater,
 			api.CodeNoRoom: exit.CannotWrite, api.CodeFileExists: exit.CannotWrite, "bad-parameter": exit.Usage,
-			codeConsoleOff: exit.Unavailable}
+			api.CodeConsoleOff: exit.Unavailable}
 		byStatus := map[int]int{http.StatusUnauthorized: exit.Refused, http.StatusForbidden: exit.Refused, http.StatusNotFound: exit.NotFound,
 			http.StatusTooManyRequests: exit.TryLater}
 		return cmp.Or(byCode[refused.Code], byStatus[refused.Status], exit.Failed)

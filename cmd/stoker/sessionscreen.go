@@ -53,7 +53,7 @@ func (s *sessionScreen) finish(reset bool) {
 		if s.other {
 			text = append(text, "\x1b[?1049l"...)
 		}
-		text = append(text, "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1l\x1b>\x1b[?25h\x1b[0m\r\n"...)
+		text = append(text, "\x1b[!p\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?25h\x1b[0m\x1b(B\x0f\r\n"...)
 	}
 	_ = s.write(text) // there is nothing else to do with it
 }

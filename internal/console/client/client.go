@@ -96,6 +96,12 @@ type TakenError struct{ By string }
 // Error says who has it.
 func (e *TakenError) Error() string { return "the keyboard was taken by " + e.By }
 
+// StartError is returned when the command could not be started.
+type StartError struct{ Exit Exit }
+
+// Error says why.
+func (e *StartError) Error() string { return e.Exit.Message }
+
 // Reasons for the end of a Session beside the end of its command.
 var (
 	ErrLeft       = errors.New("the session was left")
@@ -136,7 +142,7 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	s.room = sync.NewCond(&s.mu)
 	l, hello, err := s.connect(ctx, o.Path)
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(finalClose(err), err)
 	}
 	s.first, s.hello = l, hello
 	s.got = [streams]int64{1: hello.Stdout, 2: hello.Stderr}
@@ -189,7 +195,12 @@ func (s *Session) connect(ctx context.Context, path string) (*link, Hello, error
 	if err == nil && kind == websocket.TextMessage {
 		err = json.Unmarshal(text, &first)
 	}
-	if err == nil && (first.Type != "session" || hello.ID == "") {
+	switch {
+	case err != nil:
+	case first.Type == "exit":
+		m := message{}
+		err = cmp.Or(json.Unmarshal(text, &m), error(&StartError{m.exit()}))
+	case first.Type != "session" || hello.ID == "":
 		err = errors.New("the server did not begin with a session")
 	}
 	if err != nil {
@@ -209,22 +220,31 @@ func (s *Session) attachPath(mode string) string {
 
 // reconnect replaces a lost link. Its error is final.
 func (s *Session) reconnect(ctx context.Context, lost error) (*link, error) {
-	begun, told, mode := time.Now(), false, s.hello.Mode
+	search, cancel := context.WithTimeout(ctx, s.opts.Patience)
+	defer cancel()
+	told := make(chan struct{})
+	tell := time.AfterFunc(tellAfter, func() {
+		defer close(told)
+		s.opts.Lost(lost)
+	})
+	defer tell.Stop()
+	mode := s.hello.Mode
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		l, hello, err := s.connect(ctx, s.attachPath(mode))
+		l, hello, err := s.connect(search, s.attachPath(mode))
 		if err == nil {
 			if err = s.resume(hello); err != nil {
 				l.close()
 				return nil, err
 			}
-			if told {
+			if !tell.Stop() {
+				<-told
 				s.opts.Resumed()
 			}
 			return l, nil
 		}
 		var refused *api.StatusError
 		if errors.As(err, &refused) && refused.Status == http.StatusConflict { // the server may not have noticed that the old link is broken
-			switch holder := s.holder(ctx); holder {
+			switch holder := s.holder(search); holder {
 			case s.hello.Holder:
 				mode = "take"
 			case "":
@@ -234,16 +254,9 @@ func (s *Session) reconnect(ctx context.Context, lost error) (*link, error) {
 		} else if ended := final(err); ended != nil {
 			return nil, ended
 		}
-		switch waited := time.Since(begun); {
-		case waited > s.opts.Patience:
-			return nil, fmt.Errorf("%w: %w", ErrLost, err)
-		case waited > tellAfter && !told:
-			told = true
-			s.opts.Lost(lost)
-		}
 		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		case <-search.Done():
+			return nil, cmp.Or(ctx.Err(), fmt.Errorf("%w: %w", ErrLost, err))
 		case <-time.After(pause):
 		}
 	}
@@ -352,7 +365,6 @@ func (s *Session) leaving() string {
 
 // final returns the error for the end of a link after which no other is made; nil: it was lost.
 func final(err error) error {
-	var closed *websocket.CloseError
 	var refused *api.StatusError
 	switch {
 	case errors.Is(err, errPanic):
@@ -361,7 +373,14 @@ func final(err error) error {
 		return ErrNoSession
 	case errors.As(err, &refused) && refused.Status != http.StatusServiceUnavailable && refused.Status != http.StatusTooManyRequests:
 		return err
-	case !errors.As(err, &closed):
+	}
+	return finalClose(err)
+}
+
+// finalClose is final for a close frame.
+func finalClose(err error) error {
+	var closed *websocket.CloseError
+	if !errors.As(err, &closed) {
 		return nil
 	}
 	switch closed.Code {
@@ -372,7 +391,7 @@ func final(err error) error {
 	case closeNoSession:
 		return ErrNoSession
 	case websocket.CloseProtocolError, websocket.CloseUnsupportedData, websocket.CloseInvalidFramePayloadData, websocket.ClosePolicyViolation,
-		websocket.CloseMessageTooBig:
+		websocket.CloseMessageTooBig, websocket.CloseInternalServerErr:
 		return fmt.Errorf("the server ended the connection: %s (close code %d)", closed.Text, closed.Code)
 	}
 	return nil

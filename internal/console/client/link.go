@@ -74,6 +74,8 @@ type message struct {
 	Message string `json:"message,omitempty"`
 }
 
+func (m message) exit() Exit { return Exit{Code: m.Code, Signal: m.Signal, OOM: m.OOM, Message: m.Message} }
+
 // serve uses a link until it ends, or the command has.
 func (s *Session) serve(l *link, written <-chan error) (ended *Exit, err error) {
 	s.mu.Lock()
@@ -138,7 +140,7 @@ func (s *Session) readLink(l *link) (*Exit, error) {
 			s.mu.Unlock()
 			s.wakeWriter()
 		case "exit":
-			return &Exit{Code: m.Code, Signal: m.Signal, OOM: m.OOM, Message: m.Message}, nil
+			return new(m.exit()), nil
 		}
 	}
 }
