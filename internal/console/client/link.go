@@ -74,7 +74,9 @@ type message struct {
 	Message string `json:"message,omitempty"`
 }
 
-func (m message) exit() Exit { return Exit{Code: m.Code, Signal: m.Signal, OOM: m.OOM, Message: m.Message} }
+func (m message) exit() Exit {
+	return Exit{Code: m.Code, Signal: m.Signal, OOM: m.OOM, Message: m.Message}
+}
 
 // serve uses a link until it ends, or the command has.
 func (s *Session) serve(l *link, written <-chan error) (ended *Exit, err error) {
