@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -32,6 +33,9 @@ type Options struct {
 	// empty: none. An error: unknown.
 	Member func(pid int) (service string, err error)
 	Events *events.Journal
+	// Sessions and Recordings are those of the console; nil: there is none.
+	Sessions   SessionManager
+	Recordings Recordings
 }
 
 // Server is the HTTP API.
@@ -47,7 +51,7 @@ type Server struct {
 func New(opts Options) *Server {
 	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: connLimiter{open: map[int]int{}}}
 	mux := http.NewServeMux()
-	for _, r := range s.routes() {
+	for _, r := range slices.Concat(s.routes(), s.sessionRoutes()) {
 		mux.HandleFunc(r.pattern, s.guard(r))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

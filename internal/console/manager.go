@@ -46,6 +46,8 @@ const IDPrefix = "console."
 type Manager struct {
 	opts Options
 	cfg  atomic.Pointer[Config]
+
+	count counters
 }
 
 // New returns a Manager that goes on with the sessions of an earlier supervisor.
