@@ -93,8 +93,8 @@ func (s *Server) findSession(id string) (console.Info, error) {
 // mayTouch wants the identity that opened a session, or the grant admin.
 func mayTouch(r *http.Request, by string) error {
 	if id := access.Of(r.Context()); id.Name != by && !id.Grants.Has(access.Admin) {
-		return Refuse(http.StatusForbidden, "forbidden", "ask as "+by+", or with the grant admin", "%s may not do this: the session is that of %s",
-			id.Name, by)
+		return Refuse(http.StatusForbidden, "forbidden", "ask as "+by+", or with the grant admin",
+			"%s may not do this: the session is that of %s", id.Name, by)
 	}
 	return nil
 }

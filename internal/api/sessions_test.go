@@ -45,7 +45,8 @@ func consoleOptions(t *testing.T) (Options, *fakeSessions) {
 		f.all = append(f.all, console.Info{ID: strings.Repeat(string(rune('a'+k)), 10), By: by, User: "app", Started: started,
 			Spec: console.Spec{Command: []string{"/bin/sh", "-c", "a\x1b[1m"}, TTY: true}})
 	}
-	r := recording.New(recording.Options{Folder: filepath.Join(t.TempDir(), "recordings"), FileSize: 1 << 20, TotalSize: 1 << 30}, hclog.NewNullLogger())
+	r := recording.New(recording.Options{Folder: filepath.Join(t.TempDir(), "recordings"), FileSize: 1 << 20, TotalSize: 1 << 30},
+		hclog.NewNullLogger())
 	for _, i := range []console.Info{f.all[0], {ID: "forgotten0", By: "token ops", Started: started}} {
 		c, err := r.Create(console.Header{Info: i})
 		if err != nil {
@@ -56,7 +57,8 @@ func consoleOptions(t *testing.T) (Options, *fakeSessions) {
 		}
 		c.Close(console.Exit{Code: 7})
 	}
-	return Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(), Events: newJournal(t), Member: noMember, Sessions: f, Recordings: r}, f
+	return Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(), Events: newJournal(t), Member: noMember,
+		Sessions: f, Recordings: r}, f
 }
 
 // askAs sends a request as an identity, past the guard.
@@ -113,7 +115,8 @@ func TestSessionRoutes(t *testing.T) {
 	f.on = false
 	for _, r := range s.sessionRoutes() {
 		method, path, _ := strings.Cut(r.pattern, " ")
-		if w := askAs(s, root, method, strings.Replace(path, "{id}", "aaaaaaaaaa", 1)); w.Code != 404 || !strings.Contains(w.Body.String(), CodeConsoleOff) {
+		w := askAs(s, root, method, strings.Replace(path, "{id}", "aaaaaaaaaa", 1))
+		if w.Code != 404 || !strings.Contains(w.Body.String(), CodeConsoleOff) {
 			t.Errorf("off: %s: %d %s", r.pattern, w.Code, w.Body)
 		}
 		want := access.Exec

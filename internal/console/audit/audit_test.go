@@ -44,10 +44,11 @@ func golden(t *testing.T, name string, got []byte) {
 var _ console.Auditor = (*Log)(nil)
 
 func entry(started time.Time) console.Entry {
-	return console.Entry{Identity: access.Identity{Name: "token ops", Grants: access.View | access.Exec, UID: -1, Pid: -1, Address: "192.0.2.7:4711"},
+	who := access.Identity{Name: "token ops", Grants: access.View | access.Exec, UID: -1, Pid: -1, Address: "192.0.2.7:4711"}
+	return console.Entry{Identity: who,
 		Info: console.Info{ID: "abcdefghij", By: "token ops", Address: "192.0.2.7:4711", Started: started, User: "app", Recording: "x.cast",
-			Spec: console.Spec{Command: []string{"/bin/sh", "-c", "echo '<\x1b]0;x\x07\u202e\u009b\n>'"}, TTY: true, Context: "tomcat", AuditID: "6c1f",
-				Env: []string{"TERM=xterm"}}}}
+			Spec: console.Spec{Command: []string{"/bin/sh", "-c", "echo '<\x1b]0;x\x07\u202e\u009b\n>'"}, TTY: true, Context: "tomcat",
+				AuditID: "6c1f", Env: []string{"TERM=xterm"}}}}
 }
 
 func TestLines(t *testing.T) {

@@ -11,7 +11,8 @@ import (
 )
 
 func TestPlay(t *testing.T) {
-	const cast = "{\"version\":2,\"width\":80,\"height\":24}\n[1,\"o\",\"\\u001b[1mone\\u001b[c \"]\n[2,\"i\",\"typed\"]\n[3,\"m\",\"mark\"]\n[61,\"o\",\"two\"]\n"
+	const cast = "{\"version\":2,\"width\":80,\"height\":24}\n" +
+		"[1,\"o\",\"\\u001b[1mone\\u001b[c \"]\n[2,\"i\",\"typed\"]\n[3,\"m\",\"mark\"]\n[61,\"o\",\"two\"]\n"
 	for _, c := range []struct {
 		how  Playing
 		text string

@@ -128,8 +128,8 @@ func newHeader(s console.Info) Header {
 			h.Env[name] = value
 		}
 	}
-	h.Stoker = &Session{ID: s.ID, By: s.By, Address: s.Address, Argv: append([]string{}, s.Command...), Context: cmp.Or(s.Context, s.Container),
-		User: s.User, TTY: s.TTY, AuditID: s.AuditID, Started: s.Started.UTC()}
+	h.Stoker = &Session{ID: s.ID, By: s.By, Address: s.Address, Argv: append([]string{}, s.Command...),
+		Context: cmp.Or(s.Context, s.Container), User: s.User, TTY: s.TTY, AuditID: s.AuditID, Started: s.Started.UTC()}
 	return h
 }
 
@@ -162,7 +162,8 @@ func (r *Recorder) create(h Header) (*Recording, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot write the recording %s: %w", path, untrusted.Cause(err)), f.Close(), os.Remove(path))
 	}
-	return &Recording{opts: r.opts, log: r.log, f: f, name: name, started: h.Stoker.Started, head: int64(len(line)), size: int64(len(line))}, nil
+	size := int64(len(line))
+	return &Recording{opts: r.opts, log: r.log, f: f, name: name, started: h.Stoker.Started, head: size, size: size}, nil
 }
 
 // makeRoom removes the oldest recordings that are not being written until a full one has room. Those that are being written count as

@@ -284,7 +284,8 @@ func TestRoomAgain(t *testing.T) {
 		c.Close(console.Exit{})
 		readOnly.Close()
 		h, events := read(t, content(t, o, c))
-		if shown(events) != "one four" || h.Stoker.Exit.LeftOut != 10 || events[1].Kind != Marker || !strings.HasPrefix(events[1].Data, "10 bytes") {
+		if shown(events) != "one four" || h.Stoker.Exit.LeftOut != 10 ||
+			events[1].Kind != Marker || !strings.HasPrefix(events[1].Data, "10 bytes") {
 			t.Errorf("%v, %+v", events, h.Stoker.Exit)
 		}
 	})
@@ -432,7 +433,8 @@ func TestListAndOpen(t *testing.T) {
 		}
 	}
 	list, err := r.List()
-	if err != nil || len(list) != 1 || list[0].ID != "abcdefghij" || list[0].Header.Stoker.By != "token ops" || list[0].Header.Stoker.Exit != nil {
+	if err != nil || len(list) != 1 || list[0].ID != "abcdefghij" || list[0].Header.Stoker.By != "token ops" ||
+		list[0].Header.Stoker.Exit != nil {
 		t.Errorf("%+v %v", list, err)
 	}
 	c.Close(console.Exit{Code: 5})
