@@ -31,7 +31,7 @@ func edges() map[string][]string {
 		"internal/access": {"internal/suggest"},
 		"internal/api": {"internal/access", "executor", "executor/schedule", "internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
 			"internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin",
-			"internal/execshim", "internal/console", "internal/console/recording"},
+			"internal/execshim", "internal/console", "internal/console/recording", "internal/console/wire", "internal/program"},
 		"hooks/plugin": {"internal/lazyregexp", "hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference",
 			"internal/untrusted", "internal/redact", "internal/statefile"},
 		"hooks": {"internal/initproto", "internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
@@ -41,6 +41,7 @@ func edges() map[string][]string {
 			"internal/logs", "internal/proc", "internal/program", "internal/redact", "internal/suggest", "jvm"},
 		"executor/workspace":         {},
 		"internal/nuid":              {},
+		"internal/console/wire":      {"internal/access", "internal/console", "internal/program"},
 		"internal/console/recording": {"internal/console", "internal/trust", "internal/untrusted"},
 		"internal/console/audit":     {"internal/console", "internal/logfile", "internal/printable"},
 		"executor/client":            {"executor", "executor/schedule"},
@@ -203,6 +204,7 @@ func homes() map[string]string {
 		"github.com/nats-io/nats.go":       "executor/natsjob",
 		"github.com/robfig/cron/v3":        "executor/schedule",
 		"golang.org/x/text":                "jvm/tomcat",
+		"github.com/gorilla/websocket":     "internal/console/wire internal/console/client",
 	}
 }
 
@@ -653,9 +655,10 @@ const maxPackage = 3200
 // longPackages are longer, with the reason.
 func longPackages() map[string]string {
 	return map[string]string{
-		"jvm":        "pure sizing, merge and checks of options; a third is tables of what each version knows",
-		"cmd/stoker": "one file for each group of commands; they share what prints and what asks, and little else",
-		"supervisor": "one state machine: its table refers to every transition",
+		"internal/api": "one table of routes and grants; one file for each group of routes, with its client",
+		"jvm":          "pure sizing, merge and checks of options; a third is tables of what each version knows",
+		"cmd/stoker":   "one file for each group of commands; they share what prints and what asks, and little else",
+		"supervisor":   "one state machine: its table refers to every transition",
 	}
 }
 

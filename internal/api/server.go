@@ -17,6 +17,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/access"
+	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
@@ -33,8 +34,8 @@ type Options struct {
 	// empty: none. An error: unknown.
 	Member func(pid int) (service string, err error)
 	Events *events.Journal
-	// Sessions and Recordings are those of the console; nil: there is none.
-	Sessions   SessionManager
+	// Sessions and Recordings are those of the console; nil: there is no console.
+	Sessions   *console.Manager
 	Recordings Recordings
 }
 
@@ -45,11 +46,13 @@ type Server struct {
 	stall  time.Duration // how long a client may stall during a JVM's answer
 	waits  chan struct{} // a place for each request that waits
 	places connLimiter
+
+	sessions sessionManager // Options.Sessions, or what a test has in its place
 }
 
 // New makes a server; Serve runs it.
 func New(opts Options) *Server {
-	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: connLimiter{open: map[int]int{}}}
+	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: connLimiter{open: map[int]int{}}, sessions: opts.Sessions}
 	mux := http.NewServeMux()
 	for _, r := range slices.Concat(s.routes(), s.sessionRoutes()) {
 		mux.HandleFunc(r.pattern, s.guard(r))
@@ -100,7 +103,7 @@ func value[T any](f func() T) handler {
 // routes is the whole API.
 func (s *Server) routes() []route {
 	b := s.opts.Backend
-	return []route{
+	return append(s.execRoutes(), []route{
 		{"GET /v1/health", 0, value(func() map[string]string { return map[string]string{"status": "ok"} })},
 		{"GET /v1/ready", 0, s.ready},
 		{"GET /v1/services", access.View, value(s.services)},
@@ -140,7 +143,7 @@ func (s *Server) routes() []route {
 		{"POST /v1/executor/pause", access.Admin, s.withJobs(s.control(executor.Pause))},
 		{"POST /v1/executor/resume", access.Admin, s.withJobs(s.control(executor.Resume))},
 		{"POST /v1/executor/drain", access.Admin, s.withJobs(s.control(executor.Drain))},
-	}
+	}...)
 }
 
 func requester(r *http.Request) string { return access.Of(r.Context()).Name + " by the API" }
@@ -191,9 +194,6 @@ type Error struct {
 		Diff []string `json:"diff,omitempty"`
 	} `json:"error"`
 }
-
-// fail writes a refusal of the guard in the form that the clients of the route expect.
-func fail(w http.ResponseWriter, _ *http.Request, err error) { writeError(w, err) }
 
 func writeError(w http.ResponseWriter, err error) {
 	var e Error

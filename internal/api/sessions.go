@@ -18,9 +18,8 @@ import (
 	"github.com/stoker-init/stoker/internal/console/recording"
 )
 
-// SessionManager has the sessions of the console.
-type SessionManager interface {
-	Enabled() bool
+// sessionManager has the sessions of the console.
+type sessionManager interface {
 	// Sessions returns those that run and the latest that have ended, newest first.
 	Sessions() []console.Info
 	// End ends a session, and returns when it has ended or ctx is done.
@@ -35,12 +34,8 @@ type Recordings interface {
 	Open(id string) (*os.File, recording.Header, error)
 }
 
-// Codes of errors about sessions.
-const (
-	CodeConsoleOff  = "console-off"
-	CodeNoSession   = "no-such-session"
-	CodeNoRecording = "no-such-recording"
-)
+// CodeNoRecording is the code of an answer for a session without a recording.
+const CodeNoRecording = "no-such-recording"
 
 // SessionList is the answer of GET /v1/sessions.
 type SessionList struct {
@@ -54,26 +49,16 @@ type RecordingList struct {
 
 func (s *Server) sessionRoutes() []route {
 	return []route{
-		{"GET /v1/sessions", access.Exec, s.withSessions(s.listSessions)},
-		{"GET /v1/sessions/{id}", access.Exec, s.withSessions(s.session)},
-		{"DELETE /v1/sessions/{id}", access.Exec, s.withSessions(s.endSession)},
-		{"GET /v1/sessions/{id}/recording", access.Exec, s.withSessions(s.sendRecording)},
-		{"GET /v1/recordings", access.Admin, s.withSessions(s.listRecordings)},
-	}
-}
-
-// withSessions makes the handler of a route that needs the console.
-func (s *Server) withSessions(handle handler) handler {
-	return func(w http.ResponseWriter, r *http.Request) (any, error) {
-		if s.opts.Sessions == nil || !s.opts.Sessions.Enabled() {
-			return nil, Refuse(http.StatusNotFound, CodeConsoleOff, "set console.enabled", "the console is off")
-		}
-		return handle(w, r)
+		{"GET /v1/sessions", access.Exec, s.withConsole(s.listSessions)},
+		{"GET /v1/sessions/{id}", access.Exec, s.withConsole(s.session)},
+		{"DELETE /v1/sessions/{id}", access.Exec, s.withConsole(s.endSession)},
+		{"GET /v1/sessions/{id}/recording", access.Exec, s.withConsole(s.sendRecording)},
+		{"GET /v1/recordings", access.Admin, s.withConsole(s.listRecordings)},
 	}
 }
 
 func (s *Server) listSessions(http.ResponseWriter, *http.Request) (any, error) {
-	return SessionList{append([]console.Info{}, s.opts.Sessions.Sessions()...)}, nil
+	return SessionList{append([]console.Info{}, s.sessions.Sessions()...)}, nil
 }
 
 func (s *Server) session(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -81,11 +66,10 @@ func (s *Server) session(_ http.ResponseWriter, r *http.Request) (any, error) {
 }
 
 func (s *Server) findSession(id string) (console.Info, error) {
-	all := s.opts.Sessions.Sessions()
+	all := s.sessions.Sessions()
 	at := slices.IndexFunc(all, func(i console.Info) bool { return i.ID == id })
 	if at < 0 {
-		return console.Info{}, Refuse(http.StatusNotFound, CodeNoSession, "stoker sessions list has those that run and the latest that ended",
-			"there is no session %q", id)
+		return console.Info{}, fmt.Errorf("%w: %.40q", console.ErrNoSession, id)
 	}
 	return all[at], nil
 }
@@ -113,7 +97,7 @@ func (s *Server) endSession(_ http.ResponseWriter, r *http.Request) (any, error)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), endTime)
 	defer cancel()
-	s.opts.Sessions.End(ctx, i.ID, "ended by "+access.Of(r.Context()).Name)
+	s.sessions.End(ctx, i.ID, "ended by "+access.Of(r.Context()).Name)
 	return s.findSession(i.ID)
 }
 

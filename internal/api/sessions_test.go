@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -17,12 +18,8 @@ import (
 )
 
 // fakeSessions are sessions that never run.
-type fakeSessions struct {
-	on  bool
-	all []console.Info
-}
+type fakeSessions struct{ all []console.Info }
 
-func (f *fakeSessions) Enabled() bool            { return f.on }
 func (f *fakeSessions) Sessions() []console.Info { return append([]console.Info{}, f.all...) }
 func (f *fakeSessions) Metrics() console.Metrics {
 	return console.Metrics{Open: 1, Opened: map[string]int64{"started": 3, "denied": 2}, In: 7, Out: 80}
@@ -40,7 +37,7 @@ func (f *fakeSessions) End(_ context.Context, id, why string) {
 func consoleOptions(t *testing.T) (Options, *fakeSessions) {
 	t.Helper()
 	started := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	f := &fakeSessions{on: true}
+	f := &fakeSessions{}
 	for k, by := range []string{"token ops", "uid 0"} {
 		f.all = append(f.all, console.Info{ID: strings.Repeat(string(rune('a'+k)), 10), By: by, User: "app", Started: started,
 			Spec: console.Spec{Command: []string{"/bin/sh", "-c", "a\x1b[1m"}, TTY: true}})
@@ -58,7 +55,7 @@ func consoleOptions(t *testing.T) (Options, *fakeSessions) {
 		c.Close(console.Exit{Code: 7})
 	}
 	return Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(), Events: newJournal(t), Member: noMember,
-		Sessions: f, Recordings: r}, f
+		Sessions: console.New(console.Options{Config: console.Config{Enabled: true}}), Recordings: r}, f
 }
 
 // askAs sends a request as an identity, past the guard.
@@ -79,6 +76,7 @@ func TestSessionRoutes(t *testing.T) {
 	const a, b = "/v1/sessions/aaaaaaaaaa", "/v1/sessions/bbbbbbbbbb"
 	opts, f := consoleOptions(t)
 	s := New(opts)
+	s.sessions = f
 	for _, tc := range []struct {
 		by             access.Identity
 		method, target string
@@ -112,7 +110,7 @@ func TestSessionRoutes(t *testing.T) {
 		h.Get("Content-Disposition") != "attachment; filename=aaaaaaaaaa.cast" {
 		t.Errorf("%v", h)
 	}
-	f.on = false
+	opts.Sessions.Configure(console.Config{})
 	for _, r := range s.sessionRoutes() {
 		method, path, _ := strings.Cut(r.pattern, " ")
 		w := askAs(s, root, method, strings.Replace(path, "{id}", "aaaaaaaaaa", 1))
@@ -130,9 +128,16 @@ func TestSessionRoutes(t *testing.T) {
 }
 
 func TestSessionClient(t *testing.T) {
-	opts, _ := consoleOptions(t)
-	c := NewClient(serveOptions(t, opts))
-	ctx := t.Context()
+	opts, f := consoleOptions(t)
+	s := New(opts)
+	s.sessions = f
+	ctx, path := t.Context(), filepath.Join(t.TempDir(), "api.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Serve(ctx, l) // ends with ctx
+	c := NewClient(path)
 	list, err := c.Sessions(ctx)
 	if err != nil || len(list.Sessions) != 2 || list.Sessions[0].Command[2] != "a\x1b[1m" || list.Sessions[0].User != "app" {
 		t.Errorf("%+v %v", list, err)
