@@ -35,8 +35,10 @@ func (d *daemon) startConsole(rec *proc.Recovered) {
 		Log: log, Items: rec.Items, Processes: processes})
 }
 
-// configureConsole applies another configuration.
-func (d *daemon) configureConsole(cfg console.Config) {
+// configureConsole applies another configuration to the console and to the listener that it is reached by.
+func (d *daemon) configureConsole() {
+	d.api.configureTCP()
+	cfg := d.currentPlan().Config.Console
 	d.audit.Configure(cfg.Audit)
 	d.recordings.Configure(recordingOptions(cfg.Recording))
 	d.console.Configure(cfg)

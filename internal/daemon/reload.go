@@ -220,7 +220,7 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	}
 	d.current.Store(plan)
 	d.setLogLevel()
-	d.configureConsole(d.currentPlan().Config.Console)
+	d.configureConsole()
 	switch wanted := d.currentPlan().Config.Executor; {
 	case d.jobs != nil:
 		d.jobs.Configure(wanted.Config)
