@@ -40,6 +40,7 @@ stoker elsewhere; "stoker exec --help" has the flags and variables for that.`,
 			reachable(logsCommand()),
 			reachable(execCommand()),
 			reachable(consoleCommand()),
+			reachable(sessionsCommand()),
 			jobCommand(),
 			agentCommand(),
 			reachable(eventsCommand()),
@@ -68,6 +69,7 @@ var foreignCommands = map[string]string{
 	"status": "ps ls list services pid get describe inspect top stats", "logs": "log tail journal journalctl output", "signal": "kill",
 	"start": "up", "stop": "down shutdown", "reload": "update reread daemon-reload", "config check": "validate configtest test",
 	"jvm threads": "jstack", "jvm histo": "histogram jmap", "jvm heapdump": "dump heap-dump", "jvm flags": "jinfo",
+	"sessions list": "who w", "sessions replay": "play asciinema scriptreplay",
 }
 
 // foreignFlags are the flags of other tools by ours.

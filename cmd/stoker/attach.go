@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/url"
 
 	"github.com/stoker-init/stoker/internal/api"
@@ -39,11 +40,11 @@ func attachToSession(c *cli.Context, client *api.Client) error {
 		return err
 	}
 	id := c.Args().First()
-	written, err := client.SessionOutput(c.Context, id)
+	now, err := client.Session(c.Context, id)
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot attach to session %s: %w", id, err)
 	}
-	r := consoleRun{client: client, input: mode != "view", settings: terminal.Save(), keys: keys, written: written,
+	r := consoleRun{client: client, input: mode != "view", settings: terminal.Save(), keys: keys, written: now.StdoutBytes,
 		path: "/v1/sessions/" + url.PathEscape(id) + "/attach?" + url.Values{"mode": {mode}}.Encode()}
 	return r.run(c.Context)
 }

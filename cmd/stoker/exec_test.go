@@ -2,23 +2,10 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"io"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
-	"github.com/creack/pty"
-	"github.com/gorilla/websocket"
-	"github.com/stoker-init/stoker/internal/terminal"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 )
 
 func TestDetachKeys(t *testing.T) {

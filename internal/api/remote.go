@@ -173,11 +173,3 @@ type Endpoint struct {
 
 // Endpoint returns that of the client's server.
 func (c *Client) Endpoint() Endpoint { return c.endpoint }
-
-// SessionOutput returns how many bytes a session of the console has written to its stdout or terminal.
-func (c *Client) SessionOutput(ctx context.Context, id string) (int64, error) {
-	info, err := call[struct {
-		StdoutBytes int64 `json:"stdout_bytes"`
-	}](ctx, c, http.MethodGet, "/v1/sessions/"+url.PathEscape(id), nil)
-	return info.StdoutBytes, err
-}

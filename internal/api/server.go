@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -33,12 +34,13 @@ type Options struct {
 	// empty: none. An error: unknown.
 	Member func(pid int) (service string, err error)
 	Events *events.Journal
+	// Sessions and Recordings are those of the console; nil: there is no console.
+	Sessions   *console.Manager
+	Recordings Recordings
 	// Gate admits clients over TCP; nil: there are none.
 	Gate *access.Gate
 	// Console reports whether the console is on; nil: it is off.
 	Console func() bool
-	// Sessions are those of the console; nil: there is no console.
-	Sessions *console.Manager
 }
 
 // Server is the HTTP API.
@@ -48,11 +50,14 @@ type Server struct {
 	stall  time.Duration // how long a client may stall during a JVM's answer
 	waits  chan struct{} // a place for each request that waits
 	places connLimiter
+
+	sessions sessionManager // Options.Sessions, or what a test has in its place
 }
 
 // New makes a server; Serve runs it.
 func New(opts Options) *Server {
-	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: connLimiter{open: map[int]int{}}}
+	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: connLimiter{open: map[int]int{}},
+		sessions: opts.Sessions}
 	if s.opts.Gate == nil {
 		s.opts.Gate = &access.Gate{Refusals: access.Refusals{Log: opts.Log}}
 	}
@@ -112,7 +117,7 @@ func value[T any](f func() T) handler {
 // routes is the whole API.
 func (s *Server) routes() []route {
 	b := s.opts.Backend
-	return append(s.execRoutes(), []route{
+	return slices.Concat(s.execRoutes(), s.sessionRoutes(), []route{
 		{"GET /v1/health", 0, value(func() map[string]string { return map[string]string{"status": "ok"} })},
 		{"GET /v1/ready", 0, s.ready},
 		{"GET /v1/whoami", access.Known, s.whoami},
@@ -156,7 +161,7 @@ func (s *Server) routes() []route {
 		{"POST /v1/executor/pause", access.Admin, s.withJobs(s.control(executor.Pause))},
 		{"POST /v1/executor/resume", access.Admin, s.withJobs(s.control(executor.Resume))},
 		{"POST /v1/executor/drain", access.Admin, s.withJobs(s.control(executor.Drain))},
-	}...)
+	})
 }
 
 // Whoami is the answer of GET /v1/whoami.
