@@ -338,7 +338,7 @@ func TestHostileConnections(t *testing.T) {
 			cut++
 		}
 	}
-	if open := len(all) - cut; open > 64 {
+	if open := len(all) - cut; open > 128 {
 		t.Errorf("%d are still open", open)
 	}
 }
