@@ -45,10 +45,10 @@ func (s *Session) run() {
 // enforce ends the processes if a limit is reached, or End was called. It returns when to look again.
 func (s *Session) enforce(killAt *time.Time) time.Time {
 	now := time.Now()
+	next := now
 	s.mu.Lock()
-	why, next := s.limit(s.m.config(), now)
-	if why != "" {
-		s.end(why)
+	if s.ending == "" {
+		s.ending, next = s.limit(s.m.config(), now)
 	}
 	ending := s.ending != ""
 	s.mu.Unlock()
