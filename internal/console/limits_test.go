@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -217,10 +219,15 @@ func TestLimits(t *testing.T) {
 				if at := info.Ended.Sub(b.begun); at != c.at || info.Exit.Why != c.why || info.Exit.Signal != "HUP" {
 					t.Errorf("ended after %v with %+v, want %v, %q", at, *info.Exit, c.at, c.why)
 				}
+				b.m.mu.Lock()
 				if len(b.m.open) > 0 {
 					t.Errorf("%v are still counted", b.m.open)
 				}
-				for l := range b.s.links {
+				b.m.mu.Unlock()
+				b.s.mu.Lock()
+				links := slices.Collect(maps.Keys(b.s.links))
+				b.s.mu.Unlock()
+				for _, l := range links {
 					l.Close()
 				}
 				time.Sleep(c.keep)

@@ -262,8 +262,8 @@ func (s *Session) close() {
 		pipe.Close() // wakes feed, which waits for room in it
 	}
 	s.proc.Done() // before the end is seen: it closes the terminal
-	close(s.done)
 	s.m.closed(s)
+	close(s.done)
 }
 
 // killedByOOM reports whether the kernel's OOM killer is what ended the process; mu is held.
