@@ -15,6 +15,7 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm/launch"
@@ -35,6 +36,7 @@ type daemon struct {
 	journal *journal
 	hooks   *hookRunner
 	jobs    *executor.Executor // nil: there is none
+	console *console.Manager
 	engines *engines           // nil: there is no executor
 	mesos   *mesos.Environment // nil: stoker is no executor of an agent
 	plugins *plugin.Set        // nil: a command of run alone has none
@@ -213,6 +215,7 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	}
 	d.current.Store(plan)
 	d.setLogLevel()
+	d.console.Configure(d.currentPlan().Config.Console)
 	switch wanted := d.currentPlan().Config.Executor; {
 	case d.jobs != nil:
 		d.jobs.Configure(wanted.Config)
