@@ -37,6 +37,8 @@ names another configuration file.`,
 		Commands: slices.Concat([]*cli.Command{runCommand(run), statusCommand(), healthCommand()}, changeCommands(), []*cli.Command{
 			signalCommand(),
 			logsCommand(),
+			consoleCommand(),
+			sessionsCommand(),
 			jobCommand(),
 			agentCommand(),
 			eventsCommand(),
@@ -65,6 +67,7 @@ var foreignCommands = map[string]string{
 	"status": "ps ls list services pid get describe inspect top stats", "logs": "log tail journal journalctl output", "signal": "kill",
 	"start": "up", "stop": "down shutdown", "reload": "update reread daemon-reload", "config check": "validate configtest test",
 	"jvm threads": "jstack", "jvm histo": "histogram jmap", "jvm heapdump": "dump heap-dump", "jvm flags": "jinfo",
+	"sessions list": "who w", "sessions replay": "play asciinema scriptreplay",
 }
 
 // foreignFlags are the flags of other tools by ours.

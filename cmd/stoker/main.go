@@ -84,7 +84,8 @@ func exitCode(err error) int {
 		return exit.BadConfig
 	case errors.As(err, &refused):
 		byCode := map[string]int{"refused": exit.BadConfig, api.CodeNotNow: exit.TryLater, api.CodeTimeout: exit.TryLater,
-			api.CodeNoRoom: exit.CannotWrite, api.CodeFileExists: exit.CannotWrite, "bad-parameter": exit.Usage}
+			api.CodeNoRoom: exit.CannotWrite, api.CodeFileExists: exit.CannotWrite,
+			api.CodeConsoleOff: exit.Unavailable, "bad-parameter": exit.Usage}
 		byStatus := map[int]int{http.StatusForbidden: exit.Refused, http.StatusNotFound: exit.NotFound}
 		return cmp.Or(byCode[refused.Code], byStatus[refused.Status], exit.Failed)
 	case errors.Is(err, api.ErrNoSocket):

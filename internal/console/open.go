@@ -25,15 +25,19 @@ const sessionFiles = 10
 // The errors are ErrOff, *SpecError, ErrNotAllowed, *LimitError, ErrUnavailable, and *program.StartError of a program that is missing
 // or cannot be executed.
 func (m *Manager) Open(ctx context.Context, spec Spec, by access.Identity) (*Session, error) {
-	s, err := m.openSession(ctx, spec, by)
+	info := Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
+	s, err := m.openSession(ctx, spec, by, &info)
+	m.count.open(err)
 	if isLimit(err) {
 		now := time.Now()
-		m.audit(Entry{Info: Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: now, Ended: &now}, Identity: by, Error: err})
+		info.Ended = &now
+		m.audit(Entry{Info: info, Identity: by, Error: err})
 	}
 	return s, err
 }
 
-func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity) (*Session, error) {
+// openSession sets info to what a session that does not start would have been.
+func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity, info *Info) (*Session, error) {
 	c := m.config()
 	if !c.Enabled {
 		return nil, ErrOff
@@ -66,6 +70,7 @@ func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity
 		Started: time.Now(), User: launch.User}})
 	s.saved.ID = s.id
 	if err := m.launch(ctx, s, launch, c); err != nil {
+		*info = s.saved.Info
 		m.mu.Lock()
 		m.free(by.Name)
 		m.mu.Unlock()
