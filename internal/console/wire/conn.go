@@ -98,7 +98,12 @@ type conn struct {
 // serve connects a client to a link until one of them ends. The link is closed then.
 func (c *conn) serve(ctx context.Context) {
 	own, cancel := context.WithCancel(ctx)
-	defer cancel()
+	var running sync.WaitGroup
+	defer func() {
+		cancel()
+		c.cut()
+		running.Wait()
+	}()
 	c.ws.SetReadLimit(maxMessage)
 	c.ws.SetPingHandler(func(data string) error {
 		select {
@@ -108,12 +113,10 @@ func (c *conn) serve(ctx context.Context) {
 		c.pongs <- data
 		return nil
 	})
-	if err := c.protocol.begin(); err != nil {
-		c.cut()
+	running.Go(func() { c.watch(own) }) // ends with own
+	if c.protocol.begin() != nil {
 		return
 	}
-	var running sync.WaitGroup
-	running.Go(func() { c.watch(own) })   // ends with own
 	running.Go(func() { c.control(own) }) // ends with own, or with the connection
 	running.Go(func() {                   // ends with own, the link or the connection
 		err := c.send(own)
@@ -127,9 +130,6 @@ func (c *conn) serve(ctx context.Context) {
 	if c.receive() {
 		c.linger()
 	}
-	cancel()
-	c.cut()
-	running.Wait()
 }
 
 // receive handles messages until the connection ends. It reports whether it is to be closed politely.

@@ -39,6 +39,7 @@ type fakeLink struct {
 	ended   string
 	notices chan console.Notice
 	view    bool
+	begun   bool
 	done    chan struct{} // the process has ended
 }
 
@@ -108,6 +109,13 @@ func (l *fakeLink) untilClosed() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wait(func() bool { return false })
+}
+
+// untilBegun is of the process.
+func (l *fakeLink) untilBegun() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wait(func() bool { return l.begun })
 }
 
 func (l *fakeLink) Next(ctx context.Context) (console.Chunk, error) {
@@ -224,6 +232,7 @@ func newStage(t testing.TB, process func(*fakeLink) int) *stage {
 		st.specs <- spec
 		return st.session(l, spec), nil
 	}
+	s.check = func(console.Spec, access.Identity) error { return st.refuse }
 	s.find = func(id string) (session, error) {
 		if id != "here" {
 			return session{}, console.ErrNoSession

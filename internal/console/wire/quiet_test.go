@@ -145,13 +145,8 @@ func TestSlowReaderLives(t *testing.T) {
 func TestStuckInput(t *testing.T) {
 	const size = 64 << 20
 	for _, gone := range []bool{false, true} {
-		began := make(chan struct{})
 		inBubble(t, V5, func(l *fakeLink) int {
-			select {
-			case <-began:
-			case <-time.After(time.Hour):
-				return 1
-			}
+			l.untilBegun()
 			n, _ := io.Copy(io.Discard, l)
 			if n != size {
 				return 2
@@ -195,7 +190,7 @@ func TestStuckInput(t *testing.T) {
 				}
 				return
 			}
-			close(began)
+			l.set(func() { l.begun = true })
 			<-ended
 			if status.String() != success {
 				t.Errorf("status %s", &status)
