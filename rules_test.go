@@ -27,8 +27,9 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		// it measures them
-		"bench":           {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
-		"internal/access": {"internal/headroom", "internal/suggest", "internal/untrusted"},
+		"bench":                      {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
+		"internal/access":            {"internal/headroom", "internal/suggest", "internal/untrusted"},
+		"internal/access/accesstest": {},
 		"internal/api": {"internal/access", "executor", "executor/schedule", "internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
 			"internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin",
 			"internal/execshim", "internal/console", "internal/console/recording", "internal/console/wire", "internal/program"},
