@@ -58,8 +58,8 @@ func playEnds(s *stage) {
 			most   time.Duration
 			out    string
 		}{
-			"quiet":   {`setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >$DIR/PID; echo out`, 0, 3 * time.Second, "out"},
-			"deaf":    {`setsid sh -c 'trap "" TERM HUP; echo $$ >$DIR/PID; sleep 1000 & wait; sleep 1000' </dev/null >/dev/null 2>&1 &
+			"quiet": {`setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >$DIR/PID; echo out`, 0, 3 * time.Second, "out"},
+			"deaf": {`setsid sh -c 'trap "" TERM HUP; echo $$ >$DIR/PID; sleep 1000 & wait; sleep 1000' </dev/null >/dev/null 2>&1 &
 				while [ ! -s $DIR/PID ]; do sleep 0.01; done; echo out`, 1900 * time.Millisecond, 4 * time.Second, "out"},
 			"holding": {`trap "" HUP; setsid sleep 1000 & echo $! >$DIR/PID; echo out`, 1900 * time.Millisecond, 4 * time.Second, "out"},
 			"late":    {`trap "" HUP; (trap "" HUP; sleep 0.5; echo late) & echo $! >$DIR/PID; echo out`, 400 * time.Millisecond, 3 * time.Second, "out\nlate"},
