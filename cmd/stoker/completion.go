@@ -106,7 +106,7 @@ func known(values func() []string) func(context.Context, []string) []string {
 // are none without it. args are the arguments before the value.
 func ask(names func(ctx context.Context, c *api.Client, args []string) []string) func(context.Context, []string) []string {
 	return func(ctx context.Context, args []string) (out []string) {
-		c, err := connect()
+		c, err := connect(nil)
 		if err != nil {
 			return nil
 		}

@@ -15,8 +15,8 @@ func consoleCommand() *cli.Command {
 	const grants = "what the token may do: `GRANTS` of view, job, exec, admin, with commas"
 	return &cli.Command{Name: "console", Usage: "print a URL that opens the page in a browser", Category: categoryServices,
 		UsageText: "stoker console\nstoker console token ops --grants view,exec",
-		Description: `The URL works once, within a minute, with the grants of who asks for it. It needs
-api.listen in the configuration.`,
+		Description: `The URL works once, within a minute, with the grants of who asks for it. The
+configuration needs api.listen.`,
 		Flags: []cli.Flag{tableOrJSON()},
 		Action: answer("make a ticket", (*api.Client).Ticket, func(t api.Ticket, _ int) string {
 			return strings.Join(t.URLs, "\n") + "\n"

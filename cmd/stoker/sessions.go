@@ -22,7 +22,7 @@ import (
 )
 
 func sessionsCommand() *cli.Command {
-	return &cli.Command{Name: "sessions", Usage: "show, replay and end the sessions of the console", Category: categoryServices,
+	return &cli.Command{Name: "sessions", Usage: "show, attach to, replay and end the sessions of the console", Category: categoryServices,
 		UsageText: "stoker sessions list",
 		Description: `SESSION is the ID of a session. The configuration has to set console.enabled,
 and for recordings console.recording.mode.`,
@@ -31,6 +31,7 @@ and for recordings console.recording.mode.`,
 				Flags: []cli.Flag{tableOrJSON()}, Action: answer("list the sessions", (*api.Client).Sessions, sessionsText)},
 			{Name: "show", Usage: "show everything that is known of a session", ArgsUsage: "SESSION",
 				UsageText: "stoker sessions show jx5sd2cuqa", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(showSession)},
+			attachCommand(),
 			{Name: "kill", Usage: "end a session with all its processes", ArgsUsage: "SESSION",
 				UsageText: "stoker sessions kill jx5sd2cuqa", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(killSession)},
 			{Name: "recordings", Usage: "show the recordings, also of sessions that the list no longer has", UsageText: "stoker sessions recordings",
@@ -173,7 +174,7 @@ func recordingsText(list api.RecordingList, width int) string {
 }
 
 // openRecording opens what replay is given.
-func openRecording(ctx context.Context, name string) (io.ReadCloser, error) {
+func openRecording(ctx context.Context, c *cli.Context, name string) (io.ReadCloser, error) {
 	switch {
 	case name == "-":
 		return os.Stdin, nil
@@ -184,7 +185,7 @@ func openRecording(ctx context.Context, name string) (io.ReadCloser, error) {
 		}
 		return f, nil
 	}
-	client, err := connect()
+	client, err := connect(c)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +200,7 @@ func replaySession(c *cli.Context) error {
 	}
 	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	in, err := openRecording(ctx, c.Args().First())
+	in, err := openRecording(ctx, c, c.Args().First())
 	if err != nil {
 		return fmt.Errorf("cannot replay: %w", err)
 	}

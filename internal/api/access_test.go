@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -222,7 +223,7 @@ func TestNothingIsServedToForeignHosts(t *testing.T) {
 	}
 	who := s.do(c, "GET", "/v1/whoami")
 	var is Whoami
-	if err := json.Unmarshal([]byte(who.body), &is); err != nil || is.Name != "token view" || fmt.Sprint(is.Grants) != "[view]" || is.Version != "v1" {
+	if err := json.Unmarshal([]byte(who.body), &is); err != nil || fmt.Sprint(is) != "{token view [view] false v1}" {
 		t.Errorf("%s, %v", who.body, err)
 	}
 }
@@ -338,7 +339,7 @@ func TestHostileConnections(t *testing.T) {
 			cut++
 		}
 	}
-	if open := len(all) - cut; open > 64 {
+	if open := len(all) - cut; open > 128 {
 		t.Errorf("%d are still open", open)
 	}
 }
@@ -365,8 +366,8 @@ func TestLargeHeader(t *testing.T) {
 func TestOriginAtTheSocket(t *testing.T) {
 	c := NewClient(serve(t, newFake()))
 	_, err := c.send(context.Background(), "GET", "/v1/health", http.Header{"Origin": {"http://stoker"}}, nil)
-	refused, ok := err.(*StatusError)
-	if !ok || refused.Status != 403 || refused.Code != "foreign-origin" {
+	refused := new(StatusError)
+	if !errors.As(err, &refused) || refused.Status != 403 || refused.Code != "foreign-origin" {
 		t.Errorf("%v", err)
 	}
 }
@@ -400,7 +401,7 @@ func TestTicketOfTheSocket(t *testing.T) {
 	if got := s.do(s.client(login.Token, ""), "POST", "/v1/reload"); got.status != 200 {
 		t.Errorf("%d %s", got.status, got.body)
 	}
-	if _, err := NewClient(serve(t, newFake())).Ticket(context.Background()); err == nil || !strings.Contains(err.Error(), "unix socket only") {
+	if _, err = NewClient(serve(t, newFake())).Ticket(context.Background()); err == nil || !strings.Contains(err.Error(), "unix socket only") {
 		t.Errorf("without a listener: %v", err)
 	}
 }

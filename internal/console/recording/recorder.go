@@ -287,7 +287,7 @@ func (c *Recording) repair() error {
 	if e, err := decodeEvent(last[bytes.LastIndexByte(last, '\n')+1:]); err == nil {
 		c.last = e.Time
 	}
-	c.marker("stoker was restarted: output of this moment may be missing, or be here twice")
+	c.marker("stoker was restarted here: the last output may be here twice")
 	return nil
 }
 
