@@ -25,16 +25,20 @@ import (
 func grantsOfRoutes() map[string]access.Grants {
 	out := map[string]access.Grants{}
 	for grant, patterns := range map[access.Grants]string{
-		0:            "GET /v1/health, GET /v1/ready, POST /v1/login",
+		0:            "GET /v1/health, GET /v1/ready, POST /v1/login, GET /api, GET /apis, GET /api/v1",
 		access.Known: "GET /v1/whoami, DELETE /v1/login",
 		access.View: `POST /v1/tickets, GET /v1/services, GET /v1/services/{name}, GET /v1/services/{name}/logs, GET /v1/incidents, GET /v1/events,
 			GET /v1/hooks, GET /v1/limits, GET /v1/jvm, GET /v1/plugins, GET /v1/plugins/{name}, GET /v1/upgrade, GET /metrics, GET /v1/jobs,
-			GET /v1/jobs/{id}, GET /v1/jobs/{id}/events, GET /v1/executor, GET /v1/schedules`,
+			GET /v1/jobs/{id}, GET /v1/jobs/{id}/events, GET /v1/executor, GET /v1/schedules,
+			GET /api/v1/namespaces/{namespace}/pods/{pod}`,
+		access.Exec: `GET /v1/exec, POST /v1/exec, GET /v1/sessions/{id}/attach, GET /api/v1/namespaces/{namespace}/pods/{pod}/exec,
+			POST /api/v1/namespaces/{namespace}/pods/{pod}/exec, GET /v1/sessions, GET /v1/sessions/{id}, DELETE /v1/sessions/{id},
+			GET /v1/sessions/{id}/recording`,
 		access.Job: `POST /v1/jobs, GET /v1/jobs/{id}/logs, GET /v1/jobs/{id}/artifacts/{name...}, POST /v1/jobs/{id}/stop, DELETE /v1/jobs/{id}`,
 		access.Admin: `POST /v1/services/{name}/start, POST /v1/services/{name}/stop, POST /v1/services/{name}/restart,
 			POST /v1/services/{name}/signal, GET /v1/services/{name}/jvm/{tool}, POST /v1/services/{name}/jvm/heapdump, POST /v1/reload,
 			GET /v1/incidents/{number}, POST /v1/hooks/{event}, PUT /v1/plugins/{name}, POST /v1/plugins/{name}/actions/{action},
-			POST /v1/upgrade, POST /v1/executor/pause, POST /v1/executor/resume, POST /v1/executor/drain`,
+			POST /v1/upgrade, POST /v1/executor/pause, POST /v1/executor/resume, POST /v1/executor/drain, GET /v1/recordings`,
 	} {
 		for pattern := range strings.SplitSeq(patterns, ",") {
 			out[strings.TrimSpace(pattern)] = grant
@@ -162,11 +166,15 @@ func TestEveryRouteAndGrant(t *testing.T) {
 		}
 		delete(decided, r.pattern)
 		method, target, _ := strings.Cut(r.pattern, " ")
-		target = strings.NewReplacer("{name}", "app", "{id}", "1", "{name...}", "x").Replace(target)
+		target = strings.NewReplacer("{name}", "app", "{id}", "1", "{name...}", "x", "{namespace}", "default", "{pod}", "web").Replace(target)
 		for uid, grants := range map[int]access.Grants{0: access.All, viewer: access.View, stranger: 0} {
 			got := ask(t, s.socket, uid, method, target)
 			if refused := got.status == 403; refused == grants.Has(want) {
 				t.Errorf("uid %d (%s), %s: %d %s", uid, grants, r.pattern, got.status, got.body)
+			} else if strings.HasPrefix(target, "/api/") {
+				if refused && !strings.HasPrefix(got.body, `{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"uid `) {
+					t.Errorf("a client of Kubernetes gets %s", got.body)
+				}
 			} else if message := fmt.Sprintf(`{"error":{"code":"forbidden","message":"uid %d may not do this: it needs the grant %s","hint":`+
 				`"ask as root, or as the user that stoker runs as"}}`, uid, want); refused && got.body != message {
 				t.Errorf("%s, want %s", got.body, message)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -128,6 +129,7 @@ func (c *conn) serve(ctx context.Context) {
 		}
 	})
 	if c.receive() {
+		cancel() // nothing follows the close frame
 		c.linger()
 	}
 }
@@ -142,13 +144,21 @@ func (c *conn) receive() bool {
 		if err == nil {
 			continue
 		}
-		if ours := (*closeError)(nil); errors.As(err, &ours) {
-			_ = c.ws.WriteControl(websocket.CloseMessage, ours.frame(), time.Now().Add(lingerTime)) // the client may be gone
-			return true
-		}
+		var closing *closeError
 		var closed *websocket.CloseError
 		var network net.Error
-		return !errors.As(err, &closed) && !errors.As(err, &network) && !errors.Is(err, io.EOF) // the library has sent a close frame
+		switch {
+		case errors.As(err, &closing):
+		case errors.As(err, &closed), errors.As(err, &network), errors.Is(err, io.EOF):
+			return false
+		case errors.Is(err, websocket.ErrReadLimit):
+			closing = &closeError{websocket.CloseMessageTooBig, fmt.Sprintf("a message has at most %d bytes", maxMessage)}
+		default:
+			closing = &closeError{websocket.CloseProtocolError, err.Error()}
+		}
+		// The library may have sent one, and the client may be gone.
+		_ = c.ws.WriteControl(websocket.CloseMessage, closing.frame(), time.Now().Add(lingerTime))
+		return true
 	}
 }
 
