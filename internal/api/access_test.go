@@ -48,7 +48,7 @@ func grantsOfRoutes() map[string]access.Grants {
 }
 
 // remote is a server over TCP with TLS, and what its clients need.
-type remote struct {
+type remoteStage struct {
 	t         *testing.T
 	url       string
 	gate      *access.Gate
@@ -64,9 +64,9 @@ func singleGrants() []access.Grants {
 }
 
 // newRemote serves a backend over TCP and on a unix socket. There are a token and a certificate for each grant.
-func newRemote(t *testing.T, b daemon, viewers ...int) *remote {
+func newRemoteStage(t *testing.T, b daemon, viewers ...int) *remoteStage {
 	t.Helper()
-	s := &remote{t: t, authority: accesstest.NewAuthority(t), tokens: map[access.Grants]string{},
+	s := &remoteStage{t: t, authority: accesstest.NewAuthority(t), tokens: map[access.Grants]string{},
 		gate: &access.Gate{Refusals: access.Refusals{Log: nullLog()}}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -96,7 +96,7 @@ func newRemote(t *testing.T, b daemon, viewers ...int) *remote {
 }
 
 // client makes a client with a token, or with a certificate of that name; both may be empty.
-func (s *remote) client(token, certificate string) *http.Client {
+func (s *remoteStage) client(token, certificate string) *http.Client {
 	config := &tls.Config{RootCAs: s.authority.Pool}
 	if certificate != "" {
 		config.Certificates = []tls.Certificate{s.authority.Client(certificate, time.Now().Add(time.Hour))}
@@ -120,7 +120,7 @@ func (w withToken) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // do sends one request.
-func (s *remote) do(c *http.Client, method, target string, header ...string) answerOf {
+func (s *remoteStage) do(c *http.Client, method, target string, header ...string) answerOf {
 	s.t.Helper()
 	req, err := http.NewRequest(method, s.url+target, nil)
 	if err != nil {
@@ -149,7 +149,7 @@ func TestEveryRouteAndGrant(t *testing.T) {
 	const viewer, stranger = 4711, 4712
 	b := newFake()
 	b.jvmText["app"] = "text"
-	s := newRemote(t, b, viewer)
+	s := newRemoteStage(t, b, viewer)
 	decided := grantsOfRoutes()
 	clients := map[string]*http.Client{"none by nothing": s.client("", "")}
 	have := map[string]access.Grants{"none by nothing": 0}
@@ -204,7 +204,7 @@ func TestEveryRouteAndGrant(t *testing.T) {
 
 // TestNothingIsServedToForeignHosts: a path that is no route is refused by the same gate.
 func TestNothingIsServedToForeignHosts(t *testing.T) {
-	s := newRemote(t, newFake())
+	s := newRemoteStage(t, newFake())
 	c := s.client(s.tokens[access.View], "")
 	for _, tc := range []struct {
 		target, name, value string
@@ -238,7 +238,7 @@ func TestNothingIsServedToForeignHosts(t *testing.T) {
 
 // TestProtocols: browsers get HTTP/2, websockets HTTP/1.1, and nobody less than TLS 1.2.
 func TestProtocols(t *testing.T) {
-	s := newRemote(t, newFake())
+	s := newRemoteStage(t, newFake())
 	for _, tc := range []struct {
 		offered []string
 		version uint16
@@ -267,7 +267,7 @@ func TestProtocols(t *testing.T) {
 
 // TestFilesAreReplaced: a new certificate of the server, and new tokens, are in force for the next connection and request.
 func TestFilesAreReplaced(t *testing.T) {
-	s := newRemote(t, newFake())
+	s := newRemoteStage(t, newFake())
 	open := s.client(s.tokens[access.View], "")
 	if got := s.do(open, "GET", "/v1/services"); got.status != 200 {
 		t.Fatalf("%d %s", got.status, got.body)
@@ -297,7 +297,7 @@ const hostileConnections = 1000
 
 // TestHostileConnections: connections that send nothing, half a handshake or half a header cost little, and keep nobody out.
 func TestHostileConnections(t *testing.T) {
-	s := newRemote(t, newFake())
+	s := newRemoteStage(t, newFake())
 	c := s.client(s.tokens[access.View], "")
 	if got := s.do(c, "GET", "/v1/services"); got.status != 200 {
 		t.Fatalf("%d %s", got.status, got.body)
@@ -361,7 +361,7 @@ func memoryInUse() int {
 
 // TestLargeHeader: more than 16 KiB and what net/http adds are refused before anything else.
 func TestLargeHeader(t *testing.T) {
-	s := newRemote(t, newFake())
+	s := newRemoteStage(t, newFake())
 	if got := s.do(s.client("", ""), "GET", "/v1/health", "X", strings.Repeat("x", 32<<10)); got.status != 431 {
 		t.Errorf("%d %s", got.status, got.body)
 	}
@@ -382,7 +382,7 @@ func TestOriginAtTheSocket(t *testing.T) {
 
 // TestTicketOfTheSocket: stoker console at the socket lets a browser log in over TCP.
 func TestTicketOfTheSocket(t *testing.T) {
-	s := newRemote(t, newFake())
+	s := newRemoteStage(t, newFake())
 	ticket, err := NewClient(s.socket).Ticket(context.Background())
 	if err != nil {
 		t.Fatal(err)
