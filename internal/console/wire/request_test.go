@@ -59,7 +59,7 @@ func TestSubprotocols(t *testing.T) {
 
 func FuzzQueries(f *testing.F) {
 	for _, q := range []string{"command=ls&stdout=true", "command=a%00&tty=1", "stdin&stdin", "env=KUBERNETES_EXEC_AUDIT_ID%3D1&rows=70000",
-		"keep=1h&mode=take&stdout=-1", "%zz;&", "context=a&context=b"} {
+		"keep=1h&mode=take&stdout=-1", "%zz;&", "context=a&context=b", "="} {
 		f.Add(q, uint8(0))
 	}
 	f.Fuzz(func(t *testing.T, q string, d uint8) {
