@@ -237,6 +237,7 @@ func (s *Session) close() {
 		s.recording.Close(*exit)
 	}
 	s.m.audit(Entry{Info: info, Identity: s.saved.Identity})
+	s.m.count.end(info)
 	s.mu.Lock()
 	var err error
 	if s.saved.Keep > 0 {
