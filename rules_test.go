@@ -146,7 +146,7 @@ func edges() map[string][]string {
 
 		"internal/console/wire":      {"internal/access", "internal/console", "internal/program"},
 		"internal/console/recording": {"internal/console", "internal/trust", "internal/untrusted"},
-		"internal/console/audit":     {"internal/console", "internal/logfile", "internal/printable"},
+		"internal/console/audit":     {"internal/console", "internal/logfile", "internal/printable", "internal/redact"},
 
 		"internal/cmdline": {"internal/display", "internal/exit", "internal/layout", "internal/suggest"},
 		"internal/display": {"internal/layout", "internal/printable"},
