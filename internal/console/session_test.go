@@ -351,6 +351,18 @@ func playLinks(s *stage) {
 	s.all(l)
 	l.Close()
 
+	// A client that detaches does not wait for a process that does not read.
+	spec = s.sh("exec sleep 1000")
+	spec.Stdin, spec.Keep = true, Duration(time.Minute)
+	sess, l = s.open(spec)
+	written := make(chan error)
+	go func() { written <- l.Write(make([]byte, 1<<20)) }()
+	s.await("there is room", func() bool { return l.Room() == 0 })
+	l.Close()
+	s.want(errors.Is(<-written, ErrClosed), "it waited for something else")
+	sess.End("enough")
+	s.exit(sess)
+
 	// An ended session waits for its client.
 	spec = s.sh("echo last; exit 5")
 	spec.Keep = Duration(time.Minute)
@@ -366,6 +378,6 @@ func playLinks(s *stage) {
 	l.Close()
 	s.await("it is kept although it was read", func() bool { _, err := s.Session(sess.ID()); return err != nil })
 	list := s.Sessions()
-	s.want(len(list) == 2 && list[0].ID == sess.ID() && list[0].StdoutBytes == 5, "%+v", list)
+	s.want(len(list) == 3 && list[0].ID == sess.ID() && list[0].StdoutBytes == 5, "%+v", list)
 	s.say("end")
 }
