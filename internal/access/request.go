@@ -164,8 +164,8 @@ func (g *Gate) identify(r *http.Request, peer string, c credential) (id Identity
 		leaf := r.TLS.PeerCertificates[0]
 		id.Name, id.proof = "certificate "+leaf.Subject.CommonName, &proof{chain: r.TLS.PeerCertificates}
 	default:
-		return id, refuse(http.StatusUnauthorized, "unauthorized", "send a bearer token in the header Authorization, or log in with stoker console",
-			"this needs a credential")
+		return id, refuse(http.StatusUnauthorized, "unauthorized",
+			"send a bearer token in the header Authorization, or log in with stoker console", "this needs a credential")
 	}
 	if id.Grants, err = g.current(id); err != nil {
 		return id, refuse(http.StatusUnauthorized, "unauthorized", "", "%v", err)

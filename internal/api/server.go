@@ -50,6 +50,9 @@ type Server struct {
 	stall  time.Duration // how long a client may stall during a JVM's answer
 	waits  chan struct{} // a place for each request that waits
 	places connLimiter
+	// leaving ends the requests that outlive the HTTP server: websockets.
+	leaving context.Context
+	leave   context.CancelFunc
 
 	sessions sessionManager // Options.Sessions, or what a test has in its place
 }
@@ -61,6 +64,7 @@ func New(opts Options) *Server {
 	if s.opts.Gate == nil {
 		s.opts.Gate = &access.Gate{Refusals: access.Refusals{Log: opts.Log}}
 	}
+	s.leaving, s.leave = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
 		mux.HandleFunc(r.pattern, s.guard(r))
@@ -68,7 +72,7 @@ func New(opts Options) *Server {
 	mux.HandleFunc("/", s.guard(route{handle: func(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, Refuse(http.StatusNotFound, "not-found", "", "there is no %s %s", r.Method, r.URL.Path)
 	}}))
-	s.http = http.Server{Handler: mux, ConnContext: withConn, ReadHeaderTimeout: 10 * time.Second,
+	s.http = http.Server{Handler: mux, ConnContext: withConn, BaseContext: func(net.Listener) context.Context { return s.leaving }, ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog:  opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}}
@@ -80,7 +84,10 @@ func New(opts Options) *Server {
 
 // Serve answers on l, a unix socket or a TCP listener, until ctx is done or l is closed; accepted requests are finished.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
+	stop := context.AfterFunc(ctx, func() {
+		s.leave()
+		_ = s.http.Close()
+	})
 	defer stop()
 	if _, tcp := l.(*net.TCPListener); tcp {
 		l = s.opts.Gate.Listener(l)

@@ -48,7 +48,7 @@ func (v *validator) admins() {
 
 // access checks who may use the API over TCP.
 func (v *validator) access() {
-	for _, p := range v.cfg.API.Config.Validate() {
+	for _, p := range v.cfg.API.Validate() {
 		if at := "api." + p.Field; !v.AlreadyReported(at) {
 			v.Bad(at, p.Hint, "%s", p.Why)
 		}

@@ -100,3 +100,63 @@ func (s *stage) checkSequence() {
 	s.want(len(lines) > 10000, "%d lines only", len(lines))
 	s.say("%d bytes in %d lines", len(data), len(lines))
 }
+
+// playResume is killed after its session has ended, before its client has read the end.
+func playResume(s *stage) {
+	switch s.lives {
+	case 1:
+		spec := s.sh("echo last words; exit 6")
+		spec.Keep = Duration(time.Minute)
+		ended, l := s.open(spec)
+		l.Close()
+		s.exit(ended)
+		spec = s.sh("exec sleep 1000")
+		_, _ = s.open(spec) // its client cannot come again
+		spec.Keep, spec.TTY, spec.Stdin = Duration(time.Minute), true, true
+		spec.Command = []string{"/bin/sh"}
+		_, l = s.open(spec)
+		l.Resize(50, 150)
+		_ = l.Write([]byte("X=kept\n"))
+		s.await("no input", func() bool { return l.Taken() == 7 })
+		spec = s.sh("cat; echo eof; exec sleep 1000")
+		spec.Keep, spec.Stdin = Duration(time.Minute), true
+		_, l = s.open(spec)
+		l.CloseStdin()
+		s.until(l, "eof")
+		die()
+	case 2:
+		list := map[string]*Session{}
+		for _, info := range s.Sessions() {
+			sess, err := s.Session(info.ID)
+			s.want(err == nil, "%v", err)
+			list[strings.Join(info.Command, " ")] = sess
+		}
+		s.want(len(list) == 4, "%+v", s.Sessions())
+		ended := list["/bin/sh -c echo last words; exit 6"]
+		l, err := ended.Attach(tester(), Attach{Mode: Hold, From: Everything()})
+		s.want(err == nil, "%v", err)
+		out, _ := s.all(l)
+		s.want(out == "last words\n" && ended.Info().Exit.Code == 6 && ended.Info().StdoutBytes == 11, "%q, %+v", out, ended.Info())
+		l.Close()
+		lost := list["/bin/sh -c exec sleep 1000"]
+		x := s.exit(lost)
+		s.want(strings.HasPrefix(x.Why, "no client"), "%+v", x)
+		shell := list["/bin/sh"]
+		l, err = shell.Attach(tester(), Attach{Mode: Hold, From: Everything()})
+		s.want(err == nil && l.Taken() == 7, "%v", err)
+		_ = l.Write([]byte("echo $X; stty size; exit 9\n"))
+		out, _ = s.all(l)
+		s.want(strings.Contains(out, "kept\r\n50 150\r\n") && shell.Info().Exit.Code == 9, "%q, %+v", out, shell.Info())
+		sess := list["/bin/sh -c cat; echo eof; exec sleep 1000"]
+		l, err = sess.Attach(tester(), Attach{Mode: Hold, From: [3]int64{0, 4, 0}})
+		s.want(err == nil && l.Write([]byte("x")) == io.ErrClosedPipe, "the input is open again: %v", err)
+		sess.End("enough")
+		s.exit(sess)
+		s.say("end")
+	}
+}
+
+func TestResume(t *testing.T) {
+	t.Parallel()
+	container(t, "resume")
+}

@@ -58,8 +58,8 @@ func playEnds(s *stage) {
 			most   time.Duration
 			out    string
 		}{
-			"quiet":   {`setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >$DIR/PID; echo out`, 0, 3 * time.Second, "out"},
-			"deaf":    {`setsid sh -c 'trap "" TERM HUP; echo $$ >$DIR/PID; sleep 1000 & wait; sleep 1000' </dev/null >/dev/null 2>&1 &
+			"quiet": {`setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >$DIR/PID; echo out`, 0, 3 * time.Second, "out"},
+			"deaf": {`setsid sh -c 'trap "" TERM HUP; echo $$ >$DIR/PID; sleep 1000 & wait; sleep 1000' </dev/null >/dev/null 2>&1 &
 				while [ ! -s $DIR/PID ]; do sleep 0.01; done; echo out`, 1900 * time.Millisecond, 4 * time.Second, "out"},
 			"holding": {`trap "" HUP; setsid sleep 1000 & echo $! >$DIR/PID; echo out`, 1900 * time.Millisecond, 4 * time.Second, "out"},
 			"late":    {`trap "" HUP; (trap "" HUP; sleep 0.5; echo late) & echo $! >$DIR/PID; echo out`, 400 * time.Millisecond, 3 * time.Second, "out\nlate"},
@@ -351,6 +351,18 @@ func playLinks(s *stage) {
 	s.all(l)
 	l.Close()
 
+	// A client that detaches does not wait for a process that does not read.
+	spec = s.sh("exec sleep 1000")
+	spec.Stdin, spec.Keep = true, Duration(time.Minute)
+	sess, l = s.open(spec)
+	written := make(chan error)
+	go func() { written <- l.Write(make([]byte, 1<<20)) }()
+	s.await("there is room", func() bool { return l.Room() == 0 })
+	l.Close()
+	s.want(errors.Is(<-written, ErrClosed), "it waited for something else")
+	sess.End("enough")
+	s.exit(sess)
+
 	// An ended session waits for its client.
 	spec = s.sh("echo last; exit 5")
 	spec.Keep = Duration(time.Minute)
@@ -366,6 +378,6 @@ func playLinks(s *stage) {
 	l.Close()
 	s.await("it is kept although it was read", func() bool { _, err := s.Session(sess.ID()); return err != nil })
 	list := s.Sessions()
-	s.want(len(list) == 2 && list[0].ID == sess.ID() && list[0].StdoutBytes == 5, "%+v", list)
+	s.want(len(list) == 3 && list[0].ID == sess.ID() && list[0].StdoutBytes == 5, "%+v", list)
 	s.say("end")
 }

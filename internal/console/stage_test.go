@@ -223,10 +223,10 @@ func container(t testing.TB, script string, env ...string) []string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(3*time.Minute, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(9*time.Minute, func() { _ = cmd.Process.Kill() })
 	err = cmd.Wait()
 	if !timer.Stop() {
-		t.Error("it did not end within 3 minutes")
+		t.Error("it did not end within 9 minutes")
 	}
 	data, _ := os.ReadFile(filepath.Join(dir, "said"))
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")

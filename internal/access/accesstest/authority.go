@@ -85,5 +85,6 @@ func (a *Authority) WriteServer(folder string) (certificate, key, authority stri
 		}
 		return path
 	}
-	return write("server.pem", "CERTIFICATE", c.Raw), write("server.key", "EC PRIVATE KEY", der), write("clients.pem", "CERTIFICATE", a.cert.Raw)
+	certificate, key = write("server.pem", "CERTIFICATE", c.Raw), write("server.key", "EC PRIVATE KEY", der)
+	return certificate, key, write("clients.pem", "CERTIFICATE", a.cert.Raw)
 }
