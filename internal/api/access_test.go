@@ -25,16 +25,20 @@ import (
 func grantsOfRoutes() map[string]access.Grants {
 	out := map[string]access.Grants{}
 	for grant, patterns := range map[access.Grants]string{
-		0:            "GET /v1/health, GET /v1/ready, POST /v1/login",
+		0:            "GET /v1/health, GET /v1/ready, POST /v1/login, GET /api, GET /apis, GET /api/v1",
 		access.Known: "GET /v1/whoami, DELETE /v1/login",
 		access.View: `POST /v1/tickets, GET /v1/services, GET /v1/services/{name}, GET /v1/services/{name}/logs, GET /v1/incidents, GET /v1/events,
 			GET /v1/hooks, GET /v1/limits, GET /v1/jvm, GET /v1/plugins, GET /v1/plugins/{name}, GET /v1/upgrade, GET /metrics, GET /v1/jobs,
-			GET /v1/jobs/{id}, GET /v1/jobs/{id}/events, GET /v1/executor, GET /v1/schedules`,
+			GET /v1/jobs/{id}, GET /v1/jobs/{id}/events, GET /v1/executor, GET /v1/schedules,
+			GET /api/v1/namespaces/{namespace}/pods/{pod}`,
+		access.Exec: `GET /v1/exec, POST /v1/exec, GET /v1/sessions/{id}/attach, GET /api/v1/namespaces/{namespace}/pods/{pod}/exec,
+			POST /api/v1/namespaces/{namespace}/pods/{pod}/exec, GET /v1/sessions, GET /v1/sessions/{id}, DELETE /v1/sessions/{id},
+			GET /v1/sessions/{id}/recording`,
 		access.Job: `POST /v1/jobs, GET /v1/jobs/{id}/logs, GET /v1/jobs/{id}/artifacts/{name...}, POST /v1/jobs/{id}/stop, DELETE /v1/jobs/{id}`,
 		access.Admin: `POST /v1/services/{name}/start, POST /v1/services/{name}/stop, POST /v1/services/{name}/restart,
 			POST /v1/services/{name}/signal, GET /v1/services/{name}/jvm/{tool}, POST /v1/services/{name}/jvm/heapdump, POST /v1/reload,
 			GET /v1/incidents/{number}, POST /v1/hooks/{event}, PUT /v1/plugins/{name}, POST /v1/plugins/{name}/actions/{action},
-			POST /v1/upgrade, POST /v1/executor/pause, POST /v1/executor/resume, POST /v1/executor/drain`,
+			POST /v1/upgrade, POST /v1/executor/pause, POST /v1/executor/resume, POST /v1/executor/drain, GET /v1/recordings`,
 	} {
 		for pattern := range strings.SplitSeq(patterns, ",") {
 			out[strings.TrimSpace(pattern)] = grant
@@ -44,7 +48,7 @@ func grantsOfRoutes() map[string]access.Grants {
 }
 
 // remote is a server over TCP with TLS, and what its clients need.
-type remote struct {
+type remoteStage struct {
 	t         *testing.T
 	url       string
 	gate      *access.Gate
@@ -60,9 +64,9 @@ func singleGrants() []access.Grants {
 }
 
 // newRemote serves a backend over TCP and on a unix socket. There are a token and a certificate for each grant.
-func newRemote(t *testing.T, b daemon, viewers ...int) *remote {
+func newRemoteStage(t *testing.T, b daemon, viewers ...int) *remoteStage {
 	t.Helper()
-	s := &remote{t: t, authority: accesstest.NewAuthority(t), tokens: map[access.Grants]string{},
+	s := &remoteStage{t: t, authority: accesstest.NewAuthority(t), tokens: map[access.Grants]string{},
 		gate: &access.Gate{Refusals: access.Refusals{Log: nullLog()}}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -92,7 +96,7 @@ func newRemote(t *testing.T, b daemon, viewers ...int) *remote {
 }
 
 // client makes a client with a token, or with a certificate of that name; both may be empty.
-func (s *remote) client(token, certificate string) *http.Client {
+func (s *remoteStage) client(token, certificate string) *http.Client {
 	config := &tls.Config{RootCAs: s.authority.Pool}
 	if certificate != "" {
 		config.Certificates = []tls.Certificate{s.authority.Client(certificate, time.Now().Add(time.Hour))}
@@ -116,7 +120,7 @@ func (w withToken) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // do sends one request.
-func (s *remote) do(c *http.Client, method, target string, header ...string) answerOf {
+func (s *remoteStage) do(c *http.Client, method, target string, header ...string) answerOf {
 	s.t.Helper()
 	req, err := http.NewRequest(method, s.url+target, nil)
 	if err != nil {
@@ -145,7 +149,7 @@ func TestEveryRouteAndGrant(t *testing.T) {
 	const viewer, stranger = 4711, 4712
 	b := newFake()
 	b.jvmText["app"] = "text"
-	s := newRemote(t, b, viewer)
+	s := newRemoteStage(t, b, viewer)
 	decided := grantsOfRoutes()
 	clients := map[string]*http.Client{"none by nothing": s.client("", "")}
 	have := map[string]access.Grants{"none by nothing": 0}
@@ -162,11 +166,15 @@ func TestEveryRouteAndGrant(t *testing.T) {
 		}
 		delete(decided, r.pattern)
 		method, target, _ := strings.Cut(r.pattern, " ")
-		target = strings.NewReplacer("{name}", "app", "{id}", "1", "{name...}", "x").Replace(target)
+		target = strings.NewReplacer("{name}", "app", "{id}", "1", "{name...}", "x", "{namespace}", "default", "{pod}", "web").Replace(target)
 		for uid, grants := range map[int]access.Grants{0: access.All, viewer: access.View, stranger: 0} {
 			got := ask(t, s.socket, uid, method, target)
 			if refused := got.status == 403; refused == grants.Has(want) {
 				t.Errorf("uid %d (%s), %s: %d %s", uid, grants, r.pattern, got.status, got.body)
+			} else if strings.HasPrefix(target, "/api/") {
+				if refused && !strings.HasPrefix(got.body, `{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"uid `) {
+					t.Errorf("a client of Kubernetes gets %s", got.body)
+				}
 			} else if message := fmt.Sprintf(`{"error":{"code":"forbidden","message":"uid %d may not do this: it needs the grant %s","hint":`+
 				`"ask as root, or as the user that stoker runs as"}}`, uid, want); refused && got.body != message {
 				t.Errorf("%s, want %s", got.body, message)
@@ -196,7 +204,7 @@ func TestEveryRouteAndGrant(t *testing.T) {
 
 // TestNothingIsServedToForeignHosts: a path that is no route is refused by the same gate.
 func TestNothingIsServedToForeignHosts(t *testing.T) {
-	s := newRemote(t, newFake())
+	s := newRemoteStage(t, newFake())
 	c := s.client(s.tokens[access.View], "")
 	for _, tc := range []struct {
 		target, name, value string
@@ -230,7 +238,7 @@ func TestNothingIsServedToForeignHosts(t *testing.T) {
 
 // TestProtocols: browsers get HTTP/2, websockets HTTP/1.1, and nobody less than TLS 1.2.
 func TestProtocols(t *testing.T) {
-	s := newRemote(t, newFake())
+	s := newRemoteStage(t, newFake())
 	for _, tc := range []struct {
 		offered []string
 		version uint16
@@ -259,7 +267,7 @@ func TestProtocols(t *testing.T) {
 
 // TestFilesAreReplaced: a new certificate of the server, and new tokens, are in force for the next connection and request.
 func TestFilesAreReplaced(t *testing.T) {
-	s := newRemote(t, newFake())
+	s := newRemoteStage(t, newFake())
 	open := s.client(s.tokens[access.View], "")
 	if got := s.do(open, "GET", "/v1/services"); got.status != 200 {
 		t.Fatalf("%d %s", got.status, got.body)
@@ -289,7 +297,7 @@ const hostileConnections = 1000
 
 // TestHostileConnections: connections that send nothing, half a handshake or half a header cost little, and keep nobody out.
 func TestHostileConnections(t *testing.T) {
-	s := newRemote(t, newFake())
+	s := newRemoteStage(t, newFake())
 	c := s.client(s.tokens[access.View], "")
 	if got := s.do(c, "GET", "/v1/services"); got.status != 200 {
 		t.Fatalf("%d %s", got.status, got.body)
@@ -353,7 +361,7 @@ func memoryInUse() int {
 
 // TestLargeHeader: more than 16 KiB and what net/http adds are refused before anything else.
 func TestLargeHeader(t *testing.T) {
-	s := newRemote(t, newFake())
+	s := newRemoteStage(t, newFake())
 	if got := s.do(s.client("", ""), "GET", "/v1/health", "X", strings.Repeat("x", 32<<10)); got.status != 431 {
 		t.Errorf("%d %s", got.status, got.body)
 	}
@@ -374,7 +382,7 @@ func TestOriginAtTheSocket(t *testing.T) {
 
 // TestTicketOfTheSocket: stoker console at the socket lets a browser log in over TCP.
 func TestTicketOfTheSocket(t *testing.T) {
-	s := newRemote(t, newFake())
+	s := newRemoteStage(t, newFake())
 	ticket, err := NewClient(s.socket).Ticket(context.Background())
 	if err != nil {
 		t.Fatal(err)
