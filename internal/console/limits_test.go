@@ -322,7 +322,8 @@ func TestReserve(t *testing.T) {
 	cfg := testConfig()
 	cfg.Sessions, cfg.SessionsPerClient = 3, 2
 	m := New(Options{Config: cfg, Items: fdstore.NewItems()})
-	for _, step := range []struct{ by, limit string }{{"a", ""}, {"a", ""}, {"a", "console.sessions_per_client"}, {"b", ""}, {"b", "console.sessions"}} {
+	for _, step := range []struct{ by, limit string }{{"a", ""}, {"a", ""}, {"a", "console.sessions_per_client"}, {"b", ""},
+		{"b", "console.sessions"}} {
 		err := m.reserve(step.by)
 		bad := (*LimitError)(nil)
 		if got := errors.As(err, &bad); got != (step.limit != "") || got && bad.Limit != step.limit {
