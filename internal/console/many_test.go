@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -133,6 +134,10 @@ func (s *stage) oneOfMany(k int) {
 
 // TestIdle measures the memory of idle sessions.
 func TestIdle(t *testing.T) {
+	info, _ := debug.ReadBuildInfo()
+	if slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		t.Skip("the race detector has memory of its own")
+	}
 	for _, line := range container(t, "idle") {
 		t.Log(line)
 	}
