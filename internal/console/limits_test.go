@@ -384,6 +384,27 @@ func TestMayRun(t *testing.T) {
 	}
 }
 
+func TestMayAttach(t *testing.T) {
+	cfg := testConfig()
+	cfg.Commands = map[string][][]string{"token listed": {{"id"}}}
+	m := New(Options{Config: cfg, Items: fdstore.NewItems()})
+	id := func(name string, g access.Grants) access.Identity { return access.Identity{Name: name, Grants: g} }
+	for _, c := range []struct {
+		by     access.Identity
+		admin  bool // what the session needs
+		wanted bool
+	}{
+		{id("opener", access.Exec), true, true}, {id("token x", access.Exec), false, true}, {id("token x", access.Exec), true, false},
+		{id("token x", access.View|access.Job), false, false}, {id("token x", access.Admin), true, true},
+		{id("token listed", access.Exec), false, false}, {access.Identity{}, false, false},
+	} {
+		s := m.newSession("x", saved{Admin: c.admin, Info: Info{By: "opener", Spec: Spec{Command: []string{"sh"}}}})
+		if err := m.mayAttach(s, c.by); (err == nil) != c.wanted || err != nil && !errors.Is(err, ErrNotAllowed) {
+			t.Errorf("%s (%s), admin %v: %v", c.by.Name, c.by.Grants, c.admin, err)
+		}
+	}
+}
+
 func TestValidate(t *testing.T) {
 	c := Config{Env: []string{"FOO", "APP_*", "*", "LD_PRELOAD", "JAVA_*", "a-b", "PATH"}, Commands: map[string][][]string{"x": {{"a"}, {}}}}
 	var got []string
