@@ -206,6 +206,7 @@ func (s *Server) guard(r route) http.HandlerFunc {
 		}
 		id, err := admit(req, r.grant)
 		if err != nil {
+			access.SetHeaders(w.Header(), err) // in every form of an error
 			fail(w, req, err)
 			return
 		}
