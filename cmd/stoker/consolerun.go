@@ -65,7 +65,8 @@ func (r *consoleRun) run(ctx context.Context) error {
 	hello, viewing := s.Hello(), s.Hello().Mode == "view"
 	r.screen.at = hello.Stdout
 	signals := make(chan os.Signal, 8)
-	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGWINCH, syscall.SIGCONT} {
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGWINCH,
+		syscall.SIGCONT} {
 		if !signal.Ignored(sig) { // as below nohup
 			signal.Notify(signals, sig)
 		}
