@@ -287,7 +287,7 @@ func consoleError(err error) error {
 	case errors.Is(err, console.ErrNoSession):
 		return &exit.Error{Err: errors.New("there is no such session"), Hint: "stoker sessions list shows those that run", Code: exit.NotFound}
 	case !errors.As(err, &refused):
-		return &exit.Error{Err: fmt.Errorf("cannot reach the console: %w", err)}
+		return &exit.Error{Err: fmt.Errorf("cannot reach the console: %w", err), Code: exit.Unavailable}
 	case refused.Code == api.CodeConsoleOff:
 		refused.Hint = "put `console: {enabled: true}` into stoker.yaml, and run stoker reload"
 	case refused.Status == http.StatusConflict:
