@@ -138,5 +138,5 @@ func (c Config) Validate() []SpecError {
 			}
 		}
 	}
-	return out
+	return append(out, c.Recording.validate()...)
 }
