@@ -1,0 +1,174 @@
+// Jobs: a form to run one, the list, and state and output of one.
+import * as api from './api.js';
+import {busy, button, h, notice, showError, update} from './dom.js';
+import {table} from './jvm.js';
+import {ending} from './state.js';
+import {ago, ahead, argv, clock, marked, shown, since, size, span} from './text.js';
+
+const kinds = {SUCCEEDED: 'ok', RUNNING: 'ok', STARTING: 'warn', STOPPING: 'warn', QUEUED: 'warn', ACCEPTED: 'warn', KILLED: 'idle', SKIPPED: 'idle'};
+const final = new Set(['SUCCEEDED', 'FAILED', 'KILLED', 'TIMED_OUT', 'REJECTED', 'LOST', 'SKIPPED']);
+const maxOutput = 256 * 1024; // bytes of a stream in the page: the last ones
+
+// jobs is the view; with an ID it has that job beside the list.
+export function jobs(app, id) {
+  const list = h('section', {'aria-labelledby': 'jobs'}, h('h2', {id: 'jobs'}, 'Jobs'), h('p', {class: 'quiet'}, 'Loading ...'));
+  const stop = new AbortController();
+  const detail = h('section', {class: 'detail', 'aria-label': 'Job'});
+  const load = async () => {
+    try {
+      const {signal} = stop;
+      const [all, executor, schedules] = await Promise.all([api.get('/v1/jobs', {query: {limit: 50}, signal}),
+        api.get('/v1/executor', {signal}), api.get('/v1/schedules', {signal})]);
+      update(list, h('h2', {id: 'jobs'}, 'Jobs'), executorLine(app, executor, load), rows(all.jobs, id), scheduleTable(schedules.schedules));
+    } catch (error) {
+      if (error.name === 'AbortError' || error.offline) return;
+      update(list, h('h2', {id: 'jobs'}, 'Jobs'), h('p', {class: 'box'}, error.message, error.hint && `: ${error.hint}`));
+    }
+  };
+  if (id) follow(app, id, detail, stop.signal).catch((error) => !stop.signal.aborted && showError(error)); // ends with the view
+  return {
+    element: h('div', {class: 'columns'}, h('div', {class: 'stack'}, app.can('job') && form(app), id && detail, list)),
+    update: load,
+    close: () => stop.abort(),
+  };
+}
+
+function form(app) {
+  const submit = async (element) => {
+    const value = (name) => element.elements[name].value.trim();
+    const spec = {command: argv(value('command'))};
+    for (const name of ['context', 'user', 'timeout', 'key']) if (value(name)) spec[name] = value(name);
+    const job = await api.post('/v1/jobs', {body: spec});
+    notice(`job ${job.id} is ${job.state}`);
+    location.hash = `#jobs/${job.id}`;
+  };
+  return h('section', {'aria-labelledby': 'run'}, h('h2', {id: 'run'}, 'Run a job'),
+    h('form', {class: 'bar', onsubmit: (event) => {
+      event.preventDefault();
+      const element = event.currentTarget;
+      busy(element, () => submit(element));
+    }},
+    h('label', {class: 'grow'}, 'Command ', h('input', {name: 'command', required: true, spellcheck: 'false', autocapitalize: 'off',
+      placeholder: "sh -c 'df -h; free -m'"})),
+    h('label', {}, 'Context ', h('select', {name: 'context'}, h('option', {value: ''}, 'none'),
+      app.services().map((service) => h('option', {value: service.name}, service.name)))),
+    h('label', {}, 'User ', h('input', {name: 'user', size: '8', spellcheck: 'false', autocapitalize: 'off'})),
+    h('label', {}, 'Timeout ', h('input', {name: 'timeout', size: '5', placeholder: '1h', spellcheck: 'false'})),
+    h('label', {}, 'Key ', h('input', {name: 'key', size: '8', spellcheck: 'false', autocapitalize: 'off'})),
+    h('button', {type: 'submit', class: 'primary'}, 'Run')));
+}
+
+function executorLine(app, executor, reload) {
+  const trouble = ['paused', 'draining', 'unavailable'].filter((name) => executor[name]).map((name) =>
+    h('p', {class: 'box warn'}, `${name}: ${executor[name]}`));
+  const verb = executor.paused || executor.draining ? 'resume' : 'pause';
+  return [h('div', {class: 'row'}, h('span', {class: 'quiet grow'},
+    `${executor.running} of ${executor.slots} slots in use, ${executor.waiting} waiting, ${executor.kept} kept (${size(executor.bytes)})`),
+  app.can('admin') && button(verb === 'pause' ? 'Pause the executor' : 'Resume the executor', async () => {
+    await api.post(`/v1/executor/${verb}`);
+    await reload();
+  })), trouble, executor.damage?.map((line) => h('p', {class: 'box bad'}, line))];
+}
+
+function rows(list, id) {
+  if (list.length === 0) return h('p', {class: 'quiet'}, 'None yet.');
+  return h('ul', {class: 'list'}, list.map((job) => h('li', {'data-key': job.id},
+    h('a', {href: `#jobs/${job.id}`, 'aria-current': job.id === id && 'true'}, job.spec.key ?? job.id), ' ',
+    h('span', {class: `state ${kinds[job.state] ?? 'bad'}`}, job.state), ' ', h('code', {class: 'cut'}, shown(job.spec.command)), ' ',
+    h('span', {class: 'quiet'}, job.ended ? ago(job.ended) : job.waiting ? `waits for ${job.waiting}` : `for ${since(job.started ?? job.accepted)}`))));
+}
+
+function scheduleTable(list) {
+  return list?.length > 0 && [h('h2', {}, 'Schedules'), table(['Name', 'Next run', 'Latest run', 'State'], list.map((one) => [one.name,
+    one.next ? `in ${ahead(one.next)}` : 'none', one.last ? ago(one.last) : 'none',
+    [one.job ? h('a', {href: `#jobs/${one.job}`}, one.state ?? one.job) : one.state ?? '', one.reason && ` ${one.reason}`,
+      one.waiting && ` ${one.waiting}`]]))];
+}
+
+// follow shows a job until it has ended, or the view.
+async function follow(app, id, detail, signal) {
+  const path = `/v1/jobs/${encodeURIComponent(id)}`;
+  const head = h('div', {});
+  const streams = ['stdout', 'stderr'].map((name) => new Output(path, name, signal));
+  detail.append(head, app.can('job') ? h('div', {class: 'streams'}, streams.map((stream) => stream.element))
+    : h('p', {class: 'quiet'}, 'Its output needs the grant job.'));
+  let reading = 0;
+  while (!signal.aborted) {
+    try {
+      for await (const {value: job} of api.events(`${path}/events`, {signal})) {
+        update(head, header(app, job, path));
+        const attempt = job.attempt ?? 0;
+        if (app.can('job') && attempt > reading && (job.started || final.has(job.state))) {
+          reading = attempt;
+          for (const stream of streams) stream.read(attempt).catch(showError); // ends with the stream, or the view
+        }
+        if (final.has(job.state)) return;
+      }
+    } catch (error) {
+      if (!error.offline && !(error instanceof TypeError)) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+}
+
+function header(app, job, path) {
+  const facts = [`accepted ${clock(job.accepted)}`, job.submitted_by && `by ${job.submitted_by}`, job.attempt > 1 && `attempt ${job.attempt}`,
+    job.exit && job.exit.code >= 0 && ending(job.exit), job.exit?.signal && ending(job.exit), job.exit?.max_rss && `max. ${size(job.exit.max_rss)}`,
+    job.started && job.ended && `took ${span(new Date(job.ended) - new Date(job.started))}`].filter(Boolean);
+  return [h('div', {class: 'row'}, h('h2', {}, job.spec.key ?? `Job ${job.id}`), h('span', {class: `state ${kinds[job.state] ?? 'bad'}`}, job.state),
+    h('span', {class: 'grow'}), app.can('job') && !final.has(job.state) && button('Stop the job', () => api.post(`${path}/stop`), {class: 'danger'})),
+  h('p', {}, h('code', {}, shown(job.spec.command))), h('p', {class: 'quiet'}, facts.join(', ')),
+  job.reason && h('p', {class: job.state === 'SUCCEEDED' ? 'quiet' : 'problem'}, job.reason, job.by && ` (by ${job.by})`),
+  job.waiting && h('p', {class: 'quiet'}, `waits for ${job.waiting}`), job.notes?.map((note) => h('p', {class: 'quiet'}, note)),
+  job.artifacts?.length > 0 && h('ul', {class: 'list'}, job.artifacts.map((file) => h('li', {}, file.error ? `${file.name}: ${file.error}`
+    : [button(`Download ${file.name}`, () => api.download(`${path}/artifacts/${encodeURIComponent(file.name)}`, file.name)), ` ${size(file.bytes)}`])))];
+}
+
+// Output is one stream of a job, as text; the page has the last part of it.
+class Output {
+  constructor(path, name, signal) {
+    Object.assign(this, {path, name, signal});
+    this.pre = h('pre', {tabindex: '0', 'aria-label': `${name} of the job`});
+    this.note = h('p', {class: 'quiet'});
+    this.element = h('div', {}, h('h3', {}, name), this.note, this.pre);
+  }
+
+  async read(attempt) {
+    let offset = 0;
+    let decoder = new TextDecoder();
+    this.pre.replaceChildren();
+    for (;;) {
+      const answer = await api.call('GET', `${this.path}/logs`, {signal: this.signal,
+        query: new URLSearchParams(`stream=${this.name}&follow&attempt=${attempt}&offset=${offset}`)});
+      const begin = Number(answer.headers.get('X-Stoker-Offset') ?? offset);
+      if (begin > offset) {
+        this.add(`\n[${size(begin - offset)} are not kept]\n`);
+        decoder = new TextDecoder();
+      }
+      offset = begin;
+      const reader = answer.body.getReader();
+      let some = false;
+      for (;;) {
+        const {value, done} = await reader.read();
+        if (done) break;
+        some = true;
+        offset += value.length;
+        this.add(decoder.decode(value, {stream: true}));
+      }
+      // Trailers do not reach a page: it asks for the rest, and an empty answer is the end.
+      if (!some) return;
+    }
+  }
+
+  add(text) {
+    const end = this.pre.scrollHeight - this.pre.scrollTop - this.pre.clientHeight < 8;
+    this.pre.append(marked(text));
+    let length = this.pre.textContent.length;
+    while (length > maxOutput && this.pre.childNodes.length > 1) {
+      length -= this.pre.firstChild.textContent.length;
+      this.pre.firstChild.remove();
+      update(this.note, 'The beginning is left out here.');
+    }
+    if (end) this.pre.scrollTop = this.pre.scrollHeight;
+  }
+}
