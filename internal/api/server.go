@@ -1,13 +1,12 @@
-// Package api serves the supervisor's HTTP API on a unix socket: one table of
-// routes, authorised by the peer's uid and by what the peer is. It decides nothing
-// about services; it asks the supervisor.
+// Package api serves the supervisor's HTTP API on a unix socket, and over TCP where that is configured: one table of
+// routes, each with the grant that it needs. Package access knows who has it over TCP; on the socket the peer's uid and
+// what the peer is decide. It decides nothing about services; it asks the supervisor.
 package api
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
@@ -32,6 +32,10 @@ type Options struct {
 	// empty: none. An error: unknown.
 	Member func(pid int) (service string, err error)
 	Events *events.Journal
+	// Gate admits clients over TCP; nil: there are none.
+	Gate *access.Gate
+	// Console reports whether the console is on; nil: it is off.
+	Console func() bool
 }
 
 // Server is the HTTP API.
@@ -46,27 +50,36 @@ type Server struct {
 // New makes a server; Serve runs it.
 func New(opts Options) *Server {
 	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: connLimiter{open: map[int]int{}}}
+	if s.opts.Gate == nil {
+		s.opts.Gate = &access.Gate{Refusals: access.Refusals{Log: opts.Log}}
+	}
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
 		mux.HandleFunc(r.pattern, s.guard(r))
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, Refuse(http.StatusNotFound, "not-found", "", "there is no %s %s", r.Method, r.URL.Path))
-	})
+	mux.HandleFunc("/", s.guard(route{handle: func(_ http.ResponseWriter, r *http.Request) (any, error) {
+		return nil, Refuse(http.StatusNotFound, "not-found", "", "there is no %s %s", r.Method, r.URL.Path)
+	}}))
 	s.http = http.Server{Handler: mux, ConnContext: withConn, ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog:  opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}}
 	s.http.Protocols.SetHTTP1(true)
+	s.http.Protocols.SetHTTP2(true)
 	s.http.Protocols.SetUnencryptedHTTP2(true) // a client that follows a job needs one connection for its states and both outputs
 	return s
 }
 
-// Serve answers on l until ctx is done or l is closed; accepted requests are finished.
+// Serve answers on l, a unix socket or a TCP listener, until ctx is done or l is closed; accepted requests are finished.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 	defer stop()
-	err := s.http.Serve(&limitedListener{Listener: l, limits: &s.places, identify: s.identify})
+	if _, tcp := l.(*net.TCPListener); tcp {
+		l = s.opts.Gate.Listener(l)
+	} else {
+		l = &limitedListener{Listener: l, limits: &s.places, identify: s.identify}
+	}
+	err := s.http.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
@@ -75,7 +88,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 type route struct {
 	pattern string
-	grant   grants // what the peer must have
+	grant   access.Grants // what the peer must have
 	handle  handler
 }
 
@@ -99,67 +112,115 @@ func (s *Server) routes() []route {
 	return []route{
 		{"GET /v1/health", 0, value(func() map[string]string { return map[string]string{"status": "ok"} })},
 		{"GET /v1/ready", 0, s.ready},
-		{"GET /v1/services", view, value(s.services)},
-		{"GET /v1/services/{name}", view, s.service},
-		{"POST /v1/services/{name}/start", admin, s.command(supervisor.EvStart)},
-		{"POST /v1/services/{name}/stop", admin, s.command(supervisor.EvStop)},
-		{"POST /v1/services/{name}/restart", admin, s.command(supervisor.EvRestart)},
-		{"POST /v1/services/{name}/signal", admin, s.signal},
-		{"GET /v1/services/{name}/logs", view, s.logs},
-		{"GET /v1/services/{name}/jvm/{tool}", admin, s.runTool},
-		{"POST /v1/services/{name}/jvm/heapdump", admin, s.runTool},
-		{"POST /v1/reload", admin, s.reload},
-		{"GET /v1/incidents", view, value(func() IncidentList { return IncidentList{b.Incidents()} })},
-		{"GET /v1/incidents/{number}", admin, s.incident},
-		{"GET /v1/events", view, s.events},
-		{"GET /v1/hooks", view, value(func() HookList { return HookList{append([]hooks.Status{}, b.Statuses()...)} })},
-		{"POST /v1/hooks/{event}", admin, s.runHooks},
-		{"GET /v1/limits", view, value(b.Limits)},
-		{"GET /v1/jvm", view, s.jvm},
-		{"GET /v1/plugins", view, value(func() PluginList { return PluginList{append([]plugin.Info{}, b.Plugins(true)...)} })},
-		{"GET /v1/plugins/{name}", view, s.plugin},
-		{"PUT /v1/plugins/{name}", admin, s.switchPlugin},
-		{"POST /v1/plugins/{name}/actions/{action}", admin, s.runAction},
-		{"GET /v1/upgrade", view, value(b.Versions)},
-		{"POST /v1/upgrade", admin, s.upgrade},
-		{"GET /metrics", view, s.metrics},
-		{"POST /v1/jobs", job, s.withJobs(s.submit)},
-		{"GET /v1/jobs", view, s.withJobs(s.listJobs)},
-		{"GET /v1/jobs/{id}", view, s.withJobs(s.job)},
-		{"GET /v1/jobs/{id}/events", view, s.withJobs(s.jobEvents)},
-		{"GET /v1/jobs/{id}/logs", job, s.withJobs(s.jobOutput)},
-		{"GET /v1/jobs/{id}/artifacts/{name...}", job, s.withJobs(s.artifact)},
-		{"POST /v1/jobs/{id}/stop", job, s.withJobs(s.stopJob)},
-		{"DELETE /v1/jobs/{id}", job, s.withJobs(s.stopJob)},
-		{"GET /v1/executor", view, s.withJobs(value(func() executor.Status { return b.ExecutorStatus() }))},
-		{"GET /v1/schedules", view, s.withJobs(value(func() ScheduleList { return ScheduleList{b.Schedules()} }))},
-		{"POST /v1/executor/pause", admin, s.withJobs(s.control(executor.Pause))},
-		{"POST /v1/executor/resume", admin, s.withJobs(s.control(executor.Resume))},
-		{"POST /v1/executor/drain", admin, s.withJobs(s.control(executor.Drain))},
+		{"GET /v1/whoami", access.Known, s.whoami},
+		{"POST /v1/tickets", access.View, s.opts.Gate.ServeTickets},
+		{"POST /v1/login", 0, s.opts.Gate.ServeLogin},
+		{"DELETE /v1/login", access.Known, s.opts.Gate.ServeLogout},
+		{"GET /v1/services", access.View, value(s.services)},
+		{"GET /v1/services/{name}", access.View, s.service},
+		{"POST /v1/services/{name}/start", access.Admin, s.command(supervisor.EvStart)},
+		{"POST /v1/services/{name}/stop", access.Admin, s.command(supervisor.EvStop)},
+		{"POST /v1/services/{name}/restart", access.Admin, s.command(supervisor.EvRestart)},
+		{"POST /v1/services/{name}/signal", access.Admin, s.signal},
+		{"GET /v1/services/{name}/logs", access.View, s.logs},
+		{"GET /v1/services/{name}/jvm/{tool}", access.Admin, s.runTool},
+		{"POST /v1/services/{name}/jvm/heapdump", access.Admin, s.runTool},
+		{"POST /v1/reload", access.Admin, s.reload},
+		{"GET /v1/incidents", access.View, value(func() IncidentList { return IncidentList{b.Incidents()} })},
+		{"GET /v1/incidents/{number}", access.Admin, s.incident},
+		{"GET /v1/events", access.View, s.events},
+		{"GET /v1/hooks", access.View, value(func() HookList { return HookList{append([]hooks.Status{}, b.Statuses()...)} })},
+		{"POST /v1/hooks/{event}", access.Admin, s.runHooks},
+		{"GET /v1/limits", access.View, value(b.Limits)},
+		{"GET /v1/jvm", access.View, s.jvm},
+		{"GET /v1/plugins", access.View, value(func() PluginList { return PluginList{append([]plugin.Info{}, b.Plugins(true)...)} })},
+		{"GET /v1/plugins/{name}", access.View, s.plugin},
+		{"PUT /v1/plugins/{name}", access.Admin, s.switchPlugin},
+		{"POST /v1/plugins/{name}/actions/{action}", access.Admin, s.runAction},
+		{"GET /v1/upgrade", access.View, value(b.Versions)},
+		{"POST /v1/upgrade", access.Admin, s.upgrade},
+		{"GET /metrics", access.View, s.metrics},
+		{"POST /v1/jobs", access.Job, s.withJobs(s.submit)},
+		{"GET /v1/jobs", access.View, s.withJobs(s.listJobs)},
+		{"GET /v1/jobs/{id}", access.View, s.withJobs(s.job)},
+		{"GET /v1/jobs/{id}/events", access.View, s.withJobs(s.jobEvents)},
+		{"GET /v1/jobs/{id}/logs", access.Job, s.withJobs(s.jobOutput)},
+		{"GET /v1/jobs/{id}/artifacts/{name...}", access.Job, s.withJobs(s.artifact)},
+		{"POST /v1/jobs/{id}/stop", access.Job, s.withJobs(s.stopJob)},
+		{"DELETE /v1/jobs/{id}", access.Job, s.withJobs(s.stopJob)},
+		{"GET /v1/executor", access.View, s.withJobs(value(func() executor.Status { return b.ExecutorStatus() }))},
+		{"GET /v1/schedules", access.View, s.withJobs(value(func() ScheduleList { return ScheduleList{b.Schedules()} }))},
+		{"POST /v1/executor/pause", access.Admin, s.withJobs(s.control(executor.Pause))},
+		{"POST /v1/executor/resume", access.Admin, s.withJobs(s.control(executor.Resume))},
+		{"POST /v1/executor/drain", access.Admin, s.withJobs(s.control(executor.Drain))},
 	}
 }
 
-func requester(r *http.Request) string {
-	p, _ := peerOf(r.Context())
-	return fmt.Sprintf("uid %d by the API", p.uid)
+// Whoami is the answer of GET /v1/whoami.
+type Whoami struct {
+	Name    string   `json:"name"`
+	Grants  []string `json:"grants"`
+	Console bool     `json:"console"` // the console is on
+	Version string   `json:"version"`
 }
 
-// guard requires the route's grant of the peer.
+func (s *Server) whoami(_ http.ResponseWriter, r *http.Request) (any, error) {
+	id := access.Of(r.Context())
+	return Whoami{id.Name, id.Grants.Names(), s.opts.Console != nil && s.opts.Console(), s.opts.Version}, nil
+}
+
+// Ticket is the answer of POST /v1/tickets.
+type Ticket = access.Ticket
+
+// Ticket makes a one-time ticket for a browser.
+func (c *Client) Ticket(ctx context.Context) (Ticket, error) {
+	return call[Ticket](ctx, c, http.MethodPost, "/v1/tickets", nil)
+}
+
+func requester(r *http.Request) string { return access.Of(r.Context()).Name + " by the API" }
+
+// guard is the one gate of the API: it admits the client, which needs the route's grant, and puts its identity into the context of the
+// request. Who is behind a connection of the unix socket is known; who is behind one of TCP proves it.
 func (s *Server) guard(r route) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
-		p, _ := peerOf(req.Context())
-		if have, peerName := s.grantsOf(p); !have.has(r.grant) {
-			s.opts.Log.Warn("request refused", "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path,
-				"peer", peerName, "grant", r.grant)
-			hint := "ask as root, or as the user that stoker runs as"
-			if p.confined != "" {
-				hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
-			}
-			writeError(w, Refuse(http.StatusForbidden, "forbidden", hint, "%s may not do this: it needs the grant %s", peerName, r.grant))
+		admit := s.admitLocal
+		if access.OverTCP(req) {
+			admit = s.admitRemote
+			w.Header().Set("X-Content-Type-Options", "nosniff")
+			w.Header().Set("Cache-Control", "no-store")
+		}
+		id, err := admit(req, r.grant)
+		if err != nil {
+			fail(w, req, err)
 			return
 		}
-		Answer(r.handle)(w, req)
+		Answer(r.handle)(w, req.WithContext(access.With(req.Context(), id)))
 	}
+}
+
+func (s *Server) admitRemote(req *http.Request, need access.Grants) (access.Identity, error) {
+	id, err := s.opts.Gate.Admit(req, need)
+	if err != nil {
+		s.opts.Gate.AddRequest(req, err, "name", id.Name)
+	}
+	return id, err
+}
+
+func (s *Server) admitLocal(req *http.Request, need access.Grants) (access.Identity, error) {
+	p, _ := peerOf(req.Context())
+	id, name := s.identityOf(p)
+	err := s.opts.Gate.AdmitOrigin(req, need)
+	if err == nil && (!id.Grants.Has(need) || need == access.Known && p.uid == -1) {
+		hint := "ask as root, or as the user that stoker runs as"
+		if p.confined != "" {
+			hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
+		}
+		err = Refuse(http.StatusForbidden, "forbidden", hint, "%s may not do this: it needs the grant %s", name, need)
+	}
+	if err != nil {
+		s.opts.Gate.Add(id.Name, err, "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path, "grant", need)
+	}
+	return id, err
 }
 
 // Answer writes what handle returns: the answer as JSON, or an error as an Error with its status and code.
@@ -190,9 +251,13 @@ type Error struct {
 	} `json:"error"`
 }
 
+// fail writes a refusal of the guard in the form that the clients of the route expect.
+func fail(w http.ResponseWriter, _ *http.Request, err error) { writeError(w, err) }
+
 func writeError(w http.ResponseWriter, err error) {
 	var e Error
 	why := refusal(err)
+	access.SetHeaders(w.Header(), err)
 	e.Error.Code, e.Error.Message, e.Error.Hint = why.Code, redact.Text(why.Message), redact.Text(why.Hint)
 	e.addJob(w.Header(), err)
 	writeJSON(w, why.Status, e)
