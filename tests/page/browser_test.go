@@ -13,8 +13,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
@@ -34,7 +36,11 @@ func startChromium(ctx context.Context) (context.Context, error) {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("hide-scrollbars", false))
 	ctx, _ = chromedp.NewExecAllocator(ctx, options...)
-	ctx, _ = chromedp.NewContext(ctx)
+	ctx, _ = chromedp.NewContext(ctx, chromedp.WithErrorf(func(format string, args ...any) {
+		if text := fmt.Sprintf(format, args...); !strings.Contains(text, "unhandled node event") { // newer than the library
+			fmt.Fprintln(os.Stderr, text)
+		}
+	}))
 	return ctx, chromedp.Run(ctx)
 }
 
@@ -174,19 +180,42 @@ func (p *tab) sees(selector, text string) {
 	p.until(text+" in "+selector, fmt.Sprintf("(document.querySelector(%q)?.innerText ?? '').includes(%q)", selector, text))
 }
 
-// press clicks the first visible button or link in an element that has this name.
+// press clicks the first visible button or link in an element that has this name, when it is not busy.
 func (p *tab) press(within, name string) {
 	p.Helper()
 	find := fmt.Sprintf(`[...document.querySelectorAll(%q)].flatMap((e) => [...e.querySelectorAll('button, a, summary, [role=tab]')])
-		.find((e) => (e.getAttribute('aria-label') ?? e.innerText).trim() === %q && e.checkVisibility())`, within, name)
+		.find((e) => (e.getAttribute('aria-label') ?? e.innerText).trim() === %q && e.checkVisibility() && !e.closest('[aria-busy=true]'))`, within, name)
 	p.until("a button "+name, "!!"+find)
 	p.eval(find + ".click()")
 }
 
-// keys types as a keyboard does.
+// keys types as a keyboard does, or as an input method if a character is not on one. Control characters are those of kb.
 func (p *tab) keys(text string) {
 	p.Helper()
-	p.run(chromedp.KeyEvent(text))
+	for _, c := range text {
+		named := map[rune]struct {
+			key             string
+			code, modifiers int64
+			text            string
+		}{'\r': {"Enter", 13, 0, "\r"}, '\t': {"Tab", 9, 0, ""}, '\x1b': {"Escape", 27, 0, ""}, '\x03': {"c", 67, 2, ""}}
+		k, special := named[c]
+		switch {
+		case special:
+		case c < 0x7f:
+			if k.key, k.text = string(c), string(c); unicode.IsLetter(c) || unicode.IsDigit(c) || c == ' ' {
+				k.code = int64(unicode.ToUpper(c))
+			}
+		default:
+			p.run(input.InsertText(string(c)))
+			continue
+		}
+		down := input.DispatchKeyEvent(input.KeyDown).WithKey(k.key).WithText(k.text).WithModifiers(input.Modifier(k.modifiers)).WithWindowsVirtualKeyCode(k.code)
+		up := input.DispatchKeyEvent(input.KeyUp).WithKey(k.key).WithModifiers(input.Modifier(k.modifiers)).WithWindowsVirtualKeyCode(k.code)
+		if k.text == "" {
+			down.Type = input.KeyRawDown
+		}
+		p.run(down, up)
+	}
 }
 
 func (p *tab) enter(text string) {

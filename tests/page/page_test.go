@@ -30,10 +30,10 @@ func TestPage(t *testing.T) {
 	t.Run("jobs", s.testJobs)
 	t.Run("shell", s.testShell)
 	t.Run("sharing", s.testSharing)
-	t.Run("supervisor", s.testSupervisor)
 	t.Run("looks", s.testLooks)
 	t.Run("keyboard", s.testKeyboard)
 	t.Run("first paint", s.testFirstPaint)
+	t.Run("supervisor", s.testSupervisor)
 }
 
 func (s *stoker) testState(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 )
 
@@ -113,8 +114,22 @@ func (p *tab) hostile() {
 		p.Error("the output changed the size of the terminal")
 	}
 	p.sees(".tabs", "<b>title")
+	p.enter(`clear; printf '\033[38;2;255;255;254;48;2;250;250;250mpale\033[0m\n'`)
+	p.sees(screen, "pale")
+	if colour := p.eval("getComputedStyle([...document.querySelectorAll('.xterm-rows span')].find((s) => s.innerText === 'pale')).color"); colour == "rgb(255, 255, 254)" {
+		p.Error("a text that cannot be read keeps its colour")
+	}
 	p.enter(`clear; printf '\033]8;;https://example.org/\033\\a link\033]8;;\033\\\n'`)
-	p.sees(screen, "a link")
+	p.sees(screen, "link")
+	link := "document.querySelector('.shell:not([hidden]) .xterm-rows > div').getBoundingClientRect()"
+	for _, kind := range []input.MouseType{input.MouseMoved, input.MouseMoved, input.MousePressed, input.MouseReleased} {
+		var x, y float64
+		p.run(chromedp.Evaluate(link+".x + 20", &x), chromedp.Evaluate(link+".y + 6", &y))
+		p.run(input.DispatchMouseEvent(kind, x, y).WithButton(input.Left).WithClickCount(1))
+		<-time.After(100 * time.Millisecond)
+	}
+	p.sees("dialog", "https://example.org/")
+	p.press("dialog", "Cancel")
 }
 
 func (p *tab) signals() {
@@ -165,6 +180,7 @@ func (s *stoker) testSupervisor(t *testing.T) {
 	p.sees(screen, "alive")
 	p.allow("WebSocket connection")
 	p.allow("ERR_")
+	p.allow("/v1/jvm") // the next supervisor knows no options of a JVM that it did not start
 	out, err := exec.Command("pgrep", "-P", fmt.Sprint(s.pid), "-x", "stoker").Output()
 	if err != nil {
 		t.Fatalf("no supervisor: %v", err)

@@ -159,7 +159,7 @@ func (s *stoker) run(t *testing.T) {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Log(out.String()[max(0, out.Len()-4000):])
+			t.Log(strings.Join(regexp.MustCompile(`(?m)^\S+Z \[(?:WARN|ERROR)\].*$`).FindAllString(out.String(), 50), "\n"))
 		}
 	})
 	for end := time.Now().Add(2 * time.Minute); !strings.Contains(s.tool("status"), "tomcat   RUNNING"); <-time.After(200 * time.Millisecond) {

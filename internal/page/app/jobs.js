@@ -1,6 +1,6 @@
 // Jobs: a form to run one, the list, and state and output of one.
 import * as api from './api.js';
-import {busy, button, h, notice, showError, update} from './dom.js';
+import {busy, button, h, showError, update} from './dom.js';
 import {table} from './jvm.js';
 import {ending} from './state.js';
 import {ago, ahead, argv, clock, marked, shown, since, size, span} from './text.js';
@@ -39,7 +39,6 @@ function form(app) {
     const spec = {command: argv(value('command'))};
     for (const name of ['context', 'user', 'timeout', 'key']) if (value(name)) spec[name] = value(name);
     const job = await api.post('/v1/jobs', {body: spec});
-    notice(`job ${job.id} is ${job.state}`);
     location.hash = `#jobs/${job.id}`;
   };
   return h('section', {'aria-labelledby': 'run'}, h('h2', {id: 'run'}, 'Run a job'),
@@ -128,7 +127,7 @@ function header(app, job, path) {
 class Output {
   constructor(path, name, signal) {
     Object.assign(this, {path, name, signal});
-    this.pre = h('pre', {tabindex: '0', 'aria-label': `${name} of the job`});
+    this.pre = h('pre', {tabindex: '0', role: 'region', 'aria-label': `${name} of the job`});
     this.note = h('p', {class: 'quiet'});
     this.element = h('div', {}, h('h3', {}, name), this.note, this.pre);
   }

@@ -58,7 +58,7 @@ function toolButton(service, path, [tool, label, what], output) {
 // show shows the answer of a tool, which can be kept as a file.
 function show(output, title, text, file, ...more) {
   const at = new Date();
-  const pre = h('pre', {tabindex: '0', 'aria-label': title});
+  const pre = h('pre', {tabindex: '0', role: 'region', 'aria-label': title});
   pre.append(marked(text.slice(0, maxShown)));
   const hide = () => {
     output.hidden = true;

@@ -108,7 +108,7 @@ function form(app, plugin, reload) {
 
 function actionRow(plugin, name, action) {
   const input = h('input', {type: 'text', 'aria-label': `Arguments of ${name}`, placeholder: 'arguments', spellcheck: 'false'});
-  const output = h('pre', {'data-own': true, tabindex: '0', 'aria-label': `Output of ${name}`, hidden: true});
+  const output = h('pre', {'data-own': true, tabindex: '0', role: 'region', 'aria-label': `Output of ${name}`, hidden: true});
   const run = async (row) => {
     const args = argv(row.querySelector('input').value);
     const done = await api.post(`/v1/plugins/${encodeURIComponent(plugin.name)}/actions/${encodeURIComponent(name)}`, {body: {args}});

@@ -14,14 +14,16 @@ export class ShellTab {
   // that a terminal of this page has answered. on has changed, leave and me.
   constructor(spec, on) {
     Object.assign(this, {spec, on, title: spec.title ?? 'shell', seen: spec.seen ?? 0, viewers: 0});
-    this.box = h('div', {class: 'terminal', 'data-own': true});
+    this.box = h('div', {class: 'termbox', 'data-own': true});
     this.banner = h('div', {class: 'banner', role: 'status'});
     this.tools = h('div', {class: 'bar'});
     this.search = h('form', {class: 'bar find', hidden: true, role: 'search', onsubmit: (event) => {
       event.preventDefault();
       this.find(event.submitter?.value !== 'next');
     }},
-    h('label', {}, 'Find ', h('input', {type: 'search', name: 'text', spellcheck: 'false', onkeydown: (event) => event.key === 'Escape' && this.showSearch(false)})),
+    h('label', {}, 'Find ', h('input', {type: 'search', name: 'text', spellcheck: 'false', onkeydown: (event) => {
+      if (event.key === 'Escape') this.showSearch(false);
+    }})),
     h('button', {type: 'submit', value: 'back'}, 'Up'), h('button', {type: 'submit', value: 'next'}, 'Down'),
     h('button', {type: 'button', onclick: () => this.showSearch(false)}, 'Close'));
     this.panel = h('div', {class: 'shell', role: 'tabpanel', hidden: true}, this.tools, this.search, this.banner, this.box,
@@ -166,6 +168,7 @@ export class ShellTab {
         }}, h('option', {value: ''}, 'Signal'), signals.map((name) => h('option', {value: name}, name)))),
       live && button('Detach', () => this.on.close(this), {title: 'the session goes on'}),
       session.id && session.state !== 'ended' && session.state !== 'gone' && button('End', () => this.end(), {class: 'danger'}));
+    this.box.classList.toggle('watching', !session.holds && session.mode === 'view');
     this.on.changed();
   }
 
@@ -192,7 +195,7 @@ export class ShellTab {
   }
 
   async showText() {
-    const pre = h('pre', {tabindex: '0', 'aria-label': 'Text of the terminal'}, screen(this.term));
+    const pre = h('pre', {tabindex: '0', role: 'region', 'aria-label': 'Text of the terminal'}, screen(this.term));
     const done = ask('Text of the terminal', pre, [['Copy', 'copy']]);
     pre.scrollTop = pre.scrollHeight;
     if (await done) await this.copy(pre.textContent);

@@ -102,8 +102,11 @@ function remarks(service) {
     notes.length > 0 && h('details', {}, h('summary', {}, `Notes (${notes.length})`), h('ul', {}, notes.map((note) => h('li', {}, note))))];
 }
 
+const signals = {1: 'HUP', 2: 'INT', 3: 'QUIT', 6: 'ABRT', 7: 'BUS', 9: 'KILL', 11: 'SEGV', 15: 'TERM'};
+
+// ending is how a process ended.
 export function ending(exit) {
-  if (exit.signal) return `signal ${exit.signal}${exit.core ? ', core dumped' : ''}`;
+  if (exit.signal) return `signal ${signals[exit.signal] ?? exit.signal}${exit.core ? ', core dumped' : ''}`;
   return `exit code ${exit.code}`;
 }
 

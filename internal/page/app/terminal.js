@@ -14,7 +14,7 @@ export function load() {
 
 async function loadOnce() {
   const script = document.querySelector('script[nonce]');
-  withNonce(script.nonce);
+  underPolicy(script.nonce);
   const base = new URL('npm/', import.meta.url);
   const css = h('link', {rel: 'stylesheet', href: new URL('xterm.css', base).href});
   css.nonce = script.nonce;
@@ -28,21 +28,35 @@ async function loadOnce() {
   return {Terminal: xterm.Terminal, FitAddon: fit.FitAddon, SearchAddon: search.SearchAddon, Graphemes: graphemes.UnicodeGraphemesAddon};
 }
 
-// withNonce gives each <style> the nonce when it is made: xterm.js inserts some, and the policy
-// of the page allows only those.
-function withNonce(nonce) {
+// underPolicy makes xterm.js keep to the policy of the page, which allows only what has the nonce: each
+// <style> gets it when it is made, and an attribute style becomes properties.
+function underPolicy(nonce) {
   const make = document.createElement.bind(document);
   document.createElement = (name, options) => {
     const element = make(name, options);
     if (String(name).toLowerCase() === 'style') element.nonce = nonce;
     return element;
   };
+  const set = Element.prototype.setAttribute;
+  Element.prototype.setAttribute = function setAttribute(name, value) {
+    if (name === 'style') this.style.cssText = value;
+    else set.call(this, name, value);
+  };
 }
 
-const light = {background: '#ffffff', foreground: '#1b1f24', cursor: '#1b1f24', cursorAccent: '#ffffff', selectionBackground: '#b6d4fe',
-  selectionForeground: '#1b1f24'};
-const dark = {background: '#0d1117', foreground: '#e6edf3', cursor: '#e6edf3', cursorAccent: '#0d1117', selectionBackground: '#264f78',
-  selectionForeground: '#ffffff'};
+// The colours have a contrast of 4.5 to the ground, so that inverse text has it too, which xterm.js does not correct.
+const light = {
+  background: '#ffffff', foreground: '#1b1f24', cursor: '#1b1f24', cursorAccent: '#ffffff', selectionBackground: '#b6d4fe',
+  selectionForeground: '#1b1f24', black: '#24292f', red: '#cf222e', green: '#116329', yellow: '#4d2d00', blue: '#0969da', magenta: '#8250df',
+  cyan: '#1b7c83', white: '#6e7781', brightBlack: '#57606a', brightRed: '#a40e26', brightGreen: '#1a7f37', brightYellow: '#633c01',
+  brightBlue: '#0550ae', brightMagenta: '#6639ba', brightCyan: '#125c62', brightWhite: '#4d5761',
+};
+const dark = {
+  background: '#0d1117', foreground: '#e6edf3', cursor: '#e6edf3', cursorAccent: '#0d1117', selectionBackground: '#264f78',
+  selectionForeground: '#ffffff', black: '#7d8590', red: '#ff7b72', green: '#3fb950', yellow: '#d29922', blue: '#58a6ff', magenta: '#bc8cff',
+  cyan: '#39c5cf', white: '#b1bac4', brightBlack: '#8b949e', brightRed: '#ffa198', brightGreen: '#56d364', brightYellow: '#e3b341',
+  brightBlue: '#79c0ff', brightMagenta: '#d2a8ff', brightCyan: '#56d4dd', brightWhite: '#f0f6fc',
+};
 
 // colours are those of the scheme that the page has now.
 export function colours() {

@@ -59,7 +59,7 @@ export function span(milliseconds) {
 }
 
 // ago is how long a time is past; since is the same without the word.
-export const since = (time) => span(Date.now() - new Date(time));
+export const since = (time) => span(1000 * Math.round((Date.now() - new Date(time)) / 1000));
 export const ago = (time) => `${since(time)} ago`;
 export const ahead = (time) => span(new Date(time) - Date.now());
 
