@@ -27,11 +27,12 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		// it measures them
-		"bench":           {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
-		"internal/access": {"internal/headroom", "internal/suggest", "internal/untrusted"},
+		"bench":                      {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
+		"internal/access":            {"internal/headroom", "internal/suggest", "internal/untrusted"},
+		"internal/access/accesstest": {},
 		"internal/api": {"internal/access", "executor", "executor/schedule", "internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
 			"internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin",
-			"internal/execshim", "internal/page"},
+			"internal/execshim", "internal/console", "internal/console/recording", "internal/console/wire", "internal/program", "internal/page"},
 		"hooks/plugin": {"internal/lazyregexp", "hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference",
 			"internal/untrusted", "internal/redact", "internal/statefile"},
 		"hooks": {"internal/initproto", "internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
@@ -51,7 +52,9 @@ func edges() map[string][]string {
 		"executor/schedule":        {"executor"},
 		"internal/asuser":          {"internal/procfs"},
 		"internal/cgroup":          {"internal/mounts"},
-		"internal/service": {"executor", "hooks", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit",
+		"internal/console": {"internal/access", "internal/asuser", "internal/fdstore", "internal/headroom", "internal/initproto", "internal/proc", "internal/program",
+			"internal/suggest", "jvm"},
+		"internal/service": {"executor", "hooks", "internal/console", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit",
 			"internal/initproto", "internal/layeredyaml", "internal/lazyregexp", "internal/proc", "internal/redact", "internal/reference",
 			"internal/untrusted", "jvm",
 			"jvm/tomcat", "supervisor", "supervisor/probe"},
@@ -59,7 +62,8 @@ func edges() map[string][]string {
 		"jvm/launch": {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit",
 			"internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote",
 			"internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
-		"internal/daemon": {"internal/access", "executor", "executor/mesos", "executor/natsjob", "executor/schedule", "internal/suggest", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config",
+		"internal/daemon": {"internal/access", "executor", "executor/mesos", "executor/natsjob", "executor/schedule", "internal/suggest", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/console",
+			"internal/console/audit", "internal/console/recording",
 			"internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle",
 			"internal/logqueue", "internal/logfile", "internal/logs", "internal/memory", "internal/printable", "internal/proc",
 			"internal/procfs", "internal/program", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/launch", "jvm/tomcat",
@@ -81,6 +85,7 @@ func edges() map[string][]string {
 			"hooks",
 			"hooks/plugin",
 			"internal/api",
+			"internal/console",
 			"internal/execshim",
 			"internal/filewatch",
 			"internal/layeredyaml",
@@ -140,6 +145,10 @@ func edges() map[string][]string {
 		"internal/untrusted":  {},
 		"internal/reference":  {"internal/lazyregexp"},
 
+		"internal/console/wire":      {"internal/access", "internal/console", "internal/program"},
+		"internal/console/recording": {"internal/console", "internal/trust", "internal/untrusted"},
+		"internal/console/audit":     {"internal/console", "internal/logfile", "internal/printable"},
+
 		"internal/cmdline": {"internal/display", "internal/exit", "internal/layout", "internal/suggest"},
 		"internal/display": {"internal/layout", "internal/printable"},
 		"agent": {"executor", "executor/client", "internal/api", "internal/cgroup", "internal/lazyregexp", "internal/trust",
@@ -157,6 +166,8 @@ func edges() map[string][]string {
 			"internal/cgroup",
 			"internal/cmdline",
 			"internal/config",
+			"internal/console",
+			"internal/console/recording",
 			"internal/daemon",
 			"internal/display",
 			"internal/events",
@@ -174,6 +185,7 @@ func edges() map[string][]string {
 			"internal/program",
 			"internal/service",
 			"internal/suggest",
+			"internal/untrusted",
 			"internal/wholefile",
 			"jvm",
 			"jvm/launch",
@@ -196,6 +208,7 @@ func homes() map[string]string {
 		"github.com/nats-io/nats.go":       "executor/natsjob",
 		"github.com/robfig/cron/v3":        "executor/schedule",
 		"golang.org/x/text":                "jvm/tomcat",
+		"github.com/gorilla/websocket":     "internal/console/wire internal/console/client",
 	}
 }
 
@@ -425,6 +438,7 @@ func readers() map[string]string {
 		"executor/output":                 "a folder of our own that no job can write to: not followed, and created",
 		"executor/journal":                "a folder of our own that no job can write to",
 		"executor/files.go":               "a folder of our own that no job can write to",
+		"internal/console/recording":      "a folder that others cannot change: listed, not followed, and created in",
 		"executor/workspace":              "below an os.Root, without blocking; the copy is created in a folder of our own",
 		"internal/logfile/folder.go":      "the folder of a log and its files: not followed, compared with what is there",
 		"jvm/hotspot/attach.go":           kernel + "; .attach_pidN is created",
@@ -646,9 +660,11 @@ const maxPackage = 3200
 // longPackages are longer, with the reason.
 func longPackages() map[string]string {
 	return map[string]string{
-		"jvm":        "pure sizing, merge and checks of options; a third is tables of what each version knows",
-		"cmd/stoker": "one file for each group of commands; they share what prints and what asks, and little else",
-		"supervisor": "one state machine: its table refers to every transition",
+		"internal/daemon": "it wires all parts: one file for each",
+		"internal/api":    "one table of routes and grants; one file for each group of routes, with its client",
+		"jvm":             "pure sizing, merge and checks of options; a third is tables of what each version knows",
+		"cmd/stoker":      "one file for each group of commands; they share what prints and what asks, and little else",
+		"supervisor":      "one state machine: its table refers to every transition",
 	}
 }
 

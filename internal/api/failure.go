@@ -65,6 +65,9 @@ func refusal(err error) *StatusError {
 		}
 		return job
 	}
+	if refused := consoleRefusal(err); refused != nil {
+		return refused
+	}
 	var refused *access.Refusal
 	switch {
 	case errors.As(err, &status):

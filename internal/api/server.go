@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -16,6 +17,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/access"
+	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/page"
 	"github.com/stoker-init/stoker/internal/redact"
@@ -33,6 +35,9 @@ type Options struct {
 	// empty: none. An error: unknown.
 	Member func(pid int) (service string, err error)
 	Events *events.Journal
+	// Sessions and Recordings are those of the console; nil: there is no console.
+	Sessions   *console.Manager
+	Recordings Recordings
 	// Gate admits clients over TCP; nil: there are none.
 	Gate *access.Gate
 	// Console reports whether the console is on; nil: it is off.
@@ -46,15 +51,22 @@ type Server struct {
 	stall  time.Duration // how long a client may stall during a JVM's answer
 	waits  chan struct{} // a place for each request that waits
 	places connLimiter
-	files  page.Page
+	// leaving ends the requests that outlive the HTTP server: websockets.
+	leaving context.Context
+	leave   context.CancelFunc
+
+	sessions sessionManager // Options.Sessions, or what a test has in its place
+	files    page.Page
 }
 
 // New makes a server; Serve runs it.
 func New(opts Options) *Server {
-	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: connLimiter{open: map[int]int{}}}
+	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: connLimiter{open: map[int]int{}},
+		sessions: opts.Sessions}
 	if s.opts.Gate == nil {
 		s.opts.Gate = &access.Gate{Refusals: access.Refusals{Log: opts.Log}}
 	}
+	s.leaving, s.leave = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
 		mux.HandleFunc(r.pattern, s.guard(r))
@@ -62,7 +74,7 @@ func New(opts Options) *Server {
 	mux.HandleFunc("/", s.guard(route{handle: func(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, Refuse(http.StatusNotFound, "not-found", "", "there is no %s %s", r.Method, r.URL.Path)
 	}}))
-	s.http = http.Server{Handler: mux, ConnContext: withConn, ReadHeaderTimeout: 10 * time.Second,
+	s.http = http.Server{Handler: mux, ConnContext: withConn, BaseContext: func(net.Listener) context.Context { return s.leaving }, ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog:  opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}}
@@ -74,7 +86,10 @@ func New(opts Options) *Server {
 
 // Serve answers on l, a unix socket or a TCP listener, until ctx is done or l is closed; accepted requests are finished.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
+	stop := context.AfterFunc(ctx, func() {
+		s.leave()
+		_ = s.http.Close()
+	})
 	defer stop()
 	if _, tcp := l.(*net.TCPListener); tcp {
 		l = s.opts.Gate.Listener(l)
@@ -111,7 +126,7 @@ func value[T any](f func() T) handler {
 // routes is the whole API.
 func (s *Server) routes() []route {
 	b := s.opts.Backend
-	return []route{
+	return slices.Concat(s.execRoutes(), s.sessionRoutes(), []route{
 		{"GET /{$}", 0, s.page},
 		{"GET /assets/{name...}", 0, s.page},
 		{"GET /v1/health", 0, value(func() map[string]string { return map[string]string{"status": "ok"} })},
@@ -157,7 +172,7 @@ func (s *Server) routes() []route {
 		{"POST /v1/executor/pause", access.Admin, s.withJobs(s.control(executor.Pause))},
 		{"POST /v1/executor/resume", access.Admin, s.withJobs(s.control(executor.Resume))},
 		{"POST /v1/executor/drain", access.Admin, s.withJobs(s.control(executor.Drain))},
-	}
+	})
 }
 
 // page serves the page for browsers: what it shows it asks for with a credential.
@@ -260,9 +275,6 @@ type Error struct {
 		Diff []string `json:"diff,omitempty"`
 	} `json:"error"`
 }
-
-// fail writes a refusal of the guard in the form that the clients of the route expect.
-func fail(w http.ResponseWriter, _ *http.Request, err error) { writeError(w, err) }
 
 func writeError(w http.ResponseWriter, err error) {
 	var e Error

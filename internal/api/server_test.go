@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -92,39 +91,6 @@ func TestStatusWhileStopping(t *testing.T) {
 	b.refuse = errors.New("cannot start \"app\": no idea")
 	if got := ask(t, path, -1, "POST", "/v1/services/app/start"); got.status != 500 || !strings.Contains(got.body, `no idea`) {
 		t.Errorf("%d %s", got.status, got.body)
-	}
-}
-
-func TestGrants(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can connect as another user")
-	}
-	const viewer, stranger = 4711, 4712
-	b := newFake()
-	b.jvmText["app"] = "text"
-	server := New(Options{Backend: parts(b), Log: nullLog()})
-	path := serve(t, b, viewer)
-	for _, r := range server.routes() {
-		method, target, _ := strings.Cut(r.pattern, " ")
-		target = strings.Replace(target, "{name}", "app", 1)
-		for uid, have := range map[int]access.Grants{0: access.All, viewer: access.View, stranger: 0} {
-			got := ask(t, path, uid, method, target)
-			refused := got.status == 403
-			if want := !have.Has(r.grant); refused != want {
-				t.Errorf("uid %d (%s), %s: %d %s; refused should be %v", uid, have, r.pattern, got.status, got.body, want)
-			}
-			if refused {
-				want := fmt.Sprintf(`{"error":{"code":"forbidden","message":"uid %d may not do this: it needs the grant %s","hint":"ask as root, or as the user that stoker runs as"}}`, uid, r.grant)
-				if got.body != want {
-					t.Errorf("%s, want %s", got.body, want)
-				}
-			}
-		}
-	}
-	for _, asked := range b.asked {
-		if !strings.HasSuffix(asked, ", uid 0 by the API") {
-			t.Errorf("%q was accepted", asked)
-		}
 	}
 }
 

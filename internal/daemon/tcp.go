@@ -70,7 +70,7 @@ func (a *apiServer) openTCP() {
 	err := a.gate.Configure(cfg)
 	address := cfg.Scheme() + "://" + cfg.Listen
 	if t.listener != nil && t.address != address {
-		t.listener.Close()
+		_ = t.listener.Close() // it is not used any more
 		t.listener, t.served = nil, false
 		a.daemon.m.FDStore().Delete(tcpItem)
 	}
