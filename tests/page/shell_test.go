@@ -122,11 +122,15 @@ func (p *tab) hostile() {
 	p.enter(`clear; printf '\033]8;;https://example.org/\033\\a link\033]8;;\033\\\n'`)
 	p.sees(screen, "link")
 	link := "document.querySelector('.shell:not([hidden]) .xterm-rows > div').getBoundingClientRect()"
-	for _, kind := range []input.MouseType{input.MouseMoved, input.MouseMoved, input.MousePressed, input.MouseReleased} {
-		var x, y float64
-		p.run(chromedp.Evaluate(link+".x + 20", &x), chromedp.Evaluate(link+".y + 6", &y))
+	var x, y float64
+	p.run(chromedp.Evaluate(link+".x + 20", &x), chromedp.Evaluate(link+".y + 6", &y))
+	pointed := ""
+	for end := time.Now().Add(patience); pointed != "true" && time.Now().Before(end); <-time.After(100 * time.Millisecond) {
+		p.run(input.DispatchMouseEvent(input.MouseMoved, x+100, y+100), input.DispatchMouseEvent(input.MouseMoved, x, y))
+		pointed = p.eval("!!document.querySelector('.shell:not([hidden]) .xterm-cursor-pointer')")
+	}
+	for _, kind := range []input.MouseType{input.MousePressed, input.MouseReleased} {
 		p.run(input.DispatchMouseEvent(kind, x, y).WithButton(input.Left).WithClickCount(1))
-		<-time.After(100 * time.Millisecond)
 	}
 	p.sees("dialog", "https://example.org/")
 	p.press("dialog", "Cancel")
@@ -134,8 +138,8 @@ func (p *tab) hostile() {
 
 func (p *tab) signals() {
 	p.Helper()
-	p.enter("clear; sleep 1000; echo ended $?")
-	p.sees(screen, "")
+	p.enter("clear; sh -c 'echo begun-$$; exec sleep 1000'; echo ended $?")
+	p.until("the process", "/begun-[0-9]/.test(document.querySelector('.shell:not([hidden]) .xterm-rows').innerText)")
 	p.eval(`((s) => { s.value = 'TERM'; s.onchange({target: s}); })(document.querySelector('.shell:not([hidden]) .bar select'))`)
 	p.sees(screen, "ended 143")
 }

@@ -148,7 +148,7 @@ func start(t *testing.T) *stoker {
 func (s *stoker) run(t *testing.T) {
 	cmd := exec.Command(s.binary, "run", "-c", s.dir+"/stoker.yaml")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	cmd.Env = append(os.Environ(), "STOKER_CI=")
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+s.dir+"/state")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
