@@ -147,7 +147,7 @@ func edges() map[string][]string {
 
 		"internal/console/wire":      {"internal/access", "internal/console", "internal/program"},
 		"internal/console/recording": {"internal/console", "internal/trust", "internal/untrusted"},
-		"internal/console/audit":     {"internal/console", "internal/logfile", "internal/printable"},
+		"internal/console/audit":     {"internal/console", "internal/logfile", "internal/printable", "internal/redact"},
 
 		"internal/cmdline": {"internal/display", "internal/exit", "internal/layout", "internal/suggest"},
 		"internal/display": {"internal/layout", "internal/printable"},
@@ -660,11 +660,10 @@ const maxPackage = 3200
 // longPackages are longer, with the reason.
 func longPackages() map[string]string {
 	return map[string]string{
-		"internal/daemon": "it wires all parts: one file for each",
-		"internal/api":    "one table of routes and grants; one file for each group of routes, with its client",
-		"jvm":             "pure sizing, merge and checks of options; a third is tables of what each version knows",
-		"cmd/stoker":      "one file for each group of commands; they share what prints and what asks, and little else",
-		"supervisor":      "one state machine: its table refers to every transition",
+		"internal/api": "one table of routes and grants; one file for each group of routes, with its client",
+		"jvm":          "pure sizing, merge and checks of options; a third is tables of what each version knows",
+		"cmd/stoker":   "one file for each group of commands; they share what prints and what asks, and little else",
+		"supervisor":   "one state machine: its table refers to every transition",
 	}
 }
 

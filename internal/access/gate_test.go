@@ -420,6 +420,13 @@ func TestLoginOfLogin(t *testing.T) {
 		if _, err := s.admit(s.request("GET", "/", bearer(first.Token)...), View); err == nil {
 			t.Error("who has logged out is still in")
 		}
+		s.Gate = s.newGate()
+		if err := errors.Join(s.Configure(s.cfg), s.Restore(s.kept)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.admit(s.request("GET", "/", bearer(first.Token)...), View); err == nil {
+			t.Error("who has logged out is in again at the next supervisor")
+		}
 		id := s.identify(s.request("GET", "/", bearer(second.Token)...), Admin)
 		for range 20 { // it is used all the time
 			time.Sleep(35 * time.Minute)
@@ -429,6 +436,17 @@ func TestLoginOfLogin(t *testing.T) {
 			t.Error("it goes on after its end")
 		}
 	})
+}
+
+// TestTooManyConnections: a client with a credential is told to wait.
+func TestTooManyConnections(t *testing.T) {
+	s := newStage(t, twoTokens)
+	s.tcp.limits.all = maxAdmitted
+	_, err := s.admit(s.request("GET", "/", bearer(secretA)...), View)
+	h := http.Header{}
+	if SetHeaders(h, err); statusOf(err) != 429 || h.Get("Retry-After") != "1" {
+		t.Errorf("%v, %v", err, h)
+	}
 }
 
 func TestTickets(t *testing.T) {

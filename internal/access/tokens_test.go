@@ -166,11 +166,14 @@ func TestAppendLine(t *testing.T) {
 	if after, _ := os.ReadFile(path); string(after) != string(before) {
 		t.Error("the refused file was changed")
 	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
-	if err := AppendLine(link, "x"); err == nil {
+	if err := AppendLine(link, "other view "+secretA); err == nil {
 		t.Error("a link was followed")
 	}
 	for _, name := range []string{"", "a b", "a/b", strings.Repeat("a", 33), "ä"} {

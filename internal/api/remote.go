@@ -33,8 +33,8 @@ const (
 	maxPEMFile   = 1 << 20
 )
 
-// remote is a checked Remote.
-type remote struct {
+// checkedRemote is a checked Remote.
+type checkedRemote struct {
 	base      *url.URL
 	tokenFile string
 	tls       *tls.Config // nil: plain HTTP
@@ -57,13 +57,13 @@ func NewRemoteClient(r Remote) (*Client, error) {
 }
 
 // check reads the files, and checks that the URL can be used.
-func (r Remote) check() (*remote, error) {
+func (r Remote) check() (*checkedRemote, error) {
 	u, err := url.Parse(r.URL)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "" || u.User != nil ||
 		u.RawQuery != "" || u.Fragment != "" {
 		return nil, &HintedError{fmt.Errorf("cannot use the URL %q", r.URL), "want https://HOST:PORT"}
 	}
-	to := &remote{base: &url.URL{Scheme: u.Scheme, Host: u.Host}, tokenFile: r.TokenFile}
+	to := &checkedRemote{base: &url.URL{Scheme: u.Scheme, Host: u.Host}, tokenFile: r.TokenFile}
 	if _, err := to.header(); err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func (r Remote) check() (*remote, error) {
 }
 
 // header returns the credentials of a request.
-func (r *remote) header() (http.Header, error) {
+func (r *checkedRemote) header() (http.Header, error) {
 	if r.tokenFile == "" {
 		return http.Header{}, nil
 	}
@@ -145,7 +145,7 @@ func readToken(path string) (string, error) {
 
 // remoteTransport sends the requests of a Client to a remote, with its credentials.
 type remoteTransport struct {
-	to   *remote
+	to   *checkedRemote
 	next http.RoundTripper
 }
 

@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// newRemote is a server that answers with the Authorization header as the name of a service.
-func newRemote(t *testing.T, start func(*httptest.Server)) (url, ca string) {
+// serveRemote is a server that answers with the Authorization header as the name of a service.
+func serveRemote(t *testing.T, start func(*httptest.Server)) (url, ca string) {
 	t.Helper()
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"services":[{"name":%q}]}`, r.Host+" "+r.URL.Path+" "+r.Header.Get("Authorization"))
@@ -38,7 +38,7 @@ func write(t *testing.T, path, text string) {
 }
 
 func TestRemote(t *testing.T) {
-	url, ca := newRemote(t, (*httptest.Server).StartTLS)
+	url, ca := serveRemote(t, (*httptest.Server).StartTLS)
 	token := filepath.Join(t.TempDir(), "token")
 	write(t, token, " first\n")
 	c, err := NewRemoteClient(Remote{URL: url, CA: ca, TokenFile: token})
@@ -68,7 +68,7 @@ func TestRemote(t *testing.T) {
 	if _, err = c.Status(t.Context()); !errors.As(err, new(x509.UnknownAuthorityError)) || !errors.Is(err, ErrNoSocket) {
 		t.Errorf("without its authority: %v", err)
 	}
-	if url, _ := newRemote(t, (*httptest.Server).Start); !strings.HasPrefix(url, "http://127") {
+	if url, _ := serveRemote(t, (*httptest.Server).Start); !strings.HasPrefix(url, "http://127") {
 		t.Fatal(url)
 	} else if c, err = NewRemoteClient(Remote{URL: url}); err != nil {
 		t.Error(err)

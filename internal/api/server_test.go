@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -100,8 +102,12 @@ func TestUnknownPeerHasNoGrant(t *testing.T) {
 	if ok {
 		t.Error("a request without a connection has a peer")
 	}
-	if id, _ := (&Server{}).identityOf(p); id.Grants != 0 {
+	s := New(Options{Backend: parts(newFake()), Log: nullLog()})
+	if id, _ := s.identityOf(p); id.Grants != 0 {
 		t.Errorf("an unknown peer has the grants %s", id.Grants)
+	}
+	if _, err := s.admitLocal(httptest.NewRequest("GET", "/", nil), access.Known); err == nil {
+		t.Error("an unknown peer counts as known")
 	}
 }
 

@@ -114,13 +114,22 @@ func (c *fakeChecker) refuse(name string, loud bool) {
 }
 
 // auditLog notes what is audited.
-type auditLog struct{ lines []string }
-
-func (a *auditLog) Begin(e Entry) error { a.lines = append(a.lines, "begin "+e.By); return nil }
-func (a *auditLog) Attached(e Entry) {
-	a.lines = append(a.lines, fmt.Sprintf("%s %s %v", e.Mode, e.Identity.Name, e.Error))
+type auditLog struct {
+	mu    sync.Mutex // guards lines
+	lines []string
 }
-func (a *auditLog) End(e Entry) { a.lines = append(a.lines, "end "+e.Exit.Why) }
+
+func (a *auditLog) add(line string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.lines = append(a.lines, line)
+}
+
+func (a *auditLog) Begin(e Entry) error { a.add("begin " + e.By); return nil }
+func (a *auditLog) Attached(e Entry) {
+	a.add(fmt.Sprintf("%s %s %v", e.Mode, e.Identity.Name, e.Error))
+}
+func (a *auditLog) End(e Entry) { a.add("end " + e.Exit.Why) }
 
 // bubble is a session with a fake process in a bubble of time.
 type bubble struct {

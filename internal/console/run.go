@@ -231,12 +231,12 @@ func (s *Session) close() {
 	now := time.Now()
 	s.saved.Exit, s.saved.Ended = exit, &now
 	s.count(&s.saved.Info)
-	info := s.info()
+	info, opener := s.info(), s.saved.Identity
 	s.mu.Unlock()
 	if s.recording != nil {
 		s.recording.Close(*exit)
 	}
-	s.m.audit(Entry{Info: info, Identity: s.saved.Identity})
+	s.m.audit(Entry{Info: info, Identity: opener})
 	s.m.count.end(info)
 	s.mu.Lock()
 	var err error

@@ -31,8 +31,8 @@ func (d *daemon) startConsole(rec *proc.Recovered) {
 	})
 	cfg, log := d.currentPlan().Config.Console, d.log.Named("console")
 	d.audit, d.recordings = audit.New(cfg.Audit, log), recording.New(recordingOptions(cfg.Recording), log)
-	d.console = console.New(console.Options{Config: cfg, Host: consoleHost{d}, Store: d.m.FDStore(), Auditor: d.audit, Recorder: d.recordings,
-		Log: log, Items: rec.Items, Processes: processes})
+	d.console = console.New(console.Options{Config: cfg, Host: consoleHost{d}, Store: d.m.FDStore(), Checker: d.gate, Auditor: d.audit,
+		Recorder: d.recordings, Log: log, Items: rec.Items, Processes: processes})
 }
 
 // configureConsole applies another configuration to the console and to the listener that it is reached by.

@@ -12,6 +12,7 @@ import (
 	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/executor/mesos"
 	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
@@ -38,6 +39,7 @@ type daemon struct {
 	journal *journal
 	hooks   *hookRunner
 	jobs    *executor.Executor // nil: there is none
+	gate    *access.Gate
 	console *console.Manager
 	audit   *audit.Log         // of the console, as recordings are
 	engines *engines           // nil: there is no executor

@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/logfile"
 	"github.com/stoker-init/stoker/internal/printable"
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // Events of lines.
@@ -136,24 +137,37 @@ func (l *Log) report(line Line) {
 	}
 }
 
-// write writes a line to the log and to the file. Nothing in it can steer a terminal or begin another line.
-func (l *Log) write(line Line) error {
+// encode returns a line. Nothing in it can steer a terminal or begin another line.
+func encode(line Line) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(line); err != nil {
-		return fmt.Errorf("cannot write an audit line: %w", err)
+		return nil, fmt.Errorf("cannot write an audit line: %w", err)
 	}
-	text := printable.JSON(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+	return printable.JSON(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
+}
+
+// write writes a line to the file, and to the log, which others read: without secrets.
+func (l *Log) write(line Line) error {
+	masked := line
+	masked.Argv, masked.Env = redact.Args(line.Argv), redact.Args(line.Env)
+	text, err := encode(masked)
+	if err != nil {
+		return err
+	}
 	l.log.Info("audit " + string(text))
+	if text, err = encode(line); err != nil {
+		return err
+	}
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file.Path == "" {
 		return nil
 	}
-	err := l.file.Open()
-	if err == nil && l.file.Len() > 0 && l.file.Len()+int64(len(text)) >= fileSize {
+	err = l.file.Open()
+	if err == nil && l.file.Len() > 0 && l.file.Len()+int64(len(text)) >= l.file.Size {
 		err = l.file.Rotate()
 	}
 	if err != nil {

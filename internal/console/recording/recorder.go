@@ -33,16 +33,19 @@ type Options struct {
 const maxFiles = 1000
 
 // Recorder makes recordings in a folder of its own, and removes the oldest ones. A recording that is being written is locked
-// (flock(2)), by whichever stoker writes it.
+// (flock(2)): several containers may share the folder.
 type Recorder struct {
 	log hclog.Logger
 
 	mu   sync.Mutex // guards the rest, and keeps two from making room at a time
 	opts Options
+	open map[string]bool // the files that this stoker writes
 }
 
 // New makes a Recorder.
-func New(opts Options, log hclog.Logger) *Recorder { return &Recorder{opts: opts, log: log} }
+func New(opts Options, log hclog.Logger) *Recorder {
+	return &Recorder{opts: opts, log: log, open: map[string]bool{}}
+}
 
 // Configure applies to recordings that are created from now on.
 func (r *Recorder) Configure(opts Options) {
@@ -71,7 +74,10 @@ func idOf(name string) string {
 // checkFolder rejects a folder that other users can change, or replace: root must not write, read or remove elsewhere for them.
 // After that its path leads where it led.
 func checkFolder(path string) error {
-	if err := trust.Path(path, os.Geteuid()); err != nil {
+	if os.Geteuid() != 0 {
+		return nil // services have the same user, and groups of volumes may write (fsGroup of Kubernetes)
+	}
+	if err := trust.Path(path, 0); err != nil {
 		return fmt.Errorf("cannot use the folder of the recordings: %w", err)
 	}
 	return nil
@@ -90,8 +96,10 @@ func makeFolder(path string) error {
 		}
 		missing, at = append(missing, at), filepath.Dir(at)
 	}
-	if err := trust.Folder(at, os.Geteuid()); err != nil {
-		return fmt.Errorf("cannot use the folder of the recordings: %w", err)
+	if os.Geteuid() == 0 {
+		if err := trust.Folder(at, 0); err != nil {
+			return fmt.Errorf("cannot use the folder of the recordings: %w", err)
+		}
 	}
 	for _, dir := range slices.Backward(missing) {
 		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -162,38 +170,46 @@ func (r *Recorder) create(h Header) (*Recording, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot write the recording %s: %w", path, untrusted.Cause(err)), f.Close(), os.Remove(path))
 	}
+	r.open[name] = true
 	size := int64(len(line))
-	return &Recording{opts: r.opts, log: r.log, f: f, name: name, started: h.Stoker.Started, head: size, size: size}, nil
+	return &Recording{recorder: r, opts: r.opts, f: f, name: name, started: h.Stoker.Started, head: size, size: size}, nil
 }
 
-// makeRoom removes the oldest recordings that are not being written until a full one has room. Those that are being written count as
-// full ones.
+// makeRoom removes the oldest recordings until a full one has room. Those that this stoker writes count as full ones.
 func (r *Recorder) makeRoom() error {
 	files, err := r.files()
 	if err != nil {
 		return err
 	}
-	total, count := r.opts.FileSize, 1
-	var ended []file
-	for _, f := range files {
-		if locked(f.path) {
-			total, count = total+max(f.size, r.opts.FileSize), count+1
-		} else {
-			ended = append(ended, f)
+	total, count := r.opts.FileSize*int64(len(r.open)+1), 1
+	for _, f := range files { // the newest first
+		if count++; !r.open[f.name] {
+			total += f.size
 		}
 	}
-	if total > r.opts.TotalSize || count > maxFiles {
-		return errors.New("cannot record: console.recording.total_size has no room beside the recordings that are being written")
-	}
-	for _, f := range ended { // the newest first
-		if total, count = total+f.size, count+1; total <= r.opts.TotalSize && count <= maxFiles {
+	for _, f := range slices.Backward(files) {
+		if total <= r.opts.TotalSize && count <= maxFiles {
+			return nil
+		}
+		if r.open[f.name] || locked(f.path) {
 			continue
 		}
 		if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot remove an old recording: %w", err)
 		}
+		total, count = total-f.size, count-1
+	}
+	if total > r.opts.TotalSize || count > maxFiles {
+		return errors.New("cannot record: console.recording.total_size has no room beside the recordings that are being written")
 	}
 	return nil
+}
+
+// closed is called at the end of a recording.
+func (r *Recorder) closed(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.open, name)
 }
 
 // locked reports whether a recording is being written.
@@ -245,7 +261,7 @@ func (r *Recorder) resume(name string) (*Recording, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot go on with the recording: %w", err)
 	}
-	c := &Recording{opts: opts, log: r.log, f: f, name: name}
+	c := &Recording{recorder: r, opts: opts, f: f, name: name}
 	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
 		err = c.repair()
 	}
@@ -253,6 +269,9 @@ func (r *Recorder) resume(name string) (*Recording, error) {
 		f.Close()
 		return nil, fmt.Errorf("cannot go on with the recording %s: %w", path, untrusted.Cause(err))
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open[name] = true
 	return c, nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
@@ -25,10 +24,10 @@ const (
 
 // Recording is a recording that is being written. Its methods can be called at a time.
 type Recording struct {
-	opts    Options
-	log     hclog.Logger
-	name    string
-	started time.Time
+	recorder *Recorder
+	opts     Options
+	name     string
+	started  time.Time
 
 	mu      sync.Mutex // guards the rest
 	f       *os.File   // nil: closed
@@ -69,6 +68,12 @@ func (c *Recording) Resize(rows, columns uint16) {
 }
 
 func (c *Recording) text(kind string, cut *cutter, p []byte) (err error) {
+	if c.full && !c.opts.Required {
+		if kind == Output {
+			c.leftOut += int64(len(p))
+		}
+		return nil
+	}
 	for len(p) > 0 && err == nil {
 		n := min(len(p), maxPiece)
 		if text := cut.next(p[:n]); len(text) > 0 {
@@ -108,7 +113,7 @@ func (c *Recording) write(kind, data string) error {
 	}
 	err := c.append(line)
 	if err != nil && c.failed.IsZero() {
-		c.log.Warn("cannot record a session: what it shows is left out until that works again", "recording", c.name, "error", err)
+		c.recorder.log.Warn("cannot record a session: what it shows is left out until that works again", "recording", c.name, "error", err)
 	}
 	c.failed = time.Time{}
 	if err != nil {
@@ -172,7 +177,8 @@ func (c *Recording) Close(e console.Exit) {
 		_, err = c.f.WriteAt(line, 0) // in place: it needs no room on the disk
 	}
 	if err = errors.Join(err, c.f.Close()); err != nil {
-		c.log.Warn("cannot write the end of a session into its recording", "recording", c.name, "error", err)
+		c.recorder.log.Warn("cannot write the end of a session into its recording", "recording", c.name, "error", err)
 	}
 	c.f = nil
+	c.recorder.closed(c.name)
 }
