@@ -51,7 +51,10 @@ type view struct {
 	phone, dark   bool
 }
 
-var desktop = view{"desktop", 1280, 720, false, false}
+var (
+	desktop = view{"desktop", 1280, 720, false, false}
+	phone   = view{"phone", 375, 667, true, false}
+)
 
 // tab is a page in a browser. At its end the test fails for everything that the page has complained about.
 type tab struct {
@@ -184,7 +187,8 @@ func (p *tab) sees(selector, text string) {
 func (p *tab) press(within, name string) {
 	p.Helper()
 	find := fmt.Sprintf(`[...document.querySelectorAll(%q)].flatMap((e) => [...e.querySelectorAll('button, a, summary, [role=tab]')])
-		.find((e) => (e.getAttribute('aria-label') ?? e.innerText).trim() === %q && e.checkVisibility() && !e.closest('[aria-busy=true]'))`, within, name)
+		.find((e) => (e.getAttribute('aria-label') ?? e.innerText).trim() === %q && e.checkVisibility() &&
+			!e.closest('[aria-busy=true]'))`, within, name)
 	p.until("a button "+name, "!!"+find)
 	p.eval(find + ".click()")
 }
@@ -209,7 +213,8 @@ func (p *tab) keys(text string) {
 			p.run(input.InsertText(string(c)))
 			continue
 		}
-		down := input.DispatchKeyEvent(input.KeyDown).WithKey(k.key).WithText(k.text).WithModifiers(input.Modifier(k.modifiers)).WithWindowsVirtualKeyCode(k.code)
+		down := input.DispatchKeyEvent(input.KeyDown).WithKey(k.key).WithText(k.text).WithModifiers(input.Modifier(k.modifiers)).
+			WithWindowsVirtualKeyCode(k.code)
 		up := input.DispatchKeyEvent(input.KeyUp).WithKey(k.key).WithModifiers(input.Modifier(k.modifiers)).WithWindowsVirtualKeyCode(k.code)
 		if k.text == "" {
 			down.Type = input.KeyRawDown
@@ -226,7 +231,8 @@ func (p *tab) enter(text string) {
 // fill puts a text into a field.
 func (p *tab) fill(selector, text string) {
 	p.Helper()
-	p.run(chromedp.SetValue(selector, text, chromedp.ByQuery))
+	p.until("a field "+selector, fmt.Sprintf("!!document.querySelector(%q)", selector))
+	p.eval(fmt.Sprintf("document.querySelector(%q).value = %q", selector, text))
 }
 
 // screenshot keeps a picture of the window.

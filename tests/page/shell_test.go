@@ -35,7 +35,7 @@ func (s *stoker) testShell(t *testing.T) {
 	p.run(chromedp.EmulateViewport(900, 500))
 	p.until("fewer rows", fmt.Sprintf("document.querySelector('.xterm-rows').children.length < %s", rows))
 	p.enter("clear; stty size")
-	p.until("the process knows", "document.querySelector('.xterm-rows').innerText.includes(document.querySelector('.xterm-rows').children.length + ' ')")
+	p.until("the process knows", "((rows) => rows.innerText.includes(rows.children.length + ' '))(document.querySelector('.xterm-rows'))")
 	p.run(chromedp.EmulateViewport(1280, 720))
 
 	p.enter("clear; X=kept; echo before $X")
@@ -92,8 +92,8 @@ func (p *tab) flood() {
 
 func (p *tab) search() {
 	p.Helper()
-	p.enter("clear; seq 1 500; echo needle-$((1+1)); seq 1 500")
-	p.sees(screen, "500")
+	p.enter("clear; seq 1 500; echo needle-$((1+1)); seq 1 500; echo end-$((1+1))")
+	p.sees(screen, "end-2")
 	p.chord("F", 70)
 	p.until("the search is there", "document.activeElement.name === 'text'")
 	p.enter("needle-2")
@@ -105,7 +105,8 @@ func (p *tab) search() {
 func (p *tab) hostile() {
 	p.Helper()
 	p.eval("window.reads = 0; navigator.clipboard && (navigator.clipboard.readText = async () => { window.reads++; return 'evil'; })")
-	p.enter(`clear; printf '\033]52;c;?\007\033]52;c;ZXZpbA==\007\033[21t\033[8;2;2t\033[18t\033]0;<b>title\007'; sleep 0.3; echo done hostile`)
+	p.enter(`clear; printf '\033]52;c;?\007\033]52;c;ZXZpbA==\007\033[21t\033[8;2;2t\033[18t\033]0;<b>title\007'; ` +
+		`sleep 0.3; echo done hostile`)
 	p.sees(screen, "done hostile")
 	if text := p.text(screen); strings.Contains(text, "evil") || p.eval("window.reads") != "0" {
 		p.Errorf("the output read the clipboard, or typed: %s", text)
@@ -116,7 +117,9 @@ func (p *tab) hostile() {
 	p.sees(".tabs", "<b>title")
 	p.enter(`clear; printf '\033[38;2;255;255;254;48;2;250;250;250mpale\033[0m\n'`)
 	p.sees(screen, "pale")
-	if colour := p.eval("getComputedStyle([...document.querySelectorAll('.xterm-rows span')].find((s) => s.innerText === 'pale')).color"); colour == "rgb(255, 255, 254)" {
+	pale := "[...document.querySelectorAll('.xterm-rows span')].find((s) => s.innerText.includes('pale') && s.style.color)"
+	p.until("a colour", "!!"+pale)
+	if colour := p.eval("getComputedStyle(" + pale + ").color"); colour == "rgb(255, 255, 254)" {
 		p.Error("a text that cannot be read keeps its colour")
 	}
 	p.enter(`clear; printf '\033]8;;https://example.org/\033\\a link\033]8;;\033\\\n'`)
@@ -175,6 +178,36 @@ func (s *stoker) testSharing(t *testing.T) {
 	second.sees(".shell:not([hidden]) .banner", "has taken the keyboard")
 	first.enter("exit")
 	first.sees(".banner", "ended")
+	first.press(".tabs", "All sessions")
+	first.sees("#panel-sessions", "ended")
+	first.downloads("Recording: /bin/sh by uid 0", ".cast", `{"version":2`)
+}
+
+// testRefused opens what cannot be opened: the page says why.
+func (s *stoker) testRefused(t *testing.T) {
+	p := open(t, desktop, s.ticketURL(t))
+	p.press("nav", "Shell")
+	for command, why := range map[string]string{"/no/such/program": "no such file", "/bin/sh": "nobody-here"} {
+		p.press(".tabs", "+ New")
+		p.fill("#panel-new [name=command]", command)
+		p.fill("#panel-new [name=user]", map[bool]string{true: "nobody-here"}[command == "/bin/sh"])
+		p.press("main", "Open")
+		p.sees(".shell:not([hidden]) .banner", why)
+		p.screenshot("refused" + strings.ReplaceAll(command, "/", "-"))
+		p.press(".shell:not([hidden]) .banner", "Close")
+	}
+}
+
+// testReader has the mode for screen readers: the terminal is text for them.
+func (s *stoker) testReader(t *testing.T) {
+	p := s.shell(t)
+	p.press("#menu", "Menu")
+	p.eval("document.querySelector('#menu input[type=checkbox]').click()")
+	p.run(chromedp.Focus(".shell:not([hidden]) textarea", chromedp.ByQuery))
+	p.enter("echo for readers")
+	p.sees(".shell:not([hidden]) .xterm-accessibility", "for readers")
+	p.enter("exit")
+	p.sees(".banner", "ended")
 }
 
 // testSupervisor kills the supervisor below a session: the page goes on by itself.

@@ -129,7 +129,7 @@ func start(t *testing.T) *stoker {
 	}
 	text := strings.NewReplacer("DIR", s.dir, "TOMCAT", home, "PORT", port, "LISTEN", listen).Replace(configuration)
 	for name, content := range map[string]string{
-		"stoker.yaml": text, "chatty.sh": chatty, "tokens": "ops view,admin,job,exec " + s.token + "\nguest view " + rand.Text() + rand.Text() + "\n",
+		"stoker.yaml": text, "chatty.sh": chatty, "tokens": "ops view,admin,job,exec " + s.token + "\n",
 		"plugins/tracing/plugin.yaml": tracing, "plugins/tracing/jvm.d/50-tracing.opts": "-Dtracing.level=${params.level}\n",
 		"base/conf/jvm.options": "-Dstoker.demo=true\n-XX:NativeMemoryTracking=summary\n",
 	} {

@@ -117,7 +117,8 @@ export function ask(title, body, choices) {
       h('h2', {id: 'dialog-title'}, title),
       h('div', {class: 'body', tabindex: '-1'}, body),
       h('div', {class: 'row end'},
-        choices.map(([label, value, style]) => h('button', {type: 'button', class: style ?? '', onclick: () => dialog.close(value)}, label)),
+        choices.map(([label, value, style]) => h('button', {type: 'button', class: style ?? '', onclick: () => dialog.close(value)},
+          label)),
         h('button', {type: 'button', onclick: () => dialog.close('')}, choices.length > 0 ? 'Cancel' : 'Close')));
     const opener = document.activeElement;
     dialog.addEventListener('close', () => {

@@ -5,7 +5,8 @@ import {table} from './jvm.js';
 import {ending} from './state.js';
 import {ago, ahead, argv, clock, marked, shown, since, size, span} from './text.js';
 
-const kinds = {SUCCEEDED: 'ok', RUNNING: 'ok', STARTING: 'warn', STOPPING: 'warn', QUEUED: 'warn', ACCEPTED: 'warn', KILLED: 'idle', SKIPPED: 'idle'};
+const kinds = {SUCCEEDED: 'ok', RUNNING: 'ok', STARTING: 'warn', STOPPING: 'warn', QUEUED: 'warn', ACCEPTED: 'warn', KILLED: 'idle',
+  SKIPPED: 'idle'};
 const final = new Set(['SUCCEEDED', 'FAILED', 'KILLED', 'TIMED_OUT', 'REJECTED', 'LOST', 'SKIPPED']);
 const maxOutput = 256 * 1024; // bytes of a stream in the page: the last ones
 
@@ -19,7 +20,8 @@ export function jobs(app, id) {
       const {signal} = stop;
       const [all, executor, schedules] = await Promise.all([api.get('/v1/jobs', {query: {limit: 50}, signal}),
         api.get('/v1/executor', {signal}), api.get('/v1/schedules', {signal})]);
-      update(list, h('h2', {id: 'jobs'}, 'Jobs'), executorLine(app, executor, load), rows(all.jobs, id), scheduleTable(schedules.schedules));
+      update(list, h('h2', {id: 'jobs'}, 'Jobs'), executorLine(app, executor, load), rows(all.jobs, id),
+        scheduleTable(schedules.schedules));
     } catch (error) {
       if (error.name === 'AbortError' || error.offline) return;
       update(list, h('h2', {id: 'jobs'}, 'Jobs'), h('p', {class: 'box'}, error.message, error.hint && `: ${error.hint}`));
@@ -74,7 +76,8 @@ function rows(list, id) {
   return h('ul', {class: 'list'}, list.map((job) => h('li', {'data-key': job.id},
     h('a', {href: `#jobs/${job.id}`, 'aria-current': job.id === id && 'true'}, job.spec.key ?? job.id), ' ',
     h('span', {class: `state ${kinds[job.state] ?? 'bad'}`}, job.state), ' ', h('code', {class: 'cut'}, shown(job.spec.command)), ' ',
-    h('span', {class: 'quiet'}, job.ended ? ago(job.ended) : job.waiting ? `waits for ${job.waiting}` : `for ${since(job.started ?? job.accepted)}`))));
+    h('span', {class: 'quiet'}, job.ended ? ago(job.ended) : job.waiting ? `waits for ${job.waiting}`
+      : `for ${since(job.started ?? job.accepted)}`))));
 }
 
 function scheduleTable(list) {
@@ -111,16 +114,27 @@ async function follow(app, id, detail, signal) {
 }
 
 function header(app, job, path) {
-  const facts = [`accepted ${clock(job.accepted)}`, job.submitted_by && `by ${job.submitted_by}`, job.attempt > 1 && `attempt ${job.attempt}`,
-    job.exit && job.exit.code >= 0 && ending(job.exit), job.exit?.signal && ending(job.exit), job.exit?.max_rss && `max. ${size(job.exit.max_rss)}`,
-    job.started && job.ended && `took ${span(new Date(job.ended) - new Date(job.started))}`].filter(Boolean);
-  return [h('div', {class: 'row'}, h('h2', {}, job.spec.key ?? `Job ${job.id}`), h('span', {class: `state ${kinds[job.state] ?? 'bad'}`}, job.state),
-    h('span', {class: 'grow'}), app.can('job') && !final.has(job.state) && button('Stop the job', () => api.post(`${path}/stop`), {class: 'danger'})),
-  h('p', {}, h('code', {}, shown(job.spec.command))), h('p', {class: 'quiet'}, facts.join(', ')),
-  job.reason && h('p', {class: job.state === 'SUCCEEDED' ? 'quiet' : 'problem'}, job.reason, job.by && ` (by ${job.by})`),
-  job.waiting && h('p', {class: 'quiet'}, `waits for ${job.waiting}`), job.notes?.map((note) => h('p', {class: 'quiet'}, note)),
-  job.artifacts?.length > 0 && h('ul', {class: 'list'}, job.artifacts.map((file) => h('li', {}, file.error ? `${file.name}: ${file.error}`
-    : [button(`Download ${file.name}`, () => api.download(`${path}/artifacts/${encodeURIComponent(file.name)}`, file.name)), ` ${size(file.bytes)}`])))];
+  const facts = [`accepted ${clock(job.accepted)}`];
+  if (job.submitted_by) facts.push(`by ${job.submitted_by}`);
+  if (job.attempt > 1) facts.push(`attempt ${job.attempt}`);
+  if (job.exit && (job.exit.code >= 0 || job.exit.signal)) facts.push(ending(job.exit));
+  if (job.exit?.max_rss) facts.push(`max. ${size(job.exit.max_rss)}`);
+  if (job.started && job.ended) facts.push(`took ${span(new Date(job.ended) - new Date(job.started))}`);
+  const stop = app.can('job') && !final.has(job.state);
+  return [
+    h('div', {class: 'row'},
+      h('h2', {}, job.spec.key ?? `Job ${job.id}`), h('span', {class: `state ${kinds[job.state] ?? 'bad'}`}, job.state),
+      h('span', {class: 'grow'}), stop && button('Stop the job', () => api.post(`${path}/stop`), {class: 'danger'})),
+    h('p', {}, h('code', {}, shown(job.spec.command))), h('p', {class: 'quiet'}, facts.join(', ')),
+    job.reason && h('p', {class: job.state === 'SUCCEEDED' ? 'quiet' : 'problem'}, job.reason, job.by && ` (by ${job.by})`),
+    job.waiting && h('p', {class: 'quiet'}, `waits for ${job.waiting}`), job.notes?.map((note) => h('p', {class: 'quiet'}, note)),
+    job.artifacts?.length > 0 && h('ul', {class: 'list'}, job.artifacts.map((file) => h('li', {}, artifact(file, path))))];
+}
+
+function artifact(file, path) {
+  if (file.error) return `${file.name}: ${file.error}`;
+  const get = () => api.download(`${path}/artifacts/${encodeURIComponent(file.name)}`, file.name);
+  return [button(`Download ${file.name}`, get), ` ${size(file.bytes)}`];
 }
 
 // Output is one stream of a job, as text; the page has the last part of it.

@@ -80,15 +80,16 @@ function dumpButton(app, service, path, output) {
     const pressed = event.currentTarget;
     busy(pressed, async () => {
       const choice = await ask(`Heap dump of ${service}`, [
-        h('p', {}, 'The JVM stands still while it writes. The file is as large as what is in use of the heap, and has everything in it that '
-          + 'the application knows: passwords too.')], [['All objects', 'all'], ['Live objects', 'live', 'primary']]);
+        h('p', {}, 'The JVM stands still while it writes. The file is as large as what is in use of the heap, and has everything '
+          + 'in it that the application knows: passwords too.')], [['All objects', 'all'], ['Live objects', 'live', 'primary']]);
       if (choice === null) return;
       const answer = (await (await api.call('POST', `${path}/heapdump`, {query: choice === 'all' ? {all: ''} : {}})).text()).trim();
       const found = /^(\/.+): (\d+) bytes/.exec(answer);
       const name = found?.[1].split('/').pop();
       const fetchIt = found && app.can('exec') && app.who.console && h('button', {type: 'button', class: 'primary',
         onclick: (e) => busy(e.currentTarget, () => fetchDump(service, found[1], Number(found[2]), name))}, 'Download the dump');
-      show(output, `Heap dump of ${service}`, fetchIt ? answer : `${answer}\n\nCopy it from there: docker cp, kubectl cp, or stoker exec -- cat.`,
+      show(output, `Heap dump of ${service}`, fetchIt ? answer
+        : `${answer}\n\nCopy it from there: docker cp, kubectl cp, or stoker exec -- cat.`,
         `${service}-heapdump.txt`, fetchIt);
     });
   }}, 'Heap dump');
@@ -114,7 +115,8 @@ function explain(report, limits) {
     options.env?.length > 0 && h('section', {'aria-labelledby': 'env'}, h('h2', {id: 'env'}, 'Environment'),
       table(['Variable', 'Source', 'Why'], options.env.map((one) => [h('code', {}, `${one.name}=${one.value}`), one.source, one.why]))),
     sources?.length > 0 && h('section', {'aria-labelledby': 'sources'}, h('h2', {id: 'sources'}, 'Sources'),
-      table(['Source', 'Layer', 'State'], sources.map((one) => [one.source, one.layer, one.why ? `${one.state}: ${one.why}` : one.state])))];
+      table(['Source', 'Layer', 'State'], sources.map((one) => [one.source, one.layer, one.why ? `${one.state}: ${one.why}`
+        : one.state])))];
 }
 
 function pending(change) {

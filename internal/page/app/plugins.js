@@ -18,7 +18,8 @@ export function plugins(app) {
     if (!now && Date.now() - at < retryTime) return;
     at = Date.now();
     const [all, ran] = await Promise.all([api.get('/v1/plugins', {signal: stop.signal}), api.get('/v1/hooks', {signal: stop.signal})]);
-    update(list, h('h2', {id: 'plugins'}, 'Plugins'), all.plugins.length === 0 && h('p', {class: 'quiet'}, 'None in the folder of plugins.'),
+    update(list, h('h2', {id: 'plugins'}, 'Plugins'), all.plugins.length === 0 && h('p', {class: 'quiet'},
+      'None in the folder of plugins.'),
       h('ul', {class: 'cards'}, all.plugins.map((plugin) => card(app, plugin, () => load(true)))));
     update(hooks, h('h2', {id: 'hooks'}, 'Hooks'), ran.hooks.length === 0 ? h('p', {class: 'quiet'}, 'None.')
       : table(['Event', 'Hook', 'Latest result', 'Does', 'Source'], ran.hooks.map(hookRow)));
@@ -34,7 +35,8 @@ function hookRow(hook) {
   const {last} = hook;
   return [hook.event, hook.plugin ? `${hook.plugin}/${hook.name}` : hook.name,
     last ? [h('span', {class: `state ${last.ok ? 'ok' : 'bad'}`}, last.ok ? 'ok' : 'failed'),
-      ` ${last.why ? `${last.why}, ` : ''}${ago(last.at)}, took ${took(last.took_ns)}${last.service ? `, for ${last.service}` : ''}`] : 'not run',
+      ` ${last.why ? `${last.why}, ` : ''}${ago(last.at)}, took ${took(last.took_ns)}${last.service ? `, for ${last.service}` : ''}`]
+        : 'not run',
     hook.does, hook.source];
 }
 
@@ -98,8 +100,10 @@ function form(app, plugin, reload) {
     h('label', {for: id(param)}, param.name, param.required && ' (required)'),
     param.type === 'bool'
       ? h('input', {id: id(param), type: 'checkbox', checked: param.value === 'true', disabled: !app.can('admin')})
-      : h('input', {id: id(param), type: param.secret ? 'password' : 'text', autocomplete: 'off', spellcheck: 'false', disabled: !app.can('admin'),
-        value: param.secret ? '' : param.value, placeholder: param.secret ? '*** (unchanged)' : '', 'aria-describedby': `${id(param)}-what`}),
+      : h('input', {id: id(param), type: param.secret ? 'password' : 'text', autocomplete: 'off', spellcheck: 'false',
+        disabled: !app.can('admin'),
+        value: param.secret ? '' : param.value, placeholder: param.secret ? '*** (unchanged)' : '',
+          'aria-describedby': `${id(param)}-what`}),
     h('span', {id: `${id(param)}-what`, class: 'quiet'}, `${param.type}, ${param.origin}. ${param.description ?? ''}`),
     app.can('admin') && param.origin === 'operator' && h('button', {type: 'button', 'aria-label': `Reset ${param.name}`,
       onclick: (event) => busy(event.currentTarget, reset(param))}, 'Reset'))),
@@ -113,7 +117,8 @@ function actionRow(plugin, name, action) {
     const args = argv(row.querySelector('input').value);
     const done = await api.post(`/v1/plugins/${encodeURIComponent(plugin.name)}/actions/${encodeURIComponent(name)}`, {body: {args}});
     const shown = row.querySelector('pre');
-    shown.replaceChildren(marked(`${done.truncated ? '[only the end]\n' : ''}${done.output}[exit code ${done.code}${done.why ? `, ${done.why}` : ''}]`));
+    const end = [`exit code ${done.code}`, done.why].filter(Boolean).join(', ');
+    shown.replaceChildren(marked(`${done.truncated ? '[only the end]\n' : ''}${done.output}[${end}]`));
     shown.removeAttribute('hidden');
   };
   return h('div', {class: 'action', 'data-key': `action-${name}`},

@@ -54,7 +54,7 @@ export class Session {
     ws.onclose = (event) => {
       if (this.ws !== ws) return;
       this.ws = null;
-      this.closed(event, opened, path, query).catch((error) => this.set('refused', error.message));
+      this.closed(event, opened).catch((error) => this.set('refused', error.message));
     };
   }
 
@@ -138,7 +138,7 @@ export class Session {
     if (pending.bytes.length > 0) this.transmit(pending.bytes);
   }
 
-  async closed(event, opened, path, query) {
+  async closed(event, opened) {
     this.holds = false;
     if (this.state === 'detached') return;
     switch (event.code) {
@@ -161,19 +161,20 @@ export class Session {
         return;
       default:
     }
-    if (!opened && !await this.diagnose(path, query)) return;
+    if (!opened && !await this.diagnose(event.reason)) return;
     const pause = pauses[Math.min(this.tries++, pauses.length - 1)];
     this.set('waiting');
     this.timer = setTimeout(() => this.connect(), pause);
   }
 
-  // diagnose asks why there is no link, which a browser does not tell. It returns whether another
-  // try makes sense.
-  async diagnose(path, query) {
+  // diagnose decides about a link that has not begun. A browser does not tell why an upgrade was refused, stoker gives a
+  // reason of its own, and the session's state tells who has the keyboard. It returns whether another try makes sense.
+  async diagnose(reason) {
     try {
       if (!this.id) {
-        await api.call('GET', path, {query});
-        return true;
+        if (!reason) await api.get('/v1/whoami'); // the error of a sign-in that has ended, or of a lost connection
+        this.set('refused', reason || 'no websocket could be opened (is there a proxy that refuses them?)');
+        return false;
       }
       const info = await api.get(`/v1/sessions/${encodeURIComponent(this.id)}`);
       if (info.exit) {
@@ -189,8 +190,10 @@ export class Session {
           this.set('held', info.holder);
           return false;
         }
+        return true;
       }
-      return true;
+      if (reason) this.set('refused', reason);
+      return !reason;
     } catch (error) {
       if (error.offline && this.id) return true;
       if (error.status === 404 && error.code !== 'console-off') this.set('gone');

@@ -54,8 +54,10 @@ function closed(app) {
 function build() {
   page.tablist = h('div', {class: 'tabs', role: 'tablist', 'aria-label': 'Sessions', onkeydown: moveTab});
   page.form = form();
-  page.sessions = h('div', {class: 'panel stack', role: 'tabpanel', id: 'panel-sessions', 'aria-labelledby': 'tab-sessions', tabindex: '0', hidden: true});
-  page.panels = h('div', {class: 'panels'}, h('div', {class: 'panel', role: 'tabpanel', id: 'panel-new', 'aria-labelledby': 'tab-new', hidden: true}, page.form), page.sessions);
+  page.sessions = h('div', {class: 'panel stack', role: 'tabpanel', id: 'panel-sessions', 'aria-labelledby': 'tab-sessions', tabindex: '0',
+    hidden: true});
+  page.panels = h('div', {class: 'panels'}, h('div', {class: 'panel', role: 'tabpanel', id: 'panel-new', 'aria-labelledby': 'tab-new',
+    hidden: true}, page.form), page.sessions);
   page.element = h('div', {class: 'shells'}, page.tablist, page.panels);
   window.addEventListener('pagehide', save);
   document.addEventListener('visibilitychange', save);
@@ -78,9 +80,11 @@ function form() {
   }},
   h('h2', {}, 'New shell'),
   h('div', {class: 'bar'},
-    h('label', {class: 'grow'}, 'Command ', h('input', {name: 'command', value: '/bin/sh', required: true, spellcheck: 'false', autocapitalize: 'off', autocomplete: 'off'})),
+    h('label', {class: 'grow'}, 'Command ', h('input', {name: 'command', value: '/bin/sh', required: true, spellcheck: 'false',
+      autocapitalize: 'off', autocomplete: 'off'})),
     h('label', {}, 'Service ', h('select', {name: 'context'}, h('option', {value: ''}, 'none'))),
-    h('label', {}, 'User ', h('input', {name: 'user', size: '8', placeholder: "service's", spellcheck: 'false', autocapitalize: 'off', autocomplete: 'off'})),
+    h('label', {}, 'User ', h('input', {name: 'user', size: '8', placeholder: "service's", spellcheck: 'false', autocapitalize: 'off',
+      autocomplete: 'off'})),
     h('button', {type: 'submit', class: 'primary'}, 'Open')),
   h('p', {class: 'quiet'}, 'With a service the shell has its user and environment. A session goes on for 10 minutes without its page: '
     + 'a reload, a lost connection or a new supervisor does not end it.'),
@@ -150,7 +154,8 @@ function select(tab) {
 function contexts() {
   const choose = page.form.elements.context;
   const have = choose.value;
-  choose.replaceChildren(h('option', {value: ''}, 'none'), ...page.app.services().map((service) => h('option', {value: service.name}, service.name)));
+  choose.replaceChildren(h('option', {value: ''}, 'none'), ...page.app.services().map((service) => h('option', {value: service.name},
+    service.name)));
   choose.value = have;
   const main = page.app.services().find((service) => service.main);
   if (!page.chosen && main && have === '') choose.value = main.name;
@@ -190,7 +195,8 @@ async function list() {
   const {sessions} = await api.get('/v1/sessions');
   update(page.sessions, h('h2', {}, 'All sessions'), sessions.length === 0 && h('p', {class: 'quiet'}, 'None.'),
     h('ul', {class: 'cards'}, sessions.map((one) => h('li', {class: 'card', 'data-key': one.id},
-      h('div', {class: 'row'}, h('code', {class: 'cut'}, shown(one.command)), h('span', {class: `state ${one.exit ? 'idle' : 'ok'}`}, one.exit ? 'ended' : 'running'),
+      h('div', {class: 'row'}, h('code', {class: 'cut'}, shown(one.command)), h('span', {class: `state ${one.exit ? 'idle' : 'ok'}`},
+        one.exit ? 'ended' : 'running'),
         h('span', {class: 'quiet grow'}, whose(one)), h('span', {class: 'row'}, actions(one)))))));
 }
 
@@ -210,7 +216,8 @@ function actions(one) {
     !one.exit && (one.holder ? button('Take over', () => attach(one.id, 'take', one.stdout_bytes), label('Take over'))
       : button('Attach', () => attach(one.id, 'hold', one.stdout_bytes), label('Attach'))),
     !one.exit && button('End', async () => {
-      if (await ask('End the session?', h('p', {}, shown(one.command), ` of ${one.by}: all its processes are ended.`), [['End', 'yes', 'danger']]) === null) return;
+      if (await ask('End the session?', h('p', {}, shown(one.command), ` of ${one.by}: all its processes are ended.`), [['End', 'yes',
+        'danger']]) === null) return;
       await api.call('DELETE', `/v1/sessions/${id}`);
       await list();
     }, {...label('End'), class: 'danger'}),

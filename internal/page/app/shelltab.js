@@ -6,7 +6,8 @@ import {colours, create, reader, screen} from './terminal.js';
 import {shown, visible} from './text.js';
 
 const signals = ['INT', 'TERM', 'HUP', 'QUIT', 'TSTP', 'CONT', 'USR1', 'USR2', 'KILL'];
-const keys = [['Esc', '\x1b'], ['Tab', '\t'], ['^C', '\x03'], ['^D', '\x04'], ['↑', '\x1b[A'], ['↓', '\x1b[B'], ['←', '\x1b[D'], ['→', '\x1b[C']];
+const keys = [['Esc', '\x1b'], ['Tab', '\t'], ['^C', '\x03'], ['^D', '\x04'], ['↑', '\x1b[A'], ['↓', '\x1b[B'], ['←', '\x1b[D'], ['→',
+  '\x1b[C']];
 const maxTitle = 28; // characters
 
 export class ShellTab {
@@ -27,7 +28,8 @@ export class ShellTab {
     h('button', {type: 'submit', value: 'back'}, 'Up'), h('button', {type: 'submit', value: 'next'}, 'Down'),
     h('button', {type: 'button', onclick: () => this.showSearch(false)}, 'Close'));
     this.panel = h('div', {class: 'shell', role: 'tabpanel', hidden: true}, this.tools, this.search, this.banner, this.box,
-      h('div', {class: 'keys', role: 'group', 'aria-label': 'Keys'}, keys.map(([label, data]) => h('button', {type: 'button', onclick: () => {
+      h('div', {class: 'keys', role: 'group', 'aria-label': 'Keys'}, keys.map(([label, data]) => h('button', {type: 'button',
+        onclick: () => {
         this.session?.input(data);
         this.term?.focus();
       }}, label))));
@@ -190,7 +192,8 @@ export class ShellTab {
       case 'ended': return [`The session has ended: ${outcome(session.exit)}. `, button('Close', () => this.on.close(this))];
       case 'gone': return ['The session is not there any more. ', button('Close', () => this.on.close(this))];
       case 'detached': return ['Detached.'];
-      default: return [`Refused: ${session.why} `, button('Try again', () => session.connect()), button('Close', () => this.on.close(this))];
+      default: return [`Refused: ${session.why} `, button('Try again', () => session.connect()), button('Close',
+        () => this.on.close(this))];
     }
   }
 
@@ -255,7 +258,8 @@ export class ShellTab {
 
 // clipboard is that of the browser, which has none for pages without TLS.
 function clipboard() {
-  if (!navigator.clipboard) throw Object.assign(new Error('the browser gives no clipboard to this page'), {hint: 'use Ctrl+Shift+V, or Ctrl+Insert to copy'});
+  if (!navigator.clipboard) throw Object.assign(new Error('the browser gives no clipboard to this page'),
+    {hint: 'use Ctrl+Shift+V, or Ctrl+Insert to copy'});
   return navigator.clipboard;
 }
 

@@ -30,5 +30,6 @@ export function signIn({message, hint, done}) {
   h('h2', {}, 'Sign in'), problem, kinds,
   h('label', {for: 'secret'}, 'Ticket or token'), secret,
   h('button', {type: 'submit', class: 'primary'}, 'Sign in'),
-  h('p', {class: 'quiet'}, 'In the container, ', h('code', {}, 'stoker console'), ' prints an address with a ticket. It can be used once.'));
+  h('p', {class: 'quiet'}, 'In the container, ', h('code', {}, 'stoker console'),
+    ' prints an address with a ticket. It can be used once.'));
 }

@@ -24,7 +24,8 @@ export function state(app) {
     const jvm = app.services().find((service) => service.main && service.kind !== 'process');
     if (jvm && jvm.start !== seen.start) {
       seen.start = jvm.start;
-      seen.budget = await api.get('/v1/jvm', {signal: stop.signal}).then((report) => report.options.budget, () => null); // none before the first start
+      seen.budget = await api.get('/v1/jvm', {signal: stop.signal}).then((report) => report.options.budget,
+        () => null); // none before the first start
     }
     const latest = Math.max(0, ...app.services().map((service) => service.incident ?? 0));
     if (seen.incident === latest && seen.limits) return;
@@ -55,7 +56,8 @@ export function state(app) {
 
 function refused(status) {
   return [
-    status.configuration_refused && h('p', {class: 'box bad'}, `The changed configuration is not in force: ${status.configuration_refused}`),
+    status.configuration_refused && h('p', {class: 'box bad'},
+      `The changed configuration is not in force: ${status.configuration_refused}`),
     status.stopping_until && h('p', {class: 'box warn'}, `The container stops: ${ahead(status.stopping_until)} left.`)];
 }
 
@@ -114,12 +116,14 @@ function links(app, service) {
   const name = encodeURIComponent(service.name);
   return [h('a', {class: 'button', href: `#logs/${name}`, 'aria-label': `Logs of ${service.name}`}, 'Logs'),
     service.kind !== 'process' && h('a', {class: 'button', href: `#jvm/${name}`, 'aria-label': `JVM of ${service.name}`}, 'JVM'),
-    app.can('exec') && app.who.console && h('a', {class: 'button', href: `#shell/new/${name}`, 'aria-label': `Shell beside ${service.name}`}, 'Shell')];
+    app.can('exec') && app.who.console && h('a', {class: 'button', href: `#shell/new/${name}`,
+      'aria-label': `Shell beside ${service.name}`}, 'Shell')];
 }
 
 function commands(app, service) {
   const up = ['RUNNING', 'STARTING', 'BACKOFF', 'STOPPING'].includes(service.state);
-  const make = (verb, label, style) => h('button', {type: 'button', 'data-key': verb, class: style ?? '', 'aria-label': `${label} ${service.name}`,
+  const make = (verb, label, style) => h('button', {type: 'button', 'data-key': verb, class: style ?? '',
+    'aria-label': `${label} ${service.name}`,
     onclick: (event) => busy(event.currentTarget, () => command(app, service, verb, label))}, label);
   return [up ? make('restart', 'Restart') : make('start', 'Start'), up && make('stop', 'Stop', 'danger')];
 }
@@ -142,7 +146,8 @@ function incidents(app, list) {
     list?.length === 0 && h('p', {class: 'quiet'}, 'None.'),
     h('ul', {class: 'list'}, list?.slice(0, 20).map((incident) => h('li', {'data-key': `i${incident.number}`},
       h('span', {class: 'quiet'}, clock(incident.at)), ' ', h('strong', {}, incident.service), ` ${incident.cause}: ${incident.reason} `,
-      app.can('admin') && button('Evidence', () => evidence(incident.number), {'aria-label': `Evidence of incident ${incident.number}`})))));
+      app.can('admin') && button('Evidence', () => evidence(incident.number),
+        {'aria-label': `Evidence of incident ${incident.number}`})))));
 }
 
 // evidence shows all that is known of an incident.
@@ -160,7 +165,8 @@ function block(value, command) {
   if (command && Array.isArray(value)) text = shown(value);
   if (value?.base64 !== undefined) text = atob(value.base64);
   const pre = h('pre', {tabindex: '0'});
-  pre.append(marked(text.length > 200_000 ? `[the first ${text.length - 200_000} characters are left out]\n${text.slice(-200_000)}` : text));
+  pre.append(marked(text.length > 200_000 ? `[the first ${text.length - 200_000} characters are left out]\n${text.slice(-200_000)}`
+    : text));
   return pre;
 }
 

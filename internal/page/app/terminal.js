@@ -47,13 +47,15 @@ function underPolicy(nonce) {
 // The colours have a contrast of 4.5 to the ground, so that inverse text has it too, which xterm.js does not correct.
 const light = {
   background: '#ffffff', foreground: '#1b1f24', cursor: '#1b1f24', cursorAccent: '#ffffff', selectionBackground: '#b6d4fe',
-  selectionForeground: '#1b1f24', black: '#24292f', red: '#cf222e', green: '#116329', yellow: '#4d2d00', blue: '#0969da', magenta: '#8250df',
+  selectionForeground: '#1b1f24', black: '#24292f', red: '#cf222e', green: '#116329', yellow: '#4d2d00', blue: '#0969da',
+    magenta: '#8250df',
   cyan: '#1b7c83', white: '#6e7781', brightBlack: '#57606a', brightRed: '#a40e26', brightGreen: '#1a7f37', brightYellow: '#633c01',
   brightBlue: '#0550ae', brightMagenta: '#6639ba', brightCyan: '#125c62', brightWhite: '#4d5761',
 };
 const dark = {
   background: '#0d1117', foreground: '#e6edf3', cursor: '#e6edf3', cursorAccent: '#0d1117', selectionBackground: '#264f78',
-  selectionForeground: '#ffffff', black: '#7d8590', red: '#ff7b72', green: '#3fb950', yellow: '#d29922', blue: '#58a6ff', magenta: '#bc8cff',
+  selectionForeground: '#ffffff', black: '#7d8590', red: '#ff7b72', green: '#3fb950', yellow: '#d29922', blue: '#58a6ff',
+    magenta: '#bc8cff',
   cyan: '#39c5cf', white: '#b1bac4', brightBlack: '#8b949e', brightRed: '#ffa198', brightGreen: '#56d364', brightYellow: '#e3b341',
   brightBlue: '#79c0ff', brightMagenta: '#d2a8ff', brightCyan: '#56d4dd', brightWhite: '#f0f6fc',
 };
@@ -83,7 +85,8 @@ export async function create(tty) {
 
 // follow opens a link of the output if the operator wants it; its text may say something else.
 async function follow(address) {
-  const choice = await ask('Open this address?', [h('p', {}, 'The output has a link to'), h('p', {}, h('code', {}, address))], [['Open', 'yes', 'primary']]);
+  const choice = await ask('Open this address?', [h('p', {}, 'The output has a link to'), h('p', {}, h('code', {}, address))], [['Open',
+    'yes', 'primary']]);
   if (choice) window.open(address, '_blank', 'noopener,noreferrer');
 }
 
