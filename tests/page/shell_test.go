@@ -161,6 +161,7 @@ func (s *stoker) testSharing(t *testing.T) {
 	second.sees(screen, "shared screen")
 	first.sees(".banner", "1 watching")
 	second.enter("echo not typed")
+	second.until("all of it fits", "((s) => s.clientHeight > 100 && s.clientHeight <= s.closest('.termbox').clientHeight)(document.querySelector('.shell:not([hidden]) .xterm-screen'))")
 	second.screenshot("watching")
 	second.press(".shell:not([hidden]) .banner", "Take over")
 	second.sees(".shell:not([hidden]) .banner", "Connected")

@@ -65,10 +65,10 @@ function show(output, title, text, file, ...more) {
   };
   output.replaceChildren(
     h('div', {class: 'row'}, h('h2', {id: 'answer', tabindex: '-1'}, title), h('span', {class: 'quiet grow'}, clock(at)), more,
-      h('button', {type: 'button', onclick: () => api.saveBlob(new Blob([text], {type: 'text/plain'}), file)}, 'Download'),
+      h('button', {type: 'button', onclick: () => api.saveBlob(new Blob([text], {type: 'text/plain'}), file)}, 'Save as text'),
       h('button', {type: 'button', onclick: () => navigator.clipboard.writeText(text).then(() => notice('copied'), showError)}, 'Copy'),
       h('button', {type: 'button', onclick: hide}, 'Hide')),
-    text.length > maxShown && h('p', {class: 'quiet'}, `The first ${size(maxShown)} of ${size(text.length)}; the download has all.`),
+    ...text.length > maxShown ? [h('p', {class: 'quiet'}, `The first ${size(maxShown)} of ${size(text.length)}; the file has all.`)] : [],
     pre);
   output.hidden = false;
   output.querySelector('h2').focus();

@@ -9,6 +9,8 @@ const signals = ['INT', 'TERM', 'HUP', 'QUIT', 'TSTP', 'CONT', 'USR1', 'USR2', '
 const keys = [['Esc', '\x1b'], ['Tab', '\t'], ['^C', '\x03'], ['^D', '\x04'], ['↑', '\x1b[A'], ['↓', '\x1b[B'], ['←', '\x1b[D'], ['→',
   '\x1b[C']];
 const maxTitle = 28; // characters
+const fontSize = 14; // pixels; a viewer's is as much smaller as the holder's terminal needs, down to the least
+const leastFontSize = 8;
 
 export class ShellTab {
   // spec is {open: query} for a new session or {id, mode, seen}; seen are the bytes of stdout
@@ -83,13 +85,18 @@ export class ShellTab {
     if (this.title === 'shell') this.rename(shown(m.command));
     this.term.options.disableStdin = !this.session.holds;
     this.term.options.convertEol = !m.tty;
-    if (this.session.holds) this.sendSize(true);
-    else this.term.resize(Math.max(2, m.columns || 80), Math.max(2, m.rows || 24));
+    if (this.session.holds) {
+      this.term.options.fontSize = fontSize;
+      this.fit();
+      this.sendSize(true);
+    } else {
+      this.follow(m.rows || 24, m.columns || 80);
+    }
     this.on.changed();
   }
 
   notice(m) {
-    if (m.type === 'size' && !this.session.holds && m.columns > 1 && m.rows > 1) this.term.resize(m.columns, m.rows);
+    if (m.type === 'size' && !this.session.holds) this.follow(m.rows, m.columns);
     if (m.type === 'clients') {
       this.holder = m.holder;
       this.viewers = m.viewers;
@@ -138,11 +145,26 @@ export class ShellTab {
 
   // fit gives the terminal the size of its box, if it is visible; a viewer has the holder's size.
   fit() {
-    if (!this.term || this.box.offsetParent === null || (this.session && !this.session.holds && this.session.mode === 'view')) return;
+    if (!this.term || this.box.offsetParent === null) return;
+    if (this.session && !this.session.holds && this.session.mode === 'view') {
+      this.follow(this.term.rows, this.term.cols);
+      return;
+    }
     const size = this.fitter.proposeDimensions();
     if (!size || !(size.cols > 1) || !(size.rows > 1)) return;
     this.term.resize(size.cols, size.rows);
     this.sendSize(false);
+  }
+
+  // follow shows the terminal of the holder, in smaller letters if it is larger than the box.
+  follow(rows, columns) {
+    if (!(rows > 1) || !(columns > 1)) return;
+    this.term.options.fontSize = fontSize;
+    const room = this.fitter.proposeDimensions();
+    const share = room ? Math.min(1, room.cols / columns, room.rows / rows) : 1;
+    this.term.options.fontSize = Math.max(leastFontSize, Math.floor(fontSize * share));
+    this.term.resize(columns, rows);
+    this.box.scrollTo(0, 0);
   }
 
   sendSize(always) {
