@@ -28,6 +28,7 @@ var files embed.FS
 
 // Page is a handler of "/" and "/assets/". The zero value is ready for use.
 type Page struct {
+	files    fs.FS // nil: those that are embedded
 	once     sync.Once
 	assets   map[string]asset // by name
 	index    string           // with hash and preload filled in, and {{nonce}} in it
@@ -45,11 +46,14 @@ func (p *Page) load() {
 	p.assets = map[string]asset{}
 	sum := sha256.New()
 	var index []byte
-	_ = fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+	if p.files == nil {
+		p.files = files
+	}
+	_ = fs.WalkDir(p.files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || d.Name() == "README.md" {
 			return err
 		}
-		data, err := files.ReadFile(name)
+		data, err := fs.ReadFile(p.files, name)
 		if err != nil {
 			return err
 		}
@@ -68,7 +72,8 @@ func (p *Page) load() {
 	})
 	p.hash = hex.EncodeToString(sum.Sum(nil))[:16]
 	_, p.terminal = p.assets["npm/xterm.mjs"]
-	p.index = strings.NewReplacer("{{hash}}", p.hash, "{{terminal}}", fmt.Sprint(p.terminal), "{{preload}}\n", p.preload()).Replace(string(index))
+	filled := strings.NewReplacer("{{hash}}", p.hash, "{{terminal}}", fmt.Sprint(p.terminal), "{{preload}}\n", p.preload())
+	p.index = filled.Replace(string(index))
 }
 
 // preload names the modules, so that a browser asks for all of them at once.

@@ -58,6 +58,7 @@ function refused(status) {
   return [
     status.configuration_refused && h('p', {class: 'box bad'},
       `The changed configuration is not in force: ${status.configuration_refused}`),
+    status.tcp_problem && h('p', {class: 'box warn'}, `Files of the access over TCP are not in force: ${status.tcp_problem}`),
     status.stopping_until && h('p', {class: 'box warn'}, `The container stops: ${ahead(status.stopping_until)} left.`)];
 }
 
