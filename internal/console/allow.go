@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/access"
+	"github.com/stoker-init/stoker/jvm"
 )
 
 // maxArguments bounds command and environment of a session, in bytes: they are kept in the fd store, whose items have 64 KiB.
@@ -63,8 +64,8 @@ func mayChoose(more []string, name string) bool {
 
 // isDangerous reports whether a variable changes what program is run or how, so that a client who may run one command could run any.
 func isDangerous(name string) bool {
-	return matches([]string{"LD_*", "JAVA_*", "JDK_*", "BASH_*", "STOKER_*", "GCONV_PATH", "PATH", "IFS", "ENV", "HOME", "SHELL", "USER", "LOGNAME",
-		"PERL5*", "PYTHON*", "NODE_OPTIONS"}, name) || strings.HasSuffix(name, "_OPTS") || strings.HasSuffix(name, "_OPTIONS")
+	return matches([]string{"LD_*", "JAVA_*", "JDK_*", "BASH_*", "STOKER_*", "GCONV_PATH", "PATH", "IFS", "ENV", "HOME", "SHELL", "USER",
+		"LOGNAME", "PERL5*", "PYTHON*"}, name) || strings.HasSuffix(name, "_OPTS") || strings.HasSuffix(name, "_OPTIONS")
 }
 
 // matches reports whether a name is in a list, in which "*" at the end of a name is any rest.
@@ -108,9 +109,16 @@ func (m *Manager) mayAttach(s *Session, by access.Identity) error {
 	return m.config().mayRun(by.Name, command)
 }
 
+// maxScrollback bounds the memory of the output of a session.
+const maxScrollback = 64 << 20
+
 // Validate returns what is wrong with the section beside the forms of its fields.
 func (c Config) Validate() []SpecError {
 	var out []SpecError
+	if size, err := jvm.ParseMemory(c.Scrollback); err == nil && (size < 2*maxMove || size > maxScrollback) {
+		out = append(out, SpecError{"scrollback",
+			fmt.Sprintf("%s is not between %dKiB and %dMiB", c.Scrollback, 2*maxMove>>10, maxScrollback>>20)})
+	}
 	for k, name := range c.Env {
 		prefix := strings.TrimSuffix(name, "*")
 		switch {
@@ -130,5 +138,5 @@ func (c Config) Validate() []SpecError {
 			}
 		}
 	}
-	return out
+	return append(out, c.Recording.validate()...)
 }

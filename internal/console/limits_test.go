@@ -322,7 +322,8 @@ func TestReserve(t *testing.T) {
 	cfg := testConfig()
 	cfg.Sessions, cfg.SessionsPerClient = 3, 2
 	m := New(Options{Config: cfg, Items: fdstore.NewItems()})
-	for _, step := range []struct{ by, limit string }{{"a", ""}, {"a", ""}, {"a", "console.sessions_per_client"}, {"b", ""}, {"b", "console.sessions"}} {
+	for _, step := range []struct{ by, limit string }{{"a", ""}, {"a", ""}, {"a", "console.sessions_per_client"}, {"b", ""},
+		{"b", "console.sessions"}} {
 		err := m.reserve(step.by)
 		bad := (*LimitError)(nil)
 		if got := errors.As(err, &bad); got != (step.limit != "") || got && bad.Limit != step.limit {
@@ -383,11 +384,36 @@ func TestMayRun(t *testing.T) {
 	}
 }
 
+func TestMayAttach(t *testing.T) {
+	cfg := testConfig()
+	cfg.Commands = map[string][][]string{"token listed": {{"id"}}}
+	m := New(Options{Config: cfg, Items: fdstore.NewItems()})
+	id := func(name string, g access.Grants) access.Identity { return access.Identity{Name: name, Grants: g} }
+	for _, c := range []struct {
+		by     access.Identity
+		admin  bool // what the session needs
+		wanted bool
+	}{
+		{id("opener", access.Exec), true, true}, {id("token x", access.Exec), false, true}, {id("token x", access.Exec), true, false},
+		{id("token x", access.View|access.Job), false, false}, {id("token x", access.Admin), true, true},
+		{id("token listed", access.Exec), false, false}, {access.Identity{}, false, false},
+	} {
+		s := m.newSession("x", saved{Admin: c.admin, Info: Info{By: "opener", Spec: Spec{Command: []string{"sh"}}}})
+		if err := m.mayAttach(s, c.by); (err == nil) != c.wanted || err != nil && !errors.Is(err, ErrNotAllowed) {
+			t.Errorf("%s (%s), admin %v: %v", c.by.Name, c.by.Grants, c.admin, err)
+		}
+	}
+}
+
 func TestValidate(t *testing.T) {
 	c := Config{Env: []string{"FOO", "APP_*", "*", "LD_PRELOAD", "JAVA_*", "a-b", "PATH"}, Commands: map[string][][]string{"x": {{"a"}, {}}}}
 	var got []string
 	for _, e := range c.Validate() {
 		got = append(got, e.Field)
+	}
+	c.Scrollback = "64KiB"
+	if e := c.Validate(); e[0].Field != "scrollback" {
+		t.Errorf("%v", e)
 	}
 	if want := []string{"env[2]", "env[3]", "env[4]", "env[5]", "env[6]", "commands.x[1]"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, want %v", got, want)
