@@ -34,7 +34,7 @@ func startChromium(ctx context.Context) (context.Context, error) {
 		return nil, fmt.Errorf("the tests of the page need Debian's package chromium: %w", err)
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("hide-scrollbars", false))
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.IgnoreCertErrors, chromedp.Flag("hide-scrollbars", false))
 	ctx, _ = chromedp.NewExecAllocator(ctx, options...)
 	ctx, _ = chromedp.NewContext(ctx, chromedp.WithErrorf(func(format string, args ...any) {
 		if text := fmt.Sprintf(format, args...); !strings.Contains(text, "unhandled node event") { // newer than the library

@@ -22,9 +22,10 @@ import (
 
 // TestPage goes through all views of one stoker, as an operator would.
 func TestPage(t *testing.T) {
-	s := start(t)
+	s := start(t, false)
 	t.Run("weight", s.testWeight)
 	t.Run("sign in", s.testSignIn)
+	t.Run("guest", s.testGuest)
 	t.Run("state", s.testState)
 	t.Run("logs", s.testLogs)
 	t.Run("jvm", s.testJVM)
@@ -34,6 +35,7 @@ func TestPage(t *testing.T) {
 	t.Run("sharing", s.testSharing)
 	t.Run("refused", s.testRefused)
 	t.Run("reader", s.testReader)
+	t.Run("tabs", s.testTabs)
 	t.Run("looks", s.testLooks)
 	t.Run("keyboard", s.testKeyboard)
 	t.Run("first paint", s.testFirstPaint)
@@ -80,6 +82,47 @@ func (s *stoker) testSignIn(t *testing.T) {
 	p.sees("#menu", "token ops")
 	p.press("#menu", "Sign out")
 	p.sees("main", "Sign in")
+}
+
+// TestTLS has the page with HTTP/2 for what it fetches, and HTTP/1.1 for its websockets.
+func TestTLS(t *testing.T) {
+	s := start(t, true)
+	p := s.shell(t)
+	p.enter("echo $((6*7))")
+	p.sees(screen, "42")
+	if protocol := p.eval("performance.getEntriesByType('resource').find((e) => e.name.endsWith('/v1/services')).nextHopProtocol"); protocol != "h2" {
+		t.Errorf("the page is served by %s", protocol)
+	}
+	p.press("nav", "Logs")
+	p.sees(".log", "INFO")
+	p.press("nav", "Shell")
+	p.enter("exit")
+	p.sees(".banner", "ended")
+}
+
+// testGuest has the grant view: what needs another one is not there.
+func (s *stoker) testGuest(t *testing.T) {
+	p := open(t, desktop, s.url)
+	p.run(chromedp.Click("input[value=token]", chromedp.ByQuery))
+	p.fill("#secret", s.guest)
+	p.press("main", "Sign in")
+	p.sees("main", "Services")
+	p.sees("main", "Incidents")
+	buttons := "[...document.querySelectorAll('main button')].map((b) => b.innerText).join()"
+	if have := p.eval(buttons); have != "" {
+		t.Errorf("buttons %s", have)
+	}
+	p.press("nav", "JVM")
+	p.sees("main", "need the grant admin")
+	p.press("nav", "Plugins")
+	p.until("a switch that cannot be used", "document.querySelector('[role=switch]').disabled")
+	p.press("nav", "Jobs")
+	p.sees("main", "slots in use")
+	if have := p.eval(buttons); have != "" {
+		t.Errorf("buttons %s", have)
+	}
+	p.press("nav", "Shell")
+	p.sees("main", "needs the grant exec")
 }
 
 // testLogs follows output that attacks terminals and browsers: it is text.

@@ -161,7 +161,8 @@ func (s *stoker) testSharing(t *testing.T) {
 	second.sees(screen, "shared screen")
 	first.sees(".banner", "1 watching")
 	second.enter("echo not typed")
-	second.until("all of it fits", "((s) => s.clientHeight > 100 && s.clientHeight <= s.closest('.termbox').clientHeight)(document.querySelector('.shell:not([hidden]) .xterm-screen'))")
+	second.until("all of it fits", "((s) => s.clientHeight > 100 && s.clientHeight <= s.closest('.termbox').clientHeight)"+
+		"(document.querySelector('.shell:not([hidden]) .xterm-screen'))")
 	second.screenshot("watching")
 	second.press(".shell:not([hidden]) .banner", "Take over")
 	second.sees(".shell:not([hidden]) .banner", "Connected")
@@ -235,4 +236,45 @@ func (s *stoker) testSupervisor(t *testing.T) {
 	p.press("nav", "Shell")
 	p.enter("exit")
 	p.sees(".banner", "ended")
+}
+
+// testTabs has two shells, over a reload too: the one that was hidden gets its size when it is shown.
+func (s *stoker) testTabs(t *testing.T) {
+	p := s.shell(t)
+	p.enter("X=first; echo $X")
+	p.sees(screen, "first")
+	p.press(".tabs", "+ New")
+	p.press("main", "Open")
+	p.sees(".shell:not([hidden]) .banner", "Connected")
+	p.enter("X=second; echo $X")
+	p.sees(screen, "second")
+	p.run(chromedp.Reload())
+	p.sees(".shell:not([hidden]) .banner", "Connected")
+	p.sees(screen, "second")
+	p.eval("document.querySelector('.tabs [role=tab]').click()")
+	p.sees(screen, "first")
+	p.enter("clear; stty size; echo $X-again")
+	p.sees(screen, "first-again")
+	if size := p.text(screen); strings.HasPrefix(strings.TrimSpace(size), "24 80") {
+		t.Errorf("the hidden shell has still the size %s", size)
+	}
+	p.eval(`(() => {
+		const data = new DataTransfer();
+		data.setData('text/plain', 'echo pasted $X');
+		const paste = new ClipboardEvent('paste', {clipboardData: data, bubbles: true});
+		document.querySelector('.shell:not([hidden]) textarea').dispatchEvent(paste);
+	})()`)
+	p.enter("")
+	p.sees(screen, "pasted first")
+	p.enter("exit")
+	p.sees(".shell:not([hidden]) .banner", "ended")
+	p.press(".shell:not([hidden]) .banner", "Close")
+	p.sees(screen, "second")
+	p.press(".shell:not([hidden])", "Detach")
+	p.until("no tab", "document.querySelectorAll('.tabs [role=tab]').length === 2")
+	p.press(".tabs", "All sessions")
+	p.press("#panel-sessions", "Attach: /bin/sh by uid 0")
+	p.sees(screen, "second")
+	p.enter("exit")
+	p.sees(".shell:not([hidden]) .banner", "ended")
 }

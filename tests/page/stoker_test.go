@@ -2,8 +2,14 @@ package page_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -72,9 +78,10 @@ actions:
 
 // stoker is a running one.
 type stoker struct {
-	dir, url, token string
-	binary          string
-	pid             int // of the init
+	dir, url     string
+	token, guest string // with all grants; with view
+	binary       string
+	pid          int // of the init
 }
 
 // build builds the program with the terminal in it.
@@ -99,14 +106,14 @@ var build = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// start runs a stoker for a test.
-func start(t *testing.T) *stoker {
+// start runs a stoker for a test, with TLS or without.
+func start(t *testing.T, withTLS bool) *stoker {
 	t.Helper()
 	binary, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stoker{dir: t.TempDir(), binary: binary, token: rand.Text() + rand.Text()}
+	s := &stoker{dir: t.TempDir(), binary: binary, token: rand.Text() + rand.Text(), guest: rand.Text() + rand.Text()}
 	homes, _ := filepath.Glob("/usr/share/tomcat*/skel")
 	if len(homes) == 0 {
 		t.Fatal("the tests of the page need Debian's packages tomcat10-common and tomcat10-user")
@@ -128,8 +135,13 @@ func start(t *testing.T) *stoker {
 		}
 	}
 	text := strings.NewReplacer("DIR", s.dir, "TOMCAT", home, "PORT", port, "LISTEN", listen).Replace(configuration)
+	if withTLS {
+		s.url = strings.Replace(s.url, "http:", "https:", 1)
+		text = strings.Replace(text, "  tokens:", "  tls: {certificate: "+s.dir+"/cert.pem, key: "+s.dir+"/key.pem}\n  tokens:", 1)
+		s.certify(t)
+	}
 	for name, content := range map[string]string{
-		"stoker.yaml": text, "chatty.sh": chatty, "tokens": "ops view,admin,job,exec " + s.token + "\n",
+		"stoker.yaml": text, "chatty.sh": chatty, "tokens": "ops view,admin,job,exec " + s.token + "\nguest view " + s.guest + "\n",
 		"plugins/tracing/plugin.yaml": tracing, "plugins/tracing/jvm.d/50-tracing.opts": "-Dtracing.level=${params.level}\n",
 		"base/conf/jvm.options": "-Dstoker.demo=true\n-XX:NativeMemoryTracking=summary\n",
 	} {
@@ -143,6 +155,30 @@ func start(t *testing.T) *stoker {
 	}
 	s.run(t)
 	return s
+}
+
+// certify makes a certificate that nobody else has signed.
+func (s *stoker) certify(t *testing.T) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{"cert": {Type: "CERTIFICATE", Bytes: certificate}, "key": {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(filepath.Join(s.dir, name+".pem"), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func (s *stoker) run(t *testing.T) {

@@ -98,6 +98,15 @@ export async function* events(path, {query, signal, last} = {}) {
   }
 }
 
+// whileShown waits until the page is visible, and returns a signal that ends a stream when it is hidden again, or with
+// another signal: browsers have few connections for a host, and hidden tabs would take them all.
+export async function whileShown(signal) {
+  while (document.hidden) await new Promise((resolve) => document.addEventListener('visibilitychange', resolve, {once: true}));
+  const hidden = new AbortController();
+  document.addEventListener('visibilitychange', () => hidden.abort(), {once: true, signal});
+  return AbortSignal.any([signal, hidden.signal]);
+}
+
 // download lets the browser fetch a path, by a ticket for it.
 export async function download(path, name) {
   const {ticket} = await post('/v1/tickets', {body: {path}});

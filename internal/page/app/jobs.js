@@ -97,7 +97,7 @@ async function follow(app, id, detail, signal) {
   let reading = 0;
   while (!signal.aborted) {
     try {
-      for await (const {value: job} of api.events(`${path}/events`, {signal})) {
+      for await (const {value: job} of api.events(`${path}/events`, {signal: await api.whileShown(signal)})) {
         update(head, header(app, job, path));
         const attempt = job.attempt ?? 0;
         if (app.can('job') && attempt > reading && (job.started || final.has(job.state))) {
@@ -107,11 +107,14 @@ async function follow(app, id, detail, signal) {
         if (final.has(job.state)) return;
       }
     } catch (error) {
-      if (!error.offline && !(error instanceof TypeError)) throw error;
+      if (!again(error, signal)) throw error;
     }
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
 }
+
+// again tells whether a stream goes on after an error: the connection was lost, or the page was hidden.
+const again = (error, signal) => !signal.aborted && (error.offline || error instanceof TypeError || error.name === 'AbortError');
 
 function header(app, job, path) {
   const facts = [`accepted ${clock(job.accepted)}`];
@@ -146,30 +149,38 @@ class Output {
     this.element = h('div', {}, h('h3', {}, name), this.note, this.pre);
   }
 
+  // read shows the output of an attempt, to its end.
   async read(attempt) {
-    let offset = 0;
-    let decoder = new TextDecoder();
     this.pre.replaceChildren();
+    this.offset = 0;
+    this.decoder = new TextDecoder();
     for (;;) {
-      const answer = await api.call('GET', `${this.path}/logs`, {signal: this.signal,
-        query: new URLSearchParams(`stream=${this.name}&follow&attempt=${attempt}&offset=${offset}`)});
-      const begin = Number(answer.headers.get('X-Stoker-Offset') ?? offset);
-      if (begin > offset) {
-        this.add(`\n[${size(begin - offset)} are not kept]\n`);
-        decoder = new TextDecoder();
+      try {
+        // Trailers do not reach a page: it asks for the rest, and an empty answer is the end.
+        if (!await this.part(attempt)) return;
+      } catch (error) {
+        if (!again(error, this.signal)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 1000));
       }
-      offset = begin;
-      const reader = answer.body.getReader();
-      let some = false;
-      for (;;) {
-        const {value, done} = await reader.read();
-        if (done) break;
-        some = true;
-        offset += value.length;
-        this.add(decoder.decode(value, {stream: true}));
-      }
-      // Trailers do not reach a page: it asks for the rest, and an empty answer is the end.
-      if (!some) return;
+    }
+  }
+
+  // part reads one answer, and returns whether it had anything.
+  async part(attempt) {
+    const answer = await api.call('GET', `${this.path}/logs`, {signal: await api.whileShown(this.signal),
+      query: new URLSearchParams(`stream=${this.name}&follow&attempt=${attempt}&offset=${this.offset}`)});
+    const begin = Number(answer.headers.get('X-Stoker-Offset') ?? this.offset);
+    if (begin > this.offset) {
+      this.add(`\n[${size(begin - this.offset)} are not kept]\n`);
+      this.decoder = new TextDecoder();
+    }
+    this.offset = begin;
+    const reader = answer.body.getReader();
+    for (let some = false; ; some = true) {
+      const {value, done} = await reader.read();
+      if (done) return some;
+      this.offset += value.length;
+      this.add(this.decoder.decode(value, {stream: true}));
     }
   }
 

@@ -59,13 +59,14 @@ class Log {
       try {
         const query = last ? 'follow' : `follow&n=${maxShown / 4}`;
         for await (const {id, value} of api.events(`/v1/services/${encodeURIComponent(this.service)}/logs`,
-          {query: new URLSearchParams(query), signal: this.stop.signal, last})) {
+          {query: new URLSearchParams(query), signal: await api.whileShown(this.stop.signal), last})) {
           last = id;
           this.add(value);
         }
         this.say('the stream has ended, trying again');
       } catch (error) {
         if (this.stop.signal.aborted || error.status === 401) return;
+        if (error.name === 'AbortError') continue; // hidden
         this.say(`${error.message}${error.offline ? ', trying again' : ''}`);
         if (error.status === 404 || error.status === 403) return;
       }

@@ -153,6 +153,14 @@ function close() {
   current = null;
 }
 
+function unescaped(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 // show opens the view of the address: #VIEW/NAME.
 function show() {
   if (!api.signedIn()) return;
@@ -161,11 +169,11 @@ function show() {
     history.replaceState(null, '', `#${current?.name ?? 'state'}`);
     return;
   }
-  const [name, ...rest] = decodeURI(location.hash.slice(1)).split('/');
+  const [name, ...rest] = location.hash.slice(1).split('/').map(unescaped);
   const known = Object.hasOwn(views, name) ? name : 'state';
   const moved = current !== null;
   close();
-  current = {name: known, ...views[known](app, decodeURIComponent(rest.join('/')))};
+  current = {name: known, ...views[known](app, rest.join('/'))};
   main.dataset.view = known;
   main.replaceChildren(h('h2', {class: 'visually-hidden'}, titles[known]), current.element);
   main.scrollTop = 0;

@@ -209,19 +209,19 @@ function whose(one) {
 
 function actions(one) {
   const id = encodeURIComponent(one.id);
-  const name = {'aria-label': null};
-  const label = (text) => ({...name, 'aria-label': `${text}: ${shown(one.command)} by ${one.by}`});
+  const mine = one.by === page.app.who.name || page.app.can('admin');
+  const label = (text) => ({'aria-label': `${text}: ${shown(one.command)} by ${one.by}`});
   return [
     !one.exit && button('Watch', () => attach(one.id, 'view', one.stdout_bytes), label('Watch')),
     !one.exit && (one.holder ? button('Take over', () => attach(one.id, 'take', one.stdout_bytes), label('Take over'))
       : button('Attach', () => attach(one.id, 'hold', one.stdout_bytes), label('Attach'))),
-    !one.exit && button('End', async () => {
+    mine && !one.exit && button('End', async () => {
       if (await ask('End the session?', h('p', {}, shown(one.command), ` of ${one.by}: all its processes are ended.`), [['End', 'yes',
         'danger']]) === null) return;
       await api.call('DELETE', `/v1/sessions/${id}`);
       await list();
     }, {...label('End'), class: 'danger'}),
-    one.recording && button('Recording', () => api.download(`/v1/sessions/${id}/recording`, `${one.id}.cast`), label('Recording'))];
+    mine && one.recording && button('Recording', () => api.download(`/v1/sessions/${id}/recording`, `${one.id}.cast`), label('Recording'))];
 }
 
 // save keeps what a reload needs; restore goes on with it.
