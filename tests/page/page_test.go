@@ -90,7 +90,8 @@ func TestTLS(t *testing.T) {
 	p := s.shell(t)
 	p.enter("echo $((6*7))")
 	p.sees(screen, "42")
-	if protocol := p.eval("performance.getEntriesByType('resource').find((e) => e.name.endsWith('/v1/services')).nextHopProtocol"); protocol != "h2" {
+	fetched := "performance.getEntriesByType('resource').find((e) => e.name.endsWith('/v1/services'))"
+	if protocol := p.eval(fetched + ".nextHopProtocol"); protocol != "h2" {
 		t.Errorf("the page is served by %s", protocol)
 	}
 	p.press("nav", "Logs")

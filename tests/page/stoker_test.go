@@ -174,7 +174,8 @@ func (s *stoker) certify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, block := range map[string]*pem.Block{"cert": {Type: "CERTIFICATE", Bytes: certificate}, "key": {Type: "PRIVATE KEY", Bytes: private}} {
+	blocks := map[string]*pem.Block{"cert": {Type: "CERTIFICATE", Bytes: certificate}, "key": {Type: "PRIVATE KEY", Bytes: private}}
+	for name, block := range blocks {
 		if err := os.WriteFile(filepath.Join(s.dir, name+".pem"), pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
