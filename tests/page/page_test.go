@@ -331,6 +331,9 @@ func (s *stoker) testKeyboard(t *testing.T) {
 	}
 	p.enter("")
 	p.sees("dialog", "Stop chatty?")
+	if have := p.eval(focus); have != "Cancel" {
+		t.Errorf("Enter would press %s", have)
+	}
 	p.keys(kb.Escape)
 	p.until("no dialog", "!document.querySelector('dialog')")
 	p.until("the focus is back", focus+" === 'Stop chatty'")

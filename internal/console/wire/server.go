@@ -118,7 +118,7 @@ func (s *Server) Attach(w http.ResponseWriter, r *http.Request, id string) error
 	}
 	how, err := parseAttach(r.URL.RawQuery)
 	if err != nil {
-		return err
+		return s.refuse(w, r, name, err)
 	}
 	found, err := s.find(id)
 	var l link
@@ -179,8 +179,11 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, name string, why
 	if name != Stoker || r.Header.Get("Origin") == "" {
 		return why
 	}
-	return s.tell(w, r, name, why)
+	return s.tell(w, r, name, refusedError{why})
 }
+
+// refusedError is why a page gets no link.
+type refusedError struct{ error }
 
 // upgrade makes a websocket of the connection of a request.
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, name string, touch func()) (*websocket.Conn, error) {

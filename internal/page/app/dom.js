@@ -110,16 +110,17 @@ export function showError(error) {
   notice(error.message, {hint: error.hint, error: true, more});
 }
 
-// ask shows a dialog. It returns the value of the button, or null.
+// ask shows a dialog. It returns the value of the button, or null. Enter does nothing dangerous.
 export function ask(title, body, choices) {
   return new Promise((resolve) => {
     const dialog = h('dialog', {'aria-labelledby': 'dialog-title'},
       h('h2', {id: 'dialog-title'}, title),
-      h('div', {class: 'body', tabindex: '-1'}, body),
+      h('div', {class: 'body'}, body),
       h('div', {class: 'row end'},
         choices.map(([label, value, style]) => h('button', {type: 'button', class: style ?? '', onclick: () => dialog.close(value)},
           label)),
-        h('button', {type: 'button', onclick: () => dialog.close('')}, choices.length > 0 ? 'Cancel' : 'Close')));
+        h('button', {type: 'button', autofocus: choices.some(([, , style]) => style === 'danger'), onclick: () => dialog.close('')},
+          choices.length > 0 ? 'Cancel' : 'Close')));
     const opener = document.activeElement;
     dialog.addEventListener('close', () => {
       dialog.remove();

@@ -120,7 +120,7 @@ function header(app, job, path) {
   const facts = [`accepted ${clock(job.accepted)}`];
   if (job.submitted_by) facts.push(`by ${job.submitted_by}`);
   if (job.attempt > 1) facts.push(`attempt ${job.attempt}`);
-  if (job.exit && (job.exit.code >= 0 || job.exit.signal)) facts.push(ending(job.exit));
+  if (job.exit && (job.exit.code >= 0 || job.exit.signal) && !job.reason) facts.push(ending(job.exit));
   if (job.exit?.max_rss) facts.push(`max. ${size(job.exit.max_rss)}`);
   if (job.started && job.ended) facts.push(`took ${span(new Date(job.ended) - new Date(job.started))}`);
   const stop = app.can('job') && !final.has(job.state);

@@ -161,7 +161,7 @@ export class Session {
         return;
       default:
     }
-    if (!opened && !await this.diagnose(event.reason)) return;
+    if (!opened && !await this.diagnose(event.code === 4000 ? event.reason : '')) return;
     const pause = pauses[Math.min(this.tries++, pauses.length - 1)];
     this.set('waiting');
     this.timer = setTimeout(() => this.connect(), pause);
