@@ -104,7 +104,6 @@ function outage(message) {
   }
   const text = message && `${message}: what is shown is old; trying again every ${pollTime / 1000}s`;
   update(document.getElementById('outage'), text);
-  document.body.toggleAttribute('data-stale', text !== '');
 }
 
 function summary() {
