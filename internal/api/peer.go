@@ -18,6 +18,13 @@ type peer struct {
 	uid, pid int
 	// confined is why it has fewer grants than its uid; empty: it has not.
 	confined string
+	session  bool // it belongs to a session of the console
+}
+
+// Owner is whose process one is that has the grant view at most. The zero value is nobody's.
+type Owner struct {
+	Service string // one that is not in api.admins
+	Session bool   // a session of the console
 }
 
 // ownUser reports whether it has the grants of root and of stoker's own user.
@@ -71,7 +78,7 @@ func (s *Server) identify(c net.Conn) peer {
 	p := peer{uid: int(cred.Uid), pid: int(cred.Pid)}
 	if ownUID(p.uid) {
 		err = control(c, func(fd int) error {
-			p.confined = s.confinement(fd, p.pid)
+			p.confined, p.session = s.confinement(fd, p.pid)
 			return nil
 		})
 	}
@@ -114,16 +121,16 @@ func control(c net.Conn, f func(fd int) error) error {
 // is a reason too: a process may connect, pass the connection on and end. A peer outside of our
 // PID namespace (pid 0) is on the host or in a container that shares the socket: it belongs to no
 // service, and its uid decides.
-func (s *Server) confinement(fd, pid int) string {
+func (s *Server) confinement(fd, pid int) (why string, session bool) {
 	if pid == 0 {
-		return ""
+		return "", false
 	}
 	ended := fmt.Sprintf("pid %d has ended, or /proc does not show it", pid)
 	// The directory is of the process that has the pid now, the pidfd of the one that connected:
 	// if both are alive at the end they are the same process, the one that was examined.
 	dir, err := procfs.Open(pid)
 	if err != nil {
-		return ended
+		return ended, false
 	}
 	defer dir.Close()
 	pidfd, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
@@ -131,40 +138,42 @@ func (s *Server) confinement(fd, pid int) string {
 	case err == nil:
 		defer unix.Close(pidfd)
 	case err != unix.ENOPROTOOPT: // Linux < 6.5
-		return ended
+		return ended, false
 	}
-	why := s.restriction(pid)
+	why, session = s.restriction(pid)
 	// EPERM: it is alive, and we are not root.
 	if err == nil && unix.PidfdSendSignal(pidfd, 0, nil, 0) == unix.ESRCH {
-		return ended
+		return ended, false
 	}
 	if _, err := dir.Readdirnames(1); err != nil {
-		return ended
+		return ended, false
 	}
-	return why
+	return why, session
 }
 
 // restriction is why the process that has the pid now has fewer grants than its uid.
-func (s *Server) restriction(pid int) string {
-	service, err := s.opts.Member(pid)
+func (s *Server) restriction(pid int) (why string, session bool) {
+	owner, err := s.opts.Member(pid)
 	switch {
 	case err != nil:
-		return "it is not known where it comes from: " + err.Error()
-	case service != "":
-		return fmt.Sprintf("pid %d belongs to the service %q", pid, service)
+		return "it is not known where it comes from: " + err.Error(), false
+	case owner.Session:
+		return fmt.Sprintf("pid %d belongs to a session of the console", pid), true
+	case owner.Service != "":
+		return fmt.Sprintf("pid %d belongs to the service %q", pid, owner.Service), false
 	}
 	own, err := execshim.ReadRights(os.Getpid())
 	if err != nil {
-		return err.Error()
+		return err.Error(), false
 	}
 	rights, err := execshim.ReadRights(pid)
 	if err != nil {
-		return err.Error()
+		return err.Error(), false
 	}
 	if lacks := rights.Lacks(own); lacks != "" {
-		return fmt.Sprintf("pid %d has fewer rights than stoker: %s", pid, lacks)
+		return fmt.Sprintf("pid %d has fewer rights than stoker: %s", pid, lacks), false
 	}
-	return ""
+	return "", false
 }
 
 // identityOf is the one place that decides what a peer may do; description is its name for people. A process of a service has

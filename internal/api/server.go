@@ -31,9 +31,8 @@ type Options struct {
 	Log     hclog.Logger
 	Viewers func() []int             // uids with the grant view: the users of the services; nil: none
 	Labels  func() map[string]string // of the container; nil: none
-	// Member returns the service that a process belongs to and that is not in api.admins;
-	// empty: none. An error: unknown.
-	Member func(pid int) (service string, err error)
+	// Member returns whose process one is that has the grant view at most. An error: unknown.
+	Member func(pid int) (Owner, error)
 	Events *events.Journal
 	// Sessions and Recordings are those of the console; nil: there is no console.
 	Sessions   *console.Manager
@@ -240,6 +239,9 @@ func (s *Server) admitLocal(req *http.Request, need access.Grants) (access.Ident
 		hint := "ask as root, or as the user that stoker runs as"
 		if p.confined != "" {
 			hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
+		}
+		if p.session {
+			hint = "ask from outside of the session (docker exec), or over TCP with a credential that has the grant"
 		}
 		err = Refuse(http.StatusForbidden, "forbidden", hint, "%s may not do this: it needs the grant %s", name, need)
 	}

@@ -322,8 +322,8 @@ func serveWith(t *testing.T, b daemon, journal *events.Journal, viewers ...int) 
 		Events: journal, Member: noMember})
 }
 
-// noMember is a Member for processes of no service.
-func noMember(int) (string, error) { return "", nil }
+// noMember is a Member for processes of nobody.
+func noMember(int) (Owner, error) { return Owner{}, nil }
 
 // serveOptions serves with options, also on further listeners.
 func serveOptions(t *testing.T, o Options, others ...net.Listener) string {
