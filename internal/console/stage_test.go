@@ -75,7 +75,7 @@ func tester() access.Identity {
 
 // scripts are the parts that the supervisor plays.
 func scripts() map[string]func(*stage) {
-	return map[string]func(*stage){"ends": playEnds, "output": playOutput, "input": playInput, "links": playLinks, "many": playMany,
+	return map[string]func(*stage){"ends": playEnds, "hidden": playHidden, "output": playOutput, "input": playInput, "links": playLinks, "many": playMany,
 		"kill-pipe": playKilled, "kill-tty": playKilled, "bench": playBench, "resume": playResume, "few": playFew, "tail": playTail, "idle": playIdle}
 }
 
