@@ -94,7 +94,7 @@ func (s *Session) lose() {
 	if s.recording != nil {
 		s.recording.Close(*s.saved.Exit)
 	}
-	s.m.audit(Entry{Info: s.saved.Info, Identity: s.saved.Identity})
+	s.m.audit(Entry{Info: s.saved.Info, Identity: s.saved.Identity.Identity})
 }
 
 // adoptEnded keeps a session that has ended for its client.

@@ -146,8 +146,9 @@ func newBubble(t *testing.T, cfg Config, keep time.Duration) *bubble {
 	b := &bubble{checker: &fakeChecker{changed: make(chan struct{})}, audit: &auditLog{}, begun: time.Now()}
 	b.m = New(Options{Config: cfg, Host: fakeHost{}, Store: fakeStore{}, Checker: b.checker, Auditor: b.audit, Log: hclog.NewNullLogger(),
 		Items: fdstore.NewItems()})
-	b.s = b.m.newSession("abc", saved{Identity: tester(), Info: Info{ID: "abc", By: tester().Name, Started: time.Now(),
+	b.s = b.m.newSession("abc", saved{Identity: access.Kept{Identity: tester()}, Info: Info{ID: "abc", By: tester().Name, Started: time.Now(),
 		Spec: Spec{Keep: Duration(keep), Command: []string{"x"}}}})
+	b.s.opened = true
 	var err error
 	if b.s.ring, err = newRing(1, true); err != nil {
 		t.Fatal(err)

@@ -138,7 +138,7 @@ func (s *Session) checkClients() {
 			s.drop(l, fmt.Errorf("%w: %w", ErrRevoked, err))
 		}
 	}
-	if err := checker.Check(s.saved.Identity, need); err != nil && s.ending == "" {
+	if err := checker.Check(s.saved.Identity.Identity, need); err != nil && s.ending == "" {
 		for l := range s.links {
 			s.drop(l, fmt.Errorf("%w: %w", ErrRevoked, err))
 		}
@@ -250,7 +250,7 @@ func (s *Session) close() {
 	now := time.Now()
 	s.saved.Exit, s.saved.Ended = exit, &now
 	s.count(&s.saved.Info)
-	info, opener := s.info(), s.saved.Identity
+	info, opener := s.info(), s.saved.Identity.Identity
 	s.mu.Unlock()
 	if s.recording != nil {
 		s.recording.Close(*exit)
