@@ -102,7 +102,10 @@ func (m *Manager) adoptEnded(s *Session, p Process) {
 	s.exited, s.ended = true, true
 	s.ring.closeFile()
 	close(s.done)
-	m.sessions[s.id], m.over = s, append(m.over, s)
+	m.mu.Lock()
+	m.sessions[s.id] = s
+	m.isOver(s)
+	m.mu.Unlock()
 	if p != nil {
 		p.Done()
 	}

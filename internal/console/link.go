@@ -48,11 +48,12 @@ type Link struct {
 	// Guarded by the session's mu:
 	next   [3]int64 // offsets of what Next returns next
 	acked  [3]int64
-	last   int    // the stream of the last chunk
-	told   Notice // the latest
-	closed bool   // from its own side
-	ended  bool   // gone is closed
-	err    error  // why it is gone
+	seen   [3]int64 // next, when dropStuck looked
+	last   int      // the stream of the last chunk
+	told   Notice   // the latest
+	closed bool     // from its own side
+	ended  bool     // gone is closed
+	err    error    // why it is gone
 }
 
 // end closes gone; mu is held.

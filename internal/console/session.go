@@ -44,6 +44,7 @@ type Session struct {
 	forced   bool          // output does not wait for the holder
 	ended    bool          // all of it has
 	read     bool          // a holder has read all output
+	unwanted bool          // it has ended, and makes room for others: nobody may attach
 }
 
 // saved is what the next supervisor has to know of a session.
@@ -125,14 +126,15 @@ func (s *Session) attach(by access.Identity, o Attach) (l *Link, first bool, err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.ring == nil:
+	case s.ring == nil || s.unwanted:
 		return nil, false, fmt.Errorf("%w: %s has ended", ErrNoSession, s.id)
 	case len(s.links) >= maxLinks:
 		return nil, false, &LimitError{"clients of a session", fmt.Sprintf("%d are attached", maxLinks)}
 	case o.Mode == Hold && s.holder != nil:
 		return nil, false, fmt.Errorf("%w: %s", ErrHeld, s.holder.by.Name)
 	}
-	l = &Link{s: s, by: by, window: o.Window, wake: make(chan struct{}, 1), gone: make(chan struct{}), notices: make(chan Notice, 1)}
+	l = &Link{s: s, by: by, window: o.Window, wake: make(chan struct{}, 1), gone: make(chan struct{}), notices: make(chan Notice, 1),
+		seen: Everything()}
 	for k := Stdout; k <= Stderr; k++ {
 		l.next[k] = min(max(o.From[k], s.ring.start(k)), s.ring.h.end[k])
 		if o.From[k] >= 0 && o.From[k] < l.next[k] {
