@@ -35,6 +35,11 @@ unit)
 	progress_doing=go_doing
 	# A module of its own, with real servers. Its tests mostly wait.
 	progress_shown "tests with NATS" "$go" -C tests/nats test -parallel 8 ./...
+	# Another one, with a real browser. Its screenshots are in ARTIFACTS, or in a temporary folder.
+	need chromium=chromium node=nodejs npm=npm
+	scripts/page.sh
+	(cd tests/page && npm ci --ignore-scripts >/dev/null) || die "cannot take axe-core from npm"
+	progress_shown "tests of the page" "$go" -C tests/page test ./...
 	;;
 container)
 	tomcat=$(tomcat_version)

@@ -173,6 +173,9 @@ func (s *Session) connect(ctx context.Context, path string) (*link, Hello, error
 	d := websocket.Dialer{NetDialContext: dial, TLSClientConfig: s.opts.Endpoint.TLS, Subprotocols: []string{Protocol},
 		ReadBufferSize: 32 << 10, WriteBufferSize: inputFrame + 64}
 	conn, resp, err := d.DialContext(ctx, "ws"+strings.TrimPrefix(s.opts.Endpoint.URL, "http")+path, header)
+	if resp != nil {
+		defer resp.Body.Close()
+	}
 	switch {
 	case errors.Is(err, websocket.ErrBadHandshake) && resp != nil:
 		return nil, hello, api.ReadError(resp)
@@ -186,7 +189,7 @@ func (s *Session) connect(ctx context.Context, path string) (*link, Hello, error
 		l.close()
 		return nil, hello, fmt.Errorf("the server does not speak %s", Protocol)
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
 	kind, text, err := l.read()
 	first := struct {
@@ -298,10 +301,13 @@ func (s *Session) resume(h Hello) error {
 		return fmt.Errorf("cannot go on with the input: the server has byte %d next, and we have %d to %d", h.Stdin, s.in.base, s.in.end())
 	}
 	for stream, next := range map[int]int64{1: h.Stdout, 2: h.Stderr} {
-		if next > s.got[stream] {
-			s.push(output{stream: stream, gap: next - s.got[stream]})
+		missing := next - s.got[stream]
+		if missing < 0 {
+			return fmt.Errorf("cannot go on with the output: the server has byte %d of stream %d next, and we want %d", next, stream, s.got[stream])
 		}
-		s.got[stream] = next
+		if missing > 0 {
+			s.push(output{stream: stream, gap: missing})
+		}
 	}
 	return nil
 }
