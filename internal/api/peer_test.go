@@ -2,7 +2,6 @@ package api
 
 import (
 	"errors"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -10,6 +9,26 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/access"
 )
+
+// TestRoomForTheOperator: root connects while eight users have all the connections that each may have.
+func TestRoomForTheOperator(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can connect as another user")
+	}
+	path := serve(t, newFake())
+	for uid := range 8 {
+		for range 16 {
+			conn, err := as(4700+uid, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+		}
+	}
+	if got := ask(t, path, 0, "GET", "/v1/services"); got.status != 200 {
+		t.Errorf("root gets %d %s", got.status, got.body)
+	}
+}
 
 // TestConfinedPeer: a process of root that belongs to a service, or that is confined, has only the
 // grant view.
@@ -20,21 +39,21 @@ func TestConfinedPeer(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		by     []string // runs the client
-		member Owner
+		member access.Owner
 		unsure error
 		want   string // in the refusal; empty: there is none
 	}{
-		{"plain", nil, Owner{}, nil, ""},
-		{"service", nil, Owner{Service: "cron"}, nil, `belongs to the service "cron"`},
-		{"session", nil, Owner{Session: true}, nil, "belongs to a session of the console"},
-		{"orphan", nil, Owner{}, errors.New("its parents have ended"), "it is not known where it comes from: its parents have ended"},
-		{"bounding set", []string{"setpriv", "--bounding-set", "-net_raw"}, Owner{}, nil, "fewer rights than stoker: it lacks NET_RAW"},
-		{"permitted", []string{"setpriv", "--securebits", "+noroot"}, Owner{}, nil, "fewer rights than stoker: it lacks "},
-		{"no_new_privs", []string{"setpriv", "--no-new-privs"}, Owner{}, nil, "fewer rights than stoker: it has no_new_privs"},
+		{"plain", nil, access.Owner{}, nil, ""},
+		{"service", nil, access.Owner{Service: "cron"}, nil, `belongs to the service "cron"`},
+		{"session", nil, access.Owner{Session: true}, nil, "belongs to a session of the console"},
+		{"orphan", nil, access.Owner{}, errors.New("its parents have ended"), "it is not known where it comes from: its parents have ended"},
+		{"bounding set", []string{"setpriv", "--bounding-set", "-net_raw"}, access.Owner{}, nil, "fewer rights than stoker: it lacks NET_RAW"},
+		{"permitted", []string{"setpriv", "--securebits", "+noroot"}, access.Owner{}, nil, "fewer rights than stoker: it lacks "},
+		{"no_new_privs", []string{"setpriv", "--no-new-privs"}, access.Owner{}, nil, "fewer rights than stoker: it has no_new_privs"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			path := serveOptions(t, Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(),
-				Member: func(int) (Owner, error) { return tc.member, tc.unsure }})
+				Member: func(int) (access.Owner, error) { return tc.member, tc.unsure }})
 			out, err := client(t, path, "restart", tc.by...).CombinedOutput()
 			if (err == nil) != (tc.want == "") || !strings.Contains(string(out), tc.want) {
 				t.Errorf("%v: %s", err, out)
@@ -44,38 +63,14 @@ func TestConfinedPeer(t *testing.T) {
 			}
 		})
 	}
-	for hint, owner := range map[string]Owner{"api.admins": {Service: "cron"}, "from outside of the session": {Session: true}} {
+	for hint, owner := range map[string]access.Owner{"api.admins": {Service: "cron"}, "from outside of the session": {Session: true}} {
 		path := serveOptions(t, Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(),
-			Member: func(int) (Owner, error) { return owner, nil }})
+			Member: func(int) (access.Owner, error) { return owner, nil }})
 		if got := ask(t, path, -1, "GET", "/v1/services"); got.status != 200 {
 			t.Errorf("status for root in %+v: %d %s", owner, got.status, got.body)
 		}
 		if got := ask(t, path, -1, "POST", "/v1/reload"); got.status != 403 || !strings.Contains(got.body, hint) {
 			t.Errorf("reload by root in %+v: %d %s", owner, got.status, got.body)
 		}
-	}
-}
-
-// TestPeerThatEnded: a process that connected and ended has only the grant view, also if its pid is
-// used again.
-func TestPeerThatEnded(t *testing.T) {
-	path := t.TempDir() + "/s"
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if out, err := client(t, path, "").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	conn, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	s := New(Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(), Member: noMember})
-	p := s.identify(conn)
-	if id, _ := s.identityOf(p); id.Grants != access.View || !strings.Contains(p.confined, "has ended") {
-		t.Errorf("%+v has the grants %s", p, id.Grants)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/console"
@@ -98,22 +99,22 @@ func (d *daemon) RunHooks(ctx context.Context, event lifecycle.Event, name, serv
 
 // confinedOwner returns the session or the service that a process belongs to, unless api.admins lists the service. The command of run
 // is unconfined, since it is the whole container.
-func (d *daemon) confinedOwner(pid int) (api.Owner, error) {
+func (d *daemon) confinedOwner(pid int) (access.Owner, error) {
 	cfg := d.currentPlan().Config
 	alone := d.opts.Alone()
 	if alone && !cfg.Console.Enabled {
-		return api.Owner{}, nil
+		return access.Owner{}, nil
 	}
 	id, err := d.m.Origin(pid)
 	switch name, ok := supervisor.ServiceOf(id); {
 	case strings.HasPrefix(id, console.IDPrefix):
-		return api.Owner{Session: true}, nil
+		return access.Owner{Session: true}, nil
 	case alone:
-		return api.Owner{}, nil
+		return access.Owner{}, nil
 	case err != nil:
-		return api.Owner{}, err
+		return access.Owner{}, err
 	case ok && !(len(d.opts.Command) > 0 && name == commandName(d.opts.Command)) && !slices.Contains(cfg.API.Admins, name):
-		return api.Owner{Service: name}, nil
+		return access.Owner{Service: name}, nil
 	}
-	return api.Owner{}, nil
+	return access.Owner{}, nil
 }
