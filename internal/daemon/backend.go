@@ -113,7 +113,7 @@ func (d *daemon) confinedOwner(pid int) (access.Owner, error) {
 		return access.Owner{}, nil
 	case err != nil:
 		return access.Owner{}, err
-	case ok && !(len(d.opts.Command) > 0 && name == commandName(d.opts.Command)) && !slices.Contains(cfg.API.Admins, name):
+	case ok && (len(d.opts.Command) == 0 || name != commandName(d.opts.Command)) && !slices.Contains(cfg.API.Admins, name):
 		return access.Owner{Service: name}, nil
 	}
 	return access.Owner{}, nil
