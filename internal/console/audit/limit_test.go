@@ -171,7 +171,8 @@ func TestShortSecrets(t *testing.T) {
 	e.Command = []string{"psql", "postgres://u:" + strings.Repeat("hunter2", 100) + "@db/x", "--password", "hunter2"}
 	e.Error = errors.New("no")
 	l.End(e)
-	if text := out.String(); strings.Contains(text, "hunter2") || !strings.Contains(text, `"psql","postgres://u:***@db/x","--password","***"`) {
+	if text := out.String(); strings.Contains(text, "hunter2") ||
+		!strings.Contains(text, `"psql","postgres://u:***@db/x","--password","***"`) {
 		t.Error(text)
 	}
 }
