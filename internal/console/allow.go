@@ -94,7 +94,8 @@ func wellFormed(name, value string) bool {
 func isDangerous(name string) bool {
 	return matches([]string{"LD_*", "JAVA_*", "JDK_*", "BASH_*", "STOKER_*", "GCONV_PATH", "PATH", "IFS", "ENV", "HOME", "SHELL", "USER",
 		"LOGNAME", "PERL5*", "PYTHON*", "LOCPATH", "MUSL_LOCPATH", "NLSPATH", "TEXTDOMAINDIR", "TERMINFO*", "TERMCAP", "TZDIR",
-		"GLIBC_TUNABLES", "SHELLOPTS", "BASHOPTS", "PROMPT_COMMAND", "PS4", "CLASSPATH"}, name) || strings.HasSuffix(name, "_OPTS") || strings.HasSuffix(name, "_OPTIONS")
+		"GLIBC_TUNABLES", "SHELLOPTS", "BASHOPTS", "PROMPT_COMMAND", "PS4", "CLASSPATH"}, name) ||
+		strings.HasSuffix(name, "_OPTS") || strings.HasSuffix(name, "_OPTIONS")
 }
 
 // matches reports whether a name is in a list, in which "*" at the end of a name is any rest.
