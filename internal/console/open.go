@@ -133,7 +133,7 @@ func (m *Manager) record(s *Session, mode string) (err error) {
 	}
 	err = errors.New("nothing records")
 	if m.opts.Recorder != nil {
-		s.recording, err = m.opts.Recorder.Create(Header{s.saved.Info})
+		s.recording, err = m.opts.Recorder.Create(s.saved.Info)
 	}
 	switch {
 	case err == nil:

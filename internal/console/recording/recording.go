@@ -165,7 +165,7 @@ func (c *Recording) Close(e console.Exit) {
 	if c.leftOut > 0 {
 		c.marker(c.leftOutMarker().Data)
 	}
-	end := Exit{e.Code, e.Signal, e.OOM, e.Why, math.Round(c.since()*1e3) / 1e3, c.leftOut}
+	end := Exit{e, math.Round(c.since()*1e3) / 1e3, c.leftOut}
 	line := make([]byte, c.head)
 	_, err := c.f.ReadAt(line, 0)
 	if err == nil {

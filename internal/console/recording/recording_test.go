@@ -50,13 +50,13 @@ func testOptions(t *testing.T) Options {
 	return Options{Folder: filepath.Join(t.TempDir(), "recordings"), FileSize: 1 << 20, TotalSize: 4 << 20}
 }
 
-func session(id string, started time.Time) console.Header {
-	return console.Header{Info: console.Info{ID: id, By: "token ops", Address: "192.0.2.7:4711", Started: started, User: "app",
+func session(id string, started time.Time) console.Info {
+	return console.Info{ID: id, By: "token ops", Address: "192.0.2.7:4711", Started: started, User: "app",
 		Spec: console.Spec{Command: []string{"/bin/sh", "-c", "echo <ä>; exit 7"}, TTY: true, Rows: 40, Columns: 120,
-			Env: []string{"TERM=xterm-256color", "LANG=C.UTF-8"}, AuditID: "6c1f", Context: "tomcat"}}}
+			Env: []string{"TERM=xterm-256color", "LANG=C.UTF-8"}, AuditID: "6c1f", Context: "tomcat"}}
 }
 
-func begin(t *testing.T, o Options, h console.Header) (*Recorder, *Recording) {
+func begin(t *testing.T, o Options, h console.Info) (*Recorder, *Recording) {
 	t.Helper()
 	r := New(o, hclog.NewNullLogger())
 	c, err := r.Create(h)
