@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"os"
@@ -98,11 +97,7 @@ func (m *Manager) Check(spec Spec, by access.Identity) error {
 }
 
 // newID returns 10 characters that no other session has.
-func newID() string {
-	random := make([]byte, 10)
-	_, _ = rand.Read(random) // never fails
-	return strings.ToLower(base32.StdEncoding.EncodeToString(random))[:10]
-}
+func newID() string { return strings.ToLower(rand.Text()[:10]) }
 
 // launch records and starts a session. After an error nothing is left of it.
 func (m *Manager) launch(ctx context.Context, s *Session, l Launch, c Config) (err error) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/console"
+	"github.com/stoker-init/stoker/internal/printable"
 )
 
 func update() bool {
@@ -534,7 +535,7 @@ func FuzzCutter(f *testing.F) {
 	f.Add([]byte("a€b\xff\xe2\x82\xf0\x9f\x98\x80"), uint8(2), uint8(1))
 	f.Add([]byte("\xe2\x82\xe2\x82\xac\xf0\x9f\xff"), uint8(1), uint8(3))
 	f.Fuzz(func(t *testing.T, data []byte, first, step uint8) {
-		var c cutter
+		var c printable.Cutter
 		var text string
 		add := func(p []byte) {
 			var e Event
@@ -545,10 +546,10 @@ func FuzzCutter(f *testing.F) {
 			text += e.Data
 		}
 		for rest, n := data, min(int(first), len(data)); len(rest) > 0; n = min(int(step)+1, len(rest)) {
-			add(c.next(rest[:n]))
+			add(c.Next(rest[:n]))
 			rest = rest[n:]
 		}
-		add(c.end())
+		add(c.End())
 		want, _ := json.Marshal(string(data))
 		var whole string
 		if err := json.Unmarshal(want, &whole); err != nil || text != whole {
