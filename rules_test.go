@@ -147,7 +147,7 @@ func edges() map[string][]string {
 		"internal/reference":  {"internal/lazyregexp"},
 
 		"internal/console/wire":      {"internal/access", "internal/console", "internal/program"},
-		"internal/console/recording": {"internal/console", "internal/trust", "internal/untrusted"},
+		"internal/console/recording": {"internal/console", "internal/printable", "internal/trust", "internal/untrusted"},
 		"internal/console/audit":     {"internal/console", "internal/logfile", "internal/printable", "internal/redact"},
 
 		"internal/cmdline": {"internal/display", "internal/exit", "internal/layout", "internal/suggest"},

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"os"
@@ -100,11 +99,7 @@ func (m *Manager) Check(spec Spec, by access.Identity) error {
 }
 
 // newID returns 10 characters that no other session has.
-func newID() string {
-	random := make([]byte, 10)
-	_, _ = rand.Read(random) // never fails
-	return strings.ToLower(base32.StdEncoding.EncodeToString(random))[:10]
-}
+func newID() string { return strings.ToLower(rand.Text()[:10]) }
 
 // launch records and starts a session. After an error nothing is left of it.
 func (m *Manager) launch(ctx context.Context, s *Session, l Launch, c Config) (err error) {
@@ -139,7 +134,7 @@ func (m *Manager) record(s *Session, mode string) (err error) {
 	}
 	err = errors.New("nothing records")
 	if m.opts.Recorder != nil {
-		s.recording, err = m.opts.Recorder.Create(Header{s.saved.Info})
+		s.recording, err = m.opts.Recorder.Create(s.saved.Info)
 	}
 	switch {
 	case err == nil:

@@ -109,24 +109,6 @@ func makeFolder(path string) error {
 	return checkFolder(path)
 }
 
-// Create begins the recording of a session.
-func (r *Recorder) Create(h console.Header) (console.Recording, error) {
-	c, err := r.create(newHeader(h.Info))
-	if err != nil {
-		return nil, err // no typed nil
-	}
-	return c, nil
-}
-
-// Resume goes on with a recording after the death of the supervisor that wrote it. A last line that is not whole is cut.
-func (r *Recorder) Resume(name string) (console.Recording, error) {
-	c, err := r.resume(name)
-	if err != nil {
-		return nil, err // no typed nil
-	}
-	return c, nil
-}
-
 // newHeader is the header for a session.
 func newHeader(s console.Info) Header {
 	h := Header{Version: 2, Width: int(cmp.Or(s.Columns, 80)), Height: int(cmp.Or(s.Rows, 24)), Timestamp: s.Started.Unix(),
@@ -141,7 +123,9 @@ func newHeader(s console.Info) Header {
 	return h
 }
 
-func (r *Recorder) create(h Header) (*Recording, error) {
+// Create begins the recording of a session.
+func (r *Recorder) Create(info console.Info) (console.Recording, error) {
+	h := newHeader(info)
 	line, err := encodeHeader(h)
 	if err != nil {
 		return nil, err
@@ -247,7 +231,8 @@ func (r *Recorder) files() ([]file, error) {
 	return out, nil
 }
 
-func (r *Recorder) resume(name string) (*Recording, error) {
+// Resume goes on with a recording after the death of the supervisor that wrote it. A last line that is not whole is cut.
+func (r *Recorder) Resume(name string) (console.Recording, error) {
 	opts := r.options()
 	if idOf(name) == "" {
 		return nil, fmt.Errorf("cannot go on with the recording %q: that is not the name of one", name)
