@@ -64,6 +64,7 @@ type boxOptions struct {
 	tls, mtls bool
 	api       string // more of the section api
 	console   string // instead of sessions and sessions_per_client
+	off       bool   // there is no console
 }
 
 // log is what stoker prints.
@@ -140,9 +141,10 @@ func (b *box) configure(o boxOptions) (file string) {
 			api += "}\n"
 		}
 	}
+	enabled := fmt.Sprint(!o.off)
 	console := cmp.Or(o.console, "sessions: 64, sessions_per_client: 64")
 	return write("stoker.yaml", "services: {app: {command: [sleep, \"1000000\"], restart: {backoff: {first: 1ms, jitter: 0}, "+
-		"limit: {starts: 1000}}}}\napi:\n"+api+o.api+"console: {enabled: true, "+console+"}\n")
+		"limit: {starts: 1000}}}}\napi:\n"+api+o.api+"console: {enabled: "+enabled+", "+console+"}\n")
 }
 
 // freeAddress is one on loopback that nothing listens on.
