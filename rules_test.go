@@ -27,10 +27,11 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		// it measures them
-		"bench": {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
-		"internal/api": {"executor", "executor/schedule", "internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
+		"bench":           {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
+		"internal/access": {"internal/suggest"},
+		"internal/api": {"internal/access", "executor", "executor/schedule", "internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
 			"internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin",
-			"internal/execshim"},
+			"internal/execshim", "internal/console", "internal/console/wire", "internal/program"},
 		"hooks/plugin": {"internal/lazyregexp", "hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference",
 			"internal/untrusted", "internal/redact", "internal/statefile"},
 		"hooks": {"internal/initproto", "internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
@@ -47,9 +48,12 @@ func edges() map[string][]string {
 		"executor/natsjob":         {"executor", "internal/untrusted"},
 		"executor/output":          {},
 		"executor/schedule":        {"executor"},
+		"internal/console/wire":    {"internal/access", "internal/console", "internal/program"},
 		"internal/asuser":          {"internal/procfs"},
 		"internal/cgroup":          {"internal/mounts"},
-		"internal/service": {"executor", "hooks", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit",
+		"internal/console": {"internal/access", "internal/asuser", "internal/fdstore", "internal/headroom", "internal/initproto", "internal/proc", "internal/program",
+			"internal/suggest", "jvm"},
+		"internal/service": {"executor", "hooks", "internal/console", "internal/asuser", "internal/cgroup", "internal/config", "internal/execshim", "internal/exit",
 			"internal/initproto", "internal/layeredyaml", "internal/lazyregexp", "internal/proc", "internal/redact", "internal/reference",
 			"internal/untrusted", "jvm",
 			"jvm/tomcat", "supervisor", "supervisor/probe"},
@@ -57,7 +61,7 @@ func edges() map[string][]string {
 		"jvm/launch": {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit",
 			"internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote",
 			"internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
-		"internal/daemon": {"executor", "executor/mesos", "executor/natsjob", "executor/schedule", "internal/suggest", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config",
+		"internal/daemon": {"executor", "executor/mesos", "executor/natsjob", "executor/schedule", "internal/suggest", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/console",
 			"internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle",
 			"internal/logqueue", "internal/logfile", "internal/logs", "internal/memory", "internal/printable", "internal/proc",
 			"internal/procfs", "internal/program", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/launch", "jvm/tomcat",
@@ -79,6 +83,7 @@ func edges() map[string][]string {
 			"hooks",
 			"hooks/plugin",
 			"internal/api",
+			"internal/console",
 			"internal/execshim",
 			"internal/filewatch",
 			"internal/layeredyaml",
@@ -193,6 +198,7 @@ func homes() map[string]string {
 		"github.com/nats-io/nats.go":       "executor/natsjob",
 		"github.com/robfig/cron/v3":        "executor/schedule",
 		"golang.org/x/text":                "jvm/tomcat",
+		"github.com/gorilla/websocket":     "internal/console/wire internal/console/client",
 	}
 }
 

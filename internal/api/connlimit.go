@@ -3,6 +3,7 @@ package api
 import (
 	"net"
 	"sync"
+	"syscall"
 
 	"github.com/stoker-init/stoker/internal/headroom"
 )
@@ -100,4 +101,13 @@ type limitedConn struct {
 func (c *limitedConn) Close() error {
 	c.once.Do(func() { c.limits.release(c.peer) })
 	return c.Conn.Close()
+}
+
+// SyscallConn returns the socket.
+func (c *limitedConn) SyscallConn() (syscall.RawConn, error) {
+	s, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return s.SyscallConn()
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/supervisor/incident"
@@ -49,9 +50,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) (any, error) {
 		first = int64(begin[0].ID) - 1
 	}
 	out := newStream(w, follow, first)
-	p, _ := peerOf(r.Context())
-	have, _ := s.grantsOf(p)
-	whole := have.has(admin)
+	whole := access.Of(r.Context()).Grants.Has(access.Admin)
 	send := func(e events.Event) error {
 		if e.Hook != nil && !whole {
 			hook := *e.Hook  // the journal keeps it

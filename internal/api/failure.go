@@ -64,6 +64,9 @@ func refusal(err error) *StatusError {
 		}
 		return job
 	}
+	if refused := consoleRefusal(err); refused != nil {
+		return refused
+	}
 	switch {
 	case errors.As(err, &status):
 		return status

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/executor/schedule"
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 )
@@ -181,8 +182,7 @@ func (s *Server) job(_ http.ResponseWriter, r *http.Request) (any, error) {
 
 // forPeer is a job as the peer of a request may see it.
 func (s *Server) forPeer(r *http.Request, j executor.Job) executor.Job {
-	p, _ := peerOf(r.Context())
-	if have, _ := s.grantsOf(p); have.has(job) {
+	if access.Of(r.Context()).Grants.Has(access.Job) {
 		return shown(j)
 	}
 	return brief(j)

@@ -6,8 +6,8 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strings"
 
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
@@ -167,53 +167,22 @@ func (s *Server) restriction(pid int) string {
 	return ""
 }
 
-// grants is a set of what a peer may do. Each route asks for one of them, or for none.
-type grants uint8
-
-const (
-	// view: status, output, events and metrics.
-	view grants = 1 << iota
-	// admin: everything that changes a service, and what may hold secrets, such as memory.
-	admin
-	// job: submit and stop jobs, and read what they were given and have written.
-	job
-	// execute: open a console session.
-	execute
-)
-
-// everything is what root and stoker's own user have.
-const everything = view | admin | job | execute
-
-// has says whether the set holds all of want.
-func (g grants) has(want grants) bool { return g&want == want }
-
-// String lists the grants by name; "none" is the empty set.
-func (g grants) String() string {
-	var names []string
-	for k, name := range []string{"view", "admin", "job", "exec"} {
-		if g.has(1 << k) {
-			names = append(names, name)
-		}
-	}
-	if len(names) == 0 {
-		return "none"
-	}
-	return strings.Join(names, ", ")
-}
-
-// grantsOf is the one place that decides what a peer may do; description is for people. A
-// process of a service has what the users of services have, also if it is root's.
-func (s *Server) grantsOf(p peer) (have grants, description string) {
-	description = fmt.Sprintf("uid %d", p.uid)
+// identityOf is the one place that decides what a peer may do; description is its name for people. A process of a service has
+// what the users of services have, also if it is root's.
+func (s *Server) identityOf(p peer) (id access.Identity, description string) {
+	id = access.Identity{Name: fmt.Sprintf("uid %d", p.uid), UID: p.uid, Pid: p.pid}
+	description = id.Name
 	switch {
 	case p.uid == -1:
-		return 0, "an unknown process"
+		id.Pid = -1
+		return id, "an unknown process"
 	case p.ownUser():
-		return everything, description
+		id.Grants = access.All
 	case ownUID(p.uid):
-		return view, description + " (" + p.confined + ")"
+		id.Grants = access.View
+		description += " (" + p.confined + ")"
 	case s.opts.Viewers != nil && slices.Contains(s.opts.Viewers(), p.uid):
-		return view, description
+		id.Grants = access.View
 	}
-	return 0, description
+	return id, description
 }

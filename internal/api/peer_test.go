@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/access"
 )
 
 // TestConfinedPeer: a process of root that belongs to a service, or that is confined, has only the
@@ -71,7 +72,7 @@ func TestPeerThatEnded(t *testing.T) {
 	defer conn.Close()
 	s := New(Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(), Member: noMember})
 	p := s.identify(conn)
-	if have, _ := s.grantsOf(p); have != view || !strings.Contains(p.confined, "has ended") {
-		t.Errorf("%+v has the grants %s", p, have)
+	if id, _ := s.identityOf(p); id.Grants != access.View || !strings.Contains(p.confined, "has ended") {
+		t.Errorf("%+v has the grants %s", p, id.Grants)
 	}
 }

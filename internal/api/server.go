@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"time"
@@ -16,6 +15,8 @@ import (
 	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/access"
+	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
@@ -32,6 +33,8 @@ type Options struct {
 	// empty: none. An error: unknown.
 	Member func(pid int) (service string, err error)
 	Events *events.Journal
+	// Sessions are those of the console; nil: there is no console.
+	Sessions *console.Manager
 }
 
 // Server is the HTTP API.
@@ -75,7 +78,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 type route struct {
 	pattern string
-	grant   grants // what the peer must have
+	grant   access.Grants // what the peer must have
 	handle  handler
 }
 
@@ -96,69 +99,67 @@ func value[T any](f func() T) handler {
 // routes is the whole API.
 func (s *Server) routes() []route {
 	b := s.opts.Backend
-	return []route{
+	return append(s.execRoutes(), []route{
 		{"GET /v1/health", 0, value(func() map[string]string { return map[string]string{"status": "ok"} })},
 		{"GET /v1/ready", 0, s.ready},
-		{"GET /v1/services", view, value(s.services)},
-		{"GET /v1/services/{name}", view, s.service},
-		{"POST /v1/services/{name}/start", admin, s.command(supervisor.EvStart)},
-		{"POST /v1/services/{name}/stop", admin, s.command(supervisor.EvStop)},
-		{"POST /v1/services/{name}/restart", admin, s.command(supervisor.EvRestart)},
-		{"POST /v1/services/{name}/signal", admin, s.signal},
-		{"GET /v1/services/{name}/logs", view, s.logs},
-		{"GET /v1/services/{name}/jvm/{tool}", admin, s.runTool},
-		{"POST /v1/services/{name}/jvm/heapdump", admin, s.runTool},
-		{"POST /v1/reload", admin, s.reload},
-		{"GET /v1/incidents", view, value(func() IncidentList { return IncidentList{b.Incidents()} })},
-		{"GET /v1/incidents/{number}", admin, s.incident},
-		{"GET /v1/events", view, s.events},
-		{"GET /v1/hooks", view, value(func() HookList { return HookList{append([]hooks.Status{}, b.Statuses()...)} })},
-		{"POST /v1/hooks/{event}", admin, s.runHooks},
-		{"GET /v1/limits", view, value(b.Limits)},
-		{"GET /v1/jvm", view, s.jvm},
-		{"GET /v1/plugins", view, value(func() PluginList { return PluginList{append([]plugin.Info{}, b.Plugins(true)...)} })},
-		{"GET /v1/plugins/{name}", view, s.plugin},
-		{"PUT /v1/plugins/{name}", admin, s.switchPlugin},
-		{"POST /v1/plugins/{name}/actions/{action}", admin, s.runAction},
-		{"GET /v1/upgrade", view, value(b.Versions)},
-		{"POST /v1/upgrade", admin, s.upgrade},
-		{"GET /metrics", view, s.metrics},
-		{"POST /v1/jobs", job, s.withJobs(s.submit)},
-		{"GET /v1/jobs", view, s.withJobs(s.listJobs)},
-		{"GET /v1/jobs/{id}", view, s.withJobs(s.job)},
-		{"GET /v1/jobs/{id}/events", view, s.withJobs(s.jobEvents)},
-		{"GET /v1/jobs/{id}/logs", job, s.withJobs(s.jobOutput)},
-		{"GET /v1/jobs/{id}/artifacts/{name...}", job, s.withJobs(s.artifact)},
-		{"POST /v1/jobs/{id}/stop", job, s.withJobs(s.stopJob)},
-		{"DELETE /v1/jobs/{id}", job, s.withJobs(s.stopJob)},
-		{"GET /v1/executor", view, s.withJobs(value(func() executor.Status { return b.ExecutorStatus() }))},
-		{"GET /v1/schedules", view, s.withJobs(value(func() ScheduleList { return ScheduleList{b.Schedules()} }))},
-		{"POST /v1/executor/pause", admin, s.withJobs(s.control(executor.Pause))},
-		{"POST /v1/executor/resume", admin, s.withJobs(s.control(executor.Resume))},
-		{"POST /v1/executor/drain", admin, s.withJobs(s.control(executor.Drain))},
-	}
+		{"GET /v1/services", access.View, value(s.services)},
+		{"GET /v1/services/{name}", access.View, s.service},
+		{"POST /v1/services/{name}/start", access.Admin, s.command(supervisor.EvStart)},
+		{"POST /v1/services/{name}/stop", access.Admin, s.command(supervisor.EvStop)},
+		{"POST /v1/services/{name}/restart", access.Admin, s.command(supervisor.EvRestart)},
+		{"POST /v1/services/{name}/signal", access.Admin, s.signal},
+		{"GET /v1/services/{name}/logs", access.View, s.logs},
+		{"GET /v1/services/{name}/jvm/{tool}", access.Admin, s.runTool},
+		{"POST /v1/services/{name}/jvm/heapdump", access.Admin, s.runTool},
+		{"POST /v1/reload", access.Admin, s.reload},
+		{"GET /v1/incidents", access.View, value(func() IncidentList { return IncidentList{b.Incidents()} })},
+		{"GET /v1/incidents/{number}", access.Admin, s.incident},
+		{"GET /v1/events", access.View, s.events},
+		{"GET /v1/hooks", access.View, value(func() HookList { return HookList{append([]hooks.Status{}, b.Statuses()...)} })},
+		{"POST /v1/hooks/{event}", access.Admin, s.runHooks},
+		{"GET /v1/limits", access.View, value(b.Limits)},
+		{"GET /v1/jvm", access.View, s.jvm},
+		{"GET /v1/plugins", access.View, value(func() PluginList { return PluginList{append([]plugin.Info{}, b.Plugins(true)...)} })},
+		{"GET /v1/plugins/{name}", access.View, s.plugin},
+		{"PUT /v1/plugins/{name}", access.Admin, s.switchPlugin},
+		{"POST /v1/plugins/{name}/actions/{action}", access.Admin, s.runAction},
+		{"GET /v1/upgrade", access.View, value(b.Versions)},
+		{"POST /v1/upgrade", access.Admin, s.upgrade},
+		{"GET /metrics", access.View, s.metrics},
+		{"POST /v1/jobs", access.Job, s.withJobs(s.submit)},
+		{"GET /v1/jobs", access.View, s.withJobs(s.listJobs)},
+		{"GET /v1/jobs/{id}", access.View, s.withJobs(s.job)},
+		{"GET /v1/jobs/{id}/events", access.View, s.withJobs(s.jobEvents)},
+		{"GET /v1/jobs/{id}/logs", access.Job, s.withJobs(s.jobOutput)},
+		{"GET /v1/jobs/{id}/artifacts/{name...}", access.Job, s.withJobs(s.artifact)},
+		{"POST /v1/jobs/{id}/stop", access.Job, s.withJobs(s.stopJob)},
+		{"DELETE /v1/jobs/{id}", access.Job, s.withJobs(s.stopJob)},
+		{"GET /v1/executor", access.View, s.withJobs(value(func() executor.Status { return b.ExecutorStatus() }))},
+		{"GET /v1/schedules", access.View, s.withJobs(value(func() ScheduleList { return ScheduleList{b.Schedules()} }))},
+		{"POST /v1/executor/pause", access.Admin, s.withJobs(s.control(executor.Pause))},
+		{"POST /v1/executor/resume", access.Admin, s.withJobs(s.control(executor.Resume))},
+		{"POST /v1/executor/drain", access.Admin, s.withJobs(s.control(executor.Drain))},
+	}...)
 }
 
-func requester(r *http.Request) string {
-	p, _ := peerOf(r.Context())
-	return fmt.Sprintf("uid %d by the API", p.uid)
-}
+func requester(r *http.Request) string { return access.Of(r.Context()).Name + " by the API" }
 
-// guard requires the route's grant of the peer.
+// guard requires the route's grant of the client, and puts its identity into the context of the request.
 func (s *Server) guard(r route) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		p, _ := peerOf(req.Context())
-		if have, peerName := s.grantsOf(p); !have.has(r.grant) {
+		id, name := s.identityOf(p)
+		if !id.Grants.Has(r.grant) {
 			s.opts.Log.Warn("request refused", "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path,
-				"peer", peerName, "grant", r.grant)
+				"peer", name, "grant", r.grant)
 			hint := "ask as root, or as the user that stoker runs as"
 			if p.confined != "" {
 				hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
 			}
-			writeError(w, Refuse(http.StatusForbidden, "forbidden", hint, "%s may not do this: it needs the grant %s", peerName, r.grant))
+			fail(w, req, Refuse(http.StatusForbidden, "forbidden", hint, "%s may not do this: it needs the grant %s", name, r.grant))
 			return
 		}
-		Answer(r.handle)(w, req)
+		Answer(r.handle)(w, req.WithContext(access.With(req.Context(), id)))
 	}
 }
 

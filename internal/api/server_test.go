@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -106,10 +107,10 @@ func TestGrants(t *testing.T) {
 	for _, r := range server.routes() {
 		method, target, _ := strings.Cut(r.pattern, " ")
 		target = strings.Replace(target, "{name}", "app", 1)
-		for uid, have := range map[int]grants{0: everything, viewer: view, stranger: 0} {
+		for uid, have := range map[int]access.Grants{0: access.All, viewer: access.View, stranger: 0} {
 			got := ask(t, path, uid, method, target)
 			refused := got.status == 403
-			if want := !have.has(r.grant); refused != want {
+			if want := !have.Has(r.grant); refused != want {
 				t.Errorf("uid %d (%s), %s: %d %s; refused should be %v", uid, have, r.pattern, got.status, got.body, want)
 			}
 			if refused {
@@ -133,8 +134,8 @@ func TestUnknownPeerHasNoGrant(t *testing.T) {
 	if ok {
 		t.Error("a request without a connection has a peer")
 	}
-	if got, _ := (&Server{}).grantsOf(p); got != 0 {
-		t.Errorf("an unknown peer has the grants %s", got)
+	if id, _ := (&Server{}).identityOf(p); id.Grants != 0 {
+		t.Errorf("an unknown peer has the grants %s", id.Grants)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/tomcat"
 	"github.com/stoker-init/stoker/supervisor"
@@ -44,6 +45,8 @@ type Config struct {
 	Hooks   hooks.Config      `yaml:"hooks"`
 	// Executor runs jobs.
 	Executor Executor `yaml:"executor"`
+	// Console is the sessions of operators.
+	Console console.Config `yaml:"console"`
 }
 
 // Executor is the section executor: the jobs, and what brings them.

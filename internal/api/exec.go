@@ -1,0 +1,116 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/access"
+	"github.com/stoker-init/stoker/internal/console"
+	"github.com/stoker-init/stoker/internal/console/wire"
+	"github.com/stoker-init/stoker/internal/program"
+	"github.com/stoker-init/stoker/internal/redact"
+)
+
+// CodeConsoleOff is the code of every answer of the console while it is not enabled.
+const CodeConsoleOff = "console-off"
+
+// podPath begins the paths of Kubernetes. Namespace and pod may be any: there is one container.
+const podPath = "/api/v1/namespaces/{namespace}/pods/{pod}"
+
+// execRoutes are those of the console's protocols, and what kubectl asks for before. The three documents of discovery say nothing
+// about this container, and without them a wrong token is refused four times.
+func (s *Server) execRoutes() []route {
+	c := wire.New(s.opts.Sessions)
+	served := func(f func(http.ResponseWriter, *http.Request) error) handler {
+		return s.withConsole(func(w http.ResponseWriter, r *http.Request) (any, error) { return nil, f(w, r) })
+	}
+	return []route{
+		{"GET /v1/exec", access.Exec, served(c.Exec)},
+		{"POST /v1/exec", access.Exec, served(c.Post)},
+		{"GET /v1/sessions/{id}/attach", access.Exec, served(func(w http.ResponseWriter, r *http.Request) error {
+			return c.Attach(w, r, r.PathValue("id"))
+		})},
+		{"GET /api", 0, s.withConsole(value(func() any { return wire.Versions() }))},
+		{"GET /apis", 0, s.withConsole(value(func() any { return wire.Groups() }))},
+		{"GET /api/v1", 0, s.withConsole(value(func() any { return wire.Resources() }))},
+		{"GET " + podPath, access.View, s.withConsole(s.pod)},
+		{"GET " + podPath + "/exec", access.Exec, served(c.ExecPod)},
+		{"POST " + podPath + "/exec", access.Exec, served(c.RefuseSPDY)},
+	}
+}
+
+// withConsole refuses requests while the console is off. Errors at a path of Kubernetes are as its clients expect them.
+func (s *Server) withConsole(handle handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) (any, error) {
+		var answer any
+		err := error(console.ErrOff)
+		if s.opts.Sessions != nil && s.opts.Sessions.Enabled() {
+			answer, err = handle(w, r)
+		}
+		if err == nil {
+			return answer, nil
+		}
+		fail(w, r, err)
+		return nil, nil
+	}
+}
+
+// fail writes an error in the form that the clients of the route expect.
+func fail(w http.ResponseWriter, r *http.Request, err error) {
+	if r.URL.Path != "/api" && r.URL.Path != "/apis" && !strings.HasPrefix(r.URL.Path, "/api/") {
+		writeError(w, err)
+		return
+	}
+	why := refusal(err)
+	message := redact.Text(why.Message)
+	if why.Hint != "" {
+		message += " (" + redact.Text(why.Hint) + ")"
+	}
+	writeJSON(w, why.Status, wire.Failure(why.Status, message))
+}
+
+// pod describes this container: each service is a container of the pod, the main one the first.
+func (s *Server) pod(_ http.ResponseWriter, r *http.Request) (any, error) {
+	var names []string
+	for _, snap := range s.opts.Backend.Services() {
+		if snap.Main {
+			names = append([]string{snap.Name}, names...)
+		} else {
+			names = append(names, snap.Name)
+		}
+	}
+	return wire.NewPod(r.PathValue("namespace"), r.PathValue("pod"), names), nil
+}
+
+// consoleRefusal returns the error of an answer for an error of the console; nil: it is none.
+func consoleRefusal(err error) *StatusError {
+	var spec *console.SpecError
+	var limit *console.LimitError
+	var start *program.StartError
+	switch {
+	case errors.As(err, &spec):
+		return &StatusError{http.StatusBadRequest, "bad-request", err.Error(), ""}
+	case errors.As(err, &limit):
+		return &StatusError{http.StatusTooManyRequests, "too-many", err.Error(), "stoker sessions list shows what runs"}
+	case errors.As(err, &start):
+		return &StatusError{http.StatusUnprocessableEntity, "cannot-start", err.Error(), ""}
+	}
+	for _, known := range []struct {
+		err    error
+		status int
+		code   string
+		hint   string
+	}{
+		{console.ErrOff, http.StatusNotFound, CodeConsoleOff, "set console.enabled: true, and reload"},
+		{console.ErrNoSession, http.StatusNotFound, "no-such-session", "stoker sessions list shows those that run"},
+		{console.ErrNotAllowed, http.StatusForbidden, "forbidden", ""},
+		{console.ErrUnavailable, http.StatusServiceUnavailable, "unavailable", ""},
+		{console.ErrHeld, http.StatusConflict, "held", "attach with mode=view, or take the keyboard with mode=take"},
+	} {
+		if errors.Is(err, known.err) {
+			return &StatusError{known.status, known.code, err.Error(), known.hint}
+		}
+	}
+	return nil
+}
