@@ -37,6 +37,7 @@ names another configuration file.`,
 		Commands: slices.Concat([]*cli.Command{runCommand(run), statusCommand(), healthCommand()}, changeCommands(), []*cli.Command{
 			signalCommand(),
 			logsCommand(),
+			consoleCommand(),
 			jobCommand(),
 			agentCommand(),
 			eventsCommand(),

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/display"
@@ -52,6 +55,12 @@ func checkConfig(c *cli.Context) error {
 		}
 	}
 	if err != nil {
+		return err
+	}
+	switch err := access.CheckFiles(loaded.Config.API.Config); {
+	case errors.Is(err, fs.ErrNotExist): // the files may be in the container only
+		warn(err)
+	case err != nil:
 		return err
 	}
 	_, notes, err := daemon.ReadHooks(loaded.Config, loaded.Origins)

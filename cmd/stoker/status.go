@@ -64,6 +64,9 @@ func printStatus(w io.Writer, st api.Status, now time.Time, colour bool, width i
 		line("The configuration's files are rejected; the previous configuration is still in force:\n  " +
 			strings.ReplaceAll(st.Config, "\n", "\n  ") + "\n")
 	}
+	if st.TCP != "" {
+		line("API over TCP: " + strings.ReplaceAll(st.TCP, "\n", "\n  ") + "\n")
+	}
 	t := layout.Table{{"NAME", "STATE", "PID", "UP", "RESTARTS"}}
 	for _, s := range st.Services {
 		pid, up := "-", "-"

@@ -30,8 +30,8 @@ const All = View | Admin | Job | Exec
 // grantNames are the names of the grants, in the order of their bits.
 func grantNames() []string { return []string{"view", "admin", "job", "exec"} }
 
-// Has reports whether the set holds all of want.
-func (g Grants) Has(want Grants) bool { return g&want == want }
+// Has reports whether the set holds all of want; Known is not one of a set.
+func (g Grants) Has(want Grants) bool { return want&^Known&^g == 0 }
 
 // Names lists the grants by name.
 func (g Grants) Names() []string {
@@ -72,6 +72,9 @@ func ParseGrants(names []string) (g Grants, err error) {
 	return g, nil
 }
 
+// Known is asked for by routes of every client that has a credential, whatever its grants are. No set has it.
+const Known Grants = 1 << 7
+
 // Identity is the client that sent a request.
 type Identity struct {
 	Name     string // "uid 0", "token ops", "certificate agent-7": audit, sessions and command lists name it by this
@@ -79,7 +82,7 @@ type Identity struct {
 	UID, Pid int    // of a process at the unix socket; else -1
 	Address  string // of a TCP client; else empty
 
-	proof proof // what Check looks at
+	proof *proof // what Check looks at; nil: a process at the unix socket, or a client without a credential
 }
 
 // identityKey is the context key of an Identity.
@@ -106,6 +109,3 @@ type Checker interface {
 	// Changed returns a channel that is closed when the result of Check may be another one.
 	Changed() <-chan struct{}
 }
-
-// proof is what an identity was established by.
-type proof struct{}

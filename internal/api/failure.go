@@ -8,6 +8,7 @@ import (
 	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -64,12 +65,15 @@ func refusal(err error) *StatusError {
 		}
 		return job
 	}
-	if refused := consoleRefusal(err); refused != nil {
-		return refused
+	if console := consoleRefusal(err); console != nil {
+		return console
 	}
+	var refused *access.Refusal
 	switch {
 	case errors.As(err, &status):
 		return status
+	case errors.As(err, &refused):
+		return &StatusError{refused.Status, refused.Code, refused.Message, refused.Hint}
 	case errors.As(err, &noPlugin):
 		return &StatusError{http.StatusNotFound, "no-such-plugin", err.Error(), noPlugin.Hint}
 	case errors.As(err, &param):

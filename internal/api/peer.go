@@ -28,7 +28,7 @@ type requestConn struct{}
 
 // withConn adds a connection to the context of its requests.
 func withConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, requestConn{}, c)
+	return context.WithValue(access.WithConn(ctx, c), requestConn{}, c)
 }
 
 // peerOf returns the peer of a request; false: unknown, with uid -1.

@@ -1,6 +1,6 @@
-// Package api serves the supervisor's HTTP API on a unix socket: one table of
-// routes, authorised by the peer's uid and by what the peer is. It decides nothing
-// about services; it asks the supervisor.
+// Package api serves the supervisor's HTTP API on a unix socket, and over TCP where that is configured: one table of
+// routes, each with the grant that it needs. Package access knows who has it over TCP; on the socket the peer's uid and
+// what the peer is decide. It decides nothing about services; it asks the supervisor.
 package api
 
 import (
@@ -35,6 +35,10 @@ type Options struct {
 	Events *events.Journal
 	// Sessions are those of the console; nil: there is no console.
 	Sessions *console.Manager
+	// Gate admits clients over TCP; nil: there are none.
+	Gate *access.Gate
+	// Console reports whether the console is on; nil: it is off.
+	Console func() bool
 }
 
 // Server is the HTTP API.
@@ -49,27 +53,36 @@ type Server struct {
 // New makes a server; Serve runs it.
 func New(opts Options) *Server {
 	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: connLimiter{open: map[int]int{}}}
+	if s.opts.Gate == nil {
+		s.opts.Gate = &access.Gate{Refusals: access.Refusals{Log: opts.Log}}
+	}
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
 		mux.HandleFunc(r.pattern, s.guard(r))
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, Refuse(http.StatusNotFound, "not-found", "", "there is no %s %s", r.Method, r.URL.Path))
-	})
+	mux.HandleFunc("/", s.guard(route{handle: func(_ http.ResponseWriter, r *http.Request) (any, error) {
+		return nil, Refuse(http.StatusNotFound, "not-found", "", "there is no %s %s", r.Method, r.URL.Path)
+	}}))
 	s.http = http.Server{Handler: mux, ConnContext: withConn, ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog:  opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}}
 	s.http.Protocols.SetHTTP1(true)
+	s.http.Protocols.SetHTTP2(true)
 	s.http.Protocols.SetUnencryptedHTTP2(true) // a client that follows a job needs one connection for its states and both outputs
 	return s
 }
 
-// Serve answers on l until ctx is done or l is closed; accepted requests are finished.
+// Serve answers on l, a unix socket or a TCP listener, until ctx is done or l is closed; accepted requests are finished.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 	defer stop()
-	err := s.http.Serve(&limitedListener{Listener: l, limits: &s.places, identify: s.identify})
+	if _, tcp := l.(*net.TCPListener); tcp {
+		l = s.opts.Gate.Listener(l)
+	} else {
+		l = &limitedListener{Listener: l, limits: &s.places, identify: s.identify}
+	}
+	err := s.http.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
@@ -102,6 +115,10 @@ func (s *Server) routes() []route {
 	return append(s.execRoutes(), []route{
 		{"GET /v1/health", 0, value(func() map[string]string { return map[string]string{"status": "ok"} })},
 		{"GET /v1/ready", 0, s.ready},
+		{"GET /v1/whoami", access.Known, s.whoami},
+		{"POST /v1/tickets", access.View, s.opts.Gate.ServeTickets},
+		{"POST /v1/login", 0, s.opts.Gate.ServeLogin},
+		{"DELETE /v1/login", access.Known, s.opts.Gate.ServeLogout},
 		{"GET /v1/services", access.View, value(s.services)},
 		{"GET /v1/services/{name}", access.View, s.service},
 		{"POST /v1/services/{name}/start", access.Admin, s.command(supervisor.EvStart)},
@@ -142,25 +159,71 @@ func (s *Server) routes() []route {
 	}...)
 }
 
+// Whoami is the answer of GET /v1/whoami.
+type Whoami struct {
+	Name    string   `json:"name"`
+	Grants  []string `json:"grants"`
+	Console bool     `json:"console"` // the console is on
+	Version string   `json:"version"`
+}
+
+func (s *Server) whoami(_ http.ResponseWriter, r *http.Request) (any, error) {
+	id := access.Of(r.Context())
+	return Whoami{id.Name, id.Grants.Names(), s.opts.Console != nil && s.opts.Console(), s.opts.Version}, nil
+}
+
+// Ticket is the answer of POST /v1/tickets.
+type Ticket = access.Ticket
+
+// Ticket makes a one-time ticket for a browser.
+func (c *Client) Ticket(ctx context.Context) (Ticket, error) {
+	return call[Ticket](ctx, c, http.MethodPost, "/v1/tickets", nil)
+}
+
 func requester(r *http.Request) string { return access.Of(r.Context()).Name + " by the API" }
 
-// guard requires the route's grant of the client, and puts its identity into the context of the request.
+// guard is the one gate of the API: it admits the client, which needs the route's grant, and puts its identity into the context of the
+// request. Who is behind a connection of the unix socket is known; who is behind one of TCP proves it.
 func (s *Server) guard(r route) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
-		p, _ := peerOf(req.Context())
-		id, name := s.identityOf(p)
-		if !id.Grants.Has(r.grant) {
-			s.opts.Log.Warn("request refused", "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path,
-				"peer", name, "grant", r.grant)
-			hint := "ask as root, or as the user that stoker runs as"
-			if p.confined != "" {
-				hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
-			}
-			fail(w, req, Refuse(http.StatusForbidden, "forbidden", hint, "%s may not do this: it needs the grant %s", name, r.grant))
+		admit := s.admitLocal
+		if access.OverTCP(req) {
+			admit = s.admitRemote
+			w.Header().Set("X-Content-Type-Options", "nosniff")
+			w.Header().Set("Cache-Control", "no-store")
+		}
+		id, err := admit(req, r.grant)
+		if err != nil {
+			fail(w, req, err)
 			return
 		}
 		Answer(r.handle)(w, req.WithContext(access.With(req.Context(), id)))
 	}
+}
+
+func (s *Server) admitRemote(req *http.Request, need access.Grants) (access.Identity, error) {
+	id, err := s.opts.Gate.Admit(req, need)
+	if err != nil {
+		s.opts.Gate.AddRequest(req, err, "name", id.Name)
+	}
+	return id, err
+}
+
+func (s *Server) admitLocal(req *http.Request, need access.Grants) (access.Identity, error) {
+	p, _ := peerOf(req.Context())
+	id, name := s.identityOf(p)
+	err := s.opts.Gate.AdmitOrigin(req, need)
+	if err == nil && (!id.Grants.Has(need) || need == access.Known && p.uid == -1) {
+		hint := "ask as root, or as the user that stoker runs as"
+		if p.confined != "" {
+			hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
+		}
+		err = Refuse(http.StatusForbidden, "forbidden", hint, "%s may not do this: it needs the grant %s", name, need)
+	}
+	if err != nil {
+		s.opts.Gate.Add(id.Name, err, "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path, "grant", need)
+	}
+	return id, err
 }
 
 // Answer writes what handle returns: the answer as JSON, or an error as an Error with its status and code.
@@ -194,6 +257,7 @@ type Error struct {
 func writeError(w http.ResponseWriter, err error) {
 	var e Error
 	why := refusal(err)
+	access.SetHeaders(w.Header(), err)
 	e.Error.Code, e.Error.Message, e.Error.Hint = why.Code, redact.Text(why.Message), redact.Text(why.Hint)
 	e.addJob(w.Header(), err)
 	writeJSON(w, why.Status, e)

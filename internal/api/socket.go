@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/trust"
 )
@@ -226,4 +227,6 @@ type Config struct {
 	// Admins are the services whose processes have the grants of their uid; processes of other
 	// services have view at most, also as root.
 	Admins []string `yaml:"admins"`
+	// The rest is about TCP.
+	access.Config `yaml:",inline"`
 }

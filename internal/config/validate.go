@@ -25,7 +25,7 @@ func validate(raw, cfg Config, c *layeredyaml.Checker, environ []string) {
 	}
 	tags := func() { v.tags(raw, "") }
 	// A probe without a URL comes before the form of what belongs to a URL.
-	checks := []func(){v.probes, tags, v.services, v.main, v.jvm, v.admins, v.stop, v.hooks, v.plugins, v.executor, v.natsJobs}
+	checks := []func(){v.probes, tags, v.services, v.main, v.jvm, v.admins, v.access, v.stop, v.hooks, v.plugins, v.executor, v.natsJobs}
 	for _, check := range checks {
 		check()
 	}
@@ -42,6 +42,15 @@ func (v *validator) main() {
 func (v *validator) admins() {
 	for k, name := range v.raw.API.Admins {
 		v.service(layeredyaml.Index("api.admins", k), name)
+	}
+}
+
+// access checks who may use the API over TCP.
+func (v *validator) access() {
+	for _, p := range v.cfg.API.Config.Validate() {
+		if at := "api." + p.Field; !v.AlreadyReported(at) {
+			v.Bad(at, p.Hint, "%s", p.Why)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"sync"
 	"sync/atomic"
 
@@ -213,6 +214,9 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	}
 	d.current.Store(plan)
 	d.setLogLevel()
+	if !reflect.DeepEqual(before.Config.API.Config, plan.Config.API.Config) {
+		d.api.configureTCP()
+	}
 	switch wanted := d.currentPlan().Config.Executor; {
 	case d.jobs != nil:
 		d.jobs.Configure(wanted.Config)

@@ -53,6 +53,8 @@ type Program struct {
 const (
 	configItem = "config"
 	apiItem    = "api"
+	tcpItem    = "api-tcp"
+	loginItem  = "api-logins"
 )
 
 // flushTime bounds the forwarding of remaining output at the end.
@@ -135,7 +137,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	d.hooks.start(m, rec, d)
 	d.startExecutor(rec)
 	d.sup = supervisor.New(m, rec, d.currentPlan().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
-		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP") }, OOM: launch.OOMCount, LogAfter: queue.After,
+		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP"); d.api.configureTCP() }, OOM: launch.OOMCount, LogAfter: queue.After,
 		Stops:    d.journal.stopping,
 		StopJobs: d.stopJobs,
 		Listener: d.hooks})

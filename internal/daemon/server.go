@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/filewatch"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -20,6 +21,7 @@ type apiServer struct {
 	daemon *daemon
 	log    hclog.Logger
 	server *api.Server
+	gate   *access.Gate
 
 	mu        sync.Mutex   // guards the fields below
 	listener  net.Listener // nil: not listening
@@ -28,6 +30,7 @@ type apiServer struct {
 	lastError string       // the last logged open error
 	retry     *time.Timer  // opens it after openPause
 	watched   bool
+	tcp       tcpListener
 }
 
 func newAPIServer(ctx context.Context, d *daemon, b api.Backend) *apiServer {
@@ -38,9 +41,12 @@ func newAPIServer(ctx context.Context, d *daemon, b api.Backend) *apiServer {
 		}
 	})
 	a.retry.Stop()
+	a.gate = &access.Gate{Refusals: access.Refusals{Log: d.log.Named("api")},
+		Keep: func(logins any) error { return d.m.FDStore().PutJSON(loginItem, logins) }}
 	a.server = api.New(api.Options{Backend: b, Version: d.program.Version, Log: d.log.Named("api"),
 		Viewers: func() []int { return d.currentPlan().viewers() },
-		Labels:  func() map[string]string { return d.currentPlan().Config.Labels }, Events: d.journal.events, Member: d.confinedService})
+		Labels:  func() map[string]string { return d.currentPlan().Config.Labels }, Events: d.journal.events, Member: d.confinedService,
+		Gate: a.gate})
 	return a
 }
 
@@ -62,6 +68,7 @@ func (a *apiServer) begin(rec *proc.Recovered) {
 		}
 	}
 	a.open()
+	a.beginTCP(rec)
 }
 
 // serve serves a listener at a path; mu is held.
@@ -69,7 +76,12 @@ func (a *apiServer) serve(l net.Listener, path string) {
 	a.listener, a.path, a.file = l, path, unix.Stat_t{}
 	_ = unix.Lstat(path, &a.file) // a missing socket is reopened
 	a.daemon.socketPath.Store(&path)
-	go func() { // ends with ctx, or when l is replaced
+	a.answer(l)
+}
+
+// answer answers on a listener until ctx ends, or the listener is closed.
+func (a *apiServer) answer(l net.Listener) {
+	go func() { // ends with ctx, or when l is closed
 		if err := a.server.Serve(a.ctx, l); err != nil {
 			a.log.Error("the API has stopped", "error", err)
 		}

@@ -1,0 +1,145 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/filewatch"
+	"github.com/stoker-init/stoker/internal/proc"
+)
+
+// tcpListener is the API's listener of TCP; apiServer.mu guards it. Without api.listen it is empty.
+type tcpListener struct {
+	listener *net.TCPListener   // nil: not open
+	address  string             // scheme and api.listen that it was opened for
+	served   bool               // false: it waits for good files
+	files    []string           // that are watched
+	unwatch  context.CancelFunc // of the files; nil: they are not watched
+	problem  string             // the last logged one
+	retry    *time.Timer        // nil: none was needed
+}
+
+// filesPause is the delay before the files of api are read again while one cannot be used: a chmod, which may be what is missing, causes no
+// event.
+const filesPause = 5 * time.Second
+
+// beginTCP takes the listener and the logins of the supervisor before: clients that connected while no supervisor ran have waited. mu is
+// held.
+func (a *apiServer) beginTCP(rec *proc.Recovered) {
+	t := &a.tcp
+	if f, address, err := rec.TakeFile(tcpItem); err == nil && f != nil {
+		if l, err := net.FileListener(f); err == nil {
+			t.listener, _ = l.(*net.TCPListener)
+			t.address = string(address)
+		}
+		f.Close()
+	}
+	var logins json.RawMessage
+	found, err := rec.TakeJSON(loginItem, &logins)
+	if a.daemon.currentPlan().Config.API.Listen == "" && t.listener == nil {
+		return
+	}
+	a.openTCP()
+	if found && err == nil {
+		err = a.gate.Restore(logins)
+	}
+	if err != nil {
+		a.log.Warn("pages have to log in again", "error", err)
+	}
+}
+
+// configureTCP applies the present configuration, and reads its files again.
+func (a *apiServer) configureTCP() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ctx.Err() == nil && (a.tcp.listener != nil || a.tcp.files != nil || a.daemon.currentPlan().Config.API.Listen != "") {
+		a.openTCP()
+	}
+}
+
+// openTCP opens, replaces or closes the listener as it is configured; mu is held.
+func (a *apiServer) openTCP() {
+	t, cfg := &a.tcp, a.daemon.currentPlan().Config.API.Config
+	if files := cfg.Files(); !slices.Equal(files, t.files) {
+		t.files = files
+		a.watchTCP() // before they are read
+	}
+	err := a.gate.Configure(cfg)
+	address := cfg.Scheme() + "://" + cfg.Listen
+	if t.listener != nil && t.address != address {
+		t.listener.Close()
+		t.listener, t.served = nil, false
+		a.daemon.m.FDStore().Delete(tcpItem)
+	}
+	if t.address = address; cfg.Listen == "" {
+		a.daemon.m.FDStore().Delete(loginItem)
+		return
+	}
+	if a.gate.Ready() && !t.served {
+		if openErr := a.serveTCP(cfg.Listen); openErr != nil {
+			err = openErr
+		}
+	}
+	text := ""
+	if err != nil {
+		text = err.Error()
+		if t.retry == nil {
+			t.retry = time.AfterFunc(filesPause, a.configureTCP)
+		}
+		t.retry.Reset(filesPause)
+	}
+	if text != t.problem && err != nil {
+		a.log.Error("API over TCP: a file or the address cannot be used; what was in force before stays so", "listen", cfg.Listen,
+			"error", err, "hint", "repair it; it is tried again every few seconds")
+	}
+	t.problem = text
+}
+
+// serveTCP answers on the listener of the supervisor before, or on a new one; mu is held.
+func (a *apiServer) serveTCP(listen string) error {
+	t := &a.tcp
+	if t.listener == nil {
+		var config net.ListenConfig
+		config.SetMultipathTCP(false) // its sockets lack options that the console sets
+		l, err := config.Listen(a.ctx, "tcp", listen)
+		if err != nil {
+			return err
+		}
+		t.listener = l.(*net.TCPListener)
+		if err := a.daemon.m.FDStore().PutFile(tcpItem, []byte(t.address), t.listener); err != nil {
+			a.log.Warn("the TCP listener is not kept for the next supervisor: clients are refused until that one has opened its own",
+				"error", err)
+		}
+	}
+	t.served = true
+	a.log.Info("the API is served over TCP", "address", t.address)
+	a.answer(t.listener)
+	return nil
+}
+
+// watchTCP watches the files of api, and no others any more; mu is held.
+func (a *apiServer) watchTCP() {
+	t := &a.tcp
+	if t.unwatch != nil {
+		t.unwatch()
+		t.unwatch = nil
+	}
+	if len(t.files) == 0 {
+		return
+	}
+	w, err := filewatch.New(filewatch.FileSet{Files: t.files})
+	if err != nil {
+		a.log.Warn("the files of api are not watched; HUP reads them again", "error", err)
+		return
+	}
+	var ctx context.Context
+	ctx, t.unwatch = context.WithCancel(a.ctx)
+	go func() { // ends with ctx
+		if err := w.Run(ctx, a.configureTCP); err != nil {
+			a.log.Warn("the files of api are not watched any more; HUP reads them again", "error", err)
+		}
+	}()
+}
