@@ -10,9 +10,9 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/streaming/pkg/httpstream"
 )
 
 const execPath = "/v1/exec?command=sh&command=-c&command=echo+ready%3B+exec+sleep+1000&stdout=true"
@@ -71,7 +71,7 @@ func TestBearerProtocol(t *testing.T) {
 // TestOrigins checks that a foreign page opens no session, whatever the credential, and that a listed one does.
 func TestOrigins(t *testing.T) {
 	t.Parallel()
-	b := newBox(t, boxOptions{api: "  origins: [\"https://ops.example\"]\n  hosts: [\"ops.example:9443\"]\n"})
+	b := newBox(t, boxOptions{api: "  origins: [\"https://ops.example\"]\n  hosts: [\"ops.example:9443\", \"ADDRESS\"]\n"})
 	for _, c := range []struct {
 		headers string
 		want    int

@@ -62,7 +62,7 @@ type box struct {
 // boxOptions change a box.
 type boxOptions struct {
 	tls, mtls bool
-	api       string // more of the section api
+	api       string // more of the section api; ADDRESS is that of the box
 	console   string // instead of sessions and sessions_per_client
 	off       bool   // there is no console
 }
@@ -144,7 +144,7 @@ func (b *box) configure(o boxOptions) (file string) {
 	enabled := fmt.Sprint(!o.off)
 	console := cmp.Or(o.console, "sessions: 64, sessions_per_client: 64")
 	return write("stoker.yaml", "services: {app: {command: [sleep, \"1000000\"], restart: {backoff: {first: 1ms, jitter: 0}, "+
-		"limit: {starts: 1000}}}}\napi:\n"+api+o.api+"console: {enabled: "+enabled+", "+console+"}\n")
+		"limit: {starts: 1000}}}}\napi:\n"+api+strings.ReplaceAll(o.api, "ADDRESS", b.address)+"console: {enabled: "+enabled+", "+console+"}\n")
 }
 
 // freeAddress is one on loopback that nothing listens on.
