@@ -25,7 +25,7 @@ func validate(raw, cfg Config, c *layeredyaml.Checker, environ []string) {
 	}
 	tags := func() { v.tags(raw, "") }
 	// A probe without a URL comes before the form of what belongs to a URL.
-	checks := []func(){v.probes, tags, v.services, v.main, v.jvm, v.admins, v.access, v.stop, v.hooks, v.plugins, v.executor, v.natsJobs}
+	checks := []func(){v.probes, tags, v.services, v.main, v.jvm, v.admins, v.access, v.stop, v.hooks, v.plugins, v.executor, v.natsJobs, v.console}
 	for _, check := range checks {
 		check()
 	}
@@ -74,6 +74,15 @@ func (v *validator) executor() {
 		}
 		if s.Context != "" {
 			v.service(path+".context", s.Context)
+		}
+	}
+}
+
+// console checks what clients of the console may set and run.
+func (v *validator) console() {
+	for _, f := range v.raw.Console.Validate() {
+		if at := "console." + f.Field; !v.AlreadyReported(at) {
+			v.Bad(at, "", "%s", f.Why)
 		}
 	}
 }

@@ -2,79 +2,231 @@ package console
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/fdstore"
-	"github.com/stoker-init/stoker/internal/proc"
 )
 
 // Options configure a Manager.
 type Options struct {
 	Config   Config
 	Host     Host
-	Store    *fdstore.Store
+	Store    Store
 	Checker  access.Checker // nil: grants never end
 	Auditor  Auditor        // nil: none
 	Recorder Recorder       // nil: none
 	Log      hclog.Logger
 	// Items and Processes are what an earlier supervisor of this container has left; Processes are those of sessions, by ID.
 	Items     fdstore.Items
-	Processes map[string]*proc.Process
+	Processes map[string]Process
 }
 
-// Host is the container in which sessions run.
-type Host interface {
-	// Prepare returns how a session is started, or a *SpecError.
-	Prepare(spec Spec) (Launch, error)
-	Start(ctx context.Context, spec proc.Spec) (*proc.Process, error)
-}
+const (
+	// IDPrefix begins the IDs of processes that are sessions.
+	IDPrefix   = "console."
+	itemPrefix = "console/" // of items: a session with its descriptors
+)
 
-// Launch is how a session is started.
-type Launch struct {
-	Spec proc.Spec // without ID and Stdio
-	User string    // the name of the user
-	// Admin is why the session needs the grant admin; empty: it does not.
-	Admin string
-}
-
-// IDPrefix begins the IDs of processes that are sessions.
-const IDPrefix = "console."
+// maxEnded is how many sessions that have ended are listed.
+const maxEnded = 64
 
 // Manager opens sessions. It is safe for concurrent use.
 type Manager struct {
-	opts Options
-	cfg  atomic.Pointer[Config]
+	opts    Options
+	cfg     atomic.Pointer[Config]
+	running sync.WaitGroup // sessions
+
+	mu       sync.Mutex // guards what follows; no other is taken while it is held
+	sessions map[string]*Session
+	over     []*Session     // of sessions: those that have ended and wait for their client, the oldest first
+	open     map[string]int // how many sessions of an identity run or start
+	ended    []Info         // the oldest first
+	stopping bool
 }
 
 // New returns a Manager that goes on with the sessions of an earlier supervisor.
 func New(o Options) *Manager {
-	m := &Manager{opts: o}
+	m := &Manager{opts: o, sessions: map[string]*Session{}, open: map[string]int{}}
 	m.cfg.Store(&o.Config)
+	m.adopt()
 	return m
 }
 
-// Configure applies another configuration. Sessions that run keep their scrollback; all other limits apply to them too.
-func (m *Manager) Configure(c Config) { m.cfg.Store(&c) }
+// Configure applies another configuration. Sessions that run keep their scrollback; all other limits apply to them too, and they end
+// if the console is switched off.
+func (m *Manager) Configure(c Config) {
+	m.cfg.Store(&c)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.sessions {
+		poke(s.wake)
+	}
+}
+
+func (m *Manager) config() Config { return *m.cfg.Load() }
 
 // Enabled reports whether the console is on.
-func (m *Manager) Enabled() bool { return m.cfg.Load().Enabled }
+func (m *Manager) Enabled() bool { return m.config().Enabled }
 
-// Open starts the process of a session. The caller attaches at once: a session that had no client for 30 s is ended.
-//
-// The errors are ErrOff, *SpecError, ErrNotAllowed, *LimitError, ErrUnavailable, and *program.StartError of a program that is missing
-// or cannot be executed.
-func (m *Manager) Open(ctx context.Context, spec Spec, by access.Identity) (*Session, error) {
-	return nil, ErrOff
+// changed is the channel of the Checker; nil: there is none.
+func (m *Manager) changed() <-chan struct{} {
+	if m.opts.Checker == nil {
+		return nil
+	}
+	return m.opts.Checker.Changed()
+}
+
+// audit writes the end of a session, or of the attempt to open one.
+func (m *Manager) audit(e Entry) {
+	if m.opts.Auditor != nil {
+		m.opts.Auditor.End(e)
+	}
 }
 
 // Session returns a session that runs, or that has ended with output that its client has not read. Otherwise the error is
-// ErrNoSession.
-func (m *Manager) Session(id string) (*Session, error) { return nil, ErrNoSession }
+// ErrNoSession, or ErrOff.
+func (m *Manager) Session(id string) (*Session, error) {
+	if !m.Enabled() {
+		return nil, ErrOff
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.sessions[id]; s != nil {
+		return s, nil
+	}
+	return nil, fmt.Errorf("%w: %.40q", ErrNoSession, id)
+}
 
 // Sessions returns the sessions that run and the last 64 that have ended, newest first.
-func (m *Manager) Sessions() []Info { return nil }
+func (m *Manager) Sessions() []Info {
+	m.mu.Lock()
+	current := slices.Collect(maps.Values(m.sessions))
+	out := slices.Clone(m.ended)
+	m.mu.Unlock()
+	for _, s := range current {
+		out = append(out, s.Info())
+	}
+	slices.SortStableFunc(out, func(a, b Info) int { return b.Started.Compare(a.Started) })
+	return out
+}
 
 // Stop ends all sessions, and opens no more: the container stops. It waits until they have ended or ctx has.
-func (m *Manager) Stop(ctx context.Context) {}
+func (m *Manager) Stop(ctx context.Context) {
+	m.mu.Lock()
+	m.stopping = true
+	all := slices.Collect(maps.Values(m.sessions))
+	m.mu.Unlock()
+	for _, s := range all {
+		s.End("the container stops")
+	}
+	for _, s := range all {
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// reserve counts a session that is to be opened, if the limits allow.
+func (m *Manager) reserve(by string) error {
+	c := m.config()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := 0
+	for _, n := range m.open {
+		all += n
+	}
+	switch {
+	case m.stopping:
+		return fmt.Errorf("%w: the container stops", ErrUnavailable)
+	case all >= c.Sessions:
+		return &LimitError{"console.sessions", fmt.Sprintf("%d sessions run", all)}
+	case m.open[by] >= c.SessionsPerClient:
+		return &LimitError{"console.sessions_per_client", fmt.Sprintf("%d sessions of %s run", m.open[by], by)}
+	}
+	m.open[by]++
+	return nil
+}
+
+// free ends the reservation of a session; mu is held.
+func (m *Manager) free(by string) {
+	if m.open[by]--; m.open[by] == 0 {
+		delete(m.open, by)
+	}
+}
+
+// start begins to serve a session.
+func (m *Manager) start(s *Session) {
+	m.mu.Lock()
+	m.sessions[s.id] = s
+	stopping := m.stopping
+	m.mu.Unlock()
+	if stopping {
+		s.End("the container stops")
+	}
+	for k, c := range s.sources {
+		if c != nil {
+			s.pumps.Add(1)
+			go s.pump(k) // ends with the output, or with finish
+		}
+	}
+	if s.in.err == nil {
+		go s.feed() // ends with the session
+	}
+	go s.run() // ends when the session has ended, and its client has read its output or had time to
+}
+
+// closed notes that the processes of a session are gone.
+func (m *Manager) closed(s *Session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.free(s.saved.By)
+	m.over = append(m.over, s)
+	if len(m.over) > m.config().Sessions {
+		go m.over[0].discard() // ends at once; it takes the session's mu
+	}
+}
+
+// discard drops what the client of a session that has ended has not read.
+func (s *Session) discard() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read = true
+	poke(s.wake)
+}
+
+// forget leaves only the Info of a session.
+func (m *Manager) forget(s *Session) {
+	info := s.Info()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.sessions, s.id)
+	m.over = slices.DeleteFunc(m.over, func(o *Session) bool { return o == s })
+	if m.ended = append(m.ended, info); len(m.ended) > maxEnded {
+		m.ended = slices.Delete(m.ended, 0, len(m.ended)-maxEnded)
+	}
+}
+
+// isLimit reports whether an error is one of a request that is to be audited, and not one of its form.
+func isLimit(err error) bool {
+	return err != nil && !errors.As(err, new(*SpecError)) && !errors.Is(err, ErrOff)
+}
+
+// newSession makes a session without a process.
+func (m *Manager) newSession(id string, v saved) *Session {
+	s := &Session{m: m, id: id, saved: v, links: map[*Link]bool{}, wake: make(chan struct{}, 1), done: make(chan struct{}),
+		alone: time.Now(), active: time.Now(), patience: firstClient}
+	for k := range s.room {
+		s.room[k] = make(chan struct{}, 1)
+	}
+	return s
+}

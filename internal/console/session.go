@@ -1,14 +1,14 @@
 package console
 
 import (
-	"context"
-	"syscall"
+	"fmt"
+	"sync"
+	"time"
 
 	"github.com/stoker-init/stoker/internal/access"
+	"github.com/stoker-init/stoker/internal/proc"
+	"golang.org/x/sys/unix"
 )
-
-// Session is a process and its clients. It is safe for concurrent use.
-type Session struct{}
 
 // Streams of output, as indices and as Chunk.Stream.
 const (
@@ -16,108 +16,269 @@ const (
 	Stderr = 2
 )
 
-// Mode is what a client wants of a session.
-type Mode int
+// Session is a process and its clients. It is safe for concurrent use.
+type Session struct {
+	m         *Manager
+	id        string
+	proc      Process
+	sources   [3]*source // by stream; nil: there is none
+	pumps     sync.WaitGroup
+	in        *input
+	recording Recording        // nil: none
+	room      [3]chan struct{} // wakes a pump that waits for the holder
+	wake      chan struct{}    // wakes run
+	done      chan struct{}    // closed when all has ended
 
-// The modes of Attach.
-const (
-	View Mode = iota // to see the output
-	Hold             // the keyboard, unless another client has it
-	Take             // the keyboard, from whoever has it
-)
-
-// String is the name of a mode as in the protocols.
-func (m Mode) String() string { return [...]string{"view", "hold", "take"}[m] }
-
-// Attach is how a client attaches.
-type Attach struct {
-	Mode Mode
-	// From is where output begins, by stream: an offset, or -1 for all that is kept.
-	From [3]int64
-	// Window bounds how many bytes of a stream Next returns beyond what was acknowledged by Ack; 0: there is no bound.
-	Window int64
+	mu       sync.Mutex // guards what follows and the ring; held over calls of the kernel that do not wait
+	saved    saved
+	ring     *ring
+	links    map[*Link]bool
+	holder   *Link
+	alone    time.Time     // since when there has been no client; zero: there is one
+	patience time.Duration // how long it goes on without one
+	active   time.Time     // the last input or output
+	ending   string        // why it has to end; empty: it has not
+	exited   bool          // its process has
+	forced   bool          // output does not wait for the holder
+	ended    bool          // all of it has
+	read     bool          // a holder has read all output
 }
 
-// Everything is the From of an Attach that begins with all that is kept.
-func Everything() [3]int64 { return [3]int64{-1, -1, -1} }
+// saved is what the next supervisor has to know of a session.
+type saved struct {
+	Info
+	Identity access.Identity
+	Admin    bool      // it needs the grant admin
+	Files    []string  // what the descriptors of the item are
+	OOMKills *uint64   // when it started; nil: unknown
+	Attached time.Time // when the first client attached; zero: none has
+}
 
 // ID identifies the session in the API. It is no secret and no credential.
-func (s *Session) ID() string { return "" }
+func (s *Session) ID() string { return s.id }
+
+// Done is closed when the session has ended: all its processes are gone, and Info has the Exit.
+func (s *Session) Done() <-chan struct{} { return s.done }
 
 // Info returns what the session is now.
-func (s *Session) Info() Info { return Info{} }
+func (s *Session) Info() Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.info()
+}
+
+// info is Info; mu is held.
+func (s *Session) info() Info {
+	out := s.saved.Info
+	if s.holder != nil {
+		out.Holder = s.holder.by.Name
+	}
+	out.Viewers = s.viewers()
+	if !s.alone.IsZero() && !s.ended {
+		since := s.alone
+		out.DetachedSince = &since
+	}
+	if s.ring != nil {
+		s.count(&out)
+	}
+	return out
+}
+
+// count notes how much went through the ring; mu is held.
+func (s *Session) count(out *Info) {
+	h := s.ring.h
+	out.StdinBytes, out.StdoutBytes, out.StderrBytes = h.taken, h.end[Stdout], h.end[Stderr]
+}
+
+// viewers counts the links that have no keyboard; mu is held.
+func (s *Session) viewers() int {
+	if s.holder != nil {
+		return len(s.links) - 1
+	}
+	return len(s.links)
+}
+
+func (s *Session) isExited() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.exited
+}
 
 // Attach gives a client a link. The client is the one that opened it, has the grant admin, or has exec and may run the command.
 // Other errors than ErrNotAllowed are ErrHeld and ErrNoSession.
-func (s *Session) Attach(by access.Identity, o Attach) (*Link, error) { return nil, ErrNoSession }
+func (s *Session) Attach(by access.Identity, o Attach) (*Link, error) {
+	l, first, err := s.attach(by, o)
+	if !first && s.m.opts.Auditor != nil {
+		s.m.opts.Auditor.Attached(Entry{Info: s.Info(), Identity: by, Mode: o.Mode.String(), Error: err})
+	}
+	return l, err
+}
+
+func (s *Session) attach(by access.Identity, o Attach) (l *Link, first bool, err error) {
+	if err := s.m.mayAttach(s, by); err != nil {
+		return nil, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ring == nil:
+		return nil, false, fmt.Errorf("%w: %s has ended", ErrNoSession, s.id)
+	case o.Mode == Hold && s.holder != nil:
+		return nil, false, fmt.Errorf("%w: %s", ErrHeld, s.holder.by.Name)
+	}
+	l = &Link{s: s, by: by, window: o.Window, wake: make(chan struct{}, 1), gone: make(chan struct{}), notices: make(chan Notice, 1)}
+	for k := Stdout; k <= Stderr; k++ {
+		l.next[k] = min(max(o.From[k], s.ring.start(k)), s.ring.h.end[k])
+		if o.From[k] >= 0 && o.From[k] < l.next[k] {
+			l.next[k] = o.From[k] // Next shows the gap
+		}
+		l.acked[k] = l.next[k]
+	}
+	if o.Mode != View {
+		if s.holder != nil {
+			s.drop(s.holder, fmt.Errorf("%w by %s", ErrTaken, by.Name))
+		}
+		s.holder, s.read = l, false
+		s.in.clear()
+	}
+	first = s.saved.Attached.IsZero()
+	if first {
+		s.saved.Attached = time.Now()
+	}
+	if s.ended {
+		l.end()
+	}
+	s.links[l], s.alone = true, time.Time{}
+	s.patience = time.Duration(s.saved.Keep)
+	s.changed()
+	return l, first, nil
+}
+
+// drop ends a link from this side; mu is held.
+func (s *Session) drop(l *Link, why error) {
+	if !s.links[l] {
+		return
+	}
+	l.err = why
+	l.end()
+	poke(l.wake)
+	s.remove(l)
+}
+
+// remove forgets a link; mu is held.
+func (s *Session) remove(l *Link) {
+	delete(s.links, l)
+	held := s.holder == l
+	if held {
+		s.holder = nil
+		s.in.clear()
+	}
+	if len(s.links) == 0 {
+		s.alone = time.Now()
+	}
+	if s.saved.Keep == 0 && (held || len(s.links) == 0) && l.err == nil {
+		s.end("its client is gone")
+	}
+	s.changed()
+}
+
+// changed tells everybody that the clients or the state have changed; mu is held.
+func (s *Session) changed() {
+	poke(s.wake)
+	for _, c := range s.room {
+		poke(c)
+	}
+	s.wakeLinks()
+	s.notify()
+}
+
+// wakeLinks wakes all that wait for output; mu is held.
+func (s *Session) wakeLinks() {
+	for l := range s.links {
+		poke(l.wake)
+	}
+}
+
+// notify sends every link the state of the session; mu is held.
+func (s *Session) notify() {
+	if s.ring == nil {
+		return
+	}
+	n := Notice{Rows: s.ring.h.rows, Columns: s.ring.h.columns, Viewers: s.viewers(), Stdin: s.ring.h.taken}
+	if s.holder != nil {
+		n.Holder = s.holder.by.Name
+	}
+	for l := range s.links {
+		if l.told == n {
+			continue
+		}
+		l.told = n
+		select {
+		case <-l.notices:
+		default:
+		}
+		l.notices <- n // there is room: only this sends, and mu is held
+	}
+}
 
 // End ends every process of the session: HUP and TERM, and KILL after 2 s. It does not wait.
-func (s *Session) End(why string) {}
-
-// Done is closed when the session has ended: all its processes are gone, and Info has the Exit.
-func (s *Session) Done() <-chan struct{} { return nil }
-
-// Link is what one client has of a session. Next is for one goroutine, everything else for several.
-type Link struct{}
-
-// Chunk is a piece of output.
-type Chunk struct {
-	Stream int   // Stdout or Stderr
-	Offset int64 // of the first byte; one that is beyond the end of the chunk before is a gap: nobody has read what was there
-	Data   []byte
+func (s *Session) End(why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end(why)
 }
 
-// Notice is the state of a session that a client should know. The channel has the latest one only.
-type Notice struct {
-	Rows, Columns uint16
-	Holder        string // the name of the identity that has the keyboard; empty: none
-	Viewers       int
-	Stdin         int64 // bytes of input that the process has taken
+// end is End; mu is held.
+func (s *Session) end(why string) {
+	if s.ending == "" && !s.exited {
+		s.ending = why
+	}
+	poke(s.wake)
 }
 
-// Session is what the link belongs to.
-func (l *Link) Session() *Session { return nil }
+// poke wakes the goroutine that reads c.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
 
-// Holds reports whether the link has the keyboard.
-func (l *Link) Holds() bool { return false }
+// exitOf says how a process ended.
+func exitOf(x proc.Exit, why string) *Exit {
+	out := &Exit{Code: x.Status(), Why: why}
+	if x.Signal != 0 {
+		out.Signal = proc.SignalName(x.Signal)
+	}
+	return out
+}
 
-// Next waits for output. The data is valid until the next call. The error is io.EOF when all output of all processes was returned and
-// the session has ended, Err when the link was ended from the other side, and that of ctx.
-func (l *Link) Next(ctx context.Context) (Chunk, error) { return Chunk{}, ErrClosed }
+// lost is the Exit of a session whose process nobody has seen end.
+func lost() *Exit {
+	return &Exit{Code: 128 + int(unix.SIGKILL), Signal: "KILL", Why: "it was lost with an earlier supervisor"}
+}
 
-// Ack acknowledges a stream up to an offset.
-func (l *Link) Ack(stream int, offset int64) {}
+// store keeps the session for the next supervisor; mu is held. A command that is too long for the store is refused at the start.
+func (s *Session) store() error {
+	fds, names := []int{s.ring.fd}, []string{ringFile}
+	for k, c := range s.sources {
+		switch {
+		case c == nil:
+		case c.pipe[0] >= 0:
+			fds, names = append(fds, c.pipe[0], c.pipe[1]), append(names, pipeOut, pipeIn)
+		default:
+			fds, names = append(fds, fdOf(c.file)), append(names, streamName(k))
+		}
+	}
+	if s.in.pipe != nil {
+		fds, names = append(fds, fdOf(s.in.pipe)), append(names, streamName(0))
+	}
+	s.saved.Files = names
+	return s.m.opts.Store.PutJSON(itemPrefix+s.id, s.saved, fds...)
+}
 
-// Position returns the offsets of the bytes that Next returns next, by stream.
-func (l *Link) Position() [3]int64 { return [3]int64{} }
-
-// Write queues input. It waits while the queue of 64 KiB has no room. The errors are ErrReadOnly, ErrClosed, Err, and io.ErrClosedPipe
-// after CloseStdin or when the process reads no more.
-func (l *Link) Write(p []byte) error { return ErrClosed }
-
-// Room is how much Write takes without waiting.
-func (l *Link) Room() int { return 0 }
-
-// Taken is how many bytes of input the process has taken since the session began.
-func (l *Link) Taken() int64 { return 0 }
-
-// CloseStdin ends the input after what was written. To a terminal it sends the character of end-of-file.
-func (l *Link) CloseStdin() {}
-
-// Resize sets the size of the terminal, if the link has the keyboard. A size of 0 or 1 is ignored.
-func (l *Link) Resize(rows, columns uint16) {}
-
-// Signal sends a signal to the foreground process group of the terminal; without a terminal, to all processes of the session.
-func (l *Link) Signal(sig syscall.Signal) error { return ErrClosed }
-
-// Gone is closed when the link was ended from the other side; Err is the reason.
-func (l *Link) Gone() <-chan struct{} { return nil }
-
-// Err is ErrTaken or ErrRevoked; nil: the session has ended, or the link is not Gone.
-func (l *Link) Err() error { return nil }
-
-// Notices delivers changes that the client should know.
-func (l *Link) Notices() <-chan Notice { return nil }
-
-// Close detaches. A session with Keep 0 ends with the link that has its keyboard.
-func (l *Link) Close() {}
+// storeExit keeps only what a client may still want; mu is held.
+func (s *Session) storeExit() error {
+	s.saved.Files = []string{ringFile}
+	return s.m.opts.Store.PutJSON(itemPrefix+s.id, s.saved, s.ring.fd)
+}

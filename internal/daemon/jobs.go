@@ -3,19 +3,16 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/executor/schedule"
-	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/service"
-	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/jvm"
 )
 
@@ -49,8 +46,9 @@ func (d *daemon) startExecutor(rec *proc.Recovered) {
 		Processes: processes, Check: h.check})
 }
 
-// stopJobs ends the jobs before the services are stopped.
+// stopJobs ends the jobs and the console's sessions before the services are stopped.
 func (d *daemon) stopJobs(ctx context.Context, within time.Duration) {
+	defer d.stopConsole(ctx, within)()
 	if d.jobs != nil {
 		d.jobs.Stop(ctx, within)
 		ctx, cancel := context.WithTimeout(ctx, reportTime)
@@ -80,22 +78,11 @@ func (c executorControl) Schedules() []schedule.Status { return c.d.engines.sche
 
 // check finds what of a Spec cannot be done in this container.
 func (h jobHost) check(s *executor.Spec) (out []executor.FieldError) {
-	plan := h.d.currentPlan()
-	if _, known := plan.Config.Services[s.Context]; s.Context != "" && !known {
-		var have []string
-		for name := range plan.Config.Services {
-			have = append(have, name)
-		}
-		slices.Sort(have)
-		out = append(out, executor.FieldError{Field: "context",
-			Why: fmt.Sprintf("there is no service %.60q; %s", s.Context, suggest.Hint(s.Context, have))})
+	if why := h.d.currentPlan().unknownService(s.Context); s.Context != "" && why != "" {
+		out = append(out, executor.FieldError{Field: "context", Why: why})
 	}
-	if s.User != "" {
-		if u, err := asuser.Lookup(s.User); err != nil {
-			out = append(out, executor.FieldError{Field: "user", Why: err.Error()})
-		} else if os.Geteuid() != 0 && u.ID() != os.Geteuid() {
-			out = append(out, executor.FieldError{Field: "user", Why: "stoker does not run as root, so it cannot become another user"})
-		}
+	if err := service.CheckUser(s.User); err != nil {
+		out = append(out, executor.FieldError{Field: "user", Why: err.Error()})
 	}
 	if s.Memory == "" {
 		return out
@@ -113,19 +100,24 @@ func (h jobHost) check(s *executor.Spec) (out []executor.FieldError) {
 func (h jobHost) Prepare(job executor.Job, workspace string) (executor.Launch, error) {
 	var jobContext *service.JobContext
 	if name := job.Spec.Context; name != "" {
-		for _, d := range h.d.currentPlan().definitions {
-			if l, ok := d.Launcher.(interface{ Base() *service.Launcher }); ok && d.Name == name {
-				jobContext = &service.JobContext{Launcher: l.Base()}
-			}
-		}
-		if jobContext == nil {
+		if jobContext = h.d.jobContext(name); jobContext == nil {
 			return executor.Launch{}, fmt.Errorf("there is no service %q any more", name)
-		}
-		if report := h.d.shared.Report(name); report != nil {
-			jobContext.JavaHome = report.JVM.Home
 		}
 	}
 	return service.PrepareJob(job, jobContext, h.d.cgroups, workspace)
+}
+
+// jobContext is a service whose environment something else gets; nil: there is none of that name.
+func (d *daemon) jobContext(name string) *service.JobContext {
+	l := d.currentPlan().launcher(name)
+	if l == nil {
+		return nil
+	}
+	out := &service.JobContext{Launcher: l}
+	if report := d.shared.Report(name); report != nil {
+		out.JavaHome = report.JVM.Home
+	}
+	return out
 }
 
 // Room is what the JVMs leave of the container's memory: what jvm.reserve sets aside, and all that a smaller flavor does not use.

@@ -11,6 +11,7 @@ import (
 	"github.com/stoker-init/stoker/internal/logfile"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/service"
+	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/stoker-init/stoker/supervisor"
@@ -95,6 +96,24 @@ func (p *plan) jvmLaunchers() map[string]*launch.Launcher {
 		}
 	}
 	return out
+}
+
+// launcher returns the launcher of a service; nil: there is none of that name.
+func (p *plan) launcher(name string) *service.Launcher {
+	for _, d := range p.definitions {
+		if l, ok := d.Launcher.(interface{ Base() *service.Launcher }); ok && d.Name == name {
+			return l.Base()
+		}
+	}
+	return nil
+}
+
+// unknownService says that there is no service of a name, and which there are; empty: there is one.
+func (p *plan) unknownService(name string) string {
+	if p.launcher(name) != nil {
+		return ""
+	}
+	return fmt.Sprintf("there is no service %.60q; %s", name, suggest.Hint(name, slices.Sorted(maps.Keys(p.Config.Services))))
 }
 
 // viewers returns the uids of the services, which have the grant view.

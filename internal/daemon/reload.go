@@ -13,9 +13,11 @@ import (
 	"github.com/stoker-init/stoker/executor"
 	"github.com/stoker-init/stoker/executor/mesos"
 	"github.com/stoker-init/stoker/hooks/plugin"
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm/launch"
@@ -36,6 +38,8 @@ type daemon struct {
 	journal *journal
 	hooks   *hookRunner
 	jobs    *executor.Executor // nil: there is none
+	console *console.Manager
+	gate    *access.Gate
 	engines *engines           // nil: there is no executor
 	mesos   *mesos.Environment // nil: stoker is no executor of an agent
 	plugins *plugin.Set        // nil: a command of run alone has none
@@ -217,6 +221,7 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	if !reflect.DeepEqual(before.Config.API.Config, plan.Config.API.Config) {
 		d.api.configureTCP()
 	}
+	d.console.Configure(d.currentPlan().Config.Console)
 	switch wanted := d.currentPlan().Config.Executor; {
 	case d.jobs != nil:
 		d.jobs.Configure(wanted.Config)

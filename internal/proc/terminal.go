@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/creack/pty"
 	"github.com/stoker-init/stoker/internal/fdstore"
+	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
 
@@ -94,6 +96,28 @@ func (p *Process) Resize(rows, columns uint16) error {
 		result = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns})
 	})
 	return cmp.Or(err, result)
+}
+
+// SignalForeground sends a signal to the foreground process group of the terminal, which is the one that its keys reach.
+func (p *Process) SignalForeground(sig syscall.Signal) error {
+	if p.terminal == nil {
+		return os.ErrInvalid
+	}
+	raw, err := p.terminal.SyscallConn()
+	if err != nil {
+		return err
+	}
+	group, ioctlErr := 0, error(nil)
+	err = raw.Control(func(fd uintptr) { group, ioctlErr = unix.IoctlGetInt(int(fd), unix.TIOCGPGRP) })
+	if err = cmp.Or(err, ioctlErr); err != nil {
+		return fmt.Errorf("cannot find the foreground processes of %q: %w", p.rec.ID, err)
+	}
+	for _, s := range p.members(initproto.BootNow()) {
+		if s.Pgrp == group && s.Session == p.rec.Pid {
+			return errGone(unix.Kill(-group, sig))
+		}
+	}
+	return ErrGone
 }
 
 // HangUp closes the terminal everywhere. The kernel sends SIGHUP to its session.

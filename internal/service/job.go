@@ -17,38 +17,24 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// JobContext is the service that a job names as its context.
+// JobContext is the service that a job or a session names as its context.
 type JobContext struct {
 	*Launcher
 	JavaHome string // of its JVM; empty: it has none, or was not started
 }
 
-// jobOOMRaise is by how much the OOM score adjustment of a job exceeds that of the services, in thousandths of the machine's memory.
+// jobOOMRaise is by how much the OOM score adjustment of a job or a session exceeds that of the services, in thousandths of the machine's memory.
 const jobOOMRaise = 500
 
 // PrepareJob returns how a job is started in its workspace. A job without a context gets none of stoker's own variables but those
 // of the language, of the time zone, and PATH.
 func PrepareJob(job executor.Job, context *JobContext, tree *cgroup.Tree, workspace string) (out executor.Launch, err error) {
 	s := job.Spec
-	vars := map[string]string{}
-	if context != nil {
-		if vars, err = context.jobEnvironment(); err != nil {
-			return out, err
-		}
-		out.User = context.User
-	} else {
-		for name, value := range EnvironMap(os.Environ()) {
-			if name == "PATH" || name == "TZ" || name == "LANG" || strings.HasPrefix(name, "LC_") {
-				vars[name] = value
-			}
-		}
+	vars, user, err := besideService(context, s.User)
+	if err != nil {
+		return out, err
 	}
-	if s.User != "" {
-		if out.User, err = asuser.Lookup(s.User); err != nil {
-			return out, err
-		}
-		out.User.AdaptEnv(vars)
-	}
+	out.User = user
 	vars["HOME"], vars["TMPDIR"] = workspace, workspace
 	for name, value := range map[string]string{"TRACEPARENT": s.Traceparent, "TRACESTATE": s.Tracestate, "BAGGAGE": s.Baggage} {
 		if value != "" {
@@ -62,6 +48,31 @@ func PrepareJob(job executor.Job, context *JobContext, tree *cgroup.Tree, worksp
 	}
 	err = joinCgroup(&out, tree, job.ID.String(), s.Cgroup)
 	return out, err
+}
+
+// besideService returns environment and user of what runs beside the services: those of a service, or without a context only the
+// variables of the language, of the time zone, and PATH. name is the user; empty: the context's, or stoker's own, which is nil.
+func besideService(context *JobContext, name string) (vars map[string]string, user *asuser.User, err error) {
+	vars = map[string]string{}
+	if context != nil {
+		if vars, err = context.jobEnvironment(); err != nil {
+			return nil, nil, err
+		}
+		user = context.User
+	} else {
+		for name, value := range EnvironMap(os.Environ()) {
+			if name == "PATH" || name == "TZ" || name == "LANG" || strings.HasPrefix(name, "LC_") {
+				vars[name] = value
+			}
+		}
+	}
+	if name != "" {
+		if user, err = asuser.Lookup(name); err != nil {
+			return nil, nil, err
+		}
+		user.AdaptEnv(vars)
+	}
+	return vars, user, nil
 }
 
 // jobEnvironment is the environment of a service for a job: without the options of its JVM, and with its JDK first in PATH.

@@ -1,0 +1,151 @@
+package console
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/fdstore"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"golang.org/x/sys/unix"
+)
+
+// Had reports whether an earlier supervisor has left sessions.
+func Had(items fdstore.Items) bool { return len(items.Names(itemPrefix)) > 0 }
+
+// adopt goes on with the sessions of an earlier supervisor, and ends what has no record.
+func (m *Manager) adopt() {
+	for _, name := range m.opts.Items.Names(itemPrefix) {
+		blob, fds, _ := m.opts.Items.Take(name)
+		id := name[len(itemPrefix):]
+		if err := m.adoptOne(id, blob, fds); err != nil {
+			m.opts.Log.Error("a session is lost with the supervisor before this one", "session", id, "error", err)
+			m.opts.Store.Delete(name)
+		}
+	}
+	for id, p := range m.opts.Processes {
+		delete(m.opts.Processes, id)
+		go func() { // ends when they are gone, or after killTime
+			s := m.newSession(id, saved{})
+			s.proc = p
+			s.kill()
+			p.Done()
+		}()
+	}
+}
+
+// adoptOne goes on with a session.
+func (m *Manager) adoptOne(id string, blob []byte, fds []int) error {
+	var v saved
+	err := json.Unmarshal(blob, &v)
+	if err == nil && len(v.Files) != len(fds) {
+		err = fmt.Errorf("it has %d descriptors, and should have %d", len(fds), len(v.Files))
+	}
+	if err != nil {
+		initproto.CloseAll(fds)
+		return err
+	}
+	files := map[string]int{}
+	for k, name := range v.Files {
+		files[name] = fds[k]
+	}
+	s := m.newSession(id, v)
+	p := m.opts.Processes[IDPrefix+id]
+	if err := s.openFiles(files, p); err != nil {
+		return err
+	}
+	if v.Exit == nil && p == nil {
+		s.abandon()
+		now := time.Now()
+		s.saved.Exit, s.saved.Ended = lost(), &now
+		m.audit(Entry{Info: s.saved.Info, Identity: s.saved.Identity})
+		return nil
+	}
+	delete(m.opts.Processes, IDPrefix+id)
+	if v.Exit != nil {
+		m.adoptEnded(s, p)
+		return nil
+	}
+	s.proc, s.saved.Pid, s.patience = p, p.Pid(), max(adoptedClient, time.Duration(v.Keep))
+	if v.Recording != "" && m.opts.Recorder != nil {
+		if s.recording, err = m.opts.Recorder.Resume(v.Recording); err != nil {
+			s.recording = nil
+			m.opts.Log.Error("the recording of a session is cut", "session", id, "error", err)
+		}
+	}
+	for k := range s.sources {
+		s.record(k) // what an earlier supervisor has taken from the process, but not recorded
+	}
+	m.open[v.By]++
+	m.start(s)
+	return nil
+}
+
+// adoptEnded keeps a session that has ended for its client.
+func (m *Manager) adoptEnded(s *Session, p Process) {
+	s.exited, s.ended = true, true
+	s.ring.closeFile()
+	close(s.done)
+	m.sessions[s.id], m.over = s, append(m.over, s)
+	if p != nil {
+		p.Done()
+	}
+	go s.linger() // ends when the client has read, or had time to
+}
+
+// openFiles takes the descriptors of an earlier supervisor. After an error none is open.
+func (s *Session) openFiles(files map[string]int, p Process) (err error) {
+	take := func(name string) int {
+		fd, ok := files[name]
+		if !ok {
+			return -1
+		}
+		delete(files, name)
+		return fd
+	}
+	defer func() {
+		if err != nil {
+			for _, fd := range files {
+				unix.Close(fd)
+			}
+		}
+	}()
+	if s.ring, err = openRing(take(ringFile)); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			s.abandon()
+		}
+	}()
+	if pipe := [2]int{take(pipeOut), take(pipeIn)}; pipe[0] >= 0 {
+		s.sources[Stdout] = &source{pipe: pipe}
+	}
+	for k := Stdout; k <= Stderr; k++ {
+		if fd := take(streamName(k)); fd >= 0 {
+			if s.sources[k], err = newSource(os.NewFile(uintptr(fd), streamName(k)), [2]int{-1, -1}); err != nil {
+				return err
+			}
+		}
+	}
+	var in *os.File
+	if fd := take(streamName(0)); fd >= 0 {
+		in = os.NewFile(uintptr(fd), streamName(0))
+	}
+	if s.saved.TTY && p != nil {
+		terminal := p.Terminal()
+		if terminal == nil {
+			return fmt.Errorf("its terminal is gone")
+		}
+		if s.sources[Stdout], err = newSource(terminal, s.sources[Stdout].pipe); err != nil {
+			return err
+		}
+		if s.saved.Stdin {
+			s.in, err = newInput(terminal, false)
+			return err
+		}
+	}
+	s.in, err = newInput(in, in != nil)
+	return err
+}

@@ -1,0 +1,273 @@
+package console
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/access"
+	"github.com/stoker-init/stoker/internal/headroom"
+	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/jvm"
+	"golang.org/x/sys/unix"
+)
+
+// sessionFiles are the descriptors that a session needs at most while it starts.
+const sessionFiles = 10
+
+// Open starts the process of a session. The caller attaches at once: a session that had no client for 30 s is ended.
+//
+// The errors are ErrOff, *SpecError, ErrNotAllowed, *LimitError, ErrUnavailable, and *program.StartError of a program that is missing
+// or cannot be executed.
+func (m *Manager) Open(ctx context.Context, spec Spec, by access.Identity) (*Session, error) {
+	s, err := m.openSession(ctx, spec, by)
+	if isLimit(err) {
+		now := time.Now()
+		m.audit(Entry{Info: Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: now, Ended: &now}, Identity: by, Error: err})
+	}
+	return s, err
+}
+
+func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity) (*Session, error) {
+	c := m.config()
+	if !c.Enabled {
+		return nil, ErrOff
+	}
+	if err := spec.validate(c); err != nil {
+		return nil, err
+	}
+	launch, err := m.opts.Host.Prepare(spec)
+	if err != nil {
+		return nil, err
+	}
+	spec.Command = launch.Spec.Argv
+	spec.Keep = min(spec.Keep, Duration(c.Keep))
+	if !by.Grants.Has(access.Admin) {
+		if launch.Admin != "" {
+			return nil, fmt.Errorf("cannot open a session: %w: %s needs the grant admin", ErrNotAllowed, launch.Admin)
+		}
+		if err := headroom.DescriptorsFor(sessionFiles); err != nil {
+			return nil, fmt.Errorf("cannot open a session: %w: %w", ErrUnavailable, err)
+		}
+		launch.Spec.KeepReserve = true
+	}
+	if err := c.mayRun(by.Name, spec.Command); err != nil {
+		return nil, fmt.Errorf("cannot open a session: %w", err)
+	}
+	if err := m.reserve(by.Name); err != nil {
+		return nil, err
+	}
+	s := m.newSession(newID(), saved{Identity: by, Admin: launch.Admin != "", Info: Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID,
+		Started: time.Now(), User: launch.User}})
+	s.saved.ID = s.id
+	if err := m.launch(ctx, s, launch, c); err != nil {
+		m.mu.Lock()
+		m.free(by.Name)
+		m.mu.Unlock()
+		return nil, err
+	}
+	m.start(s)
+	return s, nil
+}
+
+// newID returns 10 characters that no other session has.
+func newID() string {
+	random := make([]byte, 10)
+	_, _ = rand.Read(random) // never fails
+	return strings.ToLower(base32.StdEncoding.EncodeToString(random))[:10]
+}
+
+// launch records and starts a session. After an error nothing is left of it.
+func (m *Manager) launch(ctx context.Context, s *Session, l Launch, c Config) (err error) {
+	if m.opts.Auditor != nil {
+		if err := m.opts.Auditor.Begin(Entry{Info: s.saved.Info, Identity: s.saved.Identity}); err != nil {
+			return fmt.Errorf("cannot open a session: %w: %w", ErrUnavailable, err)
+		}
+	}
+	if err := m.record(s, c.Recording.Mode); err != nil {
+		return err
+	}
+	if err = m.exec(ctx, s, l, c); err != nil {
+		if s.recording != nil {
+			s.recording.Close(Exit{Code: 126, Why: err.Error()})
+		}
+		if errors.Is(err, proc.ErrStopping) || headroom.Short(err) || headroom.ShortOfFiles(err) {
+			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		return fmt.Errorf("cannot open a session: %w", err)
+	}
+	return nil
+}
+
+// record begins the recording.
+func (m *Manager) record(s *Session, mode string) (err error) {
+	if mode != RecordingOn && mode != RecordingRequired {
+		return nil
+	}
+	err = errors.New("nothing records")
+	if m.opts.Recorder != nil {
+		s.recording, err = m.opts.Recorder.Create(Header{s.saved.Info})
+	}
+	switch {
+	case err == nil:
+		s.saved.Recording = s.recording.Name()
+	case mode == RecordingRequired:
+		return fmt.Errorf("cannot open a session: %w: it cannot be recorded: %w", ErrUnavailable, err)
+	default:
+		s.recording = nil
+		m.opts.Log.Warn("a session is not recorded", "session", s.id, "error", err)
+	}
+	return nil
+}
+
+// exec makes the streams and starts the process.
+func (m *Manager) exec(ctx context.Context, s *Session, l Launch, c Config) (err error) {
+	size, err := jvm.ParseMemory(c.Scrollback)
+	if err != nil {
+		return err
+	}
+	if s.ring, err = newRing(size, !s.saved.TTY); err != nil {
+		return err
+	}
+	var theirs [3]*os.File
+	defer func() {
+		for _, f := range theirs {
+			f.Close() // a nil file is no error that matters
+		}
+		if err != nil {
+			s.abandon()
+		}
+	}()
+	if count, known := m.opts.Host.OOMKills(); known {
+		s.saved.OOMKills = &count
+	}
+	spec := l.Spec
+	spec.ID = IDPrefix + s.id
+	if s.saved.TTY {
+		spec.Stdio = proc.Stdio{Mode: proc.Pty, Rows: s.saved.Rows, Columns: s.saved.Columns}
+		s.ring.h.rows, s.ring.h.columns = orSize(s.saved.Rows, 24), orSize(s.saved.Columns, 80)
+		err = s.makeStage()
+	} else {
+		theirs, err = s.makePipes()
+		spec.Stdio = proc.Stdio{Mode: proc.Files, Files: theirs}
+	}
+	if err == nil {
+		err = s.storeFirst()
+	}
+	if err != nil {
+		return err
+	}
+	if s.proc, err = m.opts.Host.Start(ctx, spec); err != nil {
+		return err
+	}
+	return s.started()
+}
+
+func orSize(n, otherwise uint16) uint16 {
+	if n == 0 {
+		return otherwise
+	}
+	return n
+}
+
+// Names of the descriptors of an item.
+const (
+	ringFile = "ring"
+	pipeOut  = "pipe-out" // of the pipe between a terminal and the ring
+	pipeIn   = "pipe-in"
+)
+
+// streamName is the name of the pipe of a stream.
+func streamName(k int) string { return [...]string{"stdin", "stdout", "stderr"}[k] }
+
+// makeStage makes the pipe between the terminal and the ring.
+func (s *Session) makeStage() error {
+	s.sources[Stdout] = &source{}
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		s.sources[Stdout] = nil
+		return fmt.Errorf("cannot make a pipe: %w", err)
+	}
+	s.sources[Stdout].pipe = fds
+	return nil
+}
+
+// makePipes makes the pipes of a session without a terminal, and returns those for the process.
+func (s *Session) makePipes() (theirs [3]*os.File, err error) {
+	for k := range theirs {
+		if k == 0 && !s.saved.Stdin {
+			continue
+		}
+		r, w, err := os.Pipe()
+		if err != nil {
+			return theirs, fmt.Errorf("cannot make a pipe: %w", err)
+		}
+		if k == 0 {
+			theirs[0] = r
+			s.in, err = newInput(w, true)
+		} else {
+			theirs[k] = w
+			s.sources[k], err = newSource(r, [2]int{-1, -1})
+		}
+		if err != nil {
+			return theirs, err
+		}
+	}
+	return theirs, nil
+}
+
+// storeFirst keeps the session before there is a process.
+func (s *Session) storeFirst() (err error) {
+	if s.in == nil {
+		s.in, err = newInput(nil, false)
+	}
+	if err != nil {
+		return err
+	}
+	return s.store()
+}
+
+// started completes a session by what the process has.
+func (s *Session) started() (err error) {
+	s.saved.Pid = s.proc.Pid()
+	if s.saved.TTY {
+		terminal := s.proc.Terminal()
+		if terminal == nil {
+			err = errors.New("its terminal is gone")
+		}
+		if err == nil {
+			s.sources[Stdout], err = newSource(terminal, s.sources[Stdout].pipe)
+		}
+		if err == nil && s.saved.Stdin {
+			s.in, err = newInput(terminal, false)
+		}
+	}
+	if err == nil {
+		err = s.store()
+	}
+	if err != nil {
+		s.kill()
+		s.proc.Done()
+	}
+	return err
+}
+
+// abandon closes everything of a session without a process.
+func (s *Session) abandon() {
+	s.m.opts.Store.Delete(itemPrefix + s.id)
+	for _, c := range s.sources {
+		if c != nil {
+			c.close()
+		}
+	}
+	if s.in != nil && s.in.pipe != nil {
+		s.in.pipe.Close()
+	}
+	s.ring.closeFile()
+	s.ring.release()
+}

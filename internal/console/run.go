@@ -1,0 +1,300 @@
+package console
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/access"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	firstClient   = 30 * time.Second       // how long a session waits for its first client
+	adoptedClient = 5 * time.Second        // and, at least, for its client after the death of a supervisor
+	killAfter     = 2 * time.Second        // between HUP and TERM, and KILL
+	outputTime    = 2 * time.Second        // how long background processes may go on after the end of the first one
+	shortTime     = 200 * time.Millisecond // and if the session was ended
+	killTime      = 5 * time.Second        // how long killed processes are waited for
+	checkPeriod   = 30 * time.Second       // of the authorisation of clients
+	pollPeriod    = 20 * time.Millisecond  // of the processes that are left
+)
+
+// run enforces the limits of the session until its process ends, and then ends it.
+func (s *Session) run() {
+	timer := time.NewTimer(checkPeriod)
+	defer timer.Stop()
+	var killAt time.Time
+	for {
+		changed := s.m.changed()
+		s.checkClients()
+		next := s.enforce(&killAt)
+		timer.Reset(min(time.Until(next), checkPeriod))
+		select {
+		case <-s.proc.Exited():
+			s.finish(killAt)
+			s.linger()
+			return
+		case <-s.wake:
+		case <-timer.C:
+		case <-changed:
+		}
+	}
+}
+
+// enforce ends the processes if a limit is reached, or End was called. It returns when to look again.
+func (s *Session) enforce(killAt *time.Time) time.Time {
+	now := time.Now()
+	s.mu.Lock()
+	why, next := s.limit(s.m.config(), now)
+	if why != "" {
+		s.end(why)
+	}
+	ending := s.ending != ""
+	s.mu.Unlock()
+	switch {
+	case !ending:
+		return next
+	case killAt.IsZero():
+		*killAt = now.Add(killAfter)
+		s.signal(unix.SIGHUP, unix.SIGTERM, unix.SIGCONT)
+	case !now.Before(*killAt):
+		*killAt = now.Add(time.Second)
+		s.signal(unix.SIGKILL)
+	}
+	return *killAt
+}
+
+// signal sends signals to all processes of the session. An error means that they are gone, or that stoker may not.
+func (s *Session) signal(sigs ...syscall.Signal) {
+	for _, sig := range sigs {
+		_ = s.proc.SignalGroup(sig)
+	}
+}
+
+// limit returns why the session has to end now, or when to ask again; mu is held.
+func (s *Session) limit(c Config, now time.Time) (why string, next time.Time) {
+	if !c.Enabled {
+		return "the console was switched off", now
+	}
+	next = now.Add(checkPeriod)
+	for _, l := range []struct {
+		since time.Time
+		most  time.Duration
+		on    bool
+		why   string
+	}{
+		{s.saved.Started, c.MaxTime, c.MaxTime > 0, "it ran for %v (console.max_time)"},
+		{s.active, c.Idle, c.Idle > 0, "idle for %v (console.idle)"},
+		{s.alone, s.patience, !s.alone.IsZero(), "no client for %v"},
+	} {
+		if !l.on {
+			continue
+		}
+		at := l.since.Add(l.most)
+		if !now.Before(at) {
+			return fmt.Sprintf(l.why, l.most), now
+		}
+		if at.Before(next) {
+			next = at
+		}
+	}
+	return "", next
+}
+
+// checkClients ends the links of clients that may no longer use the console. With the right of who opened it, the session ends.
+func (s *Session) checkClients() {
+	checker := s.m.opts.Checker
+	if checker == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	need := access.Exec
+	if s.saved.Admin {
+		need |= access.Admin
+	}
+	for l := range s.links {
+		if err := checker.Check(l.by, need); err != nil {
+			s.drop(l, fmt.Errorf("%w: %w", ErrRevoked, err))
+		}
+	}
+	if err := checker.Check(s.saved.Identity, need); err != nil && s.ending == "" {
+		for l := range s.links {
+			s.drop(l, fmt.Errorf("%w: %w", ErrRevoked, err))
+		}
+		s.end("who opened it is no longer authorised")
+	}
+}
+
+// finish takes the rest of the output, ends all processes that are left, and records the end.
+func (s *Session) finish(killAt time.Time) {
+	s.mu.Lock()
+	s.exited = true
+	ended := s.ending != ""
+	s.changed()
+	s.mu.Unlock()
+	until := time.Now().Add(outputTime)
+	if ended {
+		until = time.Now().Add(max(shortTime, min(outputTime, time.Until(killAt))))
+	}
+	for _, c := range s.sources {
+		if c != nil {
+			_ = c.file.SetReadDeadline(until) // pumps end then; fails if it is closed
+		}
+	}
+	pumped := make(chan struct{})
+	go func() { s.pumps.Wait(); close(pumped) }() // ends with the output, or its time
+	rest := time.NewTimer(time.Until(until))
+	defer rest.Stop()
+	select {
+	case <-pumped:
+		s.dismiss(until)
+	case <-rest.C:
+	}
+	s.kill()
+	s.mu.Lock()
+	s.forced = true
+	s.changed()
+	s.mu.Unlock()
+	<-pumped
+	s.drain()
+	s.close()
+}
+
+// dismiss asks the processes that are left to end, and waits for them until a time.
+func (s *Session) dismiss(until time.Time) {
+	if len(s.proc.Members()) == 0 {
+		return
+	}
+	s.signal(unix.SIGHUP, unix.SIGTERM, unix.SIGCONT)
+	s.await(until)
+}
+
+// kill ends all processes that are left.
+func (s *Session) kill() {
+	if len(s.proc.Members()) == 0 {
+		return
+	}
+	s.signal(unix.SIGKILL)
+	if !s.await(time.Now().Add(killTime)) {
+		s.m.opts.Log.Warn("processes of a session cannot be killed", "session", s.id, "pids", s.proc.Members())
+	}
+}
+
+// await waits for the end of all processes until a time.
+func (s *Session) await(until time.Time) (gone bool) {
+	tick := time.NewTicker(pollPeriod)
+	defer tick.Stop()
+	for {
+		switch {
+		case len(s.proc.Members()) == 0:
+			return true
+		case !time.Now().Before(until):
+			return false
+		}
+		<-tick.C
+	}
+}
+
+// maxRest bounds the output that is taken after the end of all processes: it is on its way in the kernel.
+const maxRest = 1 << 20
+
+// drain takes what is left of the output; the pumps have ended.
+func (s *Session) drain() {
+	for k, c := range s.sources {
+		if c == nil {
+			continue
+		}
+		left := maxRest
+		_ = c.raw.Control(func(fd uintptr) { // fails if it is closed
+			for left > 0 {
+				n, err := s.move(c, k, int(fd))
+				if left -= n; n == 0 || err != nil && err != unix.EINTR {
+					return
+				}
+				s.record(k)
+			}
+		})
+	}
+}
+
+// close records the end of the session, whose processes are gone.
+func (s *Session) close() {
+	exit := lost()
+	if x, ok := s.proc.Exit(); ok {
+		exit = exitOf(x, "")
+	}
+	s.mu.Lock()
+	exit.Why = s.ending
+	exit.OOM = s.killedByOOM(exit)
+	now := time.Now()
+	s.saved.Exit, s.saved.Ended = exit, &now
+	s.count(&s.saved.Info)
+	info := s.info()
+	s.mu.Unlock()
+	if s.recording != nil {
+		s.recording.Close(*exit)
+	}
+	s.m.audit(Entry{Info: info, Identity: s.saved.Identity})
+	s.mu.Lock()
+	var err error
+	if s.saved.Keep > 0 {
+		err = s.storeExit()
+	}
+	if s.saved.Keep == 0 || err != nil {
+		s.m.opts.Store.Delete(itemPrefix + s.id) // its clients are here, or will not learn of the exit
+	}
+	for _, c := range s.sources {
+		if c != nil {
+			c.close()
+		}
+	}
+	s.ring.closeFile()
+	s.ended = true
+	for l := range s.links {
+		l.end()
+	}
+	pipe := s.in.pipe
+	s.changed()
+	s.mu.Unlock()
+	if pipe != nil {
+		pipe.Close() // wakes feed, which waits for room in it
+	}
+	s.proc.Done() // before the end is seen: it closes the terminal
+	close(s.done)
+	s.m.closed(s)
+}
+
+// killedByOOM reports whether the kernel's OOM killer is what ended the process; mu is held.
+func (s *Session) killedByOOM(exit *Exit) bool {
+	if exit.Signal != "KILL" || exit.Why != "" || s.saved.OOMKills == nil {
+		return false
+	}
+	count, known := s.m.opts.Host.OOMKills()
+	return known && count > *s.saved.OOMKills
+}
+
+// linger keeps the output of a session that has ended until its client has read it, at most for its Keep.
+func (s *Session) linger() {
+	timer := time.NewTimer(time.Duration(s.saved.Keep))
+	defer timer.Stop()
+	for over := s.saved.Keep == 0; ; {
+		s.mu.Lock()
+		if len(s.links) == 0 && (over || s.read) {
+			break
+		}
+		s.mu.Unlock()
+		select {
+		case <-s.wake:
+		case <-timer.C:
+			over = true
+		}
+	}
+	s.count(&s.saved.Info)
+	s.ring.release()
+	s.ring = nil
+	s.mu.Unlock()
+	s.m.opts.Store.Delete(itemPrefix + s.id)
+	s.m.forget(s)
+}
