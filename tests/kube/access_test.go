@@ -115,7 +115,7 @@ func TestRevoked(t *testing.T) {
 		if code, reason, err := conn.end(deadline); code == 1000 && protocol == v1 || err != nil {
 			t.Errorf("%s: code %d %q, %v", protocol, code, reason, err)
 		}
-		poll(t, "the session ends", func() bool { return len(children(b.init)) == 2 })
+		poll(t, "the session ends", b.idle)
 		if status, _ := b.get("/v1/whoami", nil); status != http.StatusUnauthorized {
 			t.Errorf("status %d", status)
 		}

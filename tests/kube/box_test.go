@@ -103,6 +103,9 @@ func newBox(t testing.TB, o boxOptions) *box {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("children of PID 1: %s", b.processes())
+		}
 		_ = cmd.Process.Kill() // PID 1 follows
 		_ = cmd.Wait()
 		if t.Failed() {
@@ -144,7 +147,7 @@ func (b *box) configure(o boxOptions) (file string) {
 	enabled := fmt.Sprint(!o.off)
 	console := cmp.Or(o.console, "sessions: 64, sessions_per_client: 64")
 	return write("stoker.yaml", "services: {app: {command: [sleep, \"1000000\"], restart: {backoff: {first: 1ms, jitter: 0}, "+
-		"limit: {starts: 1000}}}}\napi:\n"+api+strings.ReplaceAll(o.api, "ADDRESS", b.address)+"console: {enabled: "+enabled+", "+console+"}\n")
+		"limit: {starts: 1000}}}}\napi:\n"+api+strings.ReplaceAll(o.api, "ADDRESS", b.address)+"console: {enabled: "+enabled+", user: nobody, "+console+"}\n")
 }
 
 // freeAddress is one on loopback that nothing listens on.
@@ -219,12 +222,27 @@ func (b *box) supervisor() int {
 	return 0
 }
 
-// children are the pids of a process's children.
+// idle reports whether no process of a session is left.
+func (b *box) idle() bool { return len(children(b.init)) == 2 }
+
+// processes lists the children of PID 1.
+func (b *box) processes() (out []string) {
+	for _, pid := range children(b.init) {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		out = append(out, fmt.Sprintf("%d %q", pid, line))
+	}
+	return out
+}
+
+// children are the pids of a process's children, by all its threads.
 func children(pid int) (out []int) {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	for field := range strings.FieldsSeq(string(text)) {
-		if child, err := strconv.Atoi(field); err == nil {
-			out = append(out, child)
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		for field := range strings.FieldsSeq(string(text)) {
+			if child, err := strconv.Atoi(field); err == nil {
+				out = append(out, child)
+			}
 		}
 	}
 	return out

@@ -274,7 +274,7 @@ func TestBackgroundChild(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, boxOptions{})
 	for _, tty := range []bool{false, true} {
-		for _, child := range []string{"sleep 4321%d &", "(trap '' HUP; exec sleep 4321%d) &", "setsid -f sleep 4321%d"} {
+		for _, child := range []string{"sleep 4321%d &", "(trap '' HUP; exec sleep 4321%d) &", "setsid -f sleep 4321%d;"} {
 			mark := fmt.Sprintf("%d", b.init)
 			began := time.Now()
 			r := b.exec(within(t), call{tty: tty}, "sh", "-c", strings.ReplaceAll(child, "%d", mark)+" echo out; exit 5")

@@ -82,7 +82,7 @@ func TestBrokenFrames(t *testing.T) {
 		}
 	}
 	b.sameSupervisor(t, pid)
-	poll(t, "all sessions end", func() bool { return len(children(b.init)) == 2 })
+	poll(t, "all sessions end", b.idle)
 }
 
 // TestOddFrames sends frames that are strange but harmless: the session goes on.

@@ -165,6 +165,9 @@ func (b *box) kubectlTerminal(t *testing.T) {
 
 func (b *box) kubectlCp(t *testing.T) {
 	from, in, back := filepath.Join(t.TempDir(), "from"), filepath.Join(t.TempDir(), "in"), filepath.Join(t.TempDir(), "back")
+	if err := os.Chmod(filepath.Dir(in), 0o777); err != nil { // sessions have another user
+		t.Fatal(err)
+	}
 	data, err := io.ReadAll(noise(3 << 20))
 	if err != nil {
 		t.Fatal(err)

@@ -310,6 +310,6 @@ func TestStuckInput(t *testing.T) {
 		conn.await(t, "awake")
 		conn.Close()
 		<-stuck
-		poll(t, "the session ends", func() bool { return len(children(b.init)) == 2 })
+		poll(t, "the session ends", b.idle)
 	}
 }

@@ -33,7 +33,7 @@ func TestPost(t *testing.T) {
 			b := newBox(t, o)
 			for _, c := range []struct{ script, stdin, query, want, code string }{
 				{"cat; exit 7", "input", "", "input", "7"},
-				{"echo out; echo err >&2", "", "", "out\nerr\n", "0"},
+				{"echo out; sleep 0.2; echo err >&2", "", "", "out\nerr\n", "0"},
 				{"echo out; echo err >&2", "", "false", "out\n", "0"},
 				{"kill -KILL $$", "", "", "", "137"},
 			} {
@@ -86,14 +86,14 @@ func (b *box) postAbandoned(t *testing.T) {
 		t.Fatal(err)
 	}
 	leave()
-	pollFor(t, 5*time.Second, "the process ends", func() bool { return len(children(b.init)) == 2 })
+	pollFor(t, 5*time.Second, "the process ends", b.idle)
 }
 
 // TestOff checks that nothing of the console is there without its configuration.
 func TestOff(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, boxOptions{off: true})
-	for _, path := range []string{"/v1/exec?command=true", "/v1/sessions", "/v1/sessions/x/attach", "/api/v1/namespaces/default/pods/web/exec?command=true&stdout=true"} {
+	for _, path := range []string{"/v1/exec?command=true", "/v1/sessions", "/v1/sessions/x", "/api/v1/namespaces/default/pods/web/exec?command=true&stdout=true"} {
 		if status, body := b.get(path, nil); status != http.StatusNotFound || !strings.Contains(body, "console") {
 			t.Errorf("%s: status %d, %s", path, status, body)
 		}

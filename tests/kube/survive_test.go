@@ -221,5 +221,5 @@ func TestKilledWhileIdle(t *testing.T) {
 	if r := <-done; r.err == nil {
 		t.Errorf("code %d, no error", r.code)
 	}
-	pollFor(t, 40*time.Second, "the session of the lost client ends", func() bool { return len(children(b.init)) == 2 })
+	pollFor(t, 40*time.Second, "the session of the lost client ends", b.idle)
 }
