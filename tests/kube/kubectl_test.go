@@ -164,10 +164,7 @@ func (b *box) kubectlTerminal(t *testing.T) {
 }
 
 func (b *box) kubectlCp(t *testing.T) {
-	from, in, back := filepath.Join(t.TempDir(), "from"), filepath.Join(t.TempDir(), "in"), filepath.Join(t.TempDir(), "back")
-	if err := os.Chmod(filepath.Dir(in), 0o777); err != nil { // sessions have another user
-		t.Fatal(err)
-	}
+	from, in, back := filepath.Join(t.TempDir(), "from"), filepath.Join(openDir(t), "in"), filepath.Join(t.TempDir(), "back")
 	data, err := io.ReadAll(noise(3 << 20))
 	if err != nil {
 		t.Fatal(err)
@@ -183,6 +180,20 @@ func (b *box) kubectlCp(t *testing.T) {
 	if got, err := os.ReadFile(back); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("%d bytes came back, %v", len(got), err)
 	}
+}
+
+// openDir is a folder in which the user of sessions may write.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "kube-")
+	if err == nil {
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		err = os.Chmod(dir, 0o777)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // kubectlRefused checks what a user reads who may not.

@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/binary"
@@ -96,9 +97,9 @@ func frame(opcode byte, payload string) []byte {
 func rawFrame(first byte, masked bool, length int, payload string) []byte {
 	out := []byte{first, 0}
 	switch {
-	case length < 126:
+	case length >= 0 && length < 126:
 		out[1] = byte(length)
-	case length < 1<<16:
+	case length >= 0 && length < 1<<16:
 		out[1] = 126
 		out = binary.BigEndian.AppendUint16(out, uint16(length))
 	default:
@@ -174,9 +175,10 @@ func (c *raw) await(t testing.TB, want string) {
 	}
 }
 
-// end reads to the end of the connection. The code is 0 without a close frame.
+// end reads to the end of the connection. The code is 0 without a close frame; the reason is the status, if there was one.
 func (c *raw) end(limit time.Duration) (code int, reason string, err error) {
 	_ = c.SetReadDeadline(time.Now().Add(limit))
+	status := ""
 	for {
 		opcode, payload, err := c.next()
 		switch {
@@ -185,7 +187,9 @@ func (c *raw) end(limit time.Duration) (code int, reason string, err error) {
 		case err != nil:
 			return 0, "", nil
 		case opcode == closing && len(payload) >= 2:
-			return int(binary.BigEndian.Uint16(payload)), string(payload[2:]), nil
+			return int(binary.BigEndian.Uint16(payload)), cmp.Or(status, string(payload[2:])), nil
+		case opcode == binaryData && len(payload) > 0 && payload[0] == 3:
+			status = string(payload[1:])
 		}
 	}
 }
