@@ -17,7 +17,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -54,6 +53,7 @@ type box struct {
 	dir     string
 	address string
 	log     log
+	began   time.Time
 	init    int // the pid of PID 1, seen from here
 	tls     *certificates
 	mtls    bool // clients use a certificate, not a token
@@ -95,7 +95,7 @@ func newBox(t testing.TB, o boxOptions) *box {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &box{t: t, dir: t.TempDir(), address: freeAddress(t)}
+	b := &box{t: t, dir: t.TempDir(), address: freeAddress(t), began: time.Now()}
 	file := b.configure(o)
 	cmd := exec.Command("unshare", "-pfm", "--mount-proc", "--kill-child", program, "run", "-c", file)
 	cmd.Stdout, cmd.Stderr = &b.log, &b.log
@@ -287,6 +287,7 @@ func within(t testing.TB) context.Context {
 // usage is what a box holds.
 type usage struct {
 	FDs, Terminals, Zombies, Children int
+	Goroutines                        int
 	RSS                               int // KiB, of the supervisor
 }
 
@@ -308,7 +309,7 @@ func (b *box) usage() (u usage) {
 			u.Zombies++
 		}
 	}
-	u.RSS = rss(b.t, supervisor)
+	u.RSS, u.Goroutines = rss(b.t, supervisor), b.goroutines()
 	return u
 }
 
@@ -327,26 +328,15 @@ func rss(t testing.TB, pid int) int {
 	return kib
 }
 
-// goroutines ends the supervisor with SIGQUIT and counts the goroutines that the Go runtime prints, by what they do.
-func (b *box) goroutines() map[string]int {
+// goroutines is how many goroutines the supervisor has.
+func (b *box) goroutines() int {
 	b.t.Helper()
-	from, pid := len(b.log.String()), b.supervisor()
-	if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil {
-		b.t.Fatal(err)
+	_, text := b.get("/metrics", nil)
+	_, text, _ = strings.Cut(text, "\nstoker_goroutines ")
+	line, _, _ := strings.Cut(text, "\n")
+	n, err := strconv.Atoi(line)
+	if err != nil {
+		b.t.Fatalf("no number of goroutines: %v", err)
 	}
-	poll(b.t, "the supervisor ends", func() bool { return syscall.Kill(pid, 0) != nil })
-	poll(b.t, "a new supervisor answers", func() bool {
-		status, _ := b.get("/v1/health", nil)
-		return status == http.StatusOK
-	})
-	out := map[string]int{}
-	for part := range strings.SplitSeq(b.log.String()[from:], "\n\n") {
-		if !strings.HasPrefix(part, "goroutine ") {
-			continue
-		}
-		_, by, _ := strings.Cut(part, "\ncreated by ")
-		by, _, _ = strings.Cut(by, " in goroutine")
-		out[by]++
-	}
-	return out
+	return n
 }

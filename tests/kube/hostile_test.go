@@ -246,6 +246,7 @@ func TestManyConnections(t *testing.T) {
 	for name, o := range map[string]boxOptions{"tcp": {}, "tls": {tls: true}} {
 		t.Run(name, func(t *testing.T) {
 			b := newBox(t, o)
+			b.warmUp(t)
 			pid, before := b.supervisor(), b.usage()
 			calm := b.restartTime(t)
 			says := []string{"", "G", "GET /v1/exec?command=true HTTP/1.1\r\nHost: " + b.address + "\r\nX: ",

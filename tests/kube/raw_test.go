@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -74,11 +75,13 @@ func (b *box) upgrade(t testing.TB, path, protocol, headers string) (*raw, *http
 // open opens a session with a terminal or without.
 func (b *box) open(t testing.TB, protocol string, tty bool, command ...string) *raw {
 	t.Helper()
-	query := url.Values{"command": command, "stdin": {"true"}, "stdout": {"true"}}
+	query := url.Values{"command": command, "stdin": {"true"}}
 	if tty {
 		query.Set("tty", "true")
-	} else {
-		query.Set("stderr", "true")
+	}
+	if protocol != v1 {
+		query.Set("stdout", "true")
+		query.Set("stderr", strconv.FormatBool(!tty))
 	}
 	c, answer := b.upgrade(t, "/v1/exec?"+query.Encode(), protocol, "")
 	if answer.StatusCode != http.StatusSwitchingProtocols {
