@@ -27,11 +27,12 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		// it measures them
-		"bench":           {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
-		"internal/access": {"internal/headroom", "internal/suggest", "internal/untrusted"},
+		"bench":                      {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
+		"internal/access":            {"internal/headroom", "internal/suggest", "internal/untrusted"},
+		"internal/access/accesstest": {},
 		"internal/api": {"internal/access", "executor", "executor/schedule", "internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
 			"internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin",
-			"internal/execshim", "internal/console", "internal/console/wire", "internal/program"},
+			"internal/execshim", "internal/console", "internal/console/recording", "internal/console/wire", "internal/program"},
 		"hooks/plugin": {"internal/lazyregexp", "hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference",
 			"internal/untrusted", "internal/redact", "internal/statefile"},
 		"hooks": {"internal/initproto", "internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
@@ -48,7 +49,6 @@ func edges() map[string][]string {
 		"executor/natsjob":         {"executor", "internal/untrusted"},
 		"executor/output":          {},
 		"executor/schedule":        {"executor"},
-		"internal/console/wire":    {"internal/access", "internal/console", "internal/program"},
 		"internal/asuser":          {"internal/procfs"},
 		"internal/cgroup":          {"internal/mounts"},
 		"internal/console": {"internal/access", "internal/asuser", "internal/fdstore", "internal/headroom", "internal/initproto", "internal/proc", "internal/program",
@@ -62,6 +62,7 @@ func edges() map[string][]string {
 			"internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote",
 			"internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
 		"internal/daemon": {"internal/access", "executor", "executor/mesos", "executor/natsjob", "executor/schedule", "internal/suggest", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/console",
+			"internal/console/audit", "internal/console/recording",
 			"internal/events", "internal/exit", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle",
 			"internal/logqueue", "internal/logfile", "internal/logs", "internal/memory", "internal/printable", "internal/proc",
 			"internal/procfs", "internal/program", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/launch", "jvm/tomcat",
@@ -143,6 +144,10 @@ func edges() map[string][]string {
 		"internal/untrusted":  {},
 		"internal/reference":  {"internal/lazyregexp"},
 
+		"internal/console/wire":      {"internal/access", "internal/console", "internal/program"},
+		"internal/console/recording": {"internal/console", "internal/trust", "internal/untrusted"},
+		"internal/console/audit":     {"internal/console", "internal/logfile", "internal/printable", "internal/redact"},
+
 		"internal/cmdline": {"internal/display", "internal/exit", "internal/layout", "internal/suggest"},
 		"internal/display": {"internal/layout", "internal/printable"},
 		"agent": {"executor", "executor/client", "internal/api", "internal/cgroup", "internal/lazyregexp", "internal/trust",
@@ -160,6 +165,8 @@ func edges() map[string][]string {
 			"internal/cgroup",
 			"internal/cmdline",
 			"internal/config",
+			"internal/console",
+			"internal/console/recording",
 			"internal/daemon",
 			"internal/display",
 			"internal/events",
@@ -177,6 +184,7 @@ func edges() map[string][]string {
 			"internal/program",
 			"internal/service",
 			"internal/suggest",
+			"internal/untrusted",
 			"internal/wholefile",
 			"jvm",
 			"jvm/launch",
@@ -432,6 +440,7 @@ func readers() map[string]string {
 		"executor/output":                 "a folder of our own that no job can write to: not followed, and created",
 		"executor/journal":                "a folder of our own that no job can write to",
 		"executor/files.go":               "a folder of our own that no job can write to",
+		"internal/console/recording":      "a folder that others cannot change: listed, not followed, and created in",
 		"executor/workspace":              "below an os.Root, without blocking; the copy is created in a folder of our own",
 		"internal/logfile/folder.go":      "the folder of a log and its files: not followed, compared with what is there",
 		"jvm/hotspot/attach.go":           kernel + "; .attach_pidN is created",
@@ -653,9 +662,10 @@ const maxPackage = 3200
 // longPackages are longer, with the reason.
 func longPackages() map[string]string {
 	return map[string]string{
-		"jvm":        "pure sizing, merge and checks of options; a third is tables of what each version knows",
-		"cmd/stoker": "one file for each group of commands; they share what prints and what asks, and little else",
-		"supervisor": "one state machine: its table refers to every transition",
+		"internal/api": "one table of routes and grants; one file for each group of routes, with its client",
+		"jvm":          "pure sizing, merge and checks of options; a third is tables of what each version knows",
+		"cmd/stoker":   "one file for each group of commands; they share what prints and what asks, and little else",
+		"supervisor":   "one state machine: its table refers to every transition",
 	}
 }
 

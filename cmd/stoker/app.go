@@ -31,26 +31,29 @@ func newApp(run func(daemon.Options) error) *cmdline.Program {
 		Description: `Commands ask the stoker that runs in the same container, by its unix socket:
 STOKER_SOCKET, or else api.socket of the configuration, or
 /run/stoker/stoker.sock and what docs/reference/api.md names. STOKER_CONFIG
-names another configuration file.`,
+names another configuration file. With --url, or STOKER_URL, most commands ask a
+stoker elsewhere; "stoker exec --help" has the flags and variables for that.`,
 		UsageText: "stoker status\nstoker logs tomcat -n 50 -f\nstoker jvm explain",
 		Writer:    display.New(os.Stdout),
-		Commands: slices.Concat([]*cli.Command{runCommand(run), statusCommand(), healthCommand()}, changeCommands(), []*cli.Command{
-			signalCommand(),
-			logsCommand(),
-			consoleCommand(),
+		Commands: slices.Concat([]*cli.Command{runCommand(run), reachable(statusCommand()), reachable(healthCommand())}, changeCommands(), []*cli.Command{
+			reachable(signalCommand()),
+			reachable(logsCommand()),
+			reachable(execCommand()),
+			reachable(consoleCommand()),
+			reachable(sessionsCommand()),
 			jobCommand(),
 			agentCommand(),
-			eventsCommand(),
-			incidentsCommand(),
+			reachable(eventsCommand()),
+			reachable(incidentsCommand()),
 			limitsCommand(),
-			jvmCommand(),
+			reachable(jvmCommand()),
 			jacocoCommand(),
 			configCommand(),
-			reloadCommand(),
-			hookCommand(),
-			pluginCommand(),
-			upgradeCommand(),
-			versionCommand(),
+			reachable(reloadCommand()),
+			reachable(hookCommand()),
+			reachable(pluginCommand()),
+			reachable(upgradeCommand()),
+			reachable(versionCommand()),
 			completionCommand(),
 			completeCommand(program),
 			manCommand(program),
@@ -66,6 +69,7 @@ var foreignCommands = map[string]string{
 	"status": "ps ls list services pid get describe inspect top stats", "logs": "log tail journal journalctl output", "signal": "kill",
 	"start": "up", "stop": "down shutdown", "reload": "update reread daemon-reload", "config check": "validate configtest test",
 	"jvm threads": "jstack", "jvm histo": "histogram jmap", "jvm heapdump": "dump heap-dump", "jvm flags": "jinfo",
+	"sessions list": "who w", "sessions replay": "play asciinema scriptreplay",
 }
 
 // foreignFlags are the flags of other tools by ours.

@@ -16,22 +16,30 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func connect() (*api.Client, error) {
+// connect returns a client of the stoker that the flags or the environment of a command name, or that runs here. c may be nil.
+func connect(c *cli.Context) (*api.Client, error) {
+	if to := remoteOf(c); to.URL != "" {
+		client, err := api.NewRemoteClient(to)
+		if err != nil {
+			err = &exit.Error{Err: err, Code: exit.Usage}
+		}
+		return client, err
+	}
 	configured := ""
 	if loaded, err := config.Load(config.Options{Environ: os.Environ()}); err == nil {
 		configured = loaded.Config.API.Socket
 	}
-	c, err := api.Find(configured, os.Getenv)
+	client, err := api.Find(configured, os.Getenv)
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach stoker: %w", err)
 	}
-	return c, nil
+	return client, nil
 }
 
 // withClient makes the Action of a command that asks the running stoker.
 func withClient(run func(*cli.Context, *api.Client) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		client, err := connect()
+		client, err := connect(c)
 		if err != nil {
 			return err
 		}

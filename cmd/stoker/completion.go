@@ -83,6 +83,8 @@ var placeholders = map[string]cmdline.Placeholder{
 	"SIGNAL":      {Hint: "a name with or without SIG, or a number: HUP, SIGUSR1, 10", Values: known(signalNames)},
 	"JOB":         {Hint: "stoker job list has the IDs; key:KEY names one by its key", Values: ask(jobNames)},
 	"ARTIFACT":    {Hint: "stoker job artifacts JOB lists them", Values: ask(artifactNames)},
+	"SESSION":     {Hint: "stoker sessions list has the IDs", Values: ask(sessionIDs)},
+	"RECORDING":   {Hint: "stoker sessions recordings has the IDs; a file ends with .cast, or has a / in its name", Values: ask(recordingIDs)},
 	"STATE":       {Values: known(stateNames)},
 	"KIND":        {Values: known(events.Kinds)},
 	"SHELL":       {Hint: "it is bash, zsh or fish", Values: known(shells)},
@@ -104,7 +106,7 @@ func known(values func() []string) func(context.Context, []string) []string {
 // are none without it. args are the arguments before the value.
 func ask(names func(ctx context.Context, c *api.Client, args []string) []string) func(context.Context, []string) []string {
 	return func(ctx context.Context, args []string) (out []string) {
-		c, err := connect()
+		c, err := connect(nil)
 		if err != nil {
 			return nil
 		}

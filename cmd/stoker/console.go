@@ -15,8 +15,8 @@ func consoleCommand() *cli.Command {
 	const grants = "what the token may do: `GRANTS` of view, job, exec, admin, with commas"
 	return &cli.Command{Name: "console", Usage: "print a URL that opens the page in a browser", Category: categoryServices,
 		UsageText: "stoker console\nstoker console token ops --grants view,exec",
-		Description: `The URL works once, within a minute, with the grants of who asks for it. api.listen
-of the configuration makes stoker listen for browsers.`,
+		Description: `The URL works once, within a minute, with the grants of who asks for it. The
+configuration needs api.listen.`,
 		Flags: []cli.Flag{tableOrJSON()},
 		Action: answer("make a ticket", (*api.Client).Ticket, func(t api.Ticket, _ int) string {
 			return strings.Join(t.URLs, "\n") + "\n"
@@ -24,8 +24,8 @@ of the configuration makes stoker listen for browsers.`,
 		Subcommands: []*cli.Command{
 			{Name: "token", Usage: "make a token for a program or a person", ArgsUsage: "NAME",
 				UsageText: "stoker console token ops --grants view,exec --file /etc/stoker/tokens",
-				Description: `Prints the token, which is shown only now, and the line for the file that api.tokens
-names. The line has the token's hash.`,
+				Description: `Prints the token, which is not shown again, and the line for the file that
+api.tokens names. The line has the token's hash.`,
 				Flags: []cli.Flag{&cli.StringFlag{Name: "grants", Usage: grants, Value: "view"},
 					&cli.StringFlag{Name: "file", Usage: "add the line to `FILE`, which is created with mode 0600 if it is not there"}},
 				Action: makeToken},

@@ -31,8 +31,8 @@ func checkHealth(c *cli.Context) error {
 	ctx, cancel := context.WithTimeout(c.Context, healthTime)
 	defer cancel()
 	client, err := api.Find("", os.Getenv)
-	if err != nil {
-		client, err = connect()
+	if err != nil || remoteOf(c).URL != "" {
+		client, err = connect(c)
 	}
 	if err != nil {
 		return err

@@ -37,7 +37,7 @@ func showIncident(c *cli.Context) error {
 	if err != nil {
 		return exit.UsageError(placeholders["NUMBER"].Hint, "cannot show incident %q: that is no number", text)
 	}
-	client, err := connect()
+	client, err := connect(c)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -84,8 +85,10 @@ func exitCode(err error) int {
 		return exit.BadConfig
 	case errors.As(err, &refused):
 		byCode := map[string]int{"refused": exit.BadConfig, api.CodeNotNow: exit.TryLater, api.CodeTimeout: exit.TryLater,
-			api.CodeNoRoom: exit.CannotWrite, api.CodeFileExists: exit.CannotWrite, "bad-parameter": exit.Usage}
-		byStatus := map[int]int{http.StatusForbidden: exit.Refused, http.StatusNotFound: exit.NotFound}
+			api.CodeNoRoom: exit.CannotWrite, api.CodeFileExists: exit.CannotWrite, "bad-parameter": exit.Usage,
+			api.CodeConsoleOff: exit.Unavailable}
+		byStatus := map[int]int{http.StatusUnauthorized: exit.Refused, http.StatusForbidden: exit.Refused, http.StatusNotFound: exit.NotFound,
+			http.StatusTooManyRequests: exit.TryLater}
 		return cmp.Or(byCode[refused.Code], byStatus[refused.Status], exit.Failed)
 	case errors.Is(err, api.ErrNoSocket):
 		return exit.Unavailable
@@ -98,15 +101,23 @@ func exitCode(err error) int {
 // printError prints an error, and a hint what to do next.
 func printError(f *os.File, err error) {
 	w := display.New(f)
-	fmt.Fprintf(w, "stoker: %v\n", err)
 	var coded *exit.Error
 	var refused *api.StatusError
+	var hinted *api.HintedError
+	if errors.As(err, &coded) && coded.Err == nil {
+		return
+	}
+	fmt.Fprintf(w, "stoker: %v\n", err)
 	hint := ""
 	switch {
 	case errors.As(err, &coded) && coded.Hint != "":
 		hint = coded.Hint
 	case errors.As(err, &refused) && refused.Hint != "":
 		hint = refused.Hint
+	case errors.As(err, &hinted):
+		hint = hinted.Hint
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		hint = "--ca FILE names the authorities that are trusted"
 	case errors.Is(err, api.ErrNoSocket):
 		hint = "is `stoker run` the container's first process? If the API is off, its log says why. STOKER_SOCKET names another socket"
 	}

@@ -29,7 +29,7 @@ func sendSignal(c *cli.Context) error {
 	if service == config.AllServices {
 		return exit.UsageError(placeholders["SERVICE"].Hint, "cannot signal all: a signal goes to one service")
 	}
-	client, err := connect()
+	client, err := connect(c)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func showVersion(c *cli.Context) error {
 	ctx, cancel := context.WithTimeout(c.Context, versionTime)
 	defer cancel()
 	var running *api.Versions
-	if client, err := connect(); err == nil {
+	if client, err := connect(c); err == nil {
 		if v, err := client.Versions(ctx); err == nil {
 			running = &v
 		}

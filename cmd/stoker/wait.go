@@ -49,7 +49,7 @@ func newStartWait(c *cli.Context) (*startWait, error) {
 		s.w = io.Discard // stdout is one document
 	}
 	var err error
-	s.client, err = connect()
+	s.client, err = connect(c)
 	return s, err
 }
 

@@ -59,7 +59,7 @@ func (g *Gate) AdmitOrigin(r *http.Request, need Grants) error {
 // checkOrigin refuses the requests of pages that are not listed. host is the checked Host of the request; empty: it has none. A browser
 // leaves Origin out of the requests of links and images, and tells where they come from in Sec-Fetch-Site.
 func checkOrigin(r *http.Request, cfg Config, host string, need Grants) error {
-	const code, hint = "foreign-origin", "name it in api.origins as \"https://HOST:PORT\""
+	const code, hint = "foreign-origin", "name it in api.origins as browsers write it, such as https://ops.example"
 	if all, sent := r.Header["Origin"]; sent {
 		if len(all) != 1 || !cfg.originAllowed(all[0], host) {
 			return refuse(http.StatusForbidden, code, hint, "pages of the origin %q may not use this API", strings.Join(all, ", "))
@@ -81,8 +81,8 @@ func takeCredential(r *http.Request) (c credential, err error) {
 		q := r.URL.Query()
 		for _, name := range []string{"token", "access_token", "bearer_token", "authorization"} {
 			if q.Has(name) {
-				return c, refuse(http.StatusBadRequest, "token-in-url", "send it in the header Authorization: Bearer TOKEN, and replace it: "+
-					"URLs are kept in logs and histories", "a token must not be in a URL (?%s=)", name)
+				return c, refuse(http.StatusBadRequest, "token-in-url", "send it as a bearer token in the header Authorization, and replace it: "+
+					"URLs are kept in logs and histories", "a token must not be in a URL (parameter %s)", name)
 			}
 		}
 		c.ticket = q.Get("ticket")
@@ -97,7 +97,8 @@ func takeCredential(r *http.Request) (c credential, err error) {
 	}
 	scheme, token, _ := strings.Cut(text, " ")
 	if !strings.EqualFold(scheme, "Bearer") {
-		return c, refuse(http.StatusUnauthorized, "unauthorized", "send Authorization: Bearer TOKEN", "this kind of credential is not accepted")
+		return c, refuse(http.StatusUnauthorized, "unauthorized", "send a bearer token in the header Authorization",
+			"this kind of credential is not accepted")
 	}
 	c.bearer = strings.TrimSpace(token)
 	if c.bearer == "" {
@@ -163,8 +164,8 @@ func (g *Gate) identify(r *http.Request, peer string, c credential) (id Identity
 		leaf := r.TLS.PeerCertificates[0]
 		id.Name, id.proof = "certificate "+leaf.Subject.CommonName, &proof{chain: r.TLS.PeerCertificates}
 	default:
-		return id, refuse(http.StatusUnauthorized, "unauthorized", "send Authorization: Bearer TOKEN, or log in with stoker console",
-			"this needs a credential")
+		return id, refuse(http.StatusUnauthorized, "unauthorized",
+			"send a bearer token in the header Authorization, or log in with stoker console", "this needs a credential")
 	}
 	if id.Grants, err = g.current(id); err != nil {
 		return id, refuse(http.StatusUnauthorized, "unauthorized", "", "%v", err)

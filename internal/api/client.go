@@ -16,12 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Client is a client of a Server on a unix socket.
+// Client is a client of a Server on a unix socket, or at a URL.
 type Client struct {
-	socket string
-	strict bool // check that the listening process may be a stoker
-	http   *http.Client
-	shared *http.Transport // of RoundTrip
+	socket   string // or the URL
+	strict   bool   // check that the listening process may be a stoker
+	http     *http.Client
+	shared   http.RoundTripper // of RoundTrip
+	endpoint Endpoint
 }
 
 // NewClient makes a client for the socket at path.
@@ -29,12 +30,14 @@ func NewClient(path string) *Client {
 	c := &Client{socket: path}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) }
 	c.http = &http.Client{Transport: &http.Transport{DialContext: dial, MaxResponseHeaderBytes: maxAnswerHeader}}
-	c.shared = &http.Transport{DialContext: dial, MaxResponseHeaderBytes: maxAnswerHeader, Protocols: new(http.Protocols)}
-	c.shared.Protocols.SetUnencryptedHTTP2(true)
+	shared := &http.Transport{DialContext: dial, MaxResponseHeaderBytes: maxAnswerHeader, Protocols: new(http.Protocols)}
+	shared.Protocols.SetUnencryptedHTTP2(true)
+	c.shared = shared
+	c.endpoint = Endpoint{URL: "http://stoker", Dial: dial, Header: func() (http.Header, error) { return http.Header{}, nil }}
 	return c
 }
 
-// Socket is the path of the socket.
+// Socket is the path of the socket, or the URL.
 func (c *Client) Socket() string { return c.socket }
 
 // A connection may take tryTime. If the server has no room it is tried again after
@@ -129,10 +132,11 @@ func (c *Client) send(ctx context.Context, method, path string, header http.Head
 		return resp, err
 	}
 	defer resp.Body.Close()
-	return nil, readError(resp)
+	return nil, ReadError(resp)
 }
 
-func readError(resp *http.Response) error {
+// ReadError returns the error of an answer that is none of success. It does not close the body.
+func ReadError(resp *http.Response) error {
 	var e Error
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&e); err != nil {
 		return &StatusError{Status: resp.StatusCode, Message: resp.Status}

@@ -65,8 +65,8 @@ func refusal(err error) *StatusError {
 		}
 		return job
 	}
-	if console := consoleRefusal(err); console != nil {
-		return console
+	if refused := consoleRefusal(err); refused != nil {
+		return refused
 	}
 	var refused *access.Refusal
 	switch {

@@ -208,7 +208,7 @@ func (c *Client) Ready(ctx context.Context, service string) (is Readiness, err e
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
 		defer resp.Body.Close()
-		return is, readError(resp)
+		return is, ReadError(resp)
 	}
 	err = decode(resp, &is)
 	return is, err

@@ -514,8 +514,9 @@ func TestSharedConnection(t *testing.T) {
 	f := newFakeJobs(t)
 	f.kept[0] = "head"
 	client := NewClient(serveJobs(t, f))
-	dials, dial := 0, client.shared.DialContext
-	client.shared.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+	shared := client.shared.(*http.Transport)
+	dials, dial := 0, shared.DialContext
+	shared.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		dials++
 		return dial(ctx, network, addr)
 	}

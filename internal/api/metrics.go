@@ -46,6 +46,9 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) (any, error) {
 	if m := s.opts.Backend.JobMetrics; m != nil {
 		jobMetrics(&x, m.Metrics())
 	}
+	if m := s.opts.Sessions; m != nil && m.Enabled() {
+		sessionMetrics(&x, s.sessions.Metrics())
+	}
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	_, _ = io.WriteString(w, x.String()) // the client may be gone
 	return nil, nil

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -33,8 +34,9 @@ type Options struct {
 	// empty: none. An error: unknown.
 	Member func(pid int) (service string, err error)
 	Events *events.Journal
-	// Sessions are those of the console; nil: there is no console.
-	Sessions *console.Manager
+	// Sessions and Recordings are those of the console; nil: there is no console.
+	Sessions   *console.Manager
+	Recordings Recordings
 	// Gate admits clients over TCP; nil: there are none.
 	Gate *access.Gate
 	// Console reports whether the console is on; nil: it is off.
@@ -48,14 +50,21 @@ type Server struct {
 	stall  time.Duration // how long a client may stall during a JVM's answer
 	waits  chan struct{} // a place for each request that waits
 	places connLimiter
+	// leaving ends the requests that outlive the HTTP server: websockets.
+	leaving context.Context
+	leave   context.CancelFunc
+
+	sessions sessionManager // Options.Sessions, or what a test has in its place
 }
 
 // New makes a server; Serve runs it.
 func New(opts Options) *Server {
-	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: connLimiter{open: map[int]int{}}}
+	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: connLimiter{open: map[int]int{}},
+		sessions: opts.Sessions}
 	if s.opts.Gate == nil {
 		s.opts.Gate = &access.Gate{Refusals: access.Refusals{Log: opts.Log}}
 	}
+	s.leaving, s.leave = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
 		mux.HandleFunc(r.pattern, s.guard(r))
@@ -63,7 +72,7 @@ func New(opts Options) *Server {
 	mux.HandleFunc("/", s.guard(route{handle: func(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, Refuse(http.StatusNotFound, "not-found", "", "there is no %s %s", r.Method, r.URL.Path)
 	}}))
-	s.http = http.Server{Handler: mux, ConnContext: withConn, ReadHeaderTimeout: 10 * time.Second,
+	s.http = http.Server{Handler: mux, ConnContext: withConn, BaseContext: func(net.Listener) context.Context { return s.leaving }, ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog:  opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}}
@@ -75,7 +84,10 @@ func New(opts Options) *Server {
 
 // Serve answers on l, a unix socket or a TCP listener, until ctx is done or l is closed; accepted requests are finished.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
+	stop := context.AfterFunc(ctx, func() {
+		s.leave()
+		_ = s.http.Close()
+	})
 	defer stop()
 	if _, tcp := l.(*net.TCPListener); tcp {
 		l = s.opts.Gate.Listener(l)
@@ -112,7 +124,7 @@ func value[T any](f func() T) handler {
 // routes is the whole API.
 func (s *Server) routes() []route {
 	b := s.opts.Backend
-	return append(s.execRoutes(), []route{
+	return slices.Concat(s.execRoutes(), s.sessionRoutes(), []route{
 		{"GET /v1/health", 0, value(func() map[string]string { return map[string]string{"status": "ok"} })},
 		{"GET /v1/ready", 0, s.ready},
 		{"GET /v1/whoami", access.Known, s.whoami},
@@ -156,7 +168,7 @@ func (s *Server) routes() []route {
 		{"POST /v1/executor/pause", access.Admin, s.withJobs(s.control(executor.Pause))},
 		{"POST /v1/executor/resume", access.Admin, s.withJobs(s.control(executor.Resume))},
 		{"POST /v1/executor/drain", access.Admin, s.withJobs(s.control(executor.Drain))},
-	}...)
+	})
 }
 
 // Whoami is the answer of GET /v1/whoami.

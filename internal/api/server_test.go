@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -95,47 +96,18 @@ func TestStatusWhileStopping(t *testing.T) {
 	}
 }
 
-func TestGrants(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can connect as another user")
-	}
-	const viewer, stranger = 4711, 4712
-	b := newFake()
-	b.jvmText["app"] = "text"
-	server := New(Options{Backend: parts(b), Log: nullLog()})
-	path := serve(t, b, viewer)
-	for _, r := range server.routes() {
-		method, target, _ := strings.Cut(r.pattern, " ")
-		target = strings.Replace(target, "{name}", "app", 1)
-		for uid, have := range map[int]access.Grants{0: access.All, viewer: access.View, stranger: 0} {
-			got := ask(t, path, uid, method, target)
-			refused := got.status == 403
-			if want := !have.Has(r.grant); refused != want {
-				t.Errorf("uid %d (%s), %s: %d %s; refused should be %v", uid, have, r.pattern, got.status, got.body, want)
-			}
-			if refused {
-				want := fmt.Sprintf(`{"error":{"code":"forbidden","message":"uid %d may not do this: it needs the grant %s","hint":"ask as root, or as the user that stoker runs as"}}`, uid, r.grant)
-				if got.body != want {
-					t.Errorf("%s, want %s", got.body, want)
-				}
-			}
-		}
-	}
-	for _, asked := range b.asked {
-		if !strings.HasSuffix(asked, ", uid 0 by the API") {
-			t.Errorf("%q was accepted", asked)
-		}
-	}
-}
-
 // TestUnknownPeerHasNoGrant: a connection whose peer is not known has no grant.
 func TestUnknownPeerHasNoGrant(t *testing.T) {
 	p, ok := peerOf(context.Background())
 	if ok {
 		t.Error("a request without a connection has a peer")
 	}
-	if id, _ := (&Server{}).identityOf(p); id.Grants != 0 {
+	s := New(Options{Backend: parts(newFake()), Log: nullLog()})
+	if id, _ := s.identityOf(p); id.Grants != 0 {
 		t.Errorf("an unknown peer has the grants %s", id.Grants)
+	}
+	if _, err := s.admitLocal(httptest.NewRequest("GET", "/", nil), access.Known); err == nil {
+		t.Error("an unknown peer counts as known")
 	}
 }
 

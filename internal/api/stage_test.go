@@ -325,8 +325,8 @@ func serveWith(t *testing.T, b daemon, journal *events.Journal, viewers ...int) 
 // noMember is a Member for processes of no service.
 func noMember(int) (string, error) { return "", nil }
 
-// serveOptions serves with options.
-func serveOptions(t *testing.T, o Options) string {
+// serveOptions serves with options, also on further listeners.
+func serveOptions(t *testing.T, o Options, others ...net.Listener) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, d := range []string{dir, filepath.Dir(dir)} {
@@ -340,14 +340,17 @@ func serveOptions(t *testing.T, o Options) string {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- New(o).Serve(ctx, l)
-	}() // ends with ctx
+	all, server := append(others, l), New(o)
+	ended := make(chan error, len(all))
+	for _, l := range all {
+		go func() { ended <- server.Serve(ctx, l) }() // ends with ctx
+	}
 	t.Cleanup(func() {
 		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Serve: %v", err)
+		for range all {
+			if err := <-ended; err != nil {
+				t.Errorf("Serve: %v", err)
+			}
 		}
 	})
 	return path

@@ -25,7 +25,8 @@ func validate(raw, cfg Config, c *layeredyaml.Checker, environ []string) {
 	}
 	tags := func() { v.tags(raw, "") }
 	// A probe without a URL comes before the form of what belongs to a URL.
-	checks := []func(){v.probes, tags, v.services, v.main, v.jvm, v.admins, v.access, v.stop, v.hooks, v.plugins, v.executor, v.natsJobs, v.console}
+	checks := []func(){v.probes, tags, v.services, v.main, v.jvm, v.admins, v.access, v.stop, v.hooks, v.plugins, v.executor, v.natsJobs,
+		v.console}
 	for _, check := range checks {
 		check()
 	}
@@ -47,7 +48,7 @@ func (v *validator) admins() {
 
 // access checks who may use the API over TCP.
 func (v *validator) access() {
-	for _, p := range v.cfg.API.Config.Validate() {
+	for _, p := range v.cfg.API.Validate() {
 		if at := "api." + p.Field; !v.AlreadyReported(at) {
 			v.Bad(at, p.Hint, "%s", p.Why)
 		}

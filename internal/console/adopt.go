@@ -52,14 +52,19 @@ func (m *Manager) adoptOne(id string, blob []byte, fds []int) error {
 	}
 	s := m.newSession(id, v)
 	p := m.opts.Processes[IDPrefix+id]
+	if v.Exit == nil && v.Recording != "" && m.opts.Recorder != nil {
+		if s.recording, err = m.opts.Recorder.Resume(v.Recording); err != nil {
+			s.recording = nil
+			m.opts.Log.Error("the recording of a session is cut", "session", id, "error", err)
+		}
+	}
 	if err := s.openFiles(files, p); err != nil {
+		s.lose()
 		return err
 	}
 	if v.Exit == nil && p == nil {
 		s.abandon()
-		now := time.Now()
-		s.saved.Exit, s.saved.Ended = lost(), &now
-		m.audit(Entry{Info: s.saved.Info, Identity: s.saved.Identity})
+		s.lose()
 		return nil
 	}
 	delete(m.opts.Processes, IDPrefix+id)
@@ -68,18 +73,25 @@ func (m *Manager) adoptOne(id string, blob []byte, fds []int) error {
 		return nil
 	}
 	s.proc, s.saved.Pid, s.patience = p, p.Pid(), max(adoptedClient, time.Duration(v.Keep))
-	if v.Recording != "" && m.opts.Recorder != nil {
-		if s.recording, err = m.opts.Recorder.Resume(v.Recording); err != nil {
-			s.recording = nil
-			m.opts.Log.Error("the recording of a session is cut", "session", id, "error", err)
-		}
-	}
 	for k := range s.sources {
 		s.record(k) // what an earlier supervisor has taken from the process, but not recorded
 	}
 	m.open[v.By]++
 	m.start(s)
 	return nil
+}
+
+// lose records the end of a session of which nothing else is left.
+func (s *Session) lose() {
+	if s.saved.Exit != nil {
+		return
+	}
+	now := time.Now()
+	s.saved.Exit, s.saved.Ended = lost(), &now
+	if s.recording != nil {
+		s.recording.Close(*s.saved.Exit)
+	}
+	s.m.audit(Entry{Info: s.saved.Info, Identity: s.saved.Identity})
 }
 
 // adoptEnded keeps a session that has ended for its client.

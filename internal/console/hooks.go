@@ -33,7 +33,8 @@ type Header struct{ Info }
 
 // Recording takes what a session shows. Its methods are called by several goroutines, and none waits long. Close is the last call.
 type Recording interface {
-	Output(p []byte)
+	// Output's error ends a session that must be recorded, and says why.
+	Output(p []byte) error
 	Input(p []byte)
 	Resize(rows, columns uint16)
 	Close(Exit)

@@ -40,7 +40,7 @@ type Link struct {
 	by      access.Identity
 	window  int64
 	wake    chan struct{} // wakes Next
-	gone    chan struct{}
+	gone    chan struct{} // closed when the link has ended from either side
 	notices chan Notice
 
 	buf *[]byte // of Next; nil: it waits
@@ -288,7 +288,7 @@ func (l *Link) Signal(sig syscall.Signal) error {
 	return l.s.proc.SignalGroup(sig)
 }
 
-// Gone is closed when the link was ended from the other side; Err is the reason.
+// Gone is closed when the link has ended; Err is the reason of the other side.
 func (l *Link) Gone() <-chan struct{} { return l.gone }
 
 // Err is ErrTaken or ErrRevoked; nil: the session has ended, or the link is not Gone.
@@ -310,6 +310,7 @@ func (l *Link) Close() {
 		if l.s.links[l] {
 			l.s.remove(l)
 		}
+		l.end() // a Write that waits returns
 	}
 	poke(l.wake)
 }

@@ -50,6 +50,7 @@ type Manager struct {
 	open     map[string]int // how many sessions of an identity run or start
 	ended    []Info         // the oldest first
 	stopping bool
+	count    counters
 }
 
 // New returns a Manager that goes on with the sessions of an earlier supervisor.

@@ -25,47 +25,29 @@ const sessionFiles = 10
 // The errors are ErrOff, *SpecError, ErrNotAllowed, *LimitError, ErrUnavailable, and *program.StartError of a program that is missing
 // or cannot be executed.
 func (m *Manager) Open(ctx context.Context, spec Spec, by access.Identity) (*Session, error) {
-	s, err := m.openSession(ctx, spec, by)
+	info := Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
+	s, err := m.openSession(ctx, spec, by, &info)
+	m.count.open(err)
 	if isLimit(err) {
 		now := time.Now()
-		m.audit(Entry{Info: Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: now, Ended: &now}, Identity: by, Error: err})
+		info.Ended = &now
+		m.audit(Entry{Info: info, Identity: by, Error: err})
 	}
 	return s, err
 }
 
-func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity) (*Session, error) {
+// openSession sets info to what a session that does not start would have been.
+func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity, info *Info) (*Session, error) {
 	c := m.config()
-	if !c.Enabled {
-		return nil, ErrOff
-	}
-	if err := spec.validate(c); err != nil {
-		return nil, err
-	}
-	launch, err := m.opts.Host.Prepare(spec)
+	launch, err := m.admit(&spec, by, c)
 	if err != nil {
-		return nil, err
-	}
-	spec.Command = launch.Spec.Argv
-	spec.Keep = min(spec.Keep, Duration(c.Keep))
-	if !by.Grants.Has(access.Admin) {
-		if launch.Admin != "" {
-			return nil, fmt.Errorf("cannot open a session: %w: %s needs the grant admin", ErrNotAllowed, launch.Admin)
-		}
-		if err := headroom.DescriptorsFor(sessionFiles); err != nil {
-			return nil, fmt.Errorf("cannot open a session: %w: %w", ErrUnavailable, err)
-		}
-		launch.Spec.KeepReserve = true
-	}
-	if err := c.mayRun(by.Name, spec.Command); err != nil {
-		return nil, fmt.Errorf("cannot open a session: %w", err)
-	}
-	if err := m.reserve(by.Name); err != nil {
 		return nil, err
 	}
 	s := m.newSession(newID(), saved{Identity: by, Admin: launch.Admin != "", Info: Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID,
 		Started: time.Now(), User: launch.User}})
 	s.saved.ID = s.id
 	if err := m.launch(ctx, s, launch, c); err != nil {
+		*info = s.saved.Info
 		m.mu.Lock()
 		m.free(by.Name)
 		m.mu.Unlock()
@@ -73,6 +55,46 @@ func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity
 	}
 	m.start(s)
 	return s, nil
+}
+
+// admit completes a Spec, and reserves a place for its session.
+func (m *Manager) admit(spec *Spec, by access.Identity, c Config) (Launch, error) {
+	if !c.Enabled {
+		return Launch{}, ErrOff
+	}
+	if err := spec.validate(c); err != nil {
+		return Launch{}, err
+	}
+	launch, err := m.opts.Host.Prepare(*spec)
+	if err != nil {
+		return Launch{}, err
+	}
+	spec.Command = launch.Spec.Argv
+	spec.Keep = min(spec.Keep, Duration(c.Keep))
+	if !by.Grants.Has(access.Admin) {
+		if launch.Admin != "" {
+			return Launch{}, fmt.Errorf("cannot open a session: %w: %s needs the grant admin", ErrNotAllowed, launch.Admin)
+		}
+		if err := headroom.DescriptorsFor(sessionFiles); err != nil {
+			return Launch{}, fmt.Errorf("cannot open a session: %w: %w", ErrUnavailable, err)
+		}
+		launch.Spec.KeepReserve = true
+	}
+	if err := c.mayRun(by.Name, spec.Command); err != nil {
+		return Launch{}, fmt.Errorf("cannot open a session: %w", err)
+	}
+	return launch, m.reserve(by.Name)
+}
+
+// Check reports why Open would refuse a session now; nil: it would start its process.
+func (m *Manager) Check(spec Spec, by access.Identity) error {
+	_, err := m.admit(&spec, by, m.config())
+	if err == nil {
+		m.mu.Lock()
+		m.free(by.Name)
+		m.mu.Unlock()
+	}
+	return err
 }
 
 // newID returns 10 characters that no other session has.

@@ -45,10 +45,10 @@ func (s *Session) run() {
 // enforce ends the processes if a limit is reached, or End was called. It returns when to look again.
 func (s *Session) enforce(killAt *time.Time) time.Time {
 	now := time.Now()
+	next := now
 	s.mu.Lock()
-	why, next := s.limit(s.m.config(), now)
-	if why != "" {
-		s.end(why)
+	if s.ending == "" {
+		s.ending, next = s.limit(s.m.config(), now)
 	}
 	ending := s.ending != ""
 	s.mu.Unlock()
@@ -231,12 +231,13 @@ func (s *Session) close() {
 	now := time.Now()
 	s.saved.Exit, s.saved.Ended = exit, &now
 	s.count(&s.saved.Info)
-	info := s.info()
+	info, opener := s.info(), s.saved.Identity
 	s.mu.Unlock()
 	if s.recording != nil {
 		s.recording.Close(*exit)
 	}
-	s.m.audit(Entry{Info: info, Identity: s.saved.Identity})
+	s.m.audit(Entry{Info: info, Identity: opener})
+	s.m.count.end(info)
 	s.mu.Lock()
 	var err error
 	if s.saved.Keep > 0 {
@@ -262,8 +263,8 @@ func (s *Session) close() {
 		pipe.Close() // wakes feed, which waits for room in it
 	}
 	s.proc.Done() // before the end is seen: it closes the terminal
-	close(s.done)
 	s.m.closed(s)
+	close(s.done)
 }
 
 // killedByOOM reports whether the kernel's OOM killer is what ended the process; mu is held.

@@ -148,6 +148,9 @@ func (s *Session) attach(by access.Identity, o Attach) (l *Link, first bool, err
 	if s.ended {
 		l.end()
 	}
+	if by.Name == s.saved.By {
+		s.saved.Identity = by // after the death of a supervisor only this one can be checked
+	}
 	s.links[l], s.alone = true, time.Time{}
 	s.patience = time.Duration(s.saved.Keep)
 	s.changed()

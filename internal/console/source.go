@@ -147,7 +147,9 @@ func (s *Session) record(k int) {
 	for s.recording != nil && h.recorded[k] < h.end[k] {
 		h.recorded[k] = max(h.recorded[k], s.ring.start(k))
 		part := s.ring.part(k, h.recorded[k], h.end[k])
-		s.recording.Output(part)
+		if err := s.recording.Output(part); err != nil {
+			s.End(err.Error())
+		}
 		h.recorded[k] += int64(len(part))
 	}
 }

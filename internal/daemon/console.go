@@ -8,8 +8,11 @@ import (
 
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/console"
+	"github.com/stoker-init/stoker/internal/console/audit"
+	"github.com/stoker-init/stoker/internal/console/recording"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/service"
+	"github.com/stoker-init/stoker/jvm"
 )
 
 // consoleHost is the container in which the console's sessions run.
@@ -26,8 +29,26 @@ func (d *daemon) startConsole(rec *proc.Recovered) {
 		}
 		return ours
 	})
-	d.console = console.New(console.Options{Config: d.currentPlan().Config.Console, Host: consoleHost{d}, Store: d.m.FDStore(),
-		Log: d.log.Named("console"), Items: rec.Items, Processes: processes, Checker: d.gate})
+	cfg, log := d.currentPlan().Config.Console, d.log.Named("console")
+	d.audit, d.recordings = audit.New(cfg.Audit, log), recording.New(recordingOptions(cfg.Recording), log)
+	d.console = console.New(console.Options{Config: cfg, Host: consoleHost{d}, Store: d.m.FDStore(), Checker: d.gate, Auditor: d.audit,
+		Recorder: d.recordings, Log: log, Items: rec.Items, Processes: processes})
+}
+
+// configureConsole applies another configuration to the console and to the listener that it is reached by.
+func (d *daemon) configureConsole() {
+	d.api.configureTCP()
+	cfg := d.currentPlan().Config.Console
+	d.audit.Configure(cfg.Audit)
+	d.recordings.Configure(recordingOptions(cfg.Recording))
+	d.console.Configure(cfg)
+}
+
+func recordingOptions(c console.RecordingConfig) recording.Options {
+	o := recording.Options{Folder: c.Folder, Input: c.Input, Required: c.Mode == console.RecordingRequired}
+	o.FileSize, _ = jvm.ParseMemory(c.FileSize) // checked with the configuration
+	o.TotalSize, _ = jvm.ParseMemory(c.TotalSize)
+	return o
 }
 
 // stopConsole begins to end the sessions, and returns a function that waits for that.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"reflect"
 	"sync"
 	"sync/atomic"
 
@@ -18,6 +17,8 @@ import (
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/console"
+	"github.com/stoker-init/stoker/internal/console/audit"
+	"github.com/stoker-init/stoker/internal/console/recording"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm/launch"
@@ -38,11 +39,14 @@ type daemon struct {
 	journal *journal
 	hooks   *hookRunner
 	jobs    *executor.Executor // nil: there is none
-	console *console.Manager
 	gate    *access.Gate
+	console *console.Manager
+	audit   *audit.Log         // of the console, as recordings are
 	engines *engines           // nil: there is no executor
 	mesos   *mesos.Environment // nil: stoker is no executor of an agent
 	plugins *plugin.Set        // nil: a command of run alone has none
+
+	recordings *recording.Recorder
 
 	mu         sync.Mutex         // one reload at a time; guards ctx and unwatch
 	ctx        context.Context    // of the watch
@@ -218,10 +222,7 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	}
 	d.current.Store(plan)
 	d.setLogLevel()
-	if !reflect.DeepEqual(before.Config.API.Config, plan.Config.API.Config) {
-		d.api.configureTCP()
-	}
-	d.console.Configure(d.currentPlan().Config.Console)
+	d.configureConsole()
 	switch wanted := d.currentPlan().Config.Executor; {
 	case d.jobs != nil:
 		d.jobs.Configure(wanted.Config)

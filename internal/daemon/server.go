@@ -33,25 +33,18 @@ type apiServer struct {
 	tcp       tcpListener
 }
 
-// newGate makes the gate of the API. The console needs it before the API is served.
-func newGate(d *daemon) *access.Gate {
-	return &access.Gate{Refusals: access.Refusals{Log: d.log.Named("api")},
-		Keep: func(logins any) error { return d.m.FDStore().PutJSON(loginItem, logins) }}
-}
-
 func newAPIServer(ctx context.Context, d *daemon, b api.Backend) *apiServer {
-	a := &apiServer{ctx: ctx, daemon: d, log: d.log}
+	a := &apiServer{ctx: ctx, daemon: d, log: d.log, gate: d.gate}
 	a.retry = time.AfterFunc(time.Hour, func() {
 		if ctx.Err() == nil {
 			a.reopenAndWatch()
 		}
 	})
 	a.retry.Stop()
-	a.gate = d.gate
 	a.server = api.New(api.Options{Backend: b, Version: d.program.Version, Log: d.log.Named("api"),
 		Viewers: func() []int { return d.currentPlan().viewers() },
 		Labels:  func() map[string]string { return d.currentPlan().Config.Labels }, Events: d.journal.events, Member: d.confinedService,
-		Gate: a.gate, Sessions: d.console, Console: d.console.Enabled})
+		Gate: a.gate, Console: d.console.Enabled, Sessions: d.console, Recordings: d.recordings})
 	return a
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/filewatch"
 	"github.com/stoker-init/stoker/internal/proc"
 )
@@ -70,7 +71,7 @@ func (a *apiServer) openTCP() {
 	err := a.gate.Configure(cfg)
 	address := cfg.Scheme() + "://" + cfg.Listen
 	if t.listener != nil && t.address != address {
-		t.listener.Close()
+		_ = t.listener.Close() // it is not used any more
 		t.listener, t.served = nil, false
 		a.daemon.m.FDStore().Delete(tcpItem)
 	}
@@ -142,4 +143,10 @@ func (a *apiServer) watchTCP() {
 			a.log.Warn("the files of api are not watched any more; HUP reads them again", "error", err)
 		}
 	}()
+}
+
+// newGate makes the gate of the API, which the console's sessions ask too.
+func newGate(d *daemon) *access.Gate {
+	return &access.Gate{Refusals: access.Refusals{Log: d.log.Named("api")},
+		Keep: func(logins any) error { return d.m.FDStore().PutJSON(loginItem, logins) }}
 }

@@ -14,6 +14,7 @@ const (
 	CannotWrite = 73 // a file cannot be written there
 	InitFailed  = 70 // no supervisor worked
 	TryLater    = 75 // it may work later
+	Taken       = 76 // another client took the keyboard of a session
 	BadConfig   = 78 // the configuration was refused
 
 	Signalled = 128 // plus the number of the signal that ended a job, or that had a command leave one alone
@@ -32,18 +33,24 @@ var Meanings = []struct {
 	{Unavailable, "no stoker answers, it runs no jobs, or the end of a job is unknown"},
 	{CannotWrite, "a file cannot be written there"},
 	{TryLater, "not now: it may work later"},
+	{Taken, "another client took the keyboard of the session"},
 	{BadConfig, "the configuration, or a JVM option, is rejected"},
 }
 
 // Error is an error with a hint and an exit code.
 type Error struct {
-	Err  error
+	Err  error  // nil: there is nothing to say, and Code is that of a command
 	Hint string // what to try; may be empty
 	Code int    // 0: that of Err
 }
 
 // Error is the text of Err.
-func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("exit code %d", e.Code)
+	}
+	return e.Err.Error()
+}
 
 // Unwrap gives Err.
 func (e *Error) Unwrap() error { return e.Err }

@@ -22,12 +22,14 @@ type Options struct {
 	Every time.Duration `json:"every,omitempty"` // age at which it is full; 0: no limit
 	Files int           `json:"files,omitempty"` // number of full files kept; 0: DefaultFiles
 	Total int64         `json:"total,omitempty"` // bytes of all files; 0: what Size and Files allow
+	Mode  uint32        `json:"mode,omitempty"`  // permissions of new files; 0: DefaultMode
 }
 
 // Defaults of Options.
 const (
 	DefaultSize  = 10 << 20
 	DefaultFiles = 5
+	DefaultMode  = 0o640
 )
 
 // WithDefaults fills in what is absent.
@@ -84,7 +86,7 @@ func (f *File) openHere() (err error) {
 		}
 	}
 	f.closeFile()
-	if f.file, st, err = f.folder.open(f.Path); err != nil {
+	if f.file, st, err = f.folder.open(f.Path, cmp.Or(f.Mode, DefaultMode)); err != nil {
 		return err
 	}
 	f.dev, f.ino, f.size, f.begun = st.Dev, st.Ino, st.Size, createdAt(f.file, &st)

@@ -77,9 +77,9 @@ func (f *folder) stat(name string, st *unix.Stat_t) error {
 
 // open opens a regular file. It does not follow a link, nor wait for the reader of a FIFO.
 // In a shared folder the file must have no other name, which could be root's.
-func (f *folder) open(path string) (file *os.File, st unix.Stat_t, err error) {
+func (f *folder) open(path string, mode uint32) (file *os.File, st unix.Stat_t, err error) {
 	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK
-	fd, err := unix.Openat(f.fd(), filepath.Base(path), flags, 0o640)
+	fd, err := unix.Openat(f.fd(), filepath.Base(path), flags, mode)
 	if err != nil {
 		return nil, st, fmt.Errorf("cannot open %s: %w", path, err)
 	}

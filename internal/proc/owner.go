@@ -10,6 +10,7 @@ import (
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/untrusted"
+	"golang.org/x/sys/unix"
 )
 
 // contains says whether a process is a member of p. The cgroup of p may know more members
@@ -64,6 +65,10 @@ func (t *snapshot) related(pid int, s procfs.Stat) *Process {
 	return t.owner(s.Parent)
 }
 
+// execReads is how often the environment of a process is read that is within execve(2): until its new program is loaded, the
+// environment and the arguments are empty. That takes well below a millisecond, unless the machine is overloaded.
+const execReads = 20
+
 // marked finds the service of an orphan, which the init has adopted: by the cookie in its
 // environment or, where that was removed, by the log pipe that it writes to.
 func (t *snapshot) marked(pid int, s procfs.Stat) *Process {
@@ -72,7 +77,11 @@ func (t *snapshot) marked(pid int, s procfs.Stat) *Process {
 		return p
 	}
 	cookie, err := cookieOf(pid)
-	if cookie == "" && err == nil { // during an exec the environment is empty
+	for n := 0; cookie == "" && err == nil && n < execReads; n++ {
+		if args, argsErr := procfs.Cmdline(pid); n > 0 && (argsErr != nil || len(args) > 0) {
+			break
+		}
+		unix.Poll(nil, min(n, 1)) // at first at once, then after 1 ms
 		cookie, err = cookieOf(pid)
 	}
 	if id, ours := strings.CutSuffix(cookie, m.cookieSuffix); ours {

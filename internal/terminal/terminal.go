@@ -1,4 +1,4 @@
-// Package terminal gives the controlling terminal to a process group and takes it back.
+// Package terminal gives the controlling terminal to a process group and takes it back, and sets its modes.
 package terminal
 
 import (
@@ -30,7 +30,7 @@ func (s Settings) Restore() {
 		return
 	}
 	_ = SetForeground(0, unix.Getpgrp()) // fails if the terminal is no longer ours
-	blockTTOU(func() { _ = unix.IoctlSetTermios(0, unix.TCSETS, s.termios) })
+	s.Reset()
 }
 
 // SetForeground makes pgrp the foreground group of the terminal fd.
@@ -52,4 +52,34 @@ func blockTTOU(f func()) {
 	unix.PthreadSigmask(unix.SIG_BLOCK, &set, &old)
 	f()
 	unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+}
+
+// Raw has the terminal pass every key and every byte of output on, as cfmakeraw(3). Reset ends that.
+func (s Settings) Raw() error {
+	if s.termios == nil {
+		return unix.ENOTTY
+	}
+	raw := *s.termios
+	raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
+	raw.Oflag &^= unix.OPOST
+	raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	raw.Cflag = raw.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
+	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
+	return unix.IoctlSetTermios(0, unix.TCSETS, &raw)
+}
+
+// Reset puts the settings back, whatever group is in the foreground.
+func (s Settings) Reset() {
+	if s.termios != nil {
+		blockTTOU(func() { _ = unix.IoctlSetTermios(0, unix.TCSETS, s.termios) })
+	}
+}
+
+// Size returns the rows and columns of the terminal fd; 0: it is none, or has no size.
+func Size(fd int) (rows, columns uint16) {
+	size, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
+	if err != nil {
+		return 0, 0
+	}
+	return size.Row, size.Col
 }

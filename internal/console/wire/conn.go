@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -98,7 +99,12 @@ type conn struct {
 // serve connects a client to a link until one of them ends. The link is closed then.
 func (c *conn) serve(ctx context.Context) {
 	own, cancel := context.WithCancel(ctx)
-	defer cancel()
+	var running sync.WaitGroup
+	defer func() {
+		cancel()
+		c.cut()
+		running.Wait()
+	}()
 	c.ws.SetReadLimit(maxMessage)
 	c.ws.SetPingHandler(func(data string) error {
 		select {
@@ -108,12 +114,10 @@ func (c *conn) serve(ctx context.Context) {
 		c.pongs <- data
 		return nil
 	})
-	if err := c.protocol.begin(); err != nil {
-		c.cut()
+	running.Go(func() { c.watch(own) }) // ends with own
+	if c.protocol.begin() != nil {
 		return
 	}
-	var running sync.WaitGroup
-	running.Go(func() { c.watch(own) })   // ends with own
 	running.Go(func() { c.control(own) }) // ends with own, or with the connection
 	running.Go(func() {                   // ends with own, the link or the connection
 		err := c.send(own)
@@ -125,11 +129,9 @@ func (c *conn) serve(ctx context.Context) {
 		}
 	})
 	if c.receive() {
+		cancel() // nothing follows the close frame
 		c.linger()
 	}
-	cancel()
-	c.cut()
-	running.Wait()
 }
 
 // receive handles messages until the connection ends. It reports whether it is to be closed politely.
@@ -142,13 +144,21 @@ func (c *conn) receive() bool {
 		if err == nil {
 			continue
 		}
-		if ours := (*closeError)(nil); errors.As(err, &ours) {
-			_ = c.ws.WriteControl(websocket.CloseMessage, ours.frame(), time.Now().Add(lingerTime)) // the client may be gone
-			return true
-		}
+		var closing *closeError
 		var closed *websocket.CloseError
 		var network net.Error
-		return !errors.As(err, &closed) && !errors.As(err, &network) && !errors.Is(err, io.EOF) // the library has sent a close frame
+		switch {
+		case errors.As(err, &closing):
+		case errors.As(err, &closed), errors.As(err, &network), errors.Is(err, io.EOF):
+			return false
+		case errors.Is(err, websocket.ErrReadLimit):
+			closing = &closeError{websocket.CloseMessageTooBig, fmt.Sprintf("a message has at most %d bytes", maxMessage)}
+		default:
+			closing = &closeError{websocket.CloseProtocolError, err.Error()}
+		}
+		// The library may have sent one, and the client may be gone.
+		_ = c.ws.WriteControl(websocket.CloseMessage, closing.frame(), time.Now().Add(lingerTime))
+		return true
 	}
 }
 

@@ -3,7 +3,7 @@ package wire
 import (
 	"net/http"
 
-	"github.com/stoker-init/stoker/internal/console"
+	"github.com/stoker-init/stoker/internal/access"
 )
 
 // Versions answers GET /api: the first that kubectl asks for.
@@ -82,8 +82,12 @@ func NewPod(namespace, name string, containers []string) Pod {
 // RefuseSPDY answers the request by which kubectl repeats a refused websocket, and whose answer it shows: with what is wrong with
 // the request, if anything is.
 func (s *Server) RefuseSPDY(_ http.ResponseWriter, r *http.Request) error {
-	if _, err := parseQuery(r.URL.RawQuery, pod); err != nil {
-		return err
+	req, err := parseQuery(r.URL.RawQuery, pod)
+	if err == nil {
+		err = s.check(req.spec, access.Of(r.Context()))
 	}
-	return &console.SpecError{Field: "Upgrade", Why: "SPDY is not spoken: use a websocket (kubectl 1.30 or later)"}
+	if err == nil {
+		err = fault("Upgrade", "SPDY is not spoken: use a websocket (kubectl 1.30 or later)")
+	}
+	return err
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -169,7 +170,7 @@ func (q *query) finish(strict bool) error {
 		}
 		slices.Sort(names)
 		if len(names) > 0 {
-			return fault(names[0], "unknown parameter")
+			return fault(cmp.Or(names[0], "query"), "unknown parameter")
 		}
 	}
 	return q.err

@@ -18,6 +18,7 @@ import (
 // Server connects clients to the sessions of a Manager.
 type Server struct {
 	open     func(context.Context, console.Spec, access.Identity) (session, error)
+	check    func(console.Spec, access.Identity) error // why open would refuse
 	find     func(id string) (session, error)
 	upgrader websocket.Upgrader
 }
@@ -35,6 +36,7 @@ func New(m *console.Manager) *Server {
 	s.open = func(ctx context.Context, spec console.Spec, by access.Identity) (session, error) {
 		return adapt(m.Open(ctx, spec, by))
 	}
+	s.check = func(spec console.Spec, by access.Identity) error { return m.Check(spec, by) }
 	s.find = func(id string) (session, error) { return adapt(m.Session(id)) }
 	return s
 }

@@ -1,0 +1,149 @@
+//go:build container
+
+package tests
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// requestTCP sends one request over a connection of its own, and returns the status and the body; 0: there was no answer.
+func requestTCP(address, method, path, token, body string) (int, string) {
+	req, err := http.NewRequest(method, "http://"+address+path, strings.NewReader(body))
+	if err != nil {
+		return 0, err.Error()
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	if token == "" {
+		req.Header.Del("Authorization")
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 15 * time.Second}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return resp.StatusCode, string(data)
+}
+
+// Over TCP: connections that wait in the queue, and the logins of pages, survive the supervisor; the token file is followed.
+func TestAccessOverTCP(t *testing.T) {
+	t.Parallel()
+	address, file := fmt.Sprintf("127.0.0.1:%d", freePort(t)), filepath.Join(t.TempDir(), "tokens")
+	out, err := exec.Command(stoker(t), "console", "token", "ops", "--grants", "view", "--file", file).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := strings.Fields(string(out))[1]
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b := newBox(t, boxOptions{config: fmt.Sprintf(`
+services:
+  idle: {command: [sleep, "1000"]}
+api:
+  listen: %q
+  tokens: %s
+`, address, file)})
+	b.awaitState("idle", "RUNNING", 10*time.Second)
+	reaches := func(what string, want int, token string) {
+		t.Helper()
+		await(t, 15*time.Second, what, func() bool { got, _ := requestTCP(address, "GET", "/v1/services", token, ""); return got == want })
+	}
+	// A file that others can read: TCP is off, and the status says what to do. A chmod is enough.
+	await(t, 10*time.Second, "the status", func() bool {
+		out, _ := b.run("status")
+		return strings.Contains(out, "API over TCP: it is not served on "+address) && strings.Contains(out, "chmod 0600 "+file)
+	})
+	if got, body := requestTCP(address, "GET", "/v1/health", "", ""); got != 0 {
+		t.Fatalf("it is served: %d %s", got, body)
+	}
+	if err := os.Chmod(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reaches("the listener", 200, token)
+
+	var ticket struct{ Ticket string }
+	text, err := b.run("console", "-o", "json")
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &ticket)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var login struct{ Token string }
+	status, body := requestTCP(address, "POST", "/v1/login", "", `{"ticket":"`+ticket.Ticket+`"}`)
+	if err := json.Unmarshal([]byte(body), &login); err != nil || status != 200 {
+		t.Fatalf("%d %s", status, body)
+	}
+
+	for range 3 {
+		supervisor := b.supervisor()
+		if err := syscall.Kill(supervisor, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		var waiting []net.Conn
+		for range 20 {
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "GET /v1/services HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", address, login.Token)
+			waiting = append(waiting, conn)
+		}
+		if err := syscall.Kill(supervisor, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		for k, conn := range waiting {
+			_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil || resp.StatusCode != 200 {
+				t.Fatalf("connection %d: %v, %v", k, resp, err)
+			}
+		}
+	}
+
+	// The token is removed, and comes back by a file that is put in place.
+	line, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, file, "# none\n", 0o600)
+	reaches("the token is removed", 401, token)
+	write(t, file+".new", string(line), 0o600)
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
+	reaches("the token is there again", 200, token)
+	if got, _ := requestTCP(address, "GET", "/v1/services", login.Token, ""); got != 200 {
+		t.Errorf("the login of the page after all that: %d", got)
+	}
+
+	// Without api.listen the port is closed.
+	before, _, _ := strings.Cut(b.file("stoker.yaml"), "api:")
+	write(t, filepath.Join(b.dir, "stoker.yaml"), before, 0o644)
+	b.signal(syscall.SIGHUP)
+	await(t, 10*time.Second, "the port is closed", func() bool {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+}
