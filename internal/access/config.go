@@ -123,7 +123,7 @@ func trimPort(host, scheme string) string {
 }
 
 // hostAllowed reports whether a Host header names this listener; local is the address that the client has connected to. Any other name may
-// be one that a hostile page has pointed at this machine.
+// be one that a hostile page has pointed at this machine; localhost cannot.
 func (c Config) hostAllowed(host string, local net.Addr) bool {
 	name := trimPort(host, c.Scheme())
 	if len(c.Hosts) > 0 {
@@ -134,10 +134,7 @@ func (c Config) hostAllowed(host string, local net.Addr) bool {
 		return false
 	}
 	at := netip.AddrPortFrom(tcp.AddrPort().Addr().Unmap(), tcp.AddrPort().Port())
-	own := []string{at.String()}
-	if at.Addr().IsLoopback() {
-		own = append(own, net.JoinHostPort("localhost", strconv.Itoa(tcp.Port)))
-	}
+	own := []string{at.String(), net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))}
 	return slices.ContainsFunc(own, func(h string) bool { return trimPort(h, c.Scheme()) == name })
 }
 

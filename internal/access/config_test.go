@@ -69,7 +69,7 @@ func TestHosts(t *testing.T) {
 		{Config{Listen: "127.0.0.1:9443"}, "127.0.0.1:9443", "localhost.evil.example:9443", false},
 		{Config{Listen: "127.0.0.1:9443"}, "127.0.0.1:9443", "", false},
 		{Config{Listen: ":9443", TLS: tls}, "10.1.2.3:9443", "10.1.2.3:9443", true},
-		{Config{Listen: ":9443", TLS: tls}, "10.1.2.3:9443", "localhost:9443", false},
+		{Config{Listen: ":9443", TLS: tls}, "10.1.2.3:9443", "localhost:9443", true},
 		{Config{Listen: ":9443", TLS: tls}, "[::ffff:10.1.2.3]:9443", "10.1.2.3:9443", true},
 		{Config{Listen: ":9443", TLS: tls}, "[fd00::1]:9443", "[fd00::1]:9443", true},
 		{Config{Listen: ":443", TLS: tls}, "10.1.2.3:443", "10.1.2.3", true},

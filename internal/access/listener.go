@@ -15,7 +15,7 @@ import (
 // Connections at once. Pending ones have not sent a credential: the oldest makes room for a new one, so that whoever holds them open
 // keeps no other out.
 const (
-	maxPendingOfPeer = 48
+	maxPendingOfPeer = 64
 	maxPending       = 128
 	maxOfPeer        = 64
 	maxAdmitted      = 128
