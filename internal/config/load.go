@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/filewatch"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/jvm"
@@ -130,7 +131,7 @@ func EnvPath(service, name string) string { return layeredyaml.Join(ServicePath(
 
 // Show prints the effective configuration as YAML, with the origin of each value if origin
 // is set. The live section of a service without a live probe is left out, and
-// so is executor without slots.
+// so are executor without slots and a console that is off.
 func (l *Loaded) Show(w io.Writer, origin bool) error {
 	cfg := l.Config
 	cfg.Services = maps.Clone(cfg.Services)
@@ -140,6 +141,9 @@ func (l *Loaded) Show(w io.Writer, origin bool) error {
 	}
 	if cfg.Executor.Slots == 0 {
 		cfg.Executor = Executor{}
+	}
+	if !cfg.Console.Enabled {
+		cfg.Console = console.Config{}
 	}
 	for name, s := range cfg.Services {
 		if _, set := l.Origins[ServicePath(name, "live")]; !set && !s.Live.IsSet() {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/access"
+	"github.com/stoker-init/stoker/jvm"
 )
 
 // maxArguments bounds command and environment of a session, in bytes: they are kept in the fd store, whose items have 64 KiB.
@@ -108,9 +109,15 @@ func (m *Manager) mayAttach(s *Session, by access.Identity) error {
 	return m.config().mayRun(by.Name, command)
 }
 
+// maxScrollback bounds the memory of the output of a session.
+const maxScrollback = 64 << 20
+
 // Validate returns what is wrong with the section beside the forms of its fields.
 func (c Config) Validate() []SpecError {
 	var out []SpecError
+	if size, err := jvm.ParseMemory(c.Scrollback); err == nil && (size < 2*maxMove || size > maxScrollback) {
+		out = append(out, SpecError{"scrollback", fmt.Sprintf("%s is not between %dKiB and %dMiB", c.Scrollback, 2*maxMove>>10, maxScrollback>>20)})
+	}
 	for k, name := range c.Env {
 		prefix := strings.TrimSuffix(name, "*")
 		switch {

@@ -389,6 +389,10 @@ func TestValidate(t *testing.T) {
 	for _, e := range c.Validate() {
 		got = append(got, e.Field)
 	}
+	c.Scrollback = "64KiB"
+	if e := c.Validate(); e[0].Field != "scrollback" {
+		t.Errorf("%v", e)
+	}
 	if want := []string{"env[2]", "env[3]", "env[4]", "env[5]", "env[6]", "commands.x[1]"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
