@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +33,9 @@ const (
 	viewToken = "VVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVVV"
 )
 
+// raceVariable asks for a program with the race detector.
+const raceVariable = "KUBE_TEST_RACE"
+
 // product builds the program once.
 var product = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "stoker-kube-")
@@ -39,7 +43,11 @@ var product = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "stoker")
-	cmd := exec.Command("go", "build", "-o", path, "./cmd/stoker")
+	args := []string{"build", "-o", path, "./cmd/stoker"}
+	if os.Getenv(raceVariable) != "" {
+		args = slices.Insert(args, 1, "-race")
+	}
+	cmd := exec.Command("go", args...)
 	cmd.Dir = "../.."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
@@ -104,12 +112,15 @@ func newBox(t testing.TB, o boxOptions) *box {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("children of PID 1: %s", b.processes())
+			t.Logf("children of PID 1: %s; files: %v", b.processes(), b.files())
 		}
 		_ = cmd.Process.Kill() // PID 1 follows
 		_ = cmd.Wait()
+		text := b.log.String()
+		if strings.Contains(text, "DATA RACE") || strings.Contains(text, "panic:") {
+			t.Errorf("stoker's log:\n%s", text)
+		}
 		if t.Failed() {
-			text := b.log.String()
 			t.Logf("stoker's log:\n%s", text[max(0, len(text)-8<<10):])
 		}
 	})
@@ -146,7 +157,7 @@ func (b *box) configure(o boxOptions) (file string) {
 	}
 	enabled := fmt.Sprint(!o.off)
 	console := cmp.Or(o.console, "sessions: 64, sessions_per_client: 64")
-	return write("stoker.yaml", "services: {app: {command: [sleep, \"1000000\"], restart: {backoff: {first: 1ms, jitter: 0}, "+
+	return write("stoker.yaml", "services: {app: {command: [sleep, \"1000000\"], restart: {backoff: {first: 1ms, factor: 1, jitter: 0}, "+
 		"limit: {starts: 1000}}}}\napi:\n"+api+strings.ReplaceAll(o.api, "ADDRESS", b.address)+"console: {enabled: "+enabled+", user: nobody, "+console+"}\n")
 }
 
@@ -230,6 +241,21 @@ func (b *box) processes() (out []string) {
 	for _, pid := range children(b.init) {
 		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		out = append(out, fmt.Sprintf("%d %q", pid, line))
+	}
+	return out
+}
+
+// files counts what the descriptors of PID 1 and of the supervisor are.
+func (b *box) files() map[string]int {
+	out := map[string]int{}
+	for _, pid := range []int{b.init, b.supervisor()} {
+		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+		for _, file := range files {
+			if target, err := os.Readlink(file); err == nil {
+				kind, _, _ := strings.Cut(target, ":[")
+				out[kind]++
+			}
+		}
 	}
 	return out
 }

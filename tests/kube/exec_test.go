@@ -187,7 +187,7 @@ func TestTerminal(t *testing.T) {
 		size <- remotecommand.TerminalSize{Width: 120, Height: 40}
 		// The size may come after the next key.
 		say("while [ \"$(stty size)\" != '40 120' ]; do sleep 0.01; done; echo resi''zed\r", "resized\r\n")
-		say("sleep 1000\r", "sleep 1000\r\n")
+		say("sh -c 'echo sta\"\"rted; exec sleep 1000'\r", "started\r\n")
 		say("\x03", "^C")
 		say("echo interrupted $?\r", "interrupted 130\r\n")
 		say("echo err''or >&2\r", "error\r\n")

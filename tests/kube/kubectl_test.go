@@ -154,7 +154,7 @@ func (b *box) kubectlTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	say("while [ \"$(stty size)\" != '40 120' ]; do sleep 0.01; done; echo resi''zed\r", "resized")
-	say("sleep 1000\r", "sleep 1000\r\n")
+	say("sh -c 'echo sta\"\"rted; exec sleep 1000'\r", "started\r\n")
 	say("\x03", "^C")
 	say("echo interrupted $?\r", "interrupted 130")
 	say("exit 9\r", "exit 9")
