@@ -31,8 +31,8 @@ func newApp(run func(daemon.Options) error) *cmdline.Program {
 		Description: `Commands ask the stoker that runs in the same container, by its unix socket:
 STOKER_SOCKET, or else api.socket of the configuration, or
 /run/stoker/stoker.sock and what docs/reference/api.md names. STOKER_CONFIG
-names another configuration file. With --url, or STOKER_URL, most commands ask a
-stoker elsewhere; "stoker exec --help" has the flags and variables for that.`,
+names another configuration file. With --url, or STOKER_URL, most commands ask
+another stoker; "stoker exec --help" has the flags and variables for that.`,
 		UsageText: "stoker status\nstoker logs tomcat -n 50 -f\nstoker jvm explain",
 		Writer:    display.New(os.Stdout),
 		Commands: slices.Concat([]*cli.Command{runCommand(run), reachable(statusCommand()), reachable(healthCommand())}, changeCommands(), []*cli.Command{

@@ -236,7 +236,7 @@ func (r *consoleRun) result(ended console.Exit, err error) error {
 		r.note("the command was killed: out of memory")
 	}
 	if ended.Message != "" {
-		r.note("%s", ended.Message)
+		r.note("the session was ended: %s", ended.Message)
 	}
 	code := ended.Code
 	if number, err := proc.ParseSignal(ended.Signal); err == nil {
@@ -263,7 +263,7 @@ func (r *consoleRun) left(hello console.Hello) error {
 	case hello.Keep == "" || hello.Keep == "0s":
 		r.note("detached; the session ends")
 	default:
-		r.note("detached; the session goes on for %s: stoker sessions attach %s", hello.Keep, hello.ID)
+		r.note("detached; the session goes on for %s\nhint: stoker sessions attach %s", hello.Keep, hello.ID)
 	}
 	if why.Code == 0 {
 		return nil
@@ -289,6 +289,8 @@ func consoleError(err error) error {
 		return &exit.Error{Err: fmt.Errorf("cannot reach the console: %w", err)}
 	case refused.Code == api.CodeConsoleOff:
 		refused.Hint = "put `console: {enabled: true}` into stoker.yaml, and run stoker reload"
+	case refused.Status == http.StatusConflict:
+		return &exit.Error{Err: err, Hint: "--view shows the output, --take takes the keyboard", Code: exit.Taken}
 	case refused.Status == http.StatusBadRequest:
 		return &exit.Error{Err: err, Code: exit.Usage}
 	}

@@ -18,15 +18,15 @@ const defaultDetachKeys = "ctrl-p,ctrl-q"
 func execCommand() *cli.Command {
 	return &cli.Command{Name: "exec", Usage: "run a command or a shell in the container, by the console", ArgsUsage: "[--] [CMD [ARGS...]]",
 		Category: categoryServices, UsageText: "stoker exec -it -- bash\nstoker exec --context tomcat -- jcmd 1 VM.flags",
-		Description: `Its output and exit code are those of CMD: 128+n for signal n, 127 not found, 126
-not executable. Without -i its input is empty. Without CMD, -it starts the shell
-of the user. The configuration has to set console.enabled.
+		Description: `Its output and exit code are those of CMD: 128+n for signal n, 127 not found,
+126 not executable. Without -i its input is empty. Without CMD, -it starts the
+shell of the user. The configuration has to set console.enabled.
 
 If the connection is lost, or the supervisor is restarted, CMD goes on, and so
 does this command, with the same byte of input and output. It looks for stoker
-for 30 seconds. The detach keys leave CMD alone; "stoker sessions attach ID"
-comes back. In a terminal ^C is a key for CMD; elsewhere INT, TERM, HUP and QUIT
-are sent to CMD, and a second one ends it.`,
+for 30 seconds. The detach keys leave CMD alone; "stoker sessions attach" comes
+back. In a terminal ^C is a key for CMD; elsewhere INT, TERM, HUP and QUIT are
+sent to CMD, and a second one ends it.`,
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "pass stdin on"},
 			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "run it in a terminal of its own; stdin must be one"},

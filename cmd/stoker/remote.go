@@ -9,11 +9,11 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// remoteFlags name a stoker elsewhere. Each has a variable that means the same.
+// remoteFlags name another stoker. Each has a variable that means the same.
 func remoteFlags(hidden bool) []cli.Flag {
 	flag := func(name, usage string) cli.Flag { return &cli.StringFlag{Name: name, Usage: usage, Hidden: hidden} }
 	return []cli.Flag{
-		flag("url", "ask the stoker at `URL`, https://HOST:PORT (STOKER_URL)"),
+		flag("url", "ask another stoker, at `URL`: https://HOST:PORT (STOKER_URL)"),
 		flag("token-file", "its token is in `FILE`, with mode 0600 (STOKER_TOKEN_FILE)"),
 		flag("ca", "trust the authorities in `FILE` (STOKER_CA_FILE)"),
 		flag("cert", "client certificate in `FILE` (STOKER_CERT_FILE)"),
@@ -38,7 +38,7 @@ func remoteOf(c *cli.Context) api.Remote {
 	return to
 }
 
-// reachable lets a command and those below it ask a stoker elsewhere, by flags that their help does not show.
+// reachable lets a command and those below it ask another stoker, by flags that their help does not show.
 func reachable(cmd *cli.Command) *cli.Command {
 	if cmd.Action != nil && cmdline.FlagOf(cmd, "url") == nil {
 		cmd.Flags = append(cmd.Flags, remoteFlags(true)...)

@@ -40,8 +40,8 @@ and for recordings console.recording.mode.`,
 				UsageText: "stoker sessions replay --speed 4 --max-idle 2s jx5sd2cuqa\nstoker sessions replay --dump /tmp/night.cast",
 				Description: `RECORDING is the ID of a session, an asciicast v2 file (its name has a / or ends
 with .cast), or - for stdin. ^C ends the replay. What a terminal would answer or
-keep, such as titles and the clipboard, is left out. If stdout is no terminal, it
-is --dump.`,
+keep, such as titles and the clipboard, is left out. --dump is the default where
+stdout is no terminal.`,
 				Flags: []cli.Flag{
 					&cli.Float64Flag{Name: "speed", Value: 1, Usage: "replay `N` times as fast"},
 					&cli.DurationFlag{Name: "max-idle", Usage: "shorten pauses to `DURATION`", DefaultText: `""`},
@@ -215,7 +215,6 @@ func replaySession(c *cli.Context) error {
 	} else {
 		out = display.Exact(out)
 		fmt.Fprintln(display.New(os.Stderr), replayTitle(r.Header))
-		defer fmt.Fprint(out, recording.Reset)
 	}
 	if err = recording.Play(ctx, r, out, how); ctx.Err() != nil {
 		return nil // ^C is how a replay is left

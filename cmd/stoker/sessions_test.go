@@ -55,8 +55,9 @@ func TestSessionTexts(t *testing.T) {
 			}
 		}
 	}
-	if got := sessionsText(api.SessionList{}, 0) + recordingsText(api.RecordingList{}, 0); got != "There are no sessions.\nThere are no recordings.\n" {
-		t.Errorf("%q", got)
+	none := sessionsText(api.SessionList{}, 0) + recordingsText(api.RecordingList{}, 0)
+	if none != "There are no sessions.\nThere are no recordings.\n" {
+		t.Errorf("%q", none)
 	}
 }
 

@@ -43,16 +43,16 @@ func (s *Server) execRoutes() []route {
 // withConsole refuses requests while the console is off. Errors at a path of Kubernetes are as its clients expect them.
 func (s *Server) withConsole(handle handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) (any, error) {
-		var answer any
-		err := error(console.ErrOff)
-		if s.opts.Sessions != nil && s.opts.Sessions.Enabled() {
-			answer, err = handle(w, r)
+		if s.opts.Sessions == nil || !s.opts.Sessions.Enabled() {
+			fail(w, r, console.ErrOff)
+			return nil, nil
 		}
-		if err == nil {
-			return answer, nil
+		answer, err := handle(w, r)
+		if err != nil {
+			fail(w, r, err)
+			return nil, nil
 		}
-		fail(w, r, err)
-		return nil, nil
+		return answer, nil
 	}
 }
 

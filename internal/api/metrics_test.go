@@ -102,7 +102,7 @@ func TestMetricsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	have, documented := map[string]bool{}, map[string]bool{}
-	for _, file := range []string{"testdata/metrics.golden", "testdata/jobmetrics.golden"} {
+	for _, file := range []string{"testdata/metrics.golden", "testdata/jobmetrics.golden", "testdata/sessionmetrics.golden"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

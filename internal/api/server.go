@@ -72,8 +72,8 @@ func New(opts Options) *Server {
 	mux.HandleFunc("/", s.guard(route{handle: func(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, Refuse(http.StatusNotFound, "not-found", "", "there is no %s %s", r.Method, r.URL.Path)
 	}}))
-	s.http = http.Server{Handler: mux, ConnContext: withConn, BaseContext: func(net.Listener) context.Context { return s.leaving }, ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
+	s.http = http.Server{Handler: mux, ConnContext: withConn, BaseContext: func(net.Listener) context.Context { return s.leaving },
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog:  opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}}
 	s.http.Protocols.SetHTTP1(true)
@@ -206,6 +206,7 @@ func (s *Server) guard(r route) http.HandlerFunc {
 		}
 		id, err := admit(req, r.grant)
 		if err != nil {
+			access.SetHeaders(w.Header(), err) // in every form of an error
 			fail(w, req, err)
 			return
 		}

@@ -64,8 +64,8 @@ func mayChoose(more []string, name string) bool {
 
 // isDangerous reports whether a variable changes what program is run or how, so that a client who may run one command could run any.
 func isDangerous(name string) bool {
-	return matches([]string{"LD_*", "JAVA_*", "JDK_*", "BASH_*", "STOKER_*", "GCONV_PATH", "PATH", "IFS", "ENV", "HOME", "SHELL", "USER", "LOGNAME",
-		"PERL5*", "PYTHON*", "NODE_OPTIONS"}, name) || strings.HasSuffix(name, "_OPTS") || strings.HasSuffix(name, "_OPTIONS")
+	return matches([]string{"LD_*", "JAVA_*", "JDK_*", "BASH_*", "STOKER_*", "GCONV_PATH", "PATH", "IFS", "ENV", "HOME", "SHELL", "USER",
+		"LOGNAME", "PERL5*", "PYTHON*"}, name) || strings.HasSuffix(name, "_OPTS") || strings.HasSuffix(name, "_OPTIONS")
 }
 
 // matches reports whether a name is in a list, in which "*" at the end of a name is any rest.
@@ -116,7 +116,8 @@ const maxScrollback = 64 << 20
 func (c Config) Validate() []SpecError {
 	var out []SpecError
 	if size, err := jvm.ParseMemory(c.Scrollback); err == nil && (size < 2*maxMove || size > maxScrollback) {
-		out = append(out, SpecError{"scrollback", fmt.Sprintf("%s is not between %dKiB and %dMiB", c.Scrollback, 2*maxMove>>10, maxScrollback>>20)})
+		out = append(out, SpecError{"scrollback",
+			fmt.Sprintf("%s is not between %dKiB and %dMiB", c.Scrollback, 2*maxMove>>10, maxScrollback>>20)})
 	}
 	for k, name := range c.Env {
 		prefix := strings.TrimSuffix(name, "*")
@@ -137,5 +138,5 @@ func (c Config) Validate() []SpecError {
 			}
 		}
 	}
-	return out
+	return append(out, c.Recording.validate()...)
 }

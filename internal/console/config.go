@@ -1,6 +1,11 @@
 package console
 
-import "time"
+import (
+	"fmt"
+	"time"
+
+	"github.com/stoker-init/stoker/jvm"
+)
 
 // Config is the section console of the configuration.
 type Config struct {
@@ -45,4 +50,19 @@ type RecordingConfig struct {
 	TotalSize string `yaml:"total_size" default:"256MiB" check:"size"`
 	// Input records the input too, passwords included.
 	Input bool `yaml:"input"`
+}
+
+// minRecording is the least room for a recording, in bytes: a header has all arguments of a command.
+const minRecording = 64 << 10
+
+// validate returns what the form of the fields does not tell.
+func (c RecordingConfig) validate() (out []SpecError) {
+	one, err := jvm.ParseMemory(c.FileSize)
+	if err == nil && one < minRecording {
+		out = append(out, SpecError{"recording.file_size", fmt.Sprintf("%s is less than %dKiB", c.FileSize, minRecording>>10)})
+	}
+	if all, allErr := jvm.ParseMemory(c.TotalSize); err == nil && allErr == nil && all < one {
+		out = append(out, SpecError{"recording.total_size", fmt.Sprintf("%s is less than one recording of %s", c.TotalSize, c.FileSize)})
+	}
+	return out
 }

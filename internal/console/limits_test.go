@@ -322,7 +322,8 @@ func TestReserve(t *testing.T) {
 	cfg := testConfig()
 	cfg.Sessions, cfg.SessionsPerClient = 3, 2
 	m := New(Options{Config: cfg, Items: fdstore.NewItems()})
-	for _, step := range []struct{ by, limit string }{{"a", ""}, {"a", ""}, {"a", "console.sessions_per_client"}, {"b", ""}, {"b", "console.sessions"}} {
+	for _, step := range []struct{ by, limit string }{{"a", ""}, {"a", ""}, {"a", "console.sessions_per_client"}, {"b", ""},
+		{"b", "console.sessions"}} {
 		err := m.reserve(step.by)
 		bad := (*LimitError)(nil)
 		if got := errors.As(err, &bad); got != (step.limit != "") || got && bad.Limit != step.limit {
@@ -380,6 +381,27 @@ func TestMayRun(t *testing.T) {
 	delete(c.Commands, "*")
 	if err := c.mayRun("token x", []string{"y"}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestMayAttach(t *testing.T) {
+	cfg := testConfig()
+	cfg.Commands = map[string][][]string{"token listed": {{"id"}}}
+	m := New(Options{Config: cfg, Items: fdstore.NewItems()})
+	id := func(name string, g access.Grants) access.Identity { return access.Identity{Name: name, Grants: g} }
+	for _, c := range []struct {
+		by     access.Identity
+		admin  bool // what the session needs
+		wanted bool
+	}{
+		{id("opener", access.Exec), true, true}, {id("token x", access.Exec), false, true}, {id("token x", access.Exec), true, false},
+		{id("token x", access.View|access.Job), false, false}, {id("token x", access.Admin), true, true},
+		{id("token listed", access.Exec), false, false}, {access.Identity{}, false, false},
+	} {
+		s := m.newSession("x", saved{Admin: c.admin, Info: Info{By: "opener", Spec: Spec{Command: []string{"sh"}}}})
+		if err := m.mayAttach(s, c.by); (err == nil) != c.wanted || err != nil && !errors.Is(err, ErrNotAllowed) {
+			t.Errorf("%s (%s), admin %v: %v", c.by.Name, c.by.Grants, c.admin, err)
+		}
 	}
 }
 

@@ -40,9 +40,8 @@ const maxEnded = 64
 
 // Manager opens sessions. It is safe for concurrent use.
 type Manager struct {
-	opts    Options
-	cfg     atomic.Pointer[Config]
-	running sync.WaitGroup // sessions
+	opts Options
+	cfg  atomic.Pointer[Config]
 
 	mu       sync.Mutex // guards what follows; no other is taken while it is held
 	sessions map[string]*Session

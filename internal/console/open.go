@@ -43,8 +43,8 @@ func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity
 	if err != nil {
 		return nil, err
 	}
-	s := m.newSession(newID(), saved{Identity: by, Admin: launch.Admin != "", Info: Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID,
-		Started: time.Now(), User: launch.User}})
+	s := m.newSession(newID(), saved{Identity: by, Admin: launch.Admin != "",
+		Info: Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now(), User: launch.User}})
 	s.saved.ID = s.id
 	if err := m.launch(ctx, s, launch, c); err != nil {
 		*info = s.saved.Info

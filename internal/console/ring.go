@@ -103,15 +103,13 @@ func (r *ring) mapAll() error {
 // base is where a stream's ring begins in the file.
 func (r *ring) base(k int) int64 { return headerSize() + int64(max(k, 1)-1)*r.h.size }
 
-// follow moves the end of a stream to its position, and returns by how much.
-func (r *ring) follow(k int) int {
+// follow moves the end of a stream to its position.
+func (r *ring) follow(k int) {
 	h := r.h
-	n := ((h.pos[k]-r.base(k)-h.end[k])%h.size + h.size) % h.size
-	h.end[k] += n
+	h.end[k] += ((h.pos[k]-r.base(k)-h.end[k])%h.size + h.size) % h.size
 	if h.pos[k] == r.base(k)+h.size {
 		h.pos[k] = r.base(k)
 	}
-	return int(n)
 }
 
 // fill moves at most limit bytes from a pipe into a stream's ring. It never waits. 0 without an error: the pipe has ended.

@@ -104,8 +104,11 @@ func (s *Session) isExited() bool {
 	return s.exited
 }
 
+// maxLinks is how many clients a session has at most.
+const maxLinks = 32
+
 // Attach gives a client a link. The client is the one that opened it, has the grant admin, or has exec and may run the command.
-// Other errors than ErrNotAllowed are ErrHeld and ErrNoSession.
+// Other errors than ErrNotAllowed are ErrHeld, ErrNoSession and *LimitError.
 func (s *Session) Attach(by access.Identity, o Attach) (*Link, error) {
 	l, first, err := s.attach(by, o)
 	if !first && s.m.opts.Auditor != nil {
@@ -123,6 +126,8 @@ func (s *Session) attach(by access.Identity, o Attach) (l *Link, first bool, err
 	switch {
 	case s.ring == nil:
 		return nil, false, fmt.Errorf("%w: %s has ended", ErrNoSession, s.id)
+	case len(s.links) >= maxLinks:
+		return nil, false, &LimitError{"clients of a session", fmt.Sprintf("%d are attached", maxLinks)}
 	case o.Mode == Hold && s.holder != nil:
 		return nil, false, fmt.Errorf("%w: %s", ErrHeld, s.holder.by.Name)
 	}

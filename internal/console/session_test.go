@@ -178,7 +178,8 @@ func playOutput(s *stage) {
 	l, err = sess.Attach(tester(), Attach{Mode: Hold, From: [3]int64{0, 100, 0}})
 	s.want(err == nil, "%v", err)
 	c, err = l.Next(context.Background())
-	s.want(err == nil && c.Offset == int64(len(out))-256<<10 && strings.HasPrefix(out[c.Offset:], string(c.Data)), "from %d: %v", c.Offset, err)
+	s.want(err == nil && c.Offset == int64(len(out))-256<<10 && strings.HasPrefix(out[c.Offset:], string(c.Data)),
+		"from %d: %v", c.Offset, err)
 	l.Close()
 
 	// Next returns no more than what is not acknowledged.
@@ -294,6 +295,38 @@ func procNames() string {
 	return b.String()
 }
 
+func TestFewDescriptors(t *testing.T) {
+	t.Parallel()
+	container(t, "few")
+}
+
+// playFew leaves no more descriptors than are kept for operators: only an admin opens a session.
+func playFew(s *stage) {
+	const limit = 64
+	s.want(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: limit, Max: limit}) == nil, "cannot set the limit")
+	for {
+		fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil || fd >= limit-18 {
+			break
+		}
+	}
+	_, err := s.Open(context.Background(), s.sh("true"), tester())
+	s.want(errors.Is(err, ErrUnavailable), "the last descriptors: %v", err)
+	admin := access.Identity{Name: "uid 0", Grants: access.All}
+	for _, tty := range []bool{true, false} {
+		spec := s.sh("echo out")
+		spec.TTY = tty
+		sess, err := s.Open(context.Background(), spec, admin)
+		s.want(err == nil, "an admin: %v", err)
+		l, err := sess.Attach(admin, Attach{Mode: Hold, From: Everything()})
+		s.want(err == nil, "an admin: %v", err)
+		out, _ := s.all(l)
+		s.want(strings.TrimSpace(out) == "out", "%q", out)
+		l.Close()
+	}
+	s.say("end")
+}
+
 func TestLinks(t *testing.T) {
 	t.Parallel()
 	container(t, "links")
@@ -310,7 +343,8 @@ func playLinks(s *stage) {
 	_, err = sess.Attach(access.Identity{Name: "token viewer", Grants: access.View | access.Job}, Attach{Mode: View})
 	s.want(errors.Is(err, ErrNotAllowed), "%v", err)
 	v, err := sess.Attach(other, Attach{Mode: View, From: Everything()})
-	s.want(err == nil && errors.Is(v.Write([]byte("x")), ErrReadOnly) && errors.Is(v.Signal(unix.SIGTERM), ErrReadOnly), "a viewer may type: %v", err)
+	s.want(err == nil && errors.Is(v.Write([]byte("x")), ErrReadOnly) && errors.Is(v.Signal(unix.SIGTERM), ErrReadOnly),
+		"a viewer may type: %v", err)
 	v.CloseStdin()
 	info := sess.Info()
 	s.want(info.Holder == "token test" && info.Viewers == 1 && info.DetachedSince == nil && info.Pid > 1, "%+v", info)
@@ -318,6 +352,17 @@ func playLinks(s *stage) {
 	s.until(l, "one")
 	s.until(v, "one")
 
+	var viewers []*Link
+	for range maxLinks - 2 {
+		v, err := sess.Attach(other, Attach{Mode: View})
+		s.want(err == nil, "%v", err)
+		viewers = append(viewers, v)
+	}
+	_, err = sess.Attach(other, Attach{Mode: View})
+	s.want(errors.As(err, new(*LimitError)), "too many viewers: %v", err)
+	for _, v := range viewers {
+		v.Close()
+	}
 	taker, err := sess.Attach(other, Attach{Mode: Take, From: [3]int64{0, 4, 0}})
 	s.want(err == nil, "%v", err)
 	<-l.Gone()

@@ -65,8 +65,8 @@ type stage struct {
 
 // testConfig is the configuration of the tests.
 func testConfig() Config {
-	return Config{Enabled: true, Sessions: 16, SessionsPerClient: 8, Keep: time.Minute, Idle: time.Minute, MaxTime: time.Hour, Scrollback: "256KiB",
-		Env: []string{"DIR", "X_*"}}
+	return Config{Enabled: true, Sessions: 16, SessionsPerClient: 8, Keep: time.Minute, Idle: time.Minute, MaxTime: time.Hour,
+		Scrollback: "256KiB", Env: []string{"DIR", "X_*"}}
 }
 
 func tester() access.Identity {
@@ -76,7 +76,7 @@ func tester() access.Identity {
 // scripts are the parts that the supervisor plays.
 func scripts() map[string]func(*stage) {
 	return map[string]func(*stage){"ends": playEnds, "output": playOutput, "input": playInput, "links": playLinks, "many": playMany,
-		"kill-pipe": playKilled, "kill-tty": playKilled, "bench": playBench, "resume": playResume, "tail": playTail, "idle": playIdle}
+		"kill-pipe": playKilled, "kill-tty": playKilled, "bench": playBench, "resume": playResume, "few": playFew, "tail": playTail, "idle": playIdle}
 }
 
 // perform runs a script as the supervisor.

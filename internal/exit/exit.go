@@ -14,7 +14,7 @@ const (
 	CannotWrite = 73 // a file cannot be written there
 	InitFailed  = 70 // no supervisor worked
 	TryLater    = 75 // it may work later
-	Taken       = 76 // another client took the keyboard of a session
+	Taken       = 76 // another client has, or took, the keyboard of a session
 	BadConfig   = 78 // the configuration was refused
 
 	Signalled = 128 // plus the number of the signal that ended a job, or that had a command leave one alone
@@ -33,7 +33,7 @@ var Meanings = []struct {
 	{Unavailable, "no stoker answers, it runs no jobs, or the end of a job is unknown"},
 	{CannotWrite, "a file cannot be written there"},
 	{TryLater, "not now: it may work later"},
-	{Taken, "another client took the keyboard of the session"},
+	{Taken, "another client has, or took, the keyboard of the session"},
 	{BadConfig, "the configuration, or a JVM option, is rejected"},
 }
 

@@ -23,7 +23,8 @@ type JobContext struct {
 	JavaHome string // of its JVM; empty: it has none, or was not started
 }
 
-// jobOOMRaise is by how much the OOM score adjustment of a job or a session exceeds that of the services, in thousandths of the machine's memory.
+// jobOOMRaise is by how much the OOM score adjustment of a job or a session exceeds that of the services, in thousandths of the machine's
+// memory.
 const jobOOMRaise = 500
 
 // PrepareJob returns how a job is started in its workspace. A job without a context gets none of stoker's own variables but those

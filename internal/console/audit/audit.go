@@ -109,8 +109,8 @@ func newLine(event string, e console.Entry) Line {
 		event = Failed
 	}
 	l := Line{Time: time.Now().UTC(), Event: event, Session: e.ID, By: e.By, Address: e.Address, Mode: e.Mode,
-		Argv: append([]string{}, e.Command...), Context: cmp.Or(e.Context, e.Container), User: e.Info.User, Dir: e.Dir, Env: e.Env, TTY: e.TTY,
-		Pid: e.Info.Pid, BytesIn: e.StdinBytes, BytesOut: e.StdoutBytes + e.StderrBytes, Recording: e.Recording, AuditID: e.AuditID}
+		Argv: append([]string{}, e.Command...), Context: cmp.Or(e.Context, e.Container), User: e.User, Dir: e.Dir, Env: e.Env, TTY: e.TTY,
+		Pid: e.Pid, BytesIn: e.StdinBytes, BytesOut: e.StdoutBytes + e.StderrBytes, Recording: e.Recording, AuditID: e.AuditID}
 	if who := e.Identity; who.Name != "" { // it is unknown after the death of a supervisor
 		l.By, l.Address, l.PeerPid, l.Grants = who.Name, who.Address, max(who.Pid, 0), who.Grants.Names()
 	}

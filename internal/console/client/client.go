@@ -87,7 +87,7 @@ type Exit struct {
 	Code    int
 	Signal  string // without SIG; empty: none
 	OOM     bool   // it was killed for lack of memory
-	Message string // why, if stoker ended it
+	Message string // why, if it did not end by itself
 }
 
 // TakenError is returned when another client has taken the keyboard.

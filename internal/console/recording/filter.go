@@ -11,6 +11,7 @@ type Filter struct {
 	Text  bool // leave out all control sequences, and control characters but line feeds and tabs
 	state filterState
 	held  strings.Builder // a control sequence that is not complete
+	other bool            // the alternate screen is shown
 }
 
 type filterState int
@@ -134,7 +135,12 @@ func (f *Filter) finish(out *strings.Builder, r rune) {
 		return
 	}
 	f.hold(r)
-	out.WriteString(f.held.String())
+	switch out.WriteString(f.held.String()); f.held.String() {
+	case "\x1b[?1049h":
+		f.other = true
+	case "\x1b[?1049l":
+		f.other = false
+	}
 }
 
 // draws reports whether a CSI sequence changes nothing but the screen. Others are reports that a terminal answers, its windows and
@@ -161,5 +167,12 @@ func draws(parameters string, final rune) bool {
 	return strings.ContainsRune("@ABCDEFGHIJKLMPSTXZ`abdefgmrsu", final)
 }
 
-// Reset makes a terminal usable after a recording: the normal screen, the cursor, colours, the scroll region and the character set.
-const Reset = "\x1b[?1049l\x1b[!p\x1b[?25h\x1b[0m\x1b(B\x0f"
+// reset returns what makes a terminal usable after the output: the normal screen, the cursor, colours, the scroll region and the
+// character set.
+func (f *Filter) reset() string {
+	const rest = "\x1b[!p\x1b[?25h\x1b[0m\x1b(B\x0f"
+	if f.other {
+		return "\x1b[?1049l" + rest // where it is shown already, it would move the cursor
+	}
+	return rest
+}

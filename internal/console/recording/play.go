@@ -14,9 +14,13 @@ type Playing struct {
 	Text    bool          // without control sequences
 }
 
-// Play writes the output of a recording to w, piece by piece at its time, until its end or that of ctx.
+// Play writes the output of a recording to w, piece by piece at its time, until its end or that of ctx. Unless it is text, w is a
+// terminal, and usable after that.
 func Play(ctx context.Context, c *Reader, w io.Writer, o Playing) error {
 	filter, last := Filter{Text: o.Text}, 0.0
+	if !o.Text {
+		defer func() { _, _ = io.WriteString(w, filter.reset()) }() // the error of the last write is returned
+	}
 	for {
 		e, err := c.Next()
 		if errors.Is(err, io.EOF) {

@@ -13,15 +13,16 @@ import (
 func TestPlay(t *testing.T) {
 	const cast = "{\"version\":2,\"width\":80,\"height\":24}\n" +
 		"[1,\"o\",\"\\u001b[1mone\\u001b[c \"]\n[2,\"i\",\"typed\"]\n[3,\"m\",\"mark\"]\n[61,\"o\",\"two\"]\n"
+	const reset = "\x1b[!p\x1b[?25h\x1b[0m\x1b(B\x0f"
 	for _, c := range []struct {
 		how  Playing
 		text string
 		took time.Duration
 	}{
-		{Playing{Speed: 1}, "\x1b[1mone two", 61 * time.Second},
-		{Playing{Speed: 4}, "\x1b[1mone two", 61 * time.Second / 4},
-		{Playing{Speed: 1, MaxIdle: 2 * time.Second}, "\x1b[1mone two", 3 * time.Second},
-		{Playing{Speed: 0.5, MaxIdle: 2 * time.Second}, "\x1b[1mone two", 6 * time.Second},
+		{Playing{Speed: 1}, "\x1b[1mone two" + reset, 61 * time.Second},
+		{Playing{Speed: 4}, "\x1b[1mone two" + reset, 61 * time.Second / 4},
+		{Playing{Speed: 1, MaxIdle: 2 * time.Second}, "\x1b[1mone two" + reset, 3 * time.Second},
+		{Playing{Speed: 0.5, MaxIdle: 2 * time.Second}, "\x1b[1mone two" + reset, 6 * time.Second},
 		{Playing{Text: true}, "one two", 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -44,8 +45,14 @@ func TestPlay(t *testing.T) {
 		var out bytes.Buffer
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		if err := Play(ctx, r, &out, Playing{Speed: 1}); !errors.Is(err, context.DeadlineExceeded) || out.String() != "\x1b[1mone " {
+		if err := Play(ctx, r, &out, Playing{Speed: 1}); !errors.Is(err, context.DeadlineExceeded) || out.String() != "\x1b[1mone "+reset {
 			t.Errorf("%q, %v", out.String(), err)
 		}
 	})
+	for text, want := range map[string]string{"\x1b[?1049h": "\x1b[?1049l" + reset, "\x1b[?1049h\x1b[?1049l": reset} {
+		var f Filter
+		if f.String(text); f.reset() != want {
+			t.Errorf("after %q: %q", text, f.reset())
+		}
+	}
 }

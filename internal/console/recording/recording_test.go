@@ -348,19 +348,19 @@ func TestOldestAreRemoved(t *testing.T) {
 	o.FileSize, o.TotalSize = 100<<10, 300<<10
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	r := New(o, hclog.NewNullLogger())
-	make := func(n int) (*Recording, error) {
+	one := func(n int) (*Recording, error) {
 		c, err := r.Create(session(fmt.Sprintf("session%03d", n), at.Add(time.Duration(n)*time.Second)))
 		if err != nil {
 			return nil, err
 		}
 		return c.(*Recording), nil
 	}
-	open, err := make(0) // goes on all the time
+	open, err := one(0) // goes on all the time
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := range 20 {
-		c, err := make(n + 1)
+		c, err := one(n + 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -371,15 +371,15 @@ func TestOldestAreRemoved(t *testing.T) {
 	if err != nil || len(list) != 3 || list[0].ID != "session020" || list[2].ID != "session000" {
 		t.Errorf("%v %v", list, err)
 	}
-	a, errA := make(30)
-	b, errB := make(31)
-	if _, errC := make(32); errA != nil || errB != nil || errC == nil {
+	a, errA := one(30)
+	b, errB := one(31)
+	if _, errC := one(32); errA != nil || errB != nil || errC == nil {
 		t.Errorf("three are being written and fill the folder: %v %v %v", errA, errB, errC)
 	}
 	for _, c := range []*Recording{a, b, open} {
 		c.Close(console.Exit{})
 	}
-	if _, err := make(33); err != nil {
+	if _, err := one(33); err != nil {
 		t.Error(err)
 	}
 }

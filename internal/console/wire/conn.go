@@ -173,7 +173,7 @@ func (c *conn) linger() {
 // cut ends the connection and the link at once.
 func (c *conn) cut() {
 	c.link.Close()
-	c.ws.Close()
+	_ = c.ws.Close() // it may be closed
 }
 
 // send sends output until there is no more.

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -365,8 +366,8 @@ func (c *client) rest() (channels [256]string, texts []string, code int, reason 
 			for k := range data {
 				channels[k] = data[k].String()
 			}
-			closed, ok := err.(*websocket.CloseError)
-			if !ok {
+			var closed *websocket.CloseError
+			if !errors.As(err, &closed) {
 				c.t.Errorf("the connection ended without a close frame: %v", err)
 				return channels, texts, 0, ""
 			}

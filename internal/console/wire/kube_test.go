@@ -124,7 +124,8 @@ func TestCommandThatCannotStart(t *testing.T) {
 	st.refuse = &program.StartError{Path: "nope", Step: "find", Err: syscall.ENOENT}
 	channels, _, code, _ := st.dial("tcp", "/v1/exec?command=nope&stdout=true", V5).rest()
 	var status Status
-	if err := json.Unmarshal([]byte(channels[3]), &status); err != nil || status.Reason != "InternalError" || status.Code != 500 || code != 1000 {
+	err := json.Unmarshal([]byte(channels[3]), &status)
+	if err != nil || status.Reason != "InternalError" || status.Code != 500 || code != 1000 {
 		t.Errorf("%q, close %d, %v", channels[3], code, err)
 	}
 	_, texts, code, _ := st.dial("unix", "/v1/exec?command=nope", Stoker).rest()

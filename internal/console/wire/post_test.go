@@ -15,12 +15,13 @@ import (
 
 func (st *stage) post(network, query string, body io.Reader) *http.Response {
 	st.t.Helper()
-	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		if network == "unix" {
 			return new(net.Dialer).DialContext(ctx, "unix", st.socket)
 		}
 		return new(net.Dialer).DialContext(ctx, "tcp", st.url)
-	}}, Timeout: 20 * time.Second}
+	}
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}, Timeout: 20 * time.Second}
 	resp, err := c.Post("http://stoker/v1/exec"+query, "", body)
 	if err != nil {
 		st.t.Fatal(err)
@@ -94,7 +95,10 @@ func TestPostWithoutClient(t *testing.T) {
 }
 
 func TestPostIsRefused(t *testing.T) {
-	for query, why := range map[string]string{"?command=x&tty=true": "tty: unknown parameter", "?command=x&keep=1m": "keep: unknown parameter"} {
+	for query, why := range map[string]string{
+		"?command=x&tty=true": "tty: unknown parameter",
+		"?command=x&keep=1m":  "keep: unknown parameter",
+	} {
 		st := newStage(t, cat(0))
 		resp := st.post("tcp", query, nil)
 		body, _ := io.ReadAll(resp.Body)

@@ -163,7 +163,7 @@ func (s *Server) tell(w http.ResponseWriter, r *http.Request, name string, why e
 	if c.ws, err = s.upgrade(w, r, name, c.touch); err != nil {
 		return err
 	}
-	defer c.ws.Close()
+	defer func() { _ = c.ws.Close() }() // the client may have closed it
 	c.ws.SetReadLimit(maxMessage)
 	_ = c.ws.NetConn().SetDeadline(time.Now().Add(closeTime))
 	closing := p.end(why)
