@@ -295,6 +295,6 @@ func TestStuckInput(t *testing.T) {
 		conn.await(t, "awake")
 		conn.Close()
 		<-stuck
-		poll(t, "the session ends", b.idle)
+		pollFor(t, 5*time.Second, "the session ends", b.idle)
 	}
 }
