@@ -135,14 +135,12 @@ func (c *Recording) marker(text string) {
 
 // append adds whole lines, or nothing.
 func (c *Recording) append(lines []byte) error {
-	n, err := c.f.WriteAt(lines, c.size)
+	_, err := c.f.WriteAt(lines, c.size)
 	if err == nil {
-		c.size += int64(n)
+		c.size += int64(len(lines))
 		return nil
 	}
-	if n > 0 {
-		err = errors.Join(err, c.f.Truncate(c.size))
-	}
+	_ = c.f.Truncate(c.size) // a part may be there, also if WriteAt counts none; if this fails it is overwritten later
 	return fmt.Errorf("cannot write the recording: %w", untrusted.Cause(err))
 }
 

@@ -171,14 +171,14 @@ func TestLongEnd(t *testing.T) {
 }
 
 func TestFull(t *testing.T) {
-	for _, required := range []bool{false, true} {
+	for size, required := range map[int]bool{6000: false, 6: false, 5994: true} {
 		t.Run(fmt.Sprint("required ", required), func(t *testing.T) {
 			o := testOptions(t)
 			o.FileSize, o.Required = 64<<10, required
 			_, c := begin(t, o, session("abcdefghij", time.Now()))
-			random := bytes.Repeat([]byte{0, 0xff, 0xc3, 'x', 0x1b, 0xe2}, 1000)
+			random := bytes.Repeat([]byte{0, 0xff, 0xc3, 'x', 0x1b, 0xe2}, size/6)
 			sent, ended := 0, false
-			for range 500 {
+			for range 3000 {
 				err := c.Output(random)
 				if sent += len(random); err != nil {
 					ended = errors.Is(err, ErrFull)
@@ -249,9 +249,11 @@ func TestDiskFull(t *testing.T) {
 			t.Errorf("required %v: %v", required, err)
 		}
 		c.Close(console.Exit{Code: 3})
-		h, events := read(t, content(t, o, c))
-		if h.Stoker.Exit == nil || h.Stoker.Exit.Code != 3 || h.Stoker.Exit.LeftOut == 0 || len(events) < 5 {
-			t.Errorf("header %+v, %d events", h.Stoker.Exit, len(events))
+		data := content(t, o, c)
+		h, events := read(t, data)
+		whole := bytes.HasSuffix(data, []byte("]\n"))
+		if h.Stoker.Exit == nil || h.Stoker.Exit.Code != 3 || h.Stoker.Exit.LeftOut == 0 || len(events) < 5 || !whole {
+			t.Errorf("header %+v, %d events, the file ends with %q", h.Stoker.Exit, len(events), data[len(data)-20:])
 		}
 		if !required {
 			if _, err := New(o, hclog.NewNullLogger()).Create(session("zzzzzzzzzz", time.Now())); !errors.Is(err, syscall.ENOSPC) {
@@ -328,6 +330,25 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestClockSetBack wants times that do not go back, also after the death of a supervisor.
+func TestClockSetBack(t *testing.T) {
+	o := testOptions(t)
+	r, c := begin(t, o, session("abcdefghij", time.Now()))
+	c.last = 1e6 // seconds
+	c.Output([]byte("one"))
+	c.f.Close()
+	again, err := r.Resume(c.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Output([]byte("two"))
+	again.Close(console.Exit{})
+	lines := bytes.Split(bytes.TrimSpace(content(t, o, c)), []byte("\n"))
+	if e, err := decodeEvent(lines[len(lines)-1]); err != nil || e.Time < 1e6 || e.Data != "two" {
+		t.Errorf("%+v %v", e, err)
+	}
+}
+
 // TestDamaged refuses to go on with what is no recording.
 func TestDamaged(t *testing.T) {
 	o := testOptions(t)
@@ -375,6 +396,10 @@ func TestOldestAreRemoved(t *testing.T) {
 	b, errB := one(31)
 	if _, errC := one(32); errA != nil || errB != nil || errC == nil {
 		t.Errorf("three are being written and fill the folder: %v %v %v", errA, errB, errC)
+	}
+	o.TotalSize = o.FileSize
+	if _, err := New(o, hclog.NewNullLogger()).Create(session("elsewhere0", at)); err == nil || len(content(t, o, open)) == 0 {
+		t.Error("another stoker has removed what is being written")
 	}
 	for _, c := range []*Recording{a, b, open} {
 		c.Close(console.Exit{})

@@ -96,7 +96,7 @@ func TestPostWithoutClient(t *testing.T) {
 
 func TestPostIsRefused(t *testing.T) {
 	for query, why := range map[string]string{
-		"?command=x&tty=true": "tty: unknown parameter",
+		"?command=x&tty=true": "tty: a POST has no terminal",
 		"?command=x&keep=1m":  "keep: unknown parameter",
 	} {
 		st := newStage(t, cat(0))

@@ -61,6 +61,10 @@ func parseQuery(raw string, d dialect) (request, error) {
 			}
 		}
 	case post:
+		q.flag("stdin", true) // the body says whether there is any
+		if q.flag("tty", false) {
+			q.refuse("tty", "a POST has no terminal: use a websocket")
+		}
 		req.stdout, req.stderr = q.flag("stdout", true), q.flag("stderr", true)
 	default:
 		s.TTY, s.Stdin = q.flag("tty", false), q.either("stdin", "input")

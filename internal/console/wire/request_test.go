@@ -30,7 +30,7 @@ func TestQueries(t *testing.T) {
 		{"command=ls&command=-l&context=tomcat&user=app&dir=%2Ftmp&rows=24&columns=80&tty=true&stdin=true&keep=90s&ticket=x", ours,
 			request{console.Spec{Command: ls, Context: "tomcat", User: "app", Dir: "/tmp", Rows: 24, Columns: 80, TTY: true, Stdin: true,
 				Keep: console.Duration(90 * time.Second)}, true, true}},
-		{"command=ls&command=-l&stderr=false", post, request{console.Spec{Command: ls}, true, false}},
+		{"command=ls&command=-l&stderr=false&stdin=true", post, request{console.Spec{Command: ls}, true, false}},
 	} {
 		got, err := parseQuery(c.query, c.dialect)
 		if err != nil || fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", c.want) {
