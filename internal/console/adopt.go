@@ -73,6 +73,9 @@ func (m *Manager) adoptOne(id string, blob []byte, fds []int) error {
 		return nil
 	}
 	s.proc, s.saved.Pid, s.patience = p, p.Pid(), max(adoptedClient, time.Duration(v.Keep))
+	if s.ring.h.held != 0 {
+		s.awaited = time.Now().Add(holderTime)
+	}
 	for k := range s.sources {
 		s.record(k) // what an earlier supervisor has taken from the process, but not recorded
 	}

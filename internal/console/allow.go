@@ -115,9 +115,9 @@ const maxScrollback = 64 << 20
 // Validate returns what is wrong with the section beside the forms of its fields.
 func (c Config) Validate() []SpecError {
 	var out []SpecError
-	if size, err := jvm.ParseMemory(c.Scrollback); err == nil && (size < 2*maxMove || size > maxScrollback) {
+	if size, err := jvm.ParseMemory(c.Scrollback); err == nil && (size < leastKept || size > maxScrollback) {
 		out = append(out, SpecError{"scrollback",
-			fmt.Sprintf("%s is not between %dKiB and %dMiB", c.Scrollback, 2*maxMove>>10, maxScrollback>>20)})
+			fmt.Sprintf("%s is not between %dKiB and %dMiB", c.Scrollback, leastKept>>10, maxScrollback>>20)})
 	}
 	for k, name := range c.Env {
 		prefix := strings.TrimSuffix(name, "*")

@@ -53,6 +53,7 @@ func playKilled(s *stage) {
 		}
 		sess, err := s.Session(list[0].ID)
 		if err == nil {
+			<-time.After(time.Duration(rand.IntN(100)) * time.Millisecond) // the client does not come back at once
 			l, err = sess.Attach(tester(), Attach{Mode: Hold, From: [3]int64{0, size, 0}})
 		}
 		if err != nil {

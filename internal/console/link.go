@@ -163,6 +163,9 @@ func (l *Link) take(stream int) Chunk {
 	}
 	n, at := ring.copyTo((*l.buf)[:limit], stream, from)
 	l.next[stream] = at + int64(n)
+	if l.window == 0 && l.s.holder == l {
+		ring.h.need[stream] = at // the caller may be killed before it has passed this on
+	}
 	return Chunk{stream, at, (*l.buf)[:n]}
 }
 
@@ -174,6 +177,9 @@ func (l *Link) Ack(stream int, offset int64) {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	l.acked[stream] = max(l.acked[stream], min(offset, l.next[stream]))
+	if l.window > 0 && l.s.holder == l && l.s.ring != nil {
+		l.s.ring.h.need[stream] = l.acked[stream]
+	}
 	poke(l.wake)
 }
 

@@ -156,6 +156,7 @@ func (m *Manager) exec(ctx context.Context, s *Session, l Launch, c Config) (err
 	if s.ring, err = newRing(size, !s.saved.TTY); err != nil {
 		return err
 	}
+	s.ring.h.held, s.awaited = 1, time.Now().Add(firstClient)
 	var theirs [3]*os.File
 	defer func() {
 		for _, f := range theirs {

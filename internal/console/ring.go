@@ -30,6 +30,9 @@ type ringHeader struct {
 	taken    int64    // bytes of input that the process has taken
 	rows     uint16   // of the terminal
 	columns  uint16
+	// held is 1 if a client has the keyboard, or is expected back; need is the first byte of each stream that it may not have.
+	held int64
+	need [3]int64
 }
 
 const ringMagic = 0x73746f6b65720501
@@ -37,12 +40,18 @@ const ringMagic = 0x73746f6b65720501
 // maxMove is the most that is moved at once. It is at most half of a ring, so that a position says how far the end has to move.
 const maxMove = 64 << 10
 
+// spare is kept beside the scrollback: with it a ring holds all that a client with the largest window may not have yet.
+const (
+	leastKept = 256 << 10
+	spare     = 2 * window
+)
+
 // headerSize is where the first ring begins.
 func headerSize() int64 { return int64(os.Getpagesize()) }
 
-// newRing makes rings of at least size bytes for Stdout and, if it is wanted, Stderr.
+// newRing makes rings that keep at least size bytes for Stdout and, if it is wanted, Stderr.
 func newRing(size int64, stderr bool) (*ring, error) {
-	size = (max(size, 2*maxMove) + headerSize() - 1) / headerSize() * headerSize()
+	size = (max(size, leastKept) + spare + headerSize() - 1) / headerSize() * headerSize()
 	streams := int64(1)
 	if stderr {
 		streams = 2

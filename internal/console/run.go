@@ -12,6 +12,7 @@ import (
 const (
 	firstClient   = 30 * time.Second       // how long a session waits for its first client
 	adoptedClient = 5 * time.Second        // and, at least, for its client after the death of a supervisor
+	holderTime    = 5 * time.Second        // how long output waits for a holder whose link is lost
 	killAfter     = 2 * time.Second        // between HUP and TERM, and KILL
 	outputTime    = 2 * time.Second        // how long background processes may go on after the end of the first one
 	shortTime     = 200 * time.Millisecond // and if the session was ended
@@ -50,6 +51,7 @@ func (s *Session) enforce(killAt *time.Time) time.Time {
 	if s.ending == "" {
 		s.ending, next = s.limit(s.m.config(), now)
 	}
+	next = s.expect(now, next)
 	ending := s.ending != ""
 	s.mu.Unlock()
 	switch {
@@ -63,6 +65,23 @@ func (s *Session) enforce(killAt *time.Time) time.Time {
 		s.signal(unix.SIGKILL)
 	}
 	return *killAt
+}
+
+// expect gives up a holder that has not come back in time, or moves up when to look again; mu is held.
+func (s *Session) expect(now, next time.Time) time.Time {
+	switch {
+	case s.awaited.IsZero():
+	case now.Before(s.awaited):
+		if s.awaited.Before(next) {
+			return s.awaited
+		}
+	default:
+		s.awaited, s.ring.h.held = time.Time{}, 0
+		for _, c := range s.room {
+			poke(c)
+		}
+	}
+	return next
 }
 
 // signal sends signals to all processes of the session. An error means that they are gone, or that stoker may not.

@@ -37,6 +37,7 @@ type Session struct {
 	alone    time.Time     // since when there has been no client; zero: there is one
 	patience time.Duration // how long it goes on without one
 	active   time.Time     // the last input or output
+	awaited  time.Time     // until when output waits for a holder that is expected; zero: it does not
 	ending   string        // why it has to end; empty: it has not
 	exited   bool          // its process has
 	forced   bool          // output does not wait for the holder
@@ -143,7 +144,8 @@ func (s *Session) attach(by access.Identity, o Attach) (l *Link, first bool, err
 		if s.holder != nil {
 			s.drop(s.holder, fmt.Errorf("%w by %s", ErrTaken, by.Name))
 		}
-		s.holder, s.read = l, false
+		s.holder, s.read, s.awaited = l, false, time.Time{}
+		s.ring.h.held, s.ring.h.need = 1, l.next
 		s.in.clear()
 	}
 	first = s.saved.Attached.IsZero()
@@ -180,6 +182,7 @@ func (s *Session) remove(l *Link) {
 	if held {
 		s.holder = nil
 		s.in.clear()
+		s.awaited = time.Now().Add(holderTime)
 	}
 	if len(s.links) == 0 {
 		s.alone = time.Now()

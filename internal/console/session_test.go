@@ -170,7 +170,30 @@ func playOutput(s *stage) {
 	l.Close()
 	v.Close()
 
-	// Without a holder the process goes on, and the end is kept.
+	// Output waits for the first client, and for one that is lost and comes back.
+	spec = s.sh("seq 1 200000")
+	spec.Keep = Duration(time.Minute)
+	sess, err = s.Open(context.Background(), spec, tester())
+	s.want(err == nil, "%v", err)
+	full := func() bool { return sess.Info().StdoutBytes >= sess.ring.h.size }
+	s.await("the ring is not filled before the first client", full)
+	l, err = sess.Attach(tester(), Attach{Mode: Hold, From: Everything(), Window: 64 << 10})
+	s.want(err == nil, "%v", err)
+	c, err = l.Next(context.Background())
+	s.want(err == nil && c.Offset == 0, "the first client begins at %d, %v", c.Offset, err)
+	got = len(c.Data)
+	l.Ack(Stdout, 1000) // the rest was on its way
+	l.Close()
+	s.await("the ring is not filled up for the client", func() bool { return sess.Info().StdoutBytes == 1000+sess.ring.h.size })
+	l, err = sess.Attach(tester(), Attach{Mode: Hold, From: [3]int64{0, 1000, 0}})
+	s.want(err == nil && got > 1000, "%v", err)
+	out, _ = s.all(l)
+	s.want(out == seq(200000)[1000:], "%d bytes", len(out))
+	l.Close()
+
+	// Without a holder the process goes on after a while, and the end is kept.
+	spec = s.sh("seq 1 100000")
+	out = seq(100000)
 	spec.Keep = Duration(time.Minute)
 	sess, l = s.open(spec)
 	l.Close()
@@ -178,7 +201,8 @@ func playOutput(s *stage) {
 	l, err = sess.Attach(tester(), Attach{Mode: Hold, From: [3]int64{0, 100, 0}})
 	s.want(err == nil, "%v", err)
 	c, err = l.Next(context.Background())
-	s.want(err == nil && c.Offset == int64(len(out))-256<<10 && strings.HasPrefix(out[c.Offset:], string(c.Data)),
+	s.want(err == nil && c.Offset == int64(len(out))-sess.ring.h.size && sess.ring.h.size >= 256<<10 &&
+		strings.HasPrefix(out[c.Offset:], string(c.Data)),
 		"from %d: %v", c.Offset, err)
 	l.Close()
 

@@ -125,15 +125,20 @@ func (s *Session) move(c *source, k, fd int) (int, error) {
 	return n, err
 }
 
-// space is how much output may be moved now; mu is held. Without a holder, and when time is over, the oldest is overwritten. When the
-// process has ended, all that is on its way fits before what the holder has not read.
+// space is how much output may be moved now; mu is held. Without a holder, and when time is over, the oldest is overwritten; what a
+// holder needs that is expected back is not. When the process has ended, all that is on its way fits before what the holder has not
+// read.
 func (s *Session) space(k int) int64 {
-	if s.holder == nil || s.forced {
+	h := s.ring.h
+	switch {
+	case s.forced, s.holder == nil && h.held == 0:
 		return maxMove
+	case s.holder == nil:
+		return h.size - (h.end[k] - h.need[k])
 	}
-	behind := s.ring.h.end[k] - s.holder.next[k]
+	behind := h.end[k] - s.holder.next[k]
 	if s.exited {
-		return s.ring.h.size - behind
+		return h.size - behind
 	}
 	if behind > window/2 {
 		return 0
