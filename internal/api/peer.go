@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/stoker-init/stoker/internal/access"
+	"github.com/stoker-init/stoker/internal/console/wire"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
@@ -28,7 +29,7 @@ type requestConn struct{}
 
 // withConn adds a connection to the context of its requests.
 func withConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(access.WithConn(ctx, c), requestConn{}, c)
+	return context.WithValue(access.WithConn(wire.WithConn(ctx, c), c), requestConn{}, c)
 }
 
 // peerOf returns the peer of a request; false: unknown, with uid -1.
