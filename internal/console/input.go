@@ -112,12 +112,17 @@ func (s *Session) give(fd int) (sent []byte, done, proceed bool) {
 		}
 		return nil, in.err != nil, true
 	}
-	n, err := unix.Write(fd, in.queue[:min(len(in.queue), terminalMove)])
+	// Counted before the write: behind it the kernel runs the reader at once, and a kill there would have the client send it twice.
+	want := min(len(in.queue), terminalMove)
+	s.ring.h.taken += int64(want)
+	n, err := unix.Write(fd, in.queue[:want])
+	for err == unix.EINTR {
+		n, err = unix.Write(fd, in.queue[:want])
+	}
+	s.ring.h.taken -= int64(want - max(n, 0))
 	switch {
 	case err == unix.EAGAIN:
 		return nil, false, false
-	case err == unix.EINTR:
-		return nil, false, true
 	case err != nil:
 		in.err = io.ErrClosedPipe // the process reads no more
 		s.dropInput()
@@ -132,7 +137,6 @@ func (s *Session) give(fd int) (sent []byte, done, proceed bool) {
 	if in.queue = in.queue[n:]; len(in.queue) == 0 {
 		in.queue = nil
 	}
-	s.ring.h.taken += int64(n)
 	s.active = time.Now()
 	poke(in.room)
 	s.notify()
