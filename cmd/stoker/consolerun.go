@@ -65,7 +65,8 @@ func (r *consoleRun) run(ctx context.Context) error {
 	hello, viewing := s.Hello(), s.Hello().Mode == "view"
 	r.screen.at = hello.Stdout
 	signals := make(chan os.Signal, 8)
-	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGWINCH, syscall.SIGCONT} {
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGWINCH,
+		syscall.SIGCONT} {
 		if !signal.Ignored(sig) { // as below nohup
 			signal.Notify(signals, sig)
 		}
@@ -286,7 +287,7 @@ func consoleError(err error) error {
 	case errors.Is(err, console.ErrNoSession):
 		return &exit.Error{Err: errors.New("there is no such session"), Hint: "stoker sessions list shows those that run", Code: exit.NotFound}
 	case !errors.As(err, &refused):
-		return &exit.Error{Err: fmt.Errorf("cannot reach the console: %w", err)}
+		return &exit.Error{Err: fmt.Errorf("cannot reach the console: %w", err), Code: exit.Unavailable}
 	case refused.Code == api.CodeConsoleOff:
 		refused.Hint = "put `console: {enabled: true}` into stoker.yaml, and run stoker reload"
 	case refused.Status == http.StatusConflict:

@@ -68,8 +68,9 @@ func execInContainer(c *cli.Context, client *api.Client) error {
 
 // execQuery returns the query for a new session.
 func execQuery(c *cli.Context, env func(string) string) (url.Values, error) {
-	q := url.Values{"command": c.Args().Slice(), "tty": {strconv.FormatBool(c.Bool("tty"))}, "stdin": {strconv.FormatBool(c.Bool("interactive"))}}
-	if len(q["command"]) == 0 && !(c.Bool("tty") && c.Bool("interactive")) {
+	input, tty := c.Bool("interactive"), c.Bool("tty")
+	q := url.Values{"command": c.Args().Slice(), "tty": {strconv.FormatBool(tty)}, "stdin": {strconv.FormatBool(input)}}
+	if len(q["command"]) == 0 && (!tty || !input) {
 		return nil, exit.UsageError("stoker exec -- CMD ARGS, or stoker exec -it for a shell", "cannot run a command: there is none")
 	}
 	for _, name := range []string{"context", "user", "dir"} {
@@ -78,7 +79,7 @@ func execQuery(c *cli.Context, env func(string) string) (url.Values, error) {
 		}
 	}
 	keep := "1m"
-	if c.Bool("tty") {
+	if tty {
 		keep = "10m"
 	}
 	if c.IsSet("keep") {
@@ -95,7 +96,7 @@ func execQuery(c *cli.Context, env func(string) string) (url.Values, error) {
 		q.Add("env", entry)
 	}
 	for _, name := range []string{"TERM", "COLORTERM"} { // of the terminal that shows it
-		if value := env(name); c.Bool("tty") && value != "" && !given[name] {
+		if value := env(name); tty && value != "" && !given[name] {
 			q.Add("env", name+"="+value)
 		}
 	}

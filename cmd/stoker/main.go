@@ -112,12 +112,14 @@ func printError(f *os.File, err error) {
 	switch {
 	case errors.As(err, &coded) && coded.Hint != "":
 		hint = coded.Hint
+	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
+		hint = "--token-file FILE has the token for it, --cert and --key a client certificate"
 	case errors.As(err, &refused) && refused.Hint != "":
 		hint = refused.Hint
-	case errors.As(err, &hinted):
-		hint = hinted.Hint
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		hint = "--ca FILE names the authorities that are trusted"
+	case errors.As(err, &hinted):
+		hint = hinted.Hint
 	case errors.Is(err, api.ErrNoSocket):
 		hint = "is `stoker run` the container's first process? If the API is off, its log says why. STOKER_SOCKET names another socket"
 	}

@@ -10,10 +10,10 @@ import (
 // changeCommands are start, stop and restart.
 func changeCommands() []*cli.Command {
 	change := func(verb, usage, example string, flags []cli.Flag) *cli.Command {
-		return &cli.Command{Name: verb, Usage: usage, ArgsUsage: "SERVICE|all...", Category: categoryServices, UsageText: example,
+		return reachable(&cli.Command{Name: verb, Usage: usage, ArgsUsage: "SERVICE|all...", Category: categoryServices, UsageText: example,
 			Description: `SERVICE is a name of the configuration, "stoker status" lists them; all means
 every service. If one of the names is unknown nothing is done.`,
-			Flags: flags, Action: func(c *cli.Context) error { return changeServices(c, verb) }}
+			Flags: flags, Action: func(c *cli.Context) error { return changeServices(c, verb) }})
 	}
 	return []*cli.Command{
 		change("start", "start a service, even one that failed or was stopped, and what it requires", "stoker start tomcat --wait", waitFlags()),

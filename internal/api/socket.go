@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -183,7 +184,14 @@ func noSocket(path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %s: %w", ErrNoSocket, path, err)
+	if asked := new(url.Error); errors.As(err, &asked) {
+		err = asked.Err
+	}
+	err = fmt.Errorf("%w: %s: %w", ErrNoSocket, path, err)
+	if strings.Contains(path, "://") {
+		return &HintedError{err, "is it the address of api.listen of the configuration there?"}
+	}
+	return err
 }
 
 // openTrusted returns a client for a path that the caller did not name, after checking who owns

@@ -172,6 +172,9 @@ func (s *Session) connect(ctx context.Context, path string) (*link, Hello, error
 	d := websocket.Dialer{NetDialContext: dial, TLSClientConfig: s.opts.Endpoint.TLS, Subprotocols: []string{Protocol},
 		ReadBufferSize: 32 << 10, WriteBufferSize: inputFrame + 64}
 	conn, resp, err := d.DialContext(ctx, "ws"+strings.TrimPrefix(s.opts.Endpoint.URL, "http")+path, header)
+	if resp != nil {
+		defer resp.Body.Close()
+	}
 	switch {
 	case errors.Is(err, websocket.ErrBadHandshake) && resp != nil:
 		return nil, hello, api.ReadError(resp)
@@ -185,7 +188,7 @@ func (s *Session) connect(ctx context.Context, path string) (*link, Hello, error
 		l.close()
 		return nil, hello, fmt.Errorf("the server does not speak %s", Protocol)
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
 	kind, text, err := l.read()
 	first := struct {

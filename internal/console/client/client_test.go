@@ -22,10 +22,11 @@ func noDeadline() time.Time { return time.Now().Add(time.Minute) }
 
 // options are those of a test: what is heard goes to out and log.
 func options(f *fake, out io.Writer, log *strings.Builder) Options {
-	return Options{Endpoint: f.endpoint(), Path: "/v1/exec?command=cat&stdin=true", Stdout: out, Stderr: io.Discard, Patience: 30 * time.Second,
-		Lost:    func(error) { log.WriteString("lost ") },
-		Resumed: func() { log.WriteString("resumed ") },
-		Gap:     func(stream int, n int64) { fmt.Fprintf(log, "gap %d:%d ", stream, n) }}
+	return Options{Endpoint: f.endpoint(), Path: "/v1/exec?command=cat&stdin=true", Stdout: out, Stderr: io.Discard,
+		Patience: 30 * time.Second,
+		Lost:     func(error) { log.WriteString("lost ") },
+		Resumed:  func() { log.WriteString("resumed ") },
+		Gap:      func(stream int, n int64) { fmt.Fprintf(log, "gap %d:%d ", stream, n) }}
 }
 
 // numbers is text in which every byte tells its place.
@@ -335,7 +336,8 @@ func TestRequests(t *testing.T) {
 			}
 			synctest.Wait()
 			got := fmt.Sprint(f.messages)
-			if want := fmt.Sprint([]message{{Type: "resize", Rows: 24, Columns: 80}, {Type: "signal", Signal: "INT"}, {Type: request}}); got != want {
+			want := fmt.Sprint([]message{{Type: "resize", Rows: 24, Columns: 80}, {Type: "signal", Signal: "INT"}, {Type: request}})
+			if got != want {
 				t.Errorf("%s: the server got %s, want %s", request, got, want)
 			}
 		})

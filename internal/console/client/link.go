@@ -40,7 +40,7 @@ func newLink(conn *websocket.Conn) *link {
 
 func (l *link) close() {
 	l.once.Do(func() { close(l.down) })
-	l.conn.Close()
+	_ = l.conn.Close() // a link that ends has nothing to save
 }
 
 func (l *link) isDown() bool {
@@ -87,21 +87,24 @@ func (s *Session) serve(l *link, written <-chan error) (ended *Exit, err error) 
 	defer both.Wait()
 	defer s.change(s.room.Broadcast) // readLink may wait for room
 	defer l.close()
-	read, wrote := make(chan error, 1), make(chan error, 1)
+	read, broken := make(chan error, 1), make(chan error, 1)
 	both.Go(func() { // ends with the connection
 		read <- guard(func() (err error) {
 			ended, err = s.readLink(l)
 			return err
 		})
 	})
-	both.Go(func() { wrote <- guard(func() error { return s.writeLink(l) }) }) // ends with the connection, or when it cannot be written to
+	both.Go(func() { broken <- guard(func() error { return s.writeLink(l) }) }) // ends with the connection, or when it cannot be written to
 	for {
 		select {
 		case err := <-read:
 			return ended, err
-		case <-wrote: // the other side may have said why it closed the connection
+		case err := <-broken: // the other side may have said why it closed the connection
+			if errors.Is(err, errPanic) {
+				return nil, err
+			}
 			defer time.AfterFunc(lastWords, l.close).Stop()
-			wrote = nil
+			broken = nil
 		case err := <-written:
 			return nil, err
 		case <-s.ctx.Done():
