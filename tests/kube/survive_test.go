@@ -114,20 +114,31 @@ func (a *attached) told(m message) {
 // TestSupervisorKilled kills the supervisor in the middle of sessions: the process goes on, and its output is exact.
 func TestSupervisorKilled(t *testing.T) {
 	t.Parallel()
-	for name, tty := range map[string]string{"pipes": "", "terminal": "true"} {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		tty     bool
+		command string
+		lines   int
+		every   int // bytes between two kills
+	}{
+		{"pipes", false, "seq %d | while read n; do echo $n; done; exit 9", 200_000, 150_000},
+		{"terminal", true, "seq %d | while read n; do echo $n; done; exit 9", 200_000, 150_000},
+		{"fast pipes", false, "seq %d; exit 9", 2_000_000, 1_500_000},
+		{"fast terminal", true, "seq %d; exit 9", 1_000_000, 700_000},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBox(t, boxOptions{})
 			a := &attached{b: b, t: t}
-			count, newline := 300_000, "\n"
-			query := url.Values{"command": {"sh", "-c", fmt.Sprintf("seq %d | while read n; do echo $n; done; exit 9", count)}, "keep": {"1m"}}
-			if tty != "" {
-				query.Set("tty", tty)
+			newline := "\n"
+			query := url.Values{"command": {"sh", "-c", fmt.Sprintf(c.command, c.lines)}, "keep": {"1m"}}
+			if c.tty {
+				query.Set("tty", "true")
 				newline = "\r\n"
 			}
 			a.connect(query)
 			for kills := 0; a.exit == nil; {
-				if a.stdout.Len() > (kills+1)*200_000 && kills < 5 {
+				if a.stdout.Len() > (kills+1)*c.every && kills < amount(5, 8) {
 					kills++
 					if err := syscall.Kill(b.supervisor(), syscall.SIGKILL); err != nil {
 						t.Fatal(err)
@@ -138,7 +149,7 @@ func TestSupervisorKilled(t *testing.T) {
 				}
 			}
 			var want strings.Builder
-			for n := range count {
+			for n := range c.lines {
 				fmt.Fprintf(&want, "%d%s", n+1, newline)
 			}
 			if got := a.stdout.String(); got != want.String() || a.exit.Code != 9 {
