@@ -350,6 +350,7 @@ func (b *bench) console() (string, error) {
 		fmt.Fprintf(&out, "| %s | %s | %s | %s | %sx |\n", row.what, row.goal, figure(v), figure(raw), figure(v/raw))
 	}
 	fmt.Fprintf(&out, "| echo of a key, median (ms) | <= 0.1 | %s | - | - |\n| echo of a key, 99th percentile (ms) | <= 1 | %s | - | - |\n"+
-		"| memory of an idle session, PSS (KiB) | <= 100 | %s | - | - |\n", figure(keys[len(keys)/2]), figure(keys[len(keys)*99/100]), figure(memory))
+		"| memory of an idle session, PSS (KiB) | <= 100 | %s | - | - |\n",
+		figure(keys[len(keys)/2]), figure(keys[len(keys)*99/100]), figure(memory))
 	return out.String(), nil
 }

@@ -71,7 +71,9 @@ func (s *Server) Post(w http.ResponseWriter, r *http.Request) error {
 type connKey struct{}
 
 // WithConn adds the connection of a client to the context of its requests.
-func WithConn(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) }
+func WithConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
 
 // watchBody closes the link of a client that leaves while its body is not read, which net/http does not notice.
 func watchBody(r *http.Request, l link, body <-chan struct{}) {
