@@ -300,10 +300,13 @@ func (s *Session) resume(h Hello) error {
 		return fmt.Errorf("cannot go on with the input: the server has byte %d next, and we have %d to %d", h.Stdin, s.in.base, s.in.end())
 	}
 	for stream, next := range map[int]int64{1: h.Stdout, 2: h.Stderr} {
-		if next > s.got[stream] {
-			s.push(output{stream: stream, gap: next - s.got[stream]})
+		missing := next - s.got[stream]
+		if missing < 0 {
+			return fmt.Errorf("cannot go on with the output: the server has byte %d of stream %d next, and we want %d", next, stream, s.got[stream])
 		}
-		s.got[stream] = next
+		if missing > 0 {
+			s.push(output{stream: stream, gap: missing})
+		}
 	}
 	return nil
 }

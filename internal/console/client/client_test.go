@@ -293,7 +293,7 @@ func (c *spyConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// TestGap: what was overwritten while nobody read is reported, and the offsets go on behind it.
+// TestGap: what was overwritten while nobody read is reported once, and the offsets go on behind it, also on the next link.
 func TestGap(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fake) {
 		f.close = &websocket.CloseError{Code: 1001}
@@ -304,8 +304,16 @@ func TestGap(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.change(func() { f.output, f.lost, f.end = numbers(1000), 600, true })
+		cuts := 0
+		f.wrap = func(c net.Conn) net.Conn {
+			if cuts++; cuts > 1 {
+				return c
+			}
+			return &cutConn{Conn: c, read: 600, write: 1 << 20}
+		}
 		exit, err := s.Run(t.Context())
-		if err != nil || exit.Code != 7 || log.String() != "gap 1:600 " || !bytes.Equal(out.Bytes(), numbers(1000)[600:]) {
+		synctest.Wait()
+		if err != nil || exit.Code != 7 || log.String() != "gap 1:600 " || f.links != 3 || !bytes.Equal(out.Bytes(), numbers(1000)[600:]) {
 			t.Errorf("%+v, %v, %q, %d bytes", exit, err, log.String(), out.Len())
 		}
 	})

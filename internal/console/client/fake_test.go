@@ -105,7 +105,7 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 		f.started++
 	}
 	f.links++
-	at = max(at, f.lost)
+	lost := max(f.lost-at, 0)
 	f.mu.Unlock()
 	if status != 0 {
 		http.Error(w, `{"error":{"code":"x","message":"refused"}}`, status)
@@ -123,6 +123,12 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	f.mu.Unlock()
 	if conn.WriteJSON(hello) != nil {
 		return
+	}
+	if lost > 0 {
+		if conn.WriteJSON(message{Type: "gap", Stream: 1, Bytes: lost}) != nil {
+			return
+		}
+		at += lost
 	}
 	if closeWith != nil {
 		conn.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(closeWith.Code, closeWith.Text))
