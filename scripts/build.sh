@@ -4,6 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh
 
+scripts/page.sh
 go=$(scripts/go.sh)
 # shellcheck disable=SC2034 # for progress
 progress_doing=go_doing

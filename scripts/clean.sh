@@ -1,11 +1,11 @@
 #!/bin/sh
-# clean.sh removes bin/, man/, the JaCoCo agent, the images made by image.sh and its cached
+# clean.sh removes bin/, man/, the JaCoCo agent, what came from npm, the images made by image.sh and its cached
 # root file system. Packages that were installed stay.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh
 
-rm -rf bin man plugins/jacoco/lib
+rm -rf bin man plugins/jacoco/lib web/node_modules tests/page/node_modules internal/page/npm/*.gz
 rm -rf "${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/stoker"
 if has docker && docker_answers; then
 	images=$(docker images -q --filter 'label=stoker.recipe')

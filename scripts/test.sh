@@ -37,6 +37,11 @@ unit)
 	progress_shown "tests with NATS" "$go" -C tests/nats test -parallel 8 ./...
 	# Another one, with the clients of Kubernetes.
 	progress_shown "tests with kubectl" "$go" -C tests/kube test -parallel 4 ./...
+	# Another one, with a real browser. Its screenshots are in ARTIFACTS, or in a temporary folder.
+	need chromium=chromium node=nodejs npm=npm
+	scripts/page.sh
+	(cd tests/page && npm ci --ignore-scripts >/dev/null) || die "cannot take axe-core from npm"
+	progress_shown "tests of the page" "$go" -C tests/page test ./...
 	;;
 container)
 	tomcat=$(tomcat_version)

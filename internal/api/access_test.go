@@ -25,7 +25,7 @@ import (
 func grantsOfRoutes() map[string]access.Grants {
 	out := map[string]access.Grants{}
 	for grant, patterns := range map[access.Grants]string{
-		0:            "GET /v1/health, GET /v1/ready, POST /v1/login, GET /api, GET /apis, GET /api/v1",
+		0:            "GET /{$}, GET /assets/{name...}, GET /v1/health, GET /v1/ready, POST /v1/login, GET /api, GET /apis, GET /api/v1",
 		access.Known: "GET /v1/whoami, DELETE /v1/login",
 		access.View: `POST /v1/tickets, GET /v1/services, GET /v1/services/{name}, GET /v1/services/{name}/logs, GET /v1/incidents, GET /v1/events,
 			GET /v1/hooks, GET /v1/limits, GET /v1/jvm, GET /v1/plugins, GET /v1/plugins/{name}, GET /v1/upgrade, GET /metrics, GET /v1/jobs,
@@ -166,7 +166,7 @@ func TestEveryRouteAndGrant(t *testing.T) {
 		}
 		delete(decided, r.pattern)
 		method, target, _ := strings.Cut(r.pattern, " ")
-		target = strings.NewReplacer("{name}", "app", "{id}", "1", "{name...}", "x", "{namespace}", "default", "{pod}", "web").Replace(target)
+		target = strings.NewReplacer("{$}", "", "{name}", "app", "{id}", "1", "{name...}", "x", "{namespace}", "default", "{pod}", "web").Replace(target)
 		for uid, grants := range map[int]access.Grants{0: access.All, viewer: access.View, stranger: 0} {
 			got := ask(t, s.socket, uid, method, target)
 			if refused := got.status == 403; refused == grants.Has(want) {

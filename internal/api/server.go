@@ -19,6 +19,7 @@ import (
 	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/events"
+	"github.com/stoker-init/stoker/internal/page"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -55,6 +56,7 @@ type Server struct {
 	leave   context.CancelFunc
 
 	sessions sessionManager // Options.Sessions, or what a test has in its place
+	files    page.Page
 }
 
 // New makes a server; Serve runs it.
@@ -125,6 +127,8 @@ func value[T any](f func() T) handler {
 func (s *Server) routes() []route {
 	b := s.opts.Backend
 	return slices.Concat(s.execRoutes(), s.sessionRoutes(), []route{
+		{"GET /{$}", 0, s.page},
+		{"GET /assets/{name...}", 0, s.page},
 		{"GET /v1/health", 0, value(func() map[string]string { return map[string]string{"status": "ok"} })},
 		{"GET /v1/ready", 0, s.ready},
 		{"GET /v1/whoami", access.Known, s.whoami},
@@ -169,6 +173,12 @@ func (s *Server) routes() []route {
 		{"POST /v1/executor/resume", access.Admin, s.withJobs(s.control(executor.Resume))},
 		{"POST /v1/executor/drain", access.Admin, s.withJobs(s.control(executor.Drain))},
 	})
+}
+
+// page serves the page for browsers: what it shows it asks for with a credential.
+func (s *Server) page(w http.ResponseWriter, r *http.Request) (any, error) {
+	s.files.ServeHTTP(w, r)
+	return nil, nil
 }
 
 // Whoami is the answer of GET /v1/whoami.

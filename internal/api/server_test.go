@@ -57,7 +57,7 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v1/jvm?service=apq&format=text", 404, `{"error":{"code":"no-such-service","message":"there is no service \"apq\"","hint":"did you mean app? there are: app, side car"}}`},
 		{"POST", "/v1/reload?dry_run", 200, `{"dry_run":true,"changes":["restart web"],"files":null}`},
 		{"POST", "/v1/reload", 200, `{"changes":["restart web"],"files":null}`},
-		{"GET", "/", 404, `"code":"not-found"`},
+		{"GET", "/none", 404, `"code":"not-found"`},
 		{"GET", "/v2/services", 404, `"code":"not-found"`},
 	} {
 		got := ask(t, path, -1, tc.method, tc.target)

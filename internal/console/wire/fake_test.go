@@ -215,8 +215,9 @@ type stage struct {
 	attach  chan console.Attach
 	process func(*fakeLink) int
 	refuse  error
-	url     string // of a TCP listener
-	socket  string // of a unix socket
+	headers http.Header // of the requests of dial
+	url     string      // of a TCP listener
+	socket  string      // of a unix socket
 }
 
 // newStage serves sessions that run process, on TCP and on a unix socket.
@@ -331,7 +332,7 @@ func (st *stage) tryDial(network, path, protocol string) (*client, *http.Respons
 		}
 		return new(net.Dialer).DialContext(ctx, "tcp", st.url)
 	}, Subprotocols: strings.Split(protocol, " "), HandshakeTimeout: 10 * time.Second}
-	ws, resp, err := d.Dial("ws://stoker"+path, nil)
+	ws, resp, err := d.Dial("ws://stoker"+path, st.headers)
 	if err != nil {
 		return nil, resp, err
 	}

@@ -85,7 +85,7 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request, d dialect) error {
 	}
 	req, err := parseQuery(r.URL.RawQuery, d)
 	if err != nil {
-		return err
+		return s.refuse(w, r, name, err)
 	}
 	by := access.Of(r.Context())
 	opened, err := s.open(r.Context(), req.spec, by)
@@ -93,7 +93,7 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request, d dialect) error {
 		return s.tell(w, r, name, start)
 	}
 	if err != nil {
-		return err
+		return s.refuse(w, r, name, err)
 	}
 	how := console.Attach{Mode: console.Hold, From: console.Everything()}
 	if d == ours {
@@ -118,7 +118,7 @@ func (s *Server) Attach(w http.ResponseWriter, r *http.Request, id string) error
 	}
 	how, err := parseAttach(r.URL.RawQuery)
 	if err != nil {
-		return err
+		return s.refuse(w, r, name, err)
 	}
 	found, err := s.find(id)
 	var l link
@@ -129,7 +129,7 @@ func (s *Server) Attach(w http.ResponseWriter, r *http.Request, id string) error
 		return s.tell(w, r, name, err)
 	}
 	if err != nil {
-		return err
+		return s.refuse(w, r, name, err)
 	}
 	return s.serve(w, r, name, request{}, found, l)
 }
@@ -173,6 +173,17 @@ func (s *Server) tell(w http.ResponseWriter, r *http.Request, name string, why e
 	}
 	return nil
 }
+
+// refuse returns an error for the answer. A page is told over the websocket: it cannot see why an upgrade was refused.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, name string, why error) error {
+	if name != Stoker || r.Header.Get("Origin") == "" {
+		return why
+	}
+	return s.tell(w, r, name, refusedError{why})
+}
+
+// refusedError is why a page gets no link.
+type refusedError struct{ error }
 
 // upgrade makes a websocket of the connection of a request.
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, name string, touch func()) (*websocket.Conn, error) {

@@ -16,6 +16,7 @@ import (
 
 // Codes of close frames of stoker.v1 that are its own.
 const (
+	CloseRefused   = 4000 // of a page only: there is no link, and the reason says why
 	CloseTaken     = 4001 // another client has taken the keyboard
 	CloseRevoked   = 4003 // the client may no longer use the console
 	CloseNoSession = 4004 // there is nothing to attach to any more
@@ -209,7 +210,10 @@ type exit struct {
 func (o *own) end(err error) *closeError {
 	normal := &closeError{websocket.CloseNormalClosure, ""}
 	var start *program.StartError
+	var refused refusedError
 	switch {
+	case errors.As(err, &refused):
+		return &closeError{CloseRefused, err.Error()}
 	case errors.As(err, &start):
 		_ = o.text(true, exit{Type: "exit", Code: start.Code(), Message: start.Error()}) // the client may be gone
 		return normal

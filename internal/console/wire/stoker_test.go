@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"net/http"
 	"slices"
 	"strings"
 	"syscall"
@@ -128,6 +129,25 @@ func TestStokerEnds(t *testing.T) {
 	}
 	if _, _, code, reason := st.dial("tcp", "/v1/sessions/gone/attach", Stoker).rest(); code != 4004 || reason == "" {
 		t.Errorf("no session: close %d %q", code, reason)
+	}
+}
+
+// TestPageIsToldWhy: a browser does not show the answer of an upgrade that was refused.
+func TestPageIsToldWhy(t *testing.T) {
+	st := newStage(t, cat(0))
+	st.refuse = console.ErrNotAllowed
+	if _, resp, err := st.tryDial("tcp", "/v1/exec?command=x", Stoker); err == nil || resp == nil || resp.StatusCode == 101 {
+		t.Errorf("a program gets no answer: %v, %v", resp, err)
+	}
+	st.headers = http.Header{"Origin": {"http://stoker"}}
+	for path, want := range map[string]string{
+		"/v1/exec?command=x":              console.ErrNotAllowed.Error(),
+		"/v1/exec?command=x&rows=many":    "rows",
+		"/v1/sessions/here/attach?mode=x": "mode",
+	} {
+		if _, texts, code, reason := st.dial("tcp", path, Stoker).rest(); code != CloseRefused || !strings.Contains(reason, want) || len(texts) != 0 {
+			t.Errorf("%s: close %d %q, texts %q", path, code, reason, texts)
+		}
 	}
 }
 
