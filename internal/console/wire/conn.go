@@ -224,7 +224,7 @@ func (c *conn) control(ctx context.Context) {
 			}
 		}
 	}
-	if !errors.Is(err, websocket.ErrCloseSent) {
+	if !errors.Is(err, websocket.ErrCloseSent) && !errors.Is(err, errLast) { // else the client still reads
 		c.cut()
 	}
 }
