@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
@@ -234,6 +235,25 @@ func (s *stoker) testSupervisor(t *testing.T) {
 	p.press("nav", "State")
 	p.sees("[data-key=tomcat]", "RUNNING")
 	p.press("nav", "Shell")
+	p.enter("exit")
+	p.sees(".banner", "ended")
+}
+
+// testOffline takes the network away for a while: the page says so, and goes on by itself.
+func (s *stoker) testOffline(t *testing.T) {
+	p := s.shell(t)
+	p.enter("X=here; echo $X")
+	p.sees(screen, "here")
+	p.allow("ERR_INTERNET_DISCONNECTED")
+	p.allow("WebSocket")
+	p.run(network.Enable(), network.EmulateNetworkConditions(true, 0, -1, -1))
+	p.sees("#outage", "no connection to stoker")
+	p.screenshot("offline")
+	p.run(network.EmulateNetworkConditions(false, 0, -1, -1))
+	p.until("the page is back", "document.querySelector('#outage').innerText === ''")
+	p.sees(".banner", "Connected")
+	p.enter("clear; echo back $X")
+	p.sees(screen, "back here")
 	p.enter("exit")
 	p.sees(".banner", "ended")
 }

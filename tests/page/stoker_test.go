@@ -84,6 +84,15 @@ type stoker struct {
 	pid          int // of the init
 }
 
+// buildFolder is that of the program; TestMain removes it.
+var buildFolder = filepath.Join(os.TempDir(), fmt.Sprintf("stoker-page-build-%d", os.Getpid()))
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	_ = os.RemoveAll(buildFolder)
+	os.Exit(code)
+}
+
 // build builds the program with the terminal in it.
 var build = sync.OnceValues(func() (string, error) {
 	root, err := filepath.Abs("../..")
@@ -93,11 +102,7 @@ var build = sync.OnceValues(func() (string, error) {
 	if made, _ := filepath.Glob(filepath.Join(root, "internal/page/npm/*.gz")); len(made) == 0 {
 		return "", fmt.Errorf("the page has no terminal: run scripts/page.sh, which needs node and npm")
 	}
-	dir, err := os.MkdirTemp("", "stoker-page-build-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "stoker")
+	path := filepath.Join(buildFolder, "stoker")
 	cmd := exec.Command("go", "build", "-o", path, "./cmd/stoker")
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -37,6 +37,7 @@ class Log {
     this.fresh = []; // for the next frame
     this.filter = '';
     this.stream = '';
+    this.skipped = 0; // lines that came too fast
     this.follows = true;
     this.paused = false;
     this.stop = new AbortController();
@@ -77,7 +78,10 @@ class Log {
   add(line) {
     const list = this.paused ? this.waiting : this.fresh;
     list.push(line);
-    if (list.length > maxKept) list.splice(0, list.length - maxKept);
+    if (list.length > maxKept) {
+      list.shift();
+      this.skipped++;
+    }
     if (this.paused) this.say(`paused, ${this.waiting.length} new lines`);
     else this.frame ??= requestAnimationFrame(() => this.draw());
   }
@@ -92,7 +96,7 @@ class Log {
     this.box.append(...fresh.filter((line) => this.wanted(line)).slice(-maxShown).map(row));
     while (this.box.childElementCount > maxShown) this.box.firstChild.remove();
     this.scroll();
-    this.say('');
+    this.say(this.skipped > 0 ? `${this.skipped} lines came too fast and are left out` : '');
   }
 
   redraw() {

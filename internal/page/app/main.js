@@ -28,6 +28,7 @@ const app = {
 const main = document.getElementById('content');
 let current = null; // the view that is shown: {name, element, update, close}
 let timer = 0;
+let lostAt = 0; // when the connection was lost; 0: there is one
 
 // takeTicket takes a ticket out of the address, so that it is in no history.
 function takeTicket() {
@@ -96,9 +97,13 @@ async function poll() {
 
 // outage says that what is shown is old.
 function outage(message) {
+  if (message) lostAt ||= Date.now();
+  else if (lostAt) {
+    shells.renew(lostAt);
+    lostAt = 0;
+  }
   const text = message && `${message}: what is shown is old; trying again every ${pollTime / 1000}s`;
   update(document.getElementById('outage'), text);
-  document.body.toggleAttribute('data-stale', text !== '');
 }
 
 function summary() {

@@ -48,6 +48,7 @@ export class Session {
     ws.onmessage = (event) => {
       if (this.ws !== ws) return;
       opened = true;
+      this.heard = Date.now();
       if (typeof event.data === 'string') this.message(JSON.parse(event.data));
       else this.output(new Uint8Array(event.data));
     };
@@ -56,6 +57,16 @@ export class Session {
       this.ws = null;
       this.closed(event, opened).catch((error) => this.set('refused', error.message));
     };
+  }
+
+  // renew replaces a link that was silent since a time at which there was no connection: a browser may not notice for
+  // minutes that it is dead.
+  renew(since) {
+    if (this.state !== 'open' || this.heard > since) return;
+    const {ws} = this;
+    this.ws = null;
+    ws.close();
+    this.connect();
   }
 
   message(m) {

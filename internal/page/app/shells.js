@@ -247,5 +247,6 @@ shells.forget = () => {
   Object.assign(page, {tabs: [], selected: null, restored: false});
   sessionStorage.removeItem(savedKey);
 };
+shells.renew = (since) => page.tabs.forEach((tab) => tab.session?.renew(since));
 shells.setTheme = () => page.tabs.forEach((tab) => tab.setTheme());
 shells.setReader = () => page.tabs.forEach((tab) => tab.setReader());

@@ -5,9 +5,9 @@ let loading = null;
 
 // load returns the classes of xterm.js and its addons.
 export function load() {
-  loading ??= loadOnce().catch((error) => {
+  loading ??= loadOnce().catch(() => {
     loading = null;
-    throw error;
+    throw Object.assign(new Error('cannot load the terminal'), {hint: 'reload the page: another version of stoker may run now'});
   });
   return loading;
 }
@@ -20,7 +20,7 @@ async function loadOnce() {
   css.nonce = script.nonce;
   const styled = new Promise((resolve, reject) => {
     css.onload = resolve;
-    css.onerror = () => reject(new Error('cannot load the style of the terminal'));
+    css.onerror = reject;
   });
   document.head.append(css);
   const [xterm, fit, search, graphemes] = await Promise.all([
