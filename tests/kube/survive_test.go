@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -233,4 +235,30 @@ func TestKilledWhileIdle(t *testing.T) {
 		t.Errorf("code %d, no error", r.code)
 	}
 	pollFor(t, 40*time.Second, "the session of the lost client ends", b.idle)
+}
+
+// TestRevokedAfterKill removes the token of a session that an earlier supervisor has opened: the session ends.
+func TestRevokedAfterKill(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, boxOptions{})
+	a := &attached{b: b, t: t}
+	a.connect(url.Values{"command": {"sh", "-c", "echo ready; exec sleep 1000"}, "keep": {"10m"}})
+	for !strings.Contains(a.stdout.String(), "ready") && a.step() {
+	}
+	old := b.supervisor()
+	if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	a.conn.Close()
+	poll(t, "another supervisor answers", func() bool {
+		status, _ := b.get("/v1/whoami", nil)
+		return status == http.StatusOK && b.supervisor() != old
+	})
+	if b.idle() {
+		t.Fatal("the session did not survive")
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, "tokens"), []byte("viewer view "+viewToken+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pollFor(t, 10*time.Second, "the session ends", b.idle)
 }
