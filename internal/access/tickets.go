@@ -264,7 +264,7 @@ func (g *Gate) keepLogins() {
 }
 
 // Restore takes the logins of the supervisor before, which has kept them as JSON. Their hour without a use begins again. It is called
-// after Configure.
+// before Configure, which wakes sessions that ask for them.
 func (g *Gate) Restore(kept json.RawMessage) error {
 	var all []keptLogin
 	if err := json.Unmarshal(kept, &all); err != nil {
@@ -273,7 +273,7 @@ func (g *Gate) Restore(kept json.RawMessage) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.tcp == nil {
-		return nil
+		g.tcp = newEndpoint()
 	}
 	for _, k := range all[:min(len(all), maxLogins)] {
 		h, err := parseHash(k.Hash)

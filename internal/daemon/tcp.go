@@ -43,13 +43,13 @@ func (a *apiServer) beginTCP(rec *proc.Recovered) {
 	if a.daemon.currentPlan().Config.API.Listen == "" && t.listener == nil {
 		return
 	}
-	a.openTCP()
 	if found && err == nil {
 		err = a.gate.Restore(logins)
 	}
 	if err != nil {
 		a.log.Warn("pages have to log in again", "error", err)
 	}
+	a.openTCP()
 }
 
 // configureTCP applies the present configuration, and reads its files again.
