@@ -24,11 +24,6 @@ type Gate struct {
 	mu      sync.Mutex    // guards the fields below and what is in endpoint
 	tcp     *endpoint     // nil: api.listen is not set
 	changed chan struct{} // of Changed; nil: nobody has asked
-	begun   bool          // Configure was called
-}
-
-func newEndpoint() *endpoint {
-	return &endpoint{tickets: map[hash]ticket{}, logins: map[hash]*login{}, limits: limits{admitted: map[string]int{}}}
 }
 
 // endpoint is what is in force for the TCP listener.
@@ -56,13 +51,12 @@ func (g *Gate) Configure(cfg Config) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	defer g.broadcast()
-	g.begun = true
 	if cfg.Listen == "" {
 		g.tcp = nil
 		return nil
 	}
 	if g.tcp == nil {
-		g.tcp = newEndpoint()
+		g.tcp = &endpoint{tickets: map[hash]ticket{}, logins: map[hash]*login{}, limits: limits{admitted: map[string]int{}}}
 	}
 	e := g.tcp
 	e.cfg = cfg
@@ -225,10 +219,10 @@ func (g *Gate) current(id Identity) (Grants, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case !g.begun: // a session of the supervisor before; Configure wakes those that ask
-		return id.Grants, nil
 	case g.tcp == nil:
 		return 0, errOff
+	case !g.tcp.good:
+		return id.Grants, nil // as the supervisor before saw it: a file that is damaged now takes nothing from anybody
 	}
 	have, until, err := g.tcp.current(id.Name, id.proof, time.Now())
 	if err == nil && !until.IsZero() {

@@ -4,64 +4,90 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 )
 
-// bareIdentity is an Identity without its methods.
-type bareIdentity Identity
+// Kept is an identity that is written as JSON for the next supervisor, together with what Check looks at. That is hashes and
+// certificates, and no secret.
+type Kept struct{ Identity }
 
-// keptIdentity is an Identity as JSON, for the next supervisor.
-type keptIdentity struct {
-	bareIdentity
-	Token, Login string   // hashes in hexadecimal; empty: none
-	Chain        [][]byte // certificates
+// MarshalJSON writes it.
+func (k Kept) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Identity
+		Proof keptProof `json:",omitzero"`
+	}{k.Identity, k.proof.keep()})
 }
 
-// MarshalJSON writes what the next supervisor needs to check the identity again. Of a token it is the hash.
-func (id Identity) MarshalJSON() ([]byte, error) {
-	k := keptIdentity{bareIdentity: bareIdentity(id)}
-	if p := id.proof; p != nil {
-		if p.token != (hash{}) {
-			k.Token = hex.EncodeToString(p.token[:])
-		}
-		if p.login != (hash{}) {
-			k.Login = hex.EncodeToString(p.login[:])
-		}
-		for _, c := range p.chain {
-			k.Chain = append(k.Chain, c.Raw)
-		}
-	}
-	return json.Marshal(k)
-}
-
-// UnmarshalJSON reads what MarshalJSON has written.
-func (id *Identity) UnmarshalJSON(text []byte) error {
-	var k keptIdentity
-	if err := json.Unmarshal(text, &k); err != nil {
-		return err
-	}
-	*id = Identity(k.bareIdentity)
-	if k.Token == "" && k.Login == "" && len(k.Chain) == 0 {
-		return nil
-	}
-	id.proof = &proof{}
-	var err error
-	if k.Token != "" {
-		id.proof.token, err = parseHash(k.Token)
-	}
-	if k.Login != "" && err == nil {
-		id.proof.login, err = parseHash(k.Login)
-	}
-	for _, der := range k.Chain {
-		c, certErr := x509.ParseCertificate(der)
-		if certErr != nil {
-			err = certErr
-			break
-		}
-		id.proof.chain = append(id.proof.chain, c)
+// UnmarshalJSON reads it.
+func (k *Kept) UnmarshalJSON(data []byte) error {
+	v := struct {
+		*Identity
+		Proof keptProof
+	}{Identity: &k.Identity}
+	err := json.Unmarshal(data, &v)
+	if err == nil {
+		k.proof, err = v.Proof.restore()
 	}
 	if err != nil {
-		return fmt.Errorf("cannot read the credential of %s: %w", id.Name, err)
+		return fmt.Errorf("cannot read an identity: %w", err)
 	}
+	return nil
+}
+
+// keptProof is a proof for the next supervisor; zero: there is none.
+type keptProof struct {
+	Token hash     `json:"token,omitzero"`
+	Login hash     `json:"login,omitzero"`
+	Chain [][]byte `json:"chain,omitempty"`
+}
+
+func (p *proof) keep() (k keptProof) {
+	if p == nil {
+		return k
+	}
+	k.Token, k.Login = p.token, p.login
+	for _, c := range p.chain {
+		k.Chain = append(k.Chain, c.Raw)
+	}
+	return k
+}
+
+func (k keptProof) restore() (*proof, error) {
+	if k.Token == (hash{}) && k.Login == (hash{}) && len(k.Chain) == 0 {
+		return nil, nil
+	}
+	p := &proof{token: k.Token, login: k.Login}
+	for _, der := range k.Chain {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, err
+		}
+		p.chain = append(p.chain, c)
+	}
+	return p, nil
+}
+
+// keptLogin is a login for the next supervisor.
+type keptLogin struct {
+	Hash   hash      `json:"hash"`
+	Name   string    `json:"name"`
+	Grants Grants    `json:"grants"`
+	Until  time.Time `json:"until"`
+	keptProof
+}
+
+// MarshalText writes a hash in hexadecimal.
+func (h hash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:]), nil }
+
+// UnmarshalText reads it.
+func (h *hash) UnmarshalText(text []byte) error {
+	b, err := hex.DecodeString(string(text))
+	if err != nil || len(b) != len(h) {
+		return errors.New("a hash is damaged")
+	}
+	*h = hash(b)
 	return nil
 }

@@ -2,47 +2,90 @@ package access
 
 import (
 	"encoding/json"
-	"reflect"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 )
 
-// TestKeptIdentity checks that the next supervisor can check an identity again.
-func TestKeptIdentity(t *testing.T) {
-	for _, id := range []Identity{
-		{Name: "uid 0", Grants: All, UID: 0, Pid: 7},
-		{Name: "token ops", Grants: View | Exec, UID: -1, Pid: -1, Address: "127.0.0.1:1", proof: &proof{token: hash{1, 2}}},
-		{Name: "token ops", Grants: View, UID: -1, Pid: -1, proof: &proof{token: hash{1}, login: hash{3}}},
+// TestKept: the next supervisor knows by what an identity was proven, and takes its grants when that is gone.
+func TestKept(t *testing.T) {
+	for name, c := range map[string]struct {
+		make func(*stage) Identity
+		end  func(*stage)
+	}{
+		"token": {func(s *stage) Identity { return s.identify(s.request("GET", "/", bearer(secretA)...), View) },
+			func(s *stage) { s.write("") }},
+		"another token of the name": {func(s *stage) Identity { return s.identify(s.request("GET", "/", bearer(secretA)...), View) },
+			func(s *stage) { s.write("ops exec,view " + NewSecret()) }},
+		"login": {func(s *stage) Identity {
+			login := s.logIn(Identity{Name: "uid 0", Grants: All})
+			return s.identify(s.request("GET", "/", bearer(login.Token)...), View)
+		}, func(s *stage) { clear(s.tcp.logins) }},
+		"certificate": {func(s *stage) Identity {
+			return s.identify(withCertificate(s.request("GET", "/"), s.authority.Client("agent", time.Now().Add(time.Hour))), View)
+		}, func(s *stage) { s.cfg.Certificates = nil }},
+		"listener": {func(s *stage) Identity { return s.identify(s.request("GET", "/", bearer(secretA)...), View) },
+			func(s *stage) { s.cfg = Config{} }},
 	} {
-		text, err := json.Marshal(id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got Identity
-		if err := json.Unmarshal(text, &got); err != nil || !reflect.DeepEqual(got, id) {
-			t.Errorf("%s became %+v, %v", text, got, err)
-		}
-	}
-	for _, bad := range []string{`{"Token":"x"}`, `{"Login":"00"}`, `{"Chain":["AAAA"]}`} {
-		if err := json.Unmarshal([]byte(bad), new(Identity)); err == nil || !strings.Contains(err.Error(), "cannot read the credential") {
-			t.Errorf("%s: %v", bad, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, twoTokens)
+			id := c.make(s)
+			kept, err := json.Marshal(Kept{id})
+			if err != nil || strings.Contains(string(kept), secretA) {
+				t.Fatalf("%s, %v", kept, err)
+			}
+			good := s.cfg
+			s.Gate = s.newGate()
+			s.cfg.Tokens += ".missing"
+			if s.Configure(s.cfg) == nil {
+				t.Error("a file is not missed")
+			}
+			var k Kept
+			if err := json.Unmarshal(kept, &k); err != nil {
+				t.Fatal(err)
+			}
+			if k.Name != id.Name || k.Grants != id.Grants || k.Address != id.Address || k.UID != id.UID {
+				t.Errorf("%+v, want %+v", k.Identity, id)
+			}
+			if err := s.Check(k.Identity, View); err != nil {
+				t.Errorf("before the files are good: %v", err)
+			}
+			s.cfg = good
+			err = s.Configure(s.cfg)
+			if s.kept != nil {
+				err = errors.Join(err, s.Restore(s.kept))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Check(k.Identity, View); err != nil {
+				t.Error(err)
+			}
+			c.end(s)
+			if err := s.Configure(s.cfg); err != nil {
+				t.Fatal(err)
+			}
+			if s.Check(k.Identity, View) == nil {
+				t.Errorf("%s has its grants for ever", kept)
+			}
+		})
 	}
 }
 
-// TestCheckBeforeConfigure checks that sessions of the supervisor before live until the files are read, and are checked then.
-func TestCheckBeforeConfigure(t *testing.T) {
-	g := &Gate{}
-	id := Identity{Name: "token ops", Grants: View | Exec, proof: &proof{token: hash{1}}}
-	changed := g.Changed()
-	if err := g.Check(id, Exec); err != nil {
-		t.Errorf("before: %v", err)
+// TestKeptWithoutProof: a process at the unix socket has none.
+func TestKeptWithoutProof(t *testing.T) {
+	kept, err := json.Marshal(Kept{Identity{Name: "uid 0", Grants: All, Pid: 7}})
+	if want := `{"Name":"uid 0","Grants":15,"UID":0,"Pid":7,"Address":""}`; err != nil || string(kept) != want {
+		t.Errorf("%s, %v, want %s", kept, err, want)
 	}
-	if err := g.Configure(Config{}); err != nil {
-		t.Fatal(err)
+	var k Kept
+	if err := json.Unmarshal(kept, &k); err != nil || k.Identity != (Identity{Name: "uid 0", Grants: All, Pid: 7}) {
+		t.Errorf("%+v, %v", k, err)
 	}
-	<-changed
-	if err := g.Check(id, Exec); err == nil {
-		t.Error("after: no error")
+	for _, damaged := range []string{`{"Proof":{"token":"00"}}`, `{"Proof":{"chain":["AAAA"]}}`, `[]`} {
+		if err := json.Unmarshal([]byte(damaged), &k); err == nil {
+			t.Errorf("%s is read", damaged)
+		}
 	}
 }

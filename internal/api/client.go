@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/access"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,7 +24,7 @@ type Client struct {
 	strict   bool   // check that the listening process may be a stoker
 	http     *http.Client
 	shared   http.RoundTripper // of RoundTrip
-	endpoint Endpoint
+	endpoint access.Endpoint
 }
 
 // NewClient makes a client for the socket at path.
@@ -33,9 +35,44 @@ func NewClient(path string) *Client {
 	shared := &http.Transport{DialContext: dial, MaxResponseHeaderBytes: maxAnswerHeader, Protocols: new(http.Protocols)}
 	shared.Protocols.SetUnencryptedHTTP2(true)
 	c.shared = shared
-	c.endpoint = Endpoint{URL: "http://stoker", Dial: dial, Header: func() (http.Header, error) { return http.Header{}, nil }}
+	c.endpoint = access.Endpoint{URL: "http://stoker", Dial: dial, Header: func() (http.Header, error) { return http.Header{}, nil }}
 	return c
 }
+
+// NewRemoteClient makes a client for a server at a URL.
+func NewRemoteClient(r access.Remote) (*Client, error) {
+	end, err := r.Endpoint()
+	if err != nil {
+		return nil, err
+	}
+	transport := func(h2 bool) http.RoundTripper {
+		return &remoteTransport{end, &http.Transport{DialContext: end.Dial, TLSClientConfig: end.TLS, TLSHandshakeTimeout: access.RemoteTime,
+			ForceAttemptHTTP2: h2, MaxResponseHeaderBytes: maxAnswerHeader}}
+	}
+	return &Client{socket: r.URL, http: &http.Client{Transport: transport(false)}, shared: transport(true), endpoint: end}, nil
+}
+
+// remoteTransport sends the requests of a Client to a remote, with its credentials.
+type remoteTransport struct {
+	to   access.Endpoint
+	next http.RoundTripper
+}
+
+// RoundTrip sends one request, whatever host its URL names.
+func (t *remoteTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	header, err := t.to.Header()
+	if err != nil {
+		return nil, err
+	}
+	req = req.Clone(req.Context())
+	req.URL.Scheme, req.URL.Host, _ = strings.Cut(t.to.URL, "://")
+	req.Host = ""
+	maps.Copy(req.Header, header)
+	return t.next.RoundTrip(req)
+}
+
+// Endpoint is what a protocol beside HTTP requests needs to reach the client's server.
+func (c *Client) Endpoint() access.Endpoint { return c.endpoint }
 
 // Socket is the path of the socket, or the URL.
 func (c *Client) Socket() string { return c.socket }
@@ -84,9 +121,9 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil || !c.strict {
 		return conn, err
 	}
-	cred, err := credentials(conn)
-	if err == nil && !mayBeStoker(int(cred.Uid)) {
-		err = &untrustedError{fmt.Sprintf("uid %d listens there", cred.Uid)}
+	uid, err := access.PeerUID(conn)
+	if err == nil && !mayBeStoker(uid) {
+		err = &untrustedError{fmt.Sprintf("uid %d listens there", uid)}
 	}
 	if err != nil {
 		conn.Close()
@@ -109,9 +146,7 @@ func (c *Client) exchange(ctx context.Context, method, path string, header http.
 		if err != nil {
 			return nil, err
 		}
-		for k, v := range header {
-			req.Header[k] = v
-		}
+		maps.Copy(req.Header, header)
 		return c.http.Do(req)
 	})
 	return resp, noSocket(c.socket, err)

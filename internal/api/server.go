@@ -1,6 +1,5 @@
 // Package api serves the supervisor's HTTP API on a unix socket, and over TCP where that is configured: one table of
-// routes, each with the grant that it needs. Package access knows who has it over TCP; on the socket the peer's uid and
-// what the peer is decide. It decides nothing about services; it asks the supervisor.
+// routes, each with the grant that it needs. Package access knows who has it. It decides nothing about services; it asks the supervisor.
 package api
 
 import (
@@ -40,17 +39,15 @@ type Options struct {
 	Recordings Recordings
 	// Gate admits clients over TCP; nil: there are none.
 	Gate *access.Gate
-	// Console reports whether the console is on; nil: it is off.
-	Console func() bool
 }
 
 // Server is the HTTP API.
 type Server struct {
 	opts   Options
+	socket access.Socket
 	http   http.Server
 	stall  time.Duration // how long a client may stall during a JVM's answer
 	waits  chan struct{} // a place for each request that waits
-	places connLimiter
 	// leaving ends the requests that outlive the HTTP server: websockets.
 	leaving context.Context
 	leave   context.CancelFunc
@@ -61,11 +58,11 @@ type Server struct {
 
 // New makes a server; Serve runs it.
 func New(opts Options) *Server {
-	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: connLimiter{open: map[int]int{}},
-		sessions: opts.Sessions}
+	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), sessions: opts.Sessions}
 	if s.opts.Gate == nil {
 		s.opts.Gate = &access.Gate{Refusals: access.Refusals{Log: opts.Log}}
 	}
+	s.socket = access.Socket{Gate: s.opts.Gate, Viewers: opts.Viewers, Member: opts.Member}
 	s.leaving, s.leave = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
@@ -74,7 +71,7 @@ func New(opts Options) *Server {
 	mux.HandleFunc("/", s.guard(route{handle: func(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, Refuse(http.StatusNotFound, "not-found", "", "there is no %s %s", r.Method, r.URL.Path)
 	}}))
-	s.http = http.Server{Handler: mux, ConnContext: withConn, BaseContext: func(net.Listener) context.Context { return s.leaving },
+	s.http = http.Server{Handler: mux, ConnContext: access.WithConn, BaseContext: func(net.Listener) context.Context { return s.leaving },
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog:  opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}}
@@ -94,7 +91,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if _, tcp := l.(*net.TCPListener); tcp {
 		l = s.opts.Gate.Listener(l)
 	} else {
-		l = &limitedListener{Listener: l, limits: &s.places, identify: s.identify}
+		l = s.socket.Listener(l)
 	}
 	err := s.http.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
@@ -102,6 +99,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	return err
 }
+
+// maxStreams is how many requests a connection of HTTP/2 has at once.
+const maxStreams = 8
 
 type route struct {
 	pattern string
@@ -191,15 +191,12 @@ type Whoami struct {
 
 func (s *Server) whoami(_ http.ResponseWriter, r *http.Request) (any, error) {
 	id := access.Of(r.Context())
-	return Whoami{id.Name, id.Grants.Names(), s.opts.Console != nil && s.opts.Console(), s.opts.Version}, nil
+	return Whoami{id.Name, id.Grants.Names(), s.consoleOn(), s.opts.Version}, nil
 }
 
-// Ticket is the answer of POST /v1/tickets.
-type Ticket = access.Ticket
-
 // Ticket makes a one-time ticket for a browser.
-func (c *Client) Ticket(ctx context.Context) (Ticket, error) {
-	return call[Ticket](ctx, c, http.MethodPost, "/v1/tickets", nil)
+func (c *Client) Ticket(ctx context.Context) (access.Ticket, error) {
+	return call[access.Ticket](ctx, c, http.MethodPost, "/v1/tickets", nil)
 }
 
 func requester(r *http.Request) string { return access.Of(r.Context()).Name + " by the API" }
@@ -208,15 +205,14 @@ func requester(r *http.Request) string { return access.Of(r.Context()).Name + " 
 // request. Who is behind a connection of the unix socket is known; who is behind one of TCP proves it.
 func (s *Server) guard(r route) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
-		admit := s.admitLocal
+		admit := s.socket.Admit
 		if access.OverTCP(req) {
-			admit = s.admitRemote
+			admit = s.opts.Gate.Admit
 			w.Header().Set("X-Content-Type-Options", "nosniff")
 			w.Header().Set("Cache-Control", "no-store")
 		}
 		id, err := admit(req, r.grant)
 		if err != nil {
-			access.SetHeaders(w.Header(), err) // in every form of an error
 			fail(w, req, err)
 			return
 		}
@@ -224,37 +220,12 @@ func (s *Server) guard(r route) http.HandlerFunc {
 	}
 }
 
-func (s *Server) admitRemote(req *http.Request, need access.Grants) (access.Identity, error) {
-	id, err := s.opts.Gate.Admit(req, need)
-	if err != nil {
-		s.opts.Gate.AddRequest(req, err, "name", id.Name)
-	}
-	return id, err
-}
-
-func (s *Server) admitLocal(req *http.Request, need access.Grants) (access.Identity, error) {
-	p, _ := peerOf(req.Context())
-	id, name := s.identityOf(p)
-	err := s.opts.Gate.AdmitOrigin(req, need)
-	if err == nil && (!id.Grants.Has(need) || need == access.Known && p.uid == -1) {
-		hint := "ask as root, or as the user that stoker runs as"
-		if p.confined != "" {
-			hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
-		}
-		err = Refuse(http.StatusForbidden, "forbidden", hint, "%s may not do this: it needs the grant %s", name, need)
-	}
-	if err != nil {
-		s.opts.Gate.Add(id.Name, err, "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path, "grant", need)
-	}
-	return id, err
-}
-
 // Answer writes what handle returns: the answer as JSON, or an error as an Error with its status and code.
 func Answer(handle func(http.ResponseWriter, *http.Request) (answer any, err error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		answer, err := handle(w, req)
 		if err != nil {
-			writeError(w, err)
+			fail(w, req, err)
 		} else if other, ok := answer.(withStatus); ok {
 			writeJSON(w, other.status, other.body)
 		} else if answer != nil {
@@ -280,7 +251,6 @@ type Error struct {
 func writeError(w http.ResponseWriter, err error) {
 	var e Error
 	why := refusal(err)
-	access.SetHeaders(w.Header(), err)
 	e.Error.Code, e.Error.Message, e.Error.Hint = why.Code, redact.Text(why.Message), redact.Text(why.Hint)
 	e.addJob(w.Header(), err)
 	writeJSON(w, why.Status, e)
