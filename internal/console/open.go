@@ -185,7 +185,7 @@ func (m *Manager) exec(ctx context.Context, s *Session, l Launch, c Config) (err
 		s.saved.OOMKills = &count
 	}
 	spec := l.Spec
-	spec.ID = IDPrefix + s.id
+	spec.ID, spec.Subreaper = IDPrefix+s.id, true
 	if s.saved.TTY {
 		spec.Stdio = proc.Stdio{Mode: proc.Pty, Rows: s.saved.Rows, Columns: s.saved.Columns}
 		s.ring.h.rows, s.ring.h.columns = orSize(s.saved.Rows, 24), orSize(s.saved.Columns, 80)
