@@ -77,7 +77,10 @@ func consoleRefusal(err error) *StatusError {
 	var spec *console.SpecError
 	var limit *console.LimitError
 	var start *program.StartError
+	var command *console.CommandError
 	switch {
+	case errors.As(err, &command):
+		return &StatusError{http.StatusForbidden, "forbidden", err.Error(), command.Hint()}
 	case errors.As(err, &spec):
 		return &StatusError{http.StatusBadRequest, "bad-request", err.Error(), ""}
 	case errors.As(err, &limit):

@@ -28,12 +28,17 @@ func (m *Manager) Open(ctx context.Context, spec Spec, by access.Identity) (*Ses
 	info := Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
 	s, err := m.openSession(ctx, spec, by, &info)
 	m.count.open(err)
-	if isLimit(err) {
+	m.refused(info, by, err)
+	return s, err
+}
+
+// refused audits the error of an attempt to open a session, unless it is one of the request's form.
+func (m *Manager) refused(info Info, by access.Identity, err error) {
+	if err != nil && !errors.As(err, new(*SpecError)) && !errors.Is(err, ErrOff) {
 		now := time.Now()
 		info.Ended = &now
 		m.audit(Entry{Info: info, Identity: by, Error: err})
 	}
-	return s, err
 }
 
 // openSession sets info to what a session that does not start would have been.
@@ -87,14 +92,18 @@ func (m *Manager) admit(spec *Spec, by access.Identity, c Config) (Launch, error
 	return launch, m.reserve(by.Name)
 }
 
-// Check reports why Open would refuse a session now; nil: it would start its process.
+// Check reports why Open would refuse a session now; nil: it would start its process. A refusal is audited: the answer tells what may
+// be run.
 func (m *Manager) Check(spec Spec, by access.Identity) error {
-	_, err := m.admit(&spec, by, m.config())
+	info := Info{By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
+	launch, err := m.admit(&spec, by, m.config())
 	if err == nil {
 		m.mu.Lock()
 		m.free(by.Name)
 		m.mu.Unlock()
 	}
+	info.Spec, info.User = spec, cmp.Or(launch.User, spec.User)
+	m.refused(info, by, err)
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/console"
@@ -147,8 +148,7 @@ func (r *Recorder) Create(info console.Info) (console.Recording, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot create the recording: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil {
+	if err = lock(f); err == nil {
 		_, err = f.Write(line)
 	}
 	if err != nil {
@@ -194,6 +194,22 @@ func (r *Recorder) closed(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.open, name)
+}
+
+// lockTime is how long a lock is waited for. For a moment another stoker has it that looks for old recordings, or a process that the
+// dead supervisor was about to start.
+const lockTime = time.Second
+
+// lock locks a recording for its writer.
+func lock(f *os.File) error {
+	tick := time.NewTicker(lockTime / 100)
+	defer tick.Stop()
+	for until := time.Now().Add(lockTime); ; <-tick.C {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err != unix.EWOULDBLOCK && err != unix.EINTR || time.Now().After(until) {
+			return err
+		}
+	}
 }
 
 // locked reports whether a recording is being written.
@@ -247,7 +263,7 @@ func (r *Recorder) Resume(name string) (console.Recording, error) {
 		return nil, fmt.Errorf("cannot go on with the recording: %w", err)
 	}
 	c := &Recording{recorder: r, opts: opts, f: f, name: name}
-	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+	if err = lock(f); err == nil {
 		err = c.repair()
 	}
 	if err != nil {

@@ -295,6 +295,17 @@ func TestRoomAgain(t *testing.T) {
 }
 
 // TestResume goes on after a death at each byte of the file behind the header.
+// TestResumeWaits: for a moment others have the lock of the dead supervisor.
+func TestResumeWaits(t *testing.T) {
+	r, c := begin(t, testOptions(t), session("abcdefghij", time.Now()))
+	time.AfterFunc(lockTime/10, func() { _ = c.f.Close() })
+	again, err := r.Resume(c.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close(console.Exit{})
+}
+
 func TestResume(t *testing.T) {
 	o := testOptions(t)
 	r, c := begin(t, o, session("abcdefghij", time.Now()))
