@@ -56,7 +56,7 @@ func (s *keptStore) Delete(name string) {
 // brokenRecorder cannot go on with a recording.
 type brokenRecorder struct{ panics bool }
 
-func (r brokenRecorder) Create(Header) (Recording, error) { return nil, errors.New("not here") }
+func (r brokenRecorder) Create(Info) (Recording, error) { return nil, errors.New("not here") }
 func (r brokenRecorder) Resume(string) (Recording, error) {
 	if r.panics {
 		panic("a fault")
