@@ -1,9 +1,9 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"os"
@@ -28,12 +28,17 @@ func (m *Manager) Open(ctx context.Context, spec Spec, by access.Identity) (*Ses
 	info := Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
 	s, err := m.openSession(ctx, spec, by, &info)
 	m.count.open(err)
-	if isLimit(err) {
+	m.refused(info, by, err)
+	return s, err
+}
+
+// refused audits the error of an attempt to open a session, unless it is one of the request's form.
+func (m *Manager) refused(info Info, by access.Identity, err error) {
+	if err != nil && !errors.As(err, new(*SpecError)) && !errors.Is(err, ErrOff) {
 		now := time.Now()
 		info.Ended = &now
 		m.audit(Entry{Info: info, Identity: by, Error: err})
 	}
-	return s, err
 }
 
 // openSession sets info to what a session that does not start would have been.
@@ -41,6 +46,7 @@ func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity
 	c := m.config()
 	launch, err := m.admit(&spec, by, c)
 	if err != nil {
+		info.Spec, info.User = spec, cmp.Or(launch.User, spec.User)
 		return nil, err
 	}
 	s := m.newSession(newID(), saved{Identity: access.Kept{Identity: by}, Admin: launch.Admin != "",
@@ -57,7 +63,7 @@ func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity
 	return s, nil
 }
 
-// admit completes a Spec, and reserves a place for its session.
+// admit completes a Spec, and reserves a place for its session. The Launch is valid with an error too, as far as it is known.
 func (m *Manager) admit(spec *Spec, by access.Identity, c Config) (Launch, error) {
 	if !c.Enabled {
 		return Launch{}, ErrOff
@@ -73,41 +79,45 @@ func (m *Manager) admit(spec *Spec, by access.Identity, c Config) (Launch, error
 	spec.Keep = min(spec.Keep, Duration(c.Keep))
 	if !by.Grants.Has(access.Admin) {
 		if launch.Admin != "" {
-			return Launch{}, fmt.Errorf("cannot open a session: %w: %s needs the grant admin", ErrNotAllowed, launch.Admin)
+			return launch, fmt.Errorf("cannot open a session: %w: %s needs the grant admin", ErrNotAllowed, launch.Admin)
 		}
 		if err := headroom.DescriptorsFor(sessionFiles); err != nil {
-			return Launch{}, fmt.Errorf("cannot open a session: %w: %w", ErrUnavailable, err)
+			return launch, fmt.Errorf("cannot open a session: %w: %w", ErrUnavailable, err)
 		}
 		launch.Spec.KeepReserve = true
 	}
 	if err := c.mayRun(by.Name, spec.Command); err != nil {
-		return Launch{}, fmt.Errorf("cannot open a session: %w", err)
+		return launch, fmt.Errorf("cannot open a session: %w", err)
 	}
 	return launch, m.reserve(by.Name)
 }
 
-// Check reports why Open would refuse a session now; nil: it would start its process.
+// Check reports why Open would refuse a session now; nil: it would start its process. A refusal is audited: the answer tells what may
+// be run.
 func (m *Manager) Check(spec Spec, by access.Identity) error {
-	_, err := m.admit(&spec, by, m.config())
+	info := Info{By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
+	launch, err := m.admit(&spec, by, m.config())
 	if err == nil {
 		m.mu.Lock()
 		m.free(by.Name)
 		m.mu.Unlock()
 	}
+	info.Spec, info.User = spec, cmp.Or(launch.User, spec.User)
+	m.refused(info, by, err)
 	return err
 }
 
 // newID returns 10 characters that no other session has.
-func newID() string {
-	random := make([]byte, 10)
-	_, _ = rand.Read(random) // never fails
-	return strings.ToLower(base32.StdEncoding.EncodeToString(random))[:10]
-}
+func newID() string { return strings.ToLower(rand.Text()[:10]) }
 
 // launch records and starts a session. After an error nothing is left of it.
 func (m *Manager) launch(ctx context.Context, s *Session, l Launch, c Config) (err error) {
 	if m.opts.Auditor != nil {
 		if err := m.opts.Auditor.Begin(Entry{Info: s.saved.Info, Identity: s.saved.Identity.Identity}); err != nil {
+			if errors.As(err, new(*LimitError)) {
+				s.saved.ID = "" // no line has it
+				return err
+			}
 			return fmt.Errorf("cannot open a session: %w: %w", ErrUnavailable, err)
 		}
 	}
@@ -133,7 +143,7 @@ func (m *Manager) record(s *Session, mode string) (err error) {
 	}
 	err = errors.New("nothing records")
 	if m.opts.Recorder != nil {
-		s.recording, err = m.opts.Recorder.Create(Header{s.saved.Info})
+		s.recording, err = m.opts.Recorder.Create(s.saved.Info)
 	}
 	switch {
 	case err == nil:
