@@ -268,7 +268,7 @@ func TestStubborn(t *testing.T) {
 		b.p.endsAt = unix.SIGKILL
 		b.hold(t).Close()
 		<-b.s.Done()
-		if want := []string{"HUP@0s", "TERM@0s", "CONT@0s", "KILL@2s"}; !reflect.DeepEqual(b.p.signals, want) {
+		if want := []string{"STOP@0s", "HUP@0s", "TERM@0s", "CONT@0s", "KILL@2s"}; !reflect.DeepEqual(b.p.signals, want) {
 			t.Errorf("%v, want %v", b.p.signals, want)
 		}
 		if x := b.s.Info().Exit; x.Code != 137 || x.OOM {
