@@ -17,8 +17,8 @@ import (
 type Socket struct {
 	Gate    *Gate        // has the origins and the refusals
 	Viewers func() []int // uids with the grant view; nil: none
-	// Member returns the service that a process belongs to, which takes the grants of its uid; empty: none. An error: unknown.
-	Member func(pid int) (service string, err error)
+	// Member returns whose process one is that has not the grants of its uid. An error: unknown.
+	Member func(pid int) (Owner, error)
 
 	places places
 }
@@ -36,6 +36,9 @@ func (s *Socket) Admit(r *http.Request, need Grants) (Identity, error) {
 		if p.confined != "" {
 			hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
 		}
+		if p.session {
+			hint = "ask from outside of the session (docker exec), or over TCP with a credential that has the grant"
+		}
 		err = refuse(http.StatusForbidden, "forbidden", hint, "%s may not do this: it needs the grant %s", name, need)
 	}
 	if err != nil {
@@ -49,6 +52,13 @@ type process struct {
 	uid, pid int
 	// confined is why it has fewer grants than its uid; empty: it has not.
 	confined string
+	session  bool // it belongs to a session of the console
+}
+
+// Owner is whose process one is that has the grant view at most. The zero value is nobody's.
+type Owner struct {
+	Service string // one that is not in api.admins
+	Session bool   // a session of the console
 }
 
 // ownUser reports whether it has the grants of root and of stoker's own user.
@@ -94,7 +104,7 @@ func (s *Socket) identify(c net.Conn) process {
 	p := process{uid: int(cred.Uid), pid: int(cred.Pid)}
 	if OwnUID(p.uid) {
 		err = control(c, func(fd int) error {
-			p.confined = s.confinement(fd, p.pid)
+			p.confined, p.session = s.confinement(fd, p.pid)
 			return nil
 		})
 	}
@@ -146,16 +156,16 @@ func control(c net.Conn, f func(fd int) error) error {
 // is a reason too: a process may connect, pass the connection on and end. A peer outside of our
 // PID namespace (pid 0) is on the host or in a container that shares the socket: it belongs to no
 // service, and its uid decides.
-func (s *Socket) confinement(fd, pid int) string {
+func (s *Socket) confinement(fd, pid int) (why string, session bool) {
 	if pid == 0 {
-		return ""
+		return "", false
 	}
 	ended := fmt.Sprintf("pid %d has ended, or /proc does not show it", pid)
 	// The directory is of the process that has the pid now, the pidfd of the one that connected:
 	// if both are alive at the end they are the same process, the one that was examined.
 	dir, err := procfs.Open(pid)
 	if err != nil {
-		return ended
+		return ended, false
 	}
 	defer dir.Close()
 	pidfd, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
@@ -163,40 +173,42 @@ func (s *Socket) confinement(fd, pid int) string {
 	case err == nil:
 		defer unix.Close(pidfd)
 	case err != unix.ENOPROTOOPT: // Linux < 6.5
-		return ended
+		return ended, false
 	}
-	why := s.restriction(pid)
+	why, session = s.restriction(pid)
 	// EPERM: it is alive, and we are not root.
 	if err == nil && unix.PidfdSendSignal(pidfd, 0, nil, 0) == unix.ESRCH {
-		return ended
+		return ended, false
 	}
 	if _, err := dir.Readdirnames(1); err != nil {
-		return ended
+		return ended, false
 	}
-	return why
+	return why, session
 }
 
 // restriction is why the process that has the pid now has fewer grants than its uid.
-func (s *Socket) restriction(pid int) string {
-	service, err := s.Member(pid)
+func (s *Socket) restriction(pid int) (why string, session bool) {
+	owner, err := s.Member(pid)
 	switch {
 	case err != nil:
-		return "it is not known where it comes from: " + err.Error()
-	case service != "":
-		return fmt.Sprintf("pid %d belongs to the service %q", pid, service)
+		return "it is not known where it comes from: " + err.Error(), false
+	case owner.Session:
+		return fmt.Sprintf("pid %d belongs to a session of the console", pid), true
+	case owner.Service != "":
+		return fmt.Sprintf("pid %d belongs to the service %q", pid, owner.Service), false
 	}
 	own, err := execshim.ReadRights(os.Getpid())
 	if err != nil {
-		return err.Error()
+		return err.Error(), false
 	}
 	rights, err := execshim.ReadRights(pid)
 	if err != nil {
-		return err.Error()
+		return err.Error(), false
 	}
 	if lacks := rights.Lacks(own); lacks != "" {
-		return fmt.Sprintf("pid %d has fewer rights than stoker: %s", pid, lacks)
+		return fmt.Sprintf("pid %d has fewer rights than stoker: %s", pid, lacks), false
 	}
-	return ""
+	return "", false
 }
 
 // identityOf is the one place that decides what a peer may do; description is its name for people. A process of a service has
