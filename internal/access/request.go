@@ -170,7 +170,7 @@ func (g *Gate) identify(r *http.Request, peer string, c credential) (id Identity
 		id.Name, id.Grants, id.proof = maker.Name, maker.Grants, maker.proof
 	case r.TLS != nil && len(r.TLS.VerifiedChains) > 0:
 		leaf := r.TLS.PeerCertificates[0]
-		// The verified chain: a client may send others with it, without end.
+		// Not PeerCertificates: a client may send more than it needs, and this is kept.
 		id.Name, id.proof = "certificate "+leaf.Subject.CommonName, &proof{chain: r.TLS.VerifiedChains[0]}
 	default:
 		return id, refuse(http.StatusUnauthorized, "unauthorized",

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"golang.org/x/sys/unix"
 )
 
@@ -116,5 +117,22 @@ func TestStuckLink(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestNobodyAttachesToTheUnwanted: a session that makes room is not held by a client that comes just then.
+func TestNobodyAttachesToTheUnwanted(t *testing.T) {
+	m := New(Options{Config: testConfig(), Items: fdstore.NewItems()})
+	s := m.newSession("x", saved{Info: Info{By: tester().Name}})
+	s.in, _ = newInput(nil, false)
+	var err error
+	if s.ring, err = newRing(1, false); err != nil {
+		t.Fatal(err)
+	}
+	defer s.ring.release()
+	defer s.ring.closeFile()
+	s.discard()
+	if _, err := s.Attach(tester(), Attach{Mode: Hold}); !errors.Is(err, ErrNoSession) {
+		t.Error(err)
 	}
 }
