@@ -18,6 +18,7 @@ type peer struct {
 	uid, pid int
 	// confined is why it has fewer grants than its uid; empty: it has not.
 	confined string
+	service  string // that it belongs to, where it is confined; empty: none, or unknown
 }
 
 // ownUser reports whether it has the grants of root and of stoker's own user.
@@ -29,6 +30,12 @@ type requestConn struct{}
 // withConn adds a connection to the context of its requests.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(access.WithConn(ctx, c), requestConn{}, c)
+}
+
+// byOwnUser reports whether the peer of a connection has the grants of root and of stoker's own user.
+func byOwnUser(c net.Conn) bool {
+	l, ok := c.(*limitedConn)
+	return ok && l.peer.ownUser()
 }
 
 // peerOf returns the peer of a request; false: unknown, with uid -1.
@@ -71,7 +78,7 @@ func (s *Server) identify(c net.Conn) peer {
 	p := peer{uid: int(cred.Uid), pid: int(cred.Pid)}
 	if ownUID(p.uid) {
 		err = control(c, func(fd int) error {
-			p.confined = s.confinement(fd, p.pid)
+			p.confined, p.service = s.confinement(fd, p.pid)
 			return nil
 		})
 	}
@@ -110,20 +117,20 @@ func control(c net.Conn, f func(fd int) error) error {
 	return result
 }
 
-// confinement is why a peer has fewer grants than its uid; empty: it has not. An unknown origin
+// confinement is why a peer has fewer grants than its uid, and the service that it belongs to; empty: it has not. An unknown origin
 // is a reason too: a process may connect, pass the connection on and end. A peer outside of our
 // PID namespace (pid 0) is on the host or in a container that shares the socket: it belongs to no
 // service, and its uid decides.
-func (s *Server) confinement(fd, pid int) string {
+func (s *Server) confinement(fd, pid int) (why, service string) {
 	if pid == 0 {
-		return ""
+		return "", ""
 	}
 	ended := fmt.Sprintf("pid %d has ended, or /proc does not show it", pid)
 	// The directory is of the process that has the pid now, the pidfd of the one that connected:
 	// if both are alive at the end they are the same process, the one that was examined.
 	dir, err := procfs.Open(pid)
 	if err != nil {
-		return ended
+		return ended, ""
 	}
 	defer dir.Close()
 	pidfd, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
@@ -131,40 +138,40 @@ func (s *Server) confinement(fd, pid int) string {
 	case err == nil:
 		defer unix.Close(pidfd)
 	case err != unix.ENOPROTOOPT: // Linux < 6.5
-		return ended
+		return ended, ""
 	}
-	why := s.restriction(pid)
+	why, service = s.restriction(pid)
 	// EPERM: it is alive, and we are not root.
 	if err == nil && unix.PidfdSendSignal(pidfd, 0, nil, 0) == unix.ESRCH {
-		return ended
+		return ended, ""
 	}
 	if _, err := dir.Readdirnames(1); err != nil {
-		return ended
+		return ended, ""
 	}
-	return why
+	return why, service
 }
 
-// restriction is why the process that has the pid now has fewer grants than its uid.
-func (s *Server) restriction(pid int) string {
+// restriction is confinement of the process that has the pid now.
+func (s *Server) restriction(pid int) (why, service string) {
 	service, err := s.opts.Member(pid)
 	switch {
 	case err != nil:
-		return "it is not known where it comes from: " + err.Error()
+		return "it is not known where it comes from: " + err.Error(), ""
 	case service != "":
-		return fmt.Sprintf("pid %d belongs to the service %q", pid, service)
+		return fmt.Sprintf("pid %d belongs to the service %q", pid, service), service
 	}
 	own, err := execshim.ReadRights(os.Getpid())
 	if err != nil {
-		return err.Error()
+		return err.Error(), ""
 	}
 	rights, err := execshim.ReadRights(pid)
 	if err != nil {
-		return err.Error()
+		return err.Error(), ""
 	}
 	if lacks := rights.Lacks(own); lacks != "" {
-		return fmt.Sprintf("pid %d has fewer rights than stoker: %s", pid, lacks)
+		return fmt.Sprintf("pid %d has fewer rights than stoker: %s", pid, lacks), ""
 	}
-	return ""
+	return "", ""
 }
 
 // identityOf is the one place that decides what a peer may do; description is its name for people. A process of a service has
@@ -179,7 +186,11 @@ func (s *Server) identityOf(p peer) (id access.Identity, description string) {
 	case p.ownUser():
 		id.Grants = access.All
 	case ownUID(p.uid):
-		id.Grants = access.View
+		id.Grants, id.Confined = access.View, true
+		id.Name += " (confined)"
+		if p.service != "" {
+			id.Name = description + " (service " + p.service + ")"
+		}
 		description += " (" + p.confined + ")"
 	case s.opts.Viewers != nil && slices.Contains(s.opts.Viewers(), p.uid):
 		id.Grants = access.View

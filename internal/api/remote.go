@@ -47,13 +47,9 @@ func NewRemoteClient(r Remote) (*Client, error) {
 		return nil, err
 	}
 	dial := (&net.Dialer{Timeout: remoteTime}).DialContext
-	transport := func(h2 bool) http.RoundTripper {
-		t := &http.Transport{DialContext: dial, TLSClientConfig: to.tls, TLSHandshakeTimeout: remoteTime, ForceAttemptHTTP2: h2,
-			MaxResponseHeaderBytes: maxAnswerHeader}
-		return &remoteTransport{to, t}
-	}
+	transport := &http.Transport{DialContext: dial, TLSClientConfig: to.tls, TLSHandshakeTimeout: remoteTime, MaxResponseHeaderBytes: maxAnswerHeader}
 	end := Endpoint{URL: to.base.String(), Dial: dial, TLS: to.tls, Header: to.header}
-	return &Client{socket: r.URL, http: &http.Client{Transport: transport(false)}, shared: transport(true), endpoint: end}, nil
+	return &Client{socket: r.URL, http: &http.Client{Transport: &remoteTransport{to, transport}}, endpoint: end}, nil
 }
 
 // check reads the files, and checks that the URL can be used.
