@@ -28,11 +28,11 @@ func edges() map[string][]string {
 	return map[string][]string{
 		// it measures them
 		"bench":                      {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
-		"internal/access":            {"internal/headroom", "internal/suggest", "internal/untrusted"},
+		"internal/access":            {"internal/execshim", "internal/exit", "internal/headroom", "internal/procfs", "internal/suggest", "internal/untrusted"},
 		"internal/access/accesstest": {},
-		"internal/api": {"internal/access", "executor", "executor/schedule", "internal/headroom", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
+		"internal/api": {"internal/access", "executor", "executor/schedule", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
 			"internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin",
-			"internal/execshim", "internal/untrusted", "internal/console", "internal/console/recording", "internal/console/wire", "internal/program", "internal/page"},
+			"internal/console", "internal/console/recording", "internal/console/wire", "internal/program", "internal/page"},
 		"hooks/plugin": {"internal/lazyregexp", "hooks", "internal/lifecycle", "jvm", "internal/suggest", "internal/trust", "internal/reference",
 			"internal/untrusted", "internal/redact", "internal/statefile"},
 		"hooks": {"internal/initproto", "internal/lazyregexp", "internal/printable", "internal/program", "internal/lifecycle", "internal/logs", "internal/proc", "jvm",
@@ -41,7 +41,7 @@ func edges() map[string][]string {
 		"executor": {"executor/workspace", "executor/journal", "executor/output", "internal/asuser", "internal/execshim", "internal/fdstore", "internal/lifecycle",
 			"internal/logs", "internal/proc", "internal/program", "internal/redact", "internal/suggest", "jvm"},
 		"executor/workspace":       {},
-		"internal/console/client":  {"internal/api"},
+		"internal/console/client":  {"internal/access", "internal/api"},
 		"internal/nuid":            {},
 		"internal/page":            {},
 		"executor/client":          {"executor", "executor/schedule"},
@@ -152,7 +152,7 @@ func edges() map[string][]string {
 
 		"internal/cmdline": {"internal/display", "internal/exit", "internal/layout", "internal/suggest"},
 		"internal/display": {"internal/layout", "internal/printable"},
-		"agent": {"executor", "executor/client", "internal/api", "internal/cgroup", "internal/lazyregexp", "internal/trust",
+		"agent": {"executor", "executor/client", "internal/access", "internal/api", "internal/cgroup", "internal/lazyregexp", "internal/trust",
 			"internal/untrusted", "jvm", "supervisor"},
 		"cmd/stoker": {
 			"agent",
@@ -664,10 +664,9 @@ const maxPackage = 3200
 // longPackages are longer, with the reason.
 func longPackages() map[string]string {
 	return map[string]string{
-		"internal/api": "one table of routes and grants; one file for each group of routes, with its client",
-		"jvm":          "pure sizing, merge and checks of options; a third is tables of what each version knows",
-		"cmd/stoker":   "one file for each group of commands; they share what prints and what asks, and little else",
-		"supervisor":   "one state machine: its table refers to every transition",
+		"jvm":        "pure sizing, merge and checks of options; a third is tables of what each version knows",
+		"cmd/stoker": "one file for each group of commands; they share what prints and what asks, and little else",
+		"supervisor": "one state machine: its table refers to every transition",
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/api"
 )
 
@@ -40,7 +41,7 @@ func (f *Fleet) Serve(ctx context.Context, socket string, log hclog.Logger) erro
 	server := http.Server{Handler: f.handler(log), ErrorLog: log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second, Protocols: new(http.Protocols),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, ownUser{}, api.OwnUser(c))
+			return context.WithValue(ctx, ownUser{}, access.OwnUser(c))
 		}}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(true) // package executor/client speaks it

@@ -19,11 +19,7 @@ import (
 // connect returns a client of the stoker that the flags or the environment of a command name, or that runs here. c may be nil.
 func connect(c *cli.Context) (*api.Client, error) {
 	if to := remoteOf(c); to.URL != "" {
-		client, err := api.NewRemoteClient(to)
-		if err != nil {
-			err = &exit.Error{Err: err, Code: exit.Usage}
-		}
-		return client, err
+		return api.NewRemoteClient(to)
 	}
 	configured := ""
 	if loaded, err := config.Load(config.Options{Environ: os.Environ()}); err == nil {

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"os"
 
-	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/cmdline"
 	"github.com/urfave/cli/v2"
 )
@@ -22,7 +22,7 @@ func remoteFlags(hidden bool) []cli.Flag {
 }
 
 // remoteOf returns what the flags or the environment name; without a URL it is the stoker that runs here. c may be nil.
-func remoteOf(c *cli.Context) api.Remote {
+func remoteOf(c *cli.Context) access.Remote {
 	value := func(flag, variable string) string {
 		text := ""
 		if c != nil && cmdline.FlagOf(c.Command, "url") != nil {
@@ -30,7 +30,7 @@ func remoteOf(c *cli.Context) api.Remote {
 		}
 		return cmp.Or(text, os.Getenv(variable))
 	}
-	to := api.Remote{URL: value("url", "STOKER_URL")}
+	to := access.Remote{URL: value("url", "STOKER_URL")}
 	if to.URL != "" {
 		to.TokenFile, to.CA = value("token-file", "STOKER_TOKEN_FILE"), value("ca", "STOKER_CA_FILE")
 		to.Certificate, to.Key = value("cert", "STOKER_CERT_FILE"), value("key", "STOKER_KEY_FILE")

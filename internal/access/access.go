@@ -1,5 +1,5 @@
-// Package access decides who may use the API: it knows the grants, and checks the tokens, certificates and tickets that
-// requests come with. It serves no routes of the supervisor and knows nothing of what they do.
+// Package access decides who may use the API: it knows the grants, and checks the processes at the unix socket, and the tokens,
+// certificates and tickets that requests over TCP come with. It serves no routes of the supervisor and knows nothing of what they do.
 package access
 
 import (

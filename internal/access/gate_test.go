@@ -183,7 +183,6 @@ func TestAdmit(t *testing.T) {
 		id, err := s.admit(tc.r, tc.need)
 		text, status := id.Name+" "+id.Grants.String(), 0
 		if err != nil {
-			s.AddRequest(tc.r, err)
 			text, status = err.Error(), statusOf(err)
 		}
 		if status != tc.status || !strings.Contains(text, tc.want) {
@@ -227,7 +226,6 @@ func TestKnownTokenWhileOthersGuess(t *testing.T) {
 			t.Helper()
 			r := s.request("GET", "/", bearer("x")...)
 			_, err := s.admit(r, View)
-			s.AddRequest(r, err)
 			refused := new(Refusal)
 			if !errors.As(err, &refused) {
 				t.Fatalf("a guess ends with %v", err)
@@ -532,7 +530,7 @@ func TestOff(t *testing.T) {
 	id := Identity{Name: "uid 0", Grants: All}
 	r := httptest.NewRequest("GET", "/", nil)
 	if n := testing.AllocsPerRun(100, func() {
-		if g.Configure(Config{}) != nil || g.Check(id, Exec) != nil || g.AdmitOrigin(r, View) != nil || g.Problem() != "" || g.Ready() {
+		if g.Configure(Config{}) != nil || g.Check(id, Exec) != nil || g.admitOrigin(r, View) != nil || g.Problem() != "" || g.Ready() {
 			t.Error("it is not off")
 		}
 	}); n != 0 {
@@ -542,7 +540,7 @@ func TestOff(t *testing.T) {
 		t.Errorf("%+v, %d goroutines", g.tcp, runtime.NumGoroutine()-before)
 	}
 	r.Header.Set("Origin", "http://stoker")
-	if g.AdmitOrigin(r, 0) == nil {
+	if g.admitOrigin(r, 0) == nil {
 		t.Error("an origin is allowed")
 	}
 	if _, err := g.ServeTickets(httptest.NewRecorder(), r.WithContext(With(context.Background(), id))); err == nil {

@@ -128,26 +128,25 @@ func (c *Conn) Close() error {
 }
 
 // SyscallConn returns the socket.
-func (c *Conn) SyscallConn() (syscall.RawConn, error) {
-	s, ok := c.Conn.(syscall.Conn)
+func (c *Conn) SyscallConn() (syscall.RawConn, error) { return syscallConn(c.Conn) }
+
+func syscallConn(c net.Conn) (syscall.RawConn, error) {
+	s, ok := c.(syscall.Conn)
 	if !ok {
 		return nil, net.ErrClosed
 	}
 	return s.SyscallConn()
 }
 
-// connKey is the context key of a Conn.
+// connKey is the context key of a *Conn or *socketConn.
 type connKey struct{}
 
-// WithConn adds the connection of a TCP client to the context of its requests; other connections add nothing.
+// WithConn adds a connection that a listener of this package accepted to the context of its requests.
 func WithConn(ctx context.Context, c net.Conn) context.Context {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
-	if own, ok := c.(*Conn); ok {
-		return context.WithValue(ctx, connKey{}, own)
-	}
-	return ctx
+	return context.WithValue(ctx, connKey{}, c)
 }
 
 // OverTCP reports whether a request came over TCP.

@@ -17,6 +17,14 @@ const bearerProtocol = "base64url.bearer.authorization.k8s.io."
 // credential from the request, so that no handler logs or repeats it. Errors are a *Refusal. Without a needed grant, Host and Origin alone
 // are checked.
 func (g *Gate) Admit(r *http.Request, need Grants) (Identity, error) {
+	id, err := g.admit(r, need)
+	if err != nil {
+		g.AddRequest(r, err, "name", id.Name)
+	}
+	return id, err
+}
+
+func (g *Gate) admit(r *http.Request, need Grants) (Identity, error) {
 	conn := connOf(r)
 	id := Identity{Name: "anonymous", UID: -1, Pid: -1, Address: r.RemoteAddr}
 	cfg, on := g.config()
@@ -50,8 +58,8 @@ func (g *Gate) Admit(r *http.Request, need Grants) (Identity, error) {
 	return id, nil
 }
 
-// AdmitOrigin checks the Origin of a request at the unix socket.
-func (g *Gate) AdmitOrigin(r *http.Request, need Grants) error {
+// admitOrigin checks the Origin of a request at the unix socket.
+func (g *Gate) admitOrigin(r *http.Request, need Grants) error {
 	cfg, _ := g.config()
 	return checkOrigin(r, cfg, "", need)
 }

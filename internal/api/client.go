@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -27,7 +28,7 @@ type Client struct {
 	shared   http.RoundTripper // of RoundTrip, HTTP/2; nil: the server has none
 	asked    sync.Mutex        // guards share
 	share    *bool             // the server lets this client use shared; nil: it was not asked
-	endpoint Endpoint
+	endpoint access.Endpoint
 }
 
 // NewClient makes a client for the socket at path.
@@ -38,9 +39,42 @@ func NewClient(path string) *Client {
 	shared := &http.Transport{DialContext: dial, MaxResponseHeaderBytes: maxAnswerHeader, Protocols: new(http.Protocols)}
 	shared.Protocols.SetUnencryptedHTTP2(true)
 	c.shared = shared
-	c.endpoint = Endpoint{URL: "http://stoker", Dial: dial, Header: func() (http.Header, error) { return http.Header{}, nil }}
+	c.endpoint = access.Endpoint{URL: "http://stoker", Dial: dial, Header: func() (http.Header, error) { return http.Header{}, nil }}
 	return c
 }
+
+// NewRemoteClient makes a client for a server at a URL.
+func NewRemoteClient(r access.Remote) (*Client, error) {
+	end, err := r.Endpoint()
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{DialContext: end.Dial, TLSClientConfig: end.TLS, TLSHandshakeTimeout: access.RemoteTime,
+		MaxResponseHeaderBytes: maxAnswerHeader}
+	return &Client{socket: r.URL, http: &http.Client{Transport: &remoteTransport{end, transport}}, endpoint: end}, nil
+}
+
+// remoteTransport sends the requests of a Client to a remote, with its credentials.
+type remoteTransport struct {
+	to   access.Endpoint
+	next http.RoundTripper
+}
+
+// RoundTrip sends one request, whatever host its URL names.
+func (t *remoteTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	header, err := t.to.Header()
+	if err != nil {
+		return nil, err
+	}
+	req = req.Clone(req.Context())
+	req.URL.Scheme, req.URL.Host, _ = strings.Cut(t.to.URL, "://")
+	req.Host = ""
+	maps.Copy(req.Header, header)
+	return t.next.RoundTrip(req)
+}
+
+// Endpoint is what a protocol beside HTTP requests needs to reach the client's server.
+func (c *Client) Endpoint() access.Endpoint { return c.endpoint }
 
 // Socket is the path of the socket, or the URL.
 func (c *Client) Socket() string { return c.socket }
@@ -89,9 +123,9 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil || !c.strict {
 		return conn, err
 	}
-	cred, err := credentials(conn)
-	if err == nil && !mayBeStoker(int(cred.Uid)) {
-		err = &untrustedError{fmt.Sprintf("uid %d listens there", cred.Uid)}
+	uid, err := access.PeerUID(conn)
+	if err == nil && !mayBeStoker(uid) {
+		err = &untrustedError{fmt.Sprintf("uid %d listens there", uid)}
 	}
 	if err != nil {
 		conn.Close()
@@ -114,9 +148,7 @@ func (c *Client) exchange(ctx context.Context, method, path string, header http.
 		if err != nil {
 			return nil, err
 		}
-		for k, v := range header {
-			req.Header[k] = v
-		}
+		maps.Copy(req.Header, header)
 		return c.http.Do(req)
 	})
 	return resp, noSocket(c.socket, err)

@@ -64,7 +64,7 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if hungUp(r.Context()) {
+	if access.HungUp(r) {
 		return nil, badRequest("the submitter has hung up")
 	}
 	j, created, err := s.opts.Backend.Submit(r.Context(), spec, requester(r))

@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -575,21 +574,21 @@ func TestSubmitterIsGone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	over := make(chan error, 1)
 	s := New(Options{Backend: b, Log: hclog.NewNullLogger(), Events: newJournal(t), Member: noMember})
+	closed := make(chan struct{}, 2)
+	s.http.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
 	go func() { over <- s.Serve(ctx, l) }() // ends with ctx
 	answer := make([]byte, 12)
 	if _, err := io.ReadFull(here, answer); err != nil || string(answer) != "HTTP/1.1 201" {
 		t.Errorf("%q %v", answer, err)
 	}
-	for end := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
-		s.places.mu.Lock()
-		left := s.places.open[adminConns]
-		s.places.mu.Unlock()
-		if left == 1 { // the other has been handled
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%d connections", left)
-		}
+	select {
+	case <-closed: // the other has been handled
+	case <-time.After(5 * time.Second):
+		t.Fatal("the connection of the submitter that is gone is still open")
 	}
 	f.mu.Lock()
 	if f.got.Key != "here" || f.submits != 1 {

@@ -2,14 +2,32 @@ package api
 
 import (
 	"errors"
-	"net"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/stoker-init/stoker/internal/access"
 )
+
+// TestRoomForTheOperator: root connects while eight users have all the connections that each may have.
+func TestRoomForTheOperator(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can connect as another user")
+	}
+	path := serve(t, newFake())
+	for uid := range 8 {
+		for range 16 {
+			conn, err := as(4700+uid, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+		}
+	}
+	if got := ask(t, path, 0, "GET", "/v1/services"); got.status != 200 {
+		t.Errorf("root gets %d %s", got.status, got.body)
+	}
+}
 
 // TestConfinedPeer: a process of root that belongs to a service, or that is confined, has only the
 // grant view.
@@ -50,29 +68,5 @@ func TestConfinedPeer(t *testing.T) {
 	}
 	if got := ask(t, path, -1, "POST", "/v1/reload"); got.status != 403 || !strings.Contains(got.body, "api.admins") {
 		t.Errorf("reload by a service of root: %d %s", got.status, got.body)
-	}
-}
-
-// TestPeerThatEnded: a process that connected and ended has only the grant view, also if its pid is
-// used again.
-func TestPeerThatEnded(t *testing.T) {
-	path := t.TempDir() + "/s"
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if out, err := client(t, path, "").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	conn, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	s := New(Options{Backend: parts(newFake()), Log: hclog.NewNullLogger(), Member: noMember})
-	p := s.identify(conn)
-	if id, _ := s.identityOf(p); id.Grants != access.View || !strings.Contains(p.confined, "has ended") {
-		t.Errorf("%+v has the grants %s", p, id.Grants)
 	}
 }

@@ -1,6 +1,5 @@
 // Package api serves the supervisor's HTTP API on a unix socket, and over TCP where that is configured: one table of
-// routes, each with the grant that it needs. Package access knows who has it over TCP; on the socket the peer's uid and
-// what the peer is decide. It decides nothing about services; it asks the supervisor.
+// routes, each with the grant that it needs. Package access knows who has it. It decides nothing about services; it asks the supervisor.
 package api
 
 import (
@@ -47,11 +46,11 @@ type Options struct {
 // Server is the HTTP API.
 type Server struct {
 	opts   Options
+	socket access.Socket
 	http   *http.Server  // HTTP/1.1
 	shared *http.Server  // the same with HTTP/2, for own users
 	stall  time.Duration // how long a client may stall during a JVM's answer
 	waits  chan struct{} // a place for each request that waits
-	places connLimiter
 	// leaving ends the requests that outlive the HTTP server: websockets.
 	leaving context.Context
 	leave   context.CancelFunc
@@ -62,11 +61,11 @@ type Server struct {
 
 // New makes a server; Serve runs it.
 func New(opts Options) *Server {
-	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), places: connLimiter{open: map[int]int{}},
-		sessions: opts.Sessions}
+	s := &Server{opts: opts, stall: stallTime, waits: make(chan struct{}, maxWaits), sessions: opts.Sessions}
 	if s.opts.Gate == nil {
 		s.opts.Gate = &access.Gate{Refusals: access.Refusals{Log: opts.Log}}
 	}
+	s.socket = access.Socket{Gate: s.opts.Gate, Viewers: opts.Viewers, Member: opts.Member}
 	s.leaving, s.leave = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
@@ -83,7 +82,7 @@ func New(opts Options) *Server {
 // server makes a server of HTTP/1.1. HTTP/2 is not for everybody: its streams hold much before a request is admitted, and for a while after
 // the connection was closed.
 func (s *Server) server(handler http.Handler) *http.Server {
-	server := &http.Server{Handler: handler, ConnContext: withConn, BaseContext: func(net.Listener) context.Context { return s.leaving },
+	server := &http.Server{Handler: handler, ConnContext: access.WithConn, BaseContext: func(net.Listener) context.Context { return s.leaving },
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog:  s.opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}}
@@ -102,7 +101,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if _, tcp := l.(*net.TCPListener); tcp {
 		l = s.opts.Gate.Listener(l)
 	} else {
-		l = &sharingListener{&limitedListener{Listener: l, limits: &s.places, identify: s.identify}, s.shared}
+		l = &sharingListener{s.socket.Listener(l), s.shared}
 	}
 	err := s.http.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
@@ -110,6 +109,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	return err
 }
+
+// maxStreams is how many requests a connection of HTTP/2 has at once.
+const maxStreams = 8
 
 type route struct {
 	pattern string
@@ -216,9 +218,9 @@ func requester(r *http.Request) string { return access.Of(r.Context()).Name + " 
 // request. Who is behind a connection of the unix socket is known; who is behind one of TCP proves it.
 func (s *Server) guard(r route) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
-		admit := s.admitLocal
+		admit := s.socket.Admit
 		if access.OverTCP(req) {
-			admit = s.admitRemote
+			admit = s.opts.Gate.Admit
 			w.Header().Set("X-Content-Type-Options", "nosniff")
 			w.Header().Set("Cache-Control", "no-store")
 		}
@@ -230,31 +232,6 @@ func (s *Server) guard(r route) http.HandlerFunc {
 		}
 		Answer(r.handle)(w, req.WithContext(access.With(req.Context(), id)))
 	}
-}
-
-func (s *Server) admitRemote(req *http.Request, need access.Grants) (access.Identity, error) {
-	id, err := s.opts.Gate.Admit(req, need)
-	if err != nil {
-		s.opts.Gate.AddRequest(req, err, "name", id.Name)
-	}
-	return id, err
-}
-
-func (s *Server) admitLocal(req *http.Request, need access.Grants) (access.Identity, error) {
-	p, _ := peerOf(req.Context())
-	id, name := s.identityOf(p)
-	err := s.opts.Gate.AdmitOrigin(req, need)
-	if err == nil && (!id.Grants.Has(need) || need == access.Known && p.uid == -1) {
-		hint := "ask as root, or as the user that stoker runs as"
-		if p.confined != "" {
-			hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
-		}
-		err = Refuse(http.StatusForbidden, "forbidden", hint, "%s may not do this: it needs the grant %s", name, need)
-	}
-	if err != nil {
-		s.opts.Gate.Add(id.Name, err, "uid", p.uid, "pid", p.pid, "method", req.Method, "path", req.URL.Path, "grant", need)
-	}
-	return id, err
 }
 
 // Answer writes what handle returns: the answer as JSON, or an error as an Error with its status and code.

@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/proc"
 )
 
@@ -93,21 +91,6 @@ func TestStatusWhileStopping(t *testing.T) {
 	b.refuse = errors.New("cannot start \"app\": no idea")
 	if got := ask(t, path, -1, "POST", "/v1/services/app/start"); got.status != 500 || !strings.Contains(got.body, `no idea`) {
 		t.Errorf("%d %s", got.status, got.body)
-	}
-}
-
-// TestUnknownPeerHasNoGrant: a connection whose peer is not known has no grant.
-func TestUnknownPeerHasNoGrant(t *testing.T) {
-	p, ok := peerOf(context.Background())
-	if ok {
-		t.Error("a request without a connection has a peer")
-	}
-	s := New(Options{Backend: parts(newFake()), Log: nullLog()})
-	if id, _ := s.identityOf(p); id.Grants != 0 {
-		t.Errorf("an unknown peer has the grants %s", id.Grants)
-	}
-	if _, err := s.admitLocal(httptest.NewRequest("GET", "/", nil), access.Known); err == nil {
-		t.Error("an unknown peer counts as known")
 	}
 }
 

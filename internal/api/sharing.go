@@ -3,6 +3,8 @@ package api
 import (
 	"net"
 	"net/http"
+
+	"github.com/stoker-init/stoker/internal/access"
 )
 
 // sharingListener serves the connections of own users by another server, and returns those of others.
@@ -15,7 +17,7 @@ type sharingListener struct {
 func (l *sharingListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
-		if err != nil || !byOwnUser(conn) {
+		if err != nil || !access.ByOwnUser(conn) {
 			return conn, err
 		}
 		one := &singleListener{addr: l.Addr(), conn: conn}

@@ -220,7 +220,7 @@ func (e *untrustedError) Error() string { return "it is not trusted: " + e.why }
 
 // mayBeStoker reports whether a stoker may run as this uid: root, ours, or the one of PID 1.
 func mayBeStoker(uid int) bool {
-	if ownUID(uid) {
+	if access.OwnUID(uid) {
 		return true
 	}
 	owner, err := procfs.Owner(1)

@@ -10,12 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
 // maxWaits bounds the requests that wait at once, so that connections are left for others. A
 // request beyond it is answered as if its time was over.
-const maxWaits = maxOfAll / 4
+const maxWaits = access.MaxOfSocket / 4
 
 // readWait reads ?wait and ?wait=30s; false: do not wait.
 func readWait(q url.Values) (limit time.Duration, waits bool, err error) {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/api"
 )
 
@@ -56,7 +57,7 @@ const (
 
 // Options are where a session is, and what its client does with what it hears.
 type Options struct {
-	Endpoint       api.Endpoint
+	Endpoint       access.Endpoint
 	Path           string // with the query: of /v1/exec, or of the attach route of a session
 	Stdout, Stderr io.Writer
 	Patience       time.Duration // how long a lost server is looked for

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/access"
 )
 
 // fake is a server with one session, whose command is a cat: it writes what it reads, and exits with 7 at the end of its input.
@@ -74,8 +74,8 @@ func (f *fake) stop() {
 	f.server.Close()
 }
 
-func (f *fake) endpoint() api.Endpoint {
-	return api.Endpoint{URL: "http://stoker", Header: func() (http.Header, error) { return http.Header{}, nil },
+func (f *fake) endpoint() access.Endpoint {
+	return access.Endpoint{URL: "http://stoker", Header: func() (http.Header, error) { return http.Header{}, nil },
 		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			ours, theirs := net.Pipe()
 			select {

@@ -1,20 +1,51 @@
-package api
+package access
 
 import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 
-	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
-// peer is the process at the other end of a unix socket when it connected.
-type peer struct {
+// Socket decides who may use the API over a unix socket, by the process at its other end, and limits the connections.
+type Socket struct {
+	Gate    *Gate        // has the origins and the refusals
+	Viewers func() []int // uids with the grant view; nil: none
+	// Member returns the service that a process belongs to, which takes the grants of its uid; empty: none. An error: unknown.
+	Member func(pid int) (service string, err error)
+
+	places places
+}
+
+// Listener makes the listener to serve of that of the socket: with the limits of connections.
+func (s *Socket) Listener(l net.Listener) net.Listener { return &socketListener{l, s} }
+
+// Admit decides about a request over the socket: Origin and grant, in this order. Errors are a *Refusal.
+func (s *Socket) Admit(r *http.Request, need Grants) (Identity, error) {
+	p := processOf(r.Context())
+	id, name := s.identityOf(p)
+	err := s.Gate.admitOrigin(r, need)
+	if err == nil && (!id.Grants.Has(need) || need == Known && p.uid == -1) {
+		hint := "ask as root, or as the user that stoker runs as"
+		if p.confined != "" {
+			hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
+		}
+		err = refuse(http.StatusForbidden, "forbidden", hint, "%s may not do this: it needs the grant %s", name, need)
+	}
+	if err != nil {
+		s.Gate.Add(id.Name, err, "uid", p.uid, "pid", p.pid, "method", r.Method, "path", r.URL.Path, "grant", need)
+	}
+	return id, err
+}
+
+// process is the one at the other end of a unix socket when it connected.
+type process struct {
 	uid, pid int
 	// confined is why it has fewer grants than its uid; empty: it has not.
 	confined string
@@ -22,33 +53,25 @@ type peer struct {
 }
 
 // ownUser reports whether it has the grants of root and of stoker's own user.
-func (p peer) ownUser() bool { return ownUID(p.uid) && p.confined == "" }
+func (p process) ownUser() bool { return OwnUID(p.uid) && p.confined == "" }
 
-// requestConn is the context key of a connection.
-type requestConn struct{}
-
-// withConn adds a connection to the context of its requests.
-func withConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(access.WithConn(ctx, c), requestConn{}, c)
+// ByOwnUser reports whether root or stoker's own user has made a connection that a Socket has accepted.
+func ByOwnUser(c net.Conn) bool {
+	s, ok := c.(*socketConn)
+	return ok && s.process.ownUser()
 }
 
-// byOwnUser reports whether the peer of a connection has the grants of root and of stoker's own user.
-func byOwnUser(c net.Conn) bool {
-	l, ok := c.(*limitedConn)
-	return ok && l.peer.ownUser()
-}
-
-// peerOf returns the peer of a request; false: unknown, with uid -1.
-func peerOf(ctx context.Context) (peer, bool) {
-	if c, ok := ctx.Value(requestConn{}).(*limitedConn); ok {
-		return c.peer, true
+// processOf returns the one that sent a request; uid -1: it is unknown.
+func processOf(ctx context.Context) process {
+	if c, ok := ctx.Value(connKey{}).(*socketConn); ok {
+		return c.process
 	}
-	return peer{uid: -1}, false
+	return process{uid: -1}
 }
 
-// hungUp reports whether the peer of a request has closed its connection.
-func hungUp(ctx context.Context) bool {
-	c, ok := ctx.Value(requestConn{}).(*limitedConn)
+// HungUp reports whether the process that sent a request has closed its connection.
+func HungUp(r *http.Request) bool {
+	c, ok := r.Context().Value(connKey{}).(*socketConn)
 	if !ok {
 		return false
 	}
@@ -64,28 +87,37 @@ func hungUp(ctx context.Context) bool {
 
 // OwnUser reports whether the peer of a connection is root, or has our own uid.
 func OwnUser(c net.Conn) bool {
-	cred, err := credentials(c)
-	return err == nil && ownUID(int(cred.Uid))
+	uid, err := PeerUID(c)
+	return err == nil && OwnUID(uid)
 }
 
 // identify reads the peer's credentials (SO_PEERCRED, unix(7)), and for root and our own uid
 // whether the process is confined.
-func (s *Server) identify(c net.Conn) peer {
+func (s *Socket) identify(c net.Conn) process {
 	cred, err := credentials(c)
 	if err != nil {
-		return peer{uid: -1}
+		return process{uid: -1}
 	}
-	p := peer{uid: int(cred.Uid), pid: int(cred.Pid)}
-	if ownUID(p.uid) {
+	p := process{uid: int(cred.Uid), pid: int(cred.Pid)}
+	if OwnUID(p.uid) {
 		err = control(c, func(fd int) error {
 			p.confined, p.service = s.confinement(fd, p.pid)
 			return nil
 		})
 	}
 	if err != nil {
-		return peer{uid: -1}
+		return process{uid: -1}
 	}
 	return p
+}
+
+// PeerUID returns the uid of the process at the other end of a unix socket when it connected or listened.
+func PeerUID(c net.Conn) (int, error) {
+	cred, err := credentials(c)
+	if err != nil {
+		return -1, err
+	}
+	return int(cred.Uid), nil
 }
 
 // credentials are those of the peer process when it connected or listened.
@@ -97,8 +129,8 @@ func credentials(c net.Conn) (cred *unix.Ucred, err error) {
 	return cred, err
 }
 
-// ownUID reports whether a uid is root's or our own.
-func ownUID(uid int) bool { return uid == 0 || uid == os.Getuid() }
+// OwnUID reports whether a uid is root's or our own.
+func OwnUID(uid int) bool { return uid == 0 || uid == os.Getuid() }
 
 // control calls f with the descriptor of a connection.
 func control(c net.Conn, f func(fd int) error) error {
@@ -121,7 +153,7 @@ func control(c net.Conn, f func(fd int) error) error {
 // is a reason too: a process may connect, pass the connection on and end. A peer outside of our
 // PID namespace (pid 0) is on the host or in a container that shares the socket: it belongs to no
 // service, and its uid decides.
-func (s *Server) confinement(fd, pid int) (why, service string) {
+func (s *Socket) confinement(fd, pid int) (why, service string) {
 	if pid == 0 {
 		return "", ""
 	}
@@ -152,8 +184,8 @@ func (s *Server) confinement(fd, pid int) (why, service string) {
 }
 
 // restriction is confinement of the process that has the pid now.
-func (s *Server) restriction(pid int) (why, service string) {
-	service, err := s.opts.Member(pid)
+func (s *Socket) restriction(pid int) (why, service string) {
+	service, err := s.Member(pid)
 	switch {
 	case err != nil:
 		return "it is not known where it comes from: " + err.Error(), ""
@@ -176,24 +208,24 @@ func (s *Server) restriction(pid int) (why, service string) {
 
 // identityOf is the one place that decides what a peer may do; description is its name for people. A process of a service has
 // what the users of services have, also if it is root's.
-func (s *Server) identityOf(p peer) (id access.Identity, description string) {
-	id = access.Identity{Name: fmt.Sprintf("uid %d", p.uid), UID: p.uid, Pid: p.pid}
+func (s *Socket) identityOf(p process) (id Identity, description string) {
+	id = Identity{Name: fmt.Sprintf("uid %d", p.uid), UID: p.uid, Pid: p.pid}
 	description = id.Name
 	switch {
 	case p.uid == -1:
 		id.Pid = -1
 		return id, "an unknown process"
 	case p.ownUser():
-		id.Grants = access.All
-	case ownUID(p.uid):
-		id.Grants, id.Confined = access.View, true
+		id.Grants = All
+	case OwnUID(p.uid):
+		id.Grants, id.Confined = View, true
 		id.Name += " (confined)"
 		if p.service != "" {
 			id.Name = description + " (service " + p.service + ")"
 		}
 		description += " (" + p.confined + ")"
-	case s.opts.Viewers != nil && slices.Contains(s.opts.Viewers(), p.uid):
-		id.Grants = access.View
+	case s.Viewers != nil && slices.Contains(s.Viewers(), p.uid):
+		id.Grants = View
 	}
 	return id, description
 }
