@@ -61,7 +61,7 @@ func edges() map[string][]string {
 			"jvm/tomcat", "supervisor", "supervisor/probe"},
 		"jvm/tools": {"internal/api", "internal/trust", "internal/untrusted", "jvm/hotspot", "jvm/launch", "supervisor"},
 		"jvm/launch": {"hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit",
-			"internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote",
+			"internal/fdstore", "internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote",
 			"internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
 		"internal/daemon": {"internal/access", "executor", "executor/mesos", "executor/natsjob", "executor/schedule", "internal/suggest", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/console",
 			"internal/console/audit", "internal/console/recording",

@@ -39,15 +39,37 @@ type Option struct {
 // String returns the option as it would be typed.
 func (o Option) String() string { return strings.Join(o.Args, " ") }
 
-// MarshalJSON writes {"option","layer","source","why","replaced"}.
+// optionJSON is the form of an Option in JSON.
+type optionJSON struct {
+	Option    string   `json:"option"`
+	Args      []string `json:"args,omitempty"` // where the option has several arguments
+	Layer     Layer    `json:"layer"`
+	Source    string   `json:"source"`
+	Why       string   `json:"why"`
+	Generated bool     `json:"generated,omitempty"`
+	Replaced  []Option `json:"replaced"`
+}
+
+// MarshalJSON writes {"option","args","layer","source","why","generated","replaced"}.
 func (o Option) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Option   string   `json:"option"`
-		Layer    Layer    `json:"layer"`
-		Source   string   `json:"source"`
-		Why      string   `json:"why"`
-		Replaced []Option `json:"replaced"`
-	}{o.String(), o.Layer, o.Source, o.Why, append([]Option{}, o.Replaced...)})
+	out := optionJSON{o.String(), nil, o.Layer, o.Source, o.Why, o.Generated, append([]Option{}, o.Replaced...)}
+	if len(o.Args) != 1 {
+		out.Args = o.Args
+	}
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (o *Option) UnmarshalJSON(data []byte) error {
+	var in optionJSON
+	if err := json.Unmarshal(data, &in); err != nil {
+		return err
+	}
+	if in.Args == nil {
+		in.Args = []string{in.Option}
+	}
+	*o = Option{in.Args, in.Layer, in.Source, in.Why, in.Generated, in.Replaced}
+	return nil
 }
 
 // rank orders layers; generated options are below everything.

@@ -193,17 +193,29 @@ func (r Result) Err() error {
 	return errors.Join(errs...)
 }
 
-// MarshalJSON writes {"argv","options","env","flavor","budget","warnings","errors"};
+// resultJSON is the form of a Result in JSON.
+type resultJSON struct {
+	Argv     []string       `json:"argv"`
+	Options  []Option       `json:"options"`
+	Env      []EnvVar       `json:"env,omitempty"`
+	Flavor   *ProfileChoice `json:"flavor,omitempty"`
+	Budget   Budget         `json:"budget"`
+	Limit    int64          `json:"limit,omitempty"`
+	Warnings []Problem      `json:"warnings"`
+	Errors   []Problem      `json:"errors"`
+}
+
+// MarshalJSON writes {"argv","options","env","flavor","budget","limit","warnings","errors"};
 // argv is null if there are errors.
 func (r Result) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Argv     []string       `json:"argv"`
-		Options  []Option       `json:"options"`
-		Env      []EnvVar       `json:"env,omitempty"`
-		Flavor   *ProfileChoice `json:"flavor,omitempty"`
-		Budget   Budget         `json:"budget"`
-		Warnings []Problem      `json:"warnings"`
-		Errors   []Problem      `json:"errors"`
-	}{r.Argv(), append([]Option{}, r.Options...), r.Env, r.Flavor, append(Budget{}, r.Budget...),
+	return json.Marshal(resultJSON{r.Argv(), append([]Option{}, r.Options...), r.Env, r.Flavor, append(Budget{}, r.Budget...), r.Limit,
 		append([]Problem{}, r.Warnings...), append([]Problem{}, r.Errors...)})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (r *Result) UnmarshalJSON(data []byte) error {
+	var in resultJSON
+	err := json.Unmarshal(data, &in)
+	*r = Result{in.Options, in.Env, in.Flavor, in.Budget, in.Limit, in.Warnings, in.Errors}
+	return err
 }

@@ -18,7 +18,7 @@ func consoleCommand() *cli.Command {
 		Description: `The URL works once, within a minute, with the grants of who asks for it. The
 configuration needs api.listen.`,
 		Flags: []cli.Flag{tableOrJSON()},
-		Action: answer("make a ticket", (*api.Client).Ticket, func(t api.Ticket, _ int) string {
+		Action: answer("make a ticket", (*api.Client).Ticket, func(t access.Ticket, _ int) string {
 			return strings.Join(t.URLs, "\n") + "\n"
 		}),
 		Subcommands: []*cli.Command{

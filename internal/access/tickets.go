@@ -1,8 +1,6 @@
 package access
 
 import (
-	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,16 +43,6 @@ type login struct {
 
 // end is when the login is over unless it is used.
 func (l *login) end() time.Time { return earlier(l.until, l.used.Add(unusedTime)) }
-
-// keptLogin is a login for the next supervisor.
-type keptLogin struct {
-	Hash   string    `json:"hash"`
-	Name   string    `json:"name"`
-	Grants Grants    `json:"grants"`
-	Until  time.Time `json:"until"`
-	Token  string    `json:"token,omitempty"`
-	Chain  [][]byte  `json:"chain,omitempty"`
-}
 
 // useLogin returns the grants of a login, and notes its use.
 func (e *endpoint) useLogin(h hash, now time.Time) (have Grants, until time.Time, err error) {
@@ -251,16 +239,7 @@ func (g *Gate) keepLogins() {
 	}
 	kept := []keptLogin{}
 	for h, l := range g.tcp.logins {
-		k := keptLogin{Hash: hex.EncodeToString(h[:]), Name: l.name, Grants: l.grants, Until: l.until}
-		if l.maker != nil {
-			if l.maker.token != (hash{}) {
-				k.Token = hex.EncodeToString(l.maker.token[:])
-			}
-			for _, c := range l.maker.chain {
-				k.Chain = append(k.Chain, c.Raw)
-			}
-		}
-		kept = append(kept, k)
+		kept = append(kept, keptLogin{h, l.name, l.grants, l.until, l.maker.keep()})
 	}
 	if err := g.Keep(kept); err != nil {
 		g.Log.Warn("the logins of pages end with this supervisor", "error", err)
@@ -280,37 +259,13 @@ func (g *Gate) Restore(kept json.RawMessage) error {
 		return nil
 	}
 	for _, k := range all[:min(len(all), maxLogins)] {
-		h, err := parseHash(k.Hash)
-		l := &login{name: k.Name, grants: k.Grants, until: k.Until, used: time.Now()}
-		if err == nil && k.Token != "" {
-			l.maker = &proof{}
-			l.maker.token, err = parseHash(k.Token)
-		}
-		for _, der := range k.Chain {
-			c, certErr := x509.ParseCertificate(der)
-			if certErr != nil {
-				err = certErr
-				break
-			}
-			if l.maker == nil {
-				l.maker = &proof{}
-			}
-			l.maker.chain = append(l.maker.chain, c)
-		}
+		maker, err := k.restore()
 		if err != nil {
 			return fmt.Errorf("cannot read the login of %s: %w", k.Name, err)
 		}
-		g.tcp.logins[h] = l
+		g.tcp.logins[k.Hash] = &login{k.Name, k.Grants, maker, k.Until, time.Now()}
 	}
 	return nil
-}
-
-func parseHash(text string) (hash, error) {
-	b, err := hex.DecodeString(text)
-	if err != nil || len(b) != len(hash{}) {
-		return hash{}, errors.New("it is damaged")
-	}
-	return hash(b), nil
 }
 
 // maxBody bounds the bodies of these requests, in bytes.

@@ -40,24 +40,21 @@ func (s *Server) execRoutes() []route {
 	}
 }
 
-// withConsole refuses requests while the console is off. Errors at a path of Kubernetes are as its clients expect them.
+// withConsole refuses requests while the console is off.
 func (s *Server) withConsole(handle handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) (any, error) {
-		if s.opts.Sessions == nil || !s.opts.Sessions.Enabled() {
-			fail(w, r, console.ErrOff)
-			return nil, nil
+		if !s.consoleOn() {
+			return nil, console.ErrOff
 		}
-		answer, err := handle(w, r)
-		if err != nil {
-			fail(w, r, err)
-			return nil, nil
-		}
-		return answer, nil
+		return handle(w, r)
 	}
 }
 
-// fail writes an error in the form that the clients of the route expect.
+func (s *Server) consoleOn() bool { return s.opts.Sessions != nil && s.opts.Sessions.Enabled() }
+
+// fail writes an error in the form that the clients of the route expect: as an Error, or at a path of Kubernetes as its Status.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
+	access.SetHeaders(w.Header(), err)
 	if r.URL.Path != "/api" && r.URL.Path != "/apis" && !strings.HasPrefix(r.URL.Path, "/api/") {
 		writeError(w, err)
 		return

@@ -39,8 +39,6 @@ type Options struct {
 	Recordings Recordings
 	// Gate admits clients over TCP; nil: there are none.
 	Gate *access.Gate
-	// Console reports whether the console is on; nil: it is off.
-	Console func() bool
 }
 
 // Server is the HTTP API.
@@ -201,15 +199,12 @@ type Whoami struct {
 
 func (s *Server) whoami(_ http.ResponseWriter, r *http.Request) (any, error) {
 	id := access.Of(r.Context())
-	return Whoami{id.Name, id.Grants.Names(), s.opts.Console != nil && s.opts.Console(), s.opts.Version}, nil
+	return Whoami{id.Name, id.Grants.Names(), s.consoleOn(), s.opts.Version}, nil
 }
 
-// Ticket is the answer of POST /v1/tickets.
-type Ticket = access.Ticket
-
 // Ticket makes a one-time ticket for a browser.
-func (c *Client) Ticket(ctx context.Context) (Ticket, error) {
-	return call[Ticket](ctx, c, http.MethodPost, "/v1/tickets", nil)
+func (c *Client) Ticket(ctx context.Context) (access.Ticket, error) {
+	return call[access.Ticket](ctx, c, http.MethodPost, "/v1/tickets", nil)
 }
 
 func requester(r *http.Request) string { return access.Of(r.Context()).Name + " by the API" }
@@ -226,7 +221,6 @@ func (s *Server) guard(r route) http.HandlerFunc {
 		}
 		id, err := admit(req, r.grant)
 		if err != nil {
-			access.SetHeaders(w.Header(), err) // in every form of an error
 			fail(w, req, err)
 			return
 		}
@@ -239,7 +233,7 @@ func Answer(handle func(http.ResponseWriter, *http.Request) (answer any, err err
 	return func(w http.ResponseWriter, req *http.Request) {
 		answer, err := handle(w, req)
 		if err != nil {
-			writeError(w, err)
+			fail(w, req, err)
 		} else if other, ok := answer.(withStatus); ok {
 			writeJSON(w, other.status, other.body)
 		} else if answer != nil {
@@ -265,7 +259,6 @@ type Error struct {
 func writeError(w http.ResponseWriter, err error) {
 	var e Error
 	why := refusal(err)
-	access.SetHeaders(w.Header(), err)
 	e.Error.Code, e.Error.Message, e.Error.Hint = why.Code, redact.Text(why.Message), redact.Text(why.Hint)
 	e.addJob(w.Header(), err)
 	writeJSON(w, why.Status, e)

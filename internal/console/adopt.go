@@ -94,7 +94,7 @@ func (s *Session) lose() {
 	if s.recording != nil {
 		s.recording.Close(*s.saved.Exit)
 	}
-	s.m.audit(Entry{Info: s.saved.Info, Identity: s.saved.Identity})
+	s.m.audit(Entry{Info: s.saved.Info, Identity: s.saved.Identity.Identity})
 }
 
 // adoptEnded keeps a session that has ended for its client.
@@ -102,7 +102,10 @@ func (m *Manager) adoptEnded(s *Session, p Process) {
 	s.exited, s.ended = true, true
 	s.ring.closeFile()
 	close(s.done)
-	m.sessions[s.id], m.over = s, append(m.over, s)
+	m.mu.Lock()
+	m.sessions[s.id] = s
+	m.isOver(s)
+	m.mu.Unlock()
 	if p != nil {
 		p.Done()
 	}

@@ -6,7 +6,8 @@ import "github.com/stoker-init/stoker/internal/access"
 type Auditor interface {
 	// Begin is called before the process starts, so the Entry has no pid. Its error refuses the session.
 	Begin(Entry) error
-	// Attached is called for each client that attaches after the first one, and for each that was refused.
+	// Attached is called for each client that attaches, but not for the one that has just opened the session, and for each that was
+	// refused.
 	Attached(Entry)
 	// End is called at the end of a session, also of one that could not be started.
 	End(Entry)

@@ -146,8 +146,16 @@ func newBubble(t *testing.T, cfg Config, keep time.Duration) *bubble {
 	b := &bubble{checker: &fakeChecker{changed: make(chan struct{})}, audit: &auditLog{}, begun: time.Now()}
 	b.m = New(Options{Config: cfg, Host: fakeHost{}, Store: fakeStore{}, Checker: b.checker, Auditor: b.audit, Log: hclog.NewNullLogger(),
 		Items: fdstore.NewItems()})
-	b.s = b.m.newSession("abc", saved{Identity: tester(), Info: Info{ID: "abc", By: tester().Name, Started: time.Now(),
+	b.serve(t, "abc", keep)
+	return b
+}
+
+// serve begins a session.
+func (b *bubble) serve(t *testing.T, id string, keep time.Duration) {
+	t.Helper()
+	b.s = b.m.newSession(id, saved{Identity: access.Kept{Identity: tester()}, Info: Info{ID: id, By: tester().Name, Started: time.Now(),
 		Spec: Spec{Keep: Duration(keep), Command: []string{"x"}}}})
+	b.s.opened = true
 	var err error
 	if b.s.ring, err = newRing(1, true); err != nil {
 		t.Fatal(err)
@@ -157,7 +165,6 @@ func newBubble(t *testing.T, cfg Config, keep time.Duration) *bubble {
 	b.s.proc = b.p
 	b.m.open[tester().Name]++
 	b.m.start(b.s)
-	return b
 }
 
 // hold attaches the opener.

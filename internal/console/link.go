@@ -48,11 +48,12 @@ type Link struct {
 	// Guarded by the session's mu:
 	next   [3]int64 // offsets of what Next returns next
 	acked  [3]int64
-	last   int    // the stream of the last chunk
-	told   Notice // the latest
-	closed bool   // from its own side
-	ended  bool   // gone is closed
-	err    error  // why it is gone
+	seen   [3]int64 // next, when dropStuck looked
+	last   int      // the stream of the last chunk
+	told   Notice   // the latest
+	closed bool     // from its own side
+	ended  bool     // gone is closed
+	err    error    // why it is gone
 }
 
 // end closes gone; mu is held.
@@ -151,6 +152,10 @@ func (l *Link) poll() (Chunk, error) {
 func (l *Link) take(stream int) Chunk {
 	ring := l.s.ring
 	from := max(l.next[stream], ring.start(stream))
+	if from > l.next[stream] {
+		l.acked[stream] = from // nobody acknowledges what is lost
+		l.needs(stream)
+	}
 	limit := min(ring.h.end[stream]-from, maxChunk)
 	if l.window > 0 {
 		limit = min(limit, l.acked[stream]+l.window-from)
@@ -177,10 +182,16 @@ func (l *Link) Ack(stream int, offset int64) {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	l.acked[stream] = max(l.acked[stream], min(offset, l.next[stream]))
+	l.needs(stream)
+	poke(l.wake)
+	poke(l.s.room[stream])
+}
+
+// needs notes what the holder may not have yet; mu is held.
+func (l *Link) needs(stream int) {
 	if l.window > 0 && l.s.holder == l && l.s.ring != nil {
 		l.s.ring.h.need[stream] = l.acked[stream]
 	}
-	poke(l.wake)
 }
 
 // Position returns the offsets of the bytes that Next returns next, by stream.

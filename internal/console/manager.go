@@ -45,7 +45,7 @@ type Manager struct {
 
 	mu       sync.Mutex // guards what follows; no other is taken while it is held
 	sessions map[string]*Session
-	over     []*Session     // of sessions: those that have ended and wait for their client, the oldest first
+	over     []*Session     // of sessions: those that have ended and wait for their clients, the oldest first
 	open     map[string]int // how many sessions of an identity run or start
 	ended    []Info         // the oldest first
 	stopping bool
@@ -190,17 +190,26 @@ func (m *Manager) closed(s *Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.free(s.saved.By)
+	m.isOver(s)
+}
+
+// isOver notes that a session waits for its client only. No more of these are kept than may run; mu is held.
+func (m *Manager) isOver(s *Session) {
 	m.over = append(m.over, s)
-	if len(m.over) > m.config().Sessions {
+	for len(m.over) > m.config().Sessions {
 		go m.over[0].discard() // ends at once; it takes the session's mu
+		m.over = slices.Delete(m.over, 0, 1)
 	}
 }
 
-// discard drops what the client of a session that has ended has not read.
+// discard drops what the clients of a session that has ended have not read, and their links.
 func (s *Session) discard() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.read = true
+	s.unwanted = true
+	for l := range s.links {
+		s.drop(l, fmt.Errorf("%w: it has ended, and made room for others", ErrNoSession))
+	}
 	poke(s.wake)
 }
 

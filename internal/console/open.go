@@ -43,9 +43,9 @@ func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity
 	if err != nil {
 		return nil, err
 	}
-	s := m.newSession(newID(), saved{Identity: by, Admin: launch.Admin != "",
+	s := m.newSession(newID(), saved{Identity: access.Kept{Identity: by}, Admin: launch.Admin != "",
 		Info: Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now(), User: launch.User}})
-	s.saved.ID = s.id
+	s.saved.ID, s.opened = s.id, true
 	if err := m.launch(ctx, s, launch, c); err != nil {
 		*info = s.saved.Info
 		m.mu.Lock()
@@ -107,7 +107,7 @@ func newID() string {
 // launch records and starts a session. After an error nothing is left of it.
 func (m *Manager) launch(ctx context.Context, s *Session, l Launch, c Config) (err error) {
 	if m.opts.Auditor != nil {
-		if err := m.opts.Auditor.Begin(Entry{Info: s.saved.Info, Identity: s.saved.Identity}); err != nil {
+		if err := m.opts.Auditor.Begin(Entry{Info: s.saved.Info, Identity: s.saved.Identity.Identity}); err != nil {
 			return fmt.Errorf("cannot open a session: %w: %w", ErrUnavailable, err)
 		}
 	}

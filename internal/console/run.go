@@ -17,6 +17,7 @@ const (
 	outputTime    = 2 * time.Second        // how long background processes may go on after the end of the first one
 	shortTime     = 200 * time.Millisecond // and if the session was ended
 	killTime      = 5 * time.Second        // how long killed processes are waited for
+	readTime      = 30 * time.Second       // how long a link to a session that has ended may take nothing
 	checkPeriod   = 30 * time.Second       // of the authorisation of clients
 	pollPeriod    = 20 * time.Millisecond  // of the processes that are left
 )
@@ -138,7 +139,7 @@ func (s *Session) checkClients() {
 			s.drop(l, fmt.Errorf("%w: %w", ErrRevoked, err))
 		}
 	}
-	if err := checker.Check(s.saved.Identity, need); err != nil && s.ending == "" {
+	if err := checker.Check(s.saved.Identity.Identity, need); err != nil && s.ending == "" {
 		for l := range s.links {
 			s.drop(l, fmt.Errorf("%w: %w", ErrRevoked, err))
 		}
@@ -250,7 +251,7 @@ func (s *Session) close() {
 	now := time.Now()
 	s.saved.Exit, s.saved.Ended = exit, &now
 	s.count(&s.saved.Info)
-	info, opener := s.info(), s.saved.Identity
+	info, opener := s.info(), s.saved.Identity.Identity
 	s.mu.Unlock()
 	if s.recording != nil {
 		s.recording.Close(*exit)
@@ -295,13 +296,18 @@ func (s *Session) killedByOOM(exit *Exit) bool {
 	return known && count > *s.saved.OOMKills
 }
 
-// linger keeps the output of a session that has ended until its client has read it, at most for its Keep.
+// linger keeps the output of a session that has ended until its client has read it, at most for its Keep. Links that read it then may
+// finish, unless it has to make room.
 func (s *Session) linger() {
+	over := s.saved.Keep == 0
 	timer := time.NewTimer(time.Duration(s.saved.Keep))
+	if over {
+		timer.Reset(readTime)
+	}
 	defer timer.Stop()
-	for over := s.saved.Keep == 0; ; {
+	for {
 		s.mu.Lock()
-		if len(s.links) == 0 && (over || s.read) {
+		if s.unwanted || len(s.links) == 0 && (over || s.read) {
 			break
 		}
 		s.mu.Unlock()
@@ -309,6 +315,8 @@ func (s *Session) linger() {
 		case <-s.wake:
 		case <-timer.C:
 			over = true
+			s.dropStuck()
+			timer.Reset(readTime)
 		}
 	}
 	s.count(&s.saved.Info)
@@ -317,4 +325,16 @@ func (s *Session) linger() {
 	s.mu.Unlock()
 	s.m.opts.Store.Delete(itemPrefix + s.id)
 	s.m.forget(s)
+}
+
+// dropStuck ends the links that have taken nothing since the last time.
+func (s *Session) dropStuck() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.links {
+		if l.seen == l.next {
+			s.drop(l, fmt.Errorf("%w: it has ended, and nobody read its output", ErrNoSession))
+		}
+		l.seen = l.next
+	}
 }

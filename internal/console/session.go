@@ -31,6 +31,7 @@ type Session struct {
 
 	mu       sync.Mutex // guards what follows and the ring; held over calls of the kernel that do not wait
 	saved    saved
+	opened   bool // who opened it here has not attached yet
 	ring     *ring
 	links    map[*Link]bool
 	holder   *Link
@@ -43,16 +44,16 @@ type Session struct {
 	forced   bool          // output does not wait for the holder
 	ended    bool          // all of it has
 	read     bool          // a holder has read all output
+	unwanted bool          // it has ended, and makes room for others: nobody may attach
 }
 
 // saved is what the next supervisor has to know of a session.
 type saved struct {
 	Info
-	Identity access.Identity
-	Admin    bool      // it needs the grant admin
-	Files    []string  // what the descriptors of the item are
-	OOMKills *uint64   // when it started; nil: unknown
-	Attached time.Time // when the first client attached; zero: none has
+	Identity access.Kept // who opened it, as last seen
+	Admin    bool        // it needs the grant admin
+	Files    []string    // what the descriptors of the item are
+	OOMKills *uint64     // when it started; nil: unknown
 }
 
 // ID identifies the session in the API. It is no secret and no credential.
@@ -125,14 +126,15 @@ func (s *Session) attach(by access.Identity, o Attach) (l *Link, first bool, err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.ring == nil:
+	case s.ring == nil || s.unwanted:
 		return nil, false, fmt.Errorf("%w: %s has ended", ErrNoSession, s.id)
 	case len(s.links) >= maxLinks:
 		return nil, false, &LimitError{"clients of a session", fmt.Sprintf("%d are attached", maxLinks)}
 	case o.Mode == Hold && s.holder != nil:
 		return nil, false, fmt.Errorf("%w: %s", ErrHeld, s.holder.by.Name)
 	}
-	l = &Link{s: s, by: by, window: o.Window, wake: make(chan struct{}, 1), gone: make(chan struct{}), notices: make(chan Notice, 1)}
+	l = &Link{s: s, by: by, window: o.Window, wake: make(chan struct{}, 1), gone: make(chan struct{}), notices: make(chan Notice, 1),
+		seen: Everything()}
 	for k := Stdout; k <= Stderr; k++ {
 		l.next[k] = min(max(o.From[k], s.ring.start(k)), s.ring.h.end[k])
 		if o.From[k] >= 0 && o.From[k] < l.next[k] {
@@ -148,20 +150,31 @@ func (s *Session) attach(by access.Identity, o Attach) (l *Link, first bool, err
 		s.ring.h.held, s.ring.h.need = 1, l.next
 		s.in.clear()
 	}
-	first = s.saved.Attached.IsZero()
-	if first {
-		s.saved.Attached = time.Now()
-	}
 	if s.ended {
 		l.end()
 	}
 	if by.Name == s.saved.By {
-		s.saved.Identity = by // after the death of a supervisor only this one can be checked
+		first, s.opened = s.opened, false
+		s.prove(by)
 	}
 	s.links[l], s.alone = true, time.Time{}
 	s.patience = time.Duration(s.saved.Keep)
 	s.changed()
 	return l, first, nil
+}
+
+// prove notes by what the client that opened the session is known now: it may have logged in again. mu is held.
+func (s *Session) prove(by access.Identity) {
+	if s.saved.Identity.Identity == by {
+		return
+	}
+	s.saved.Identity.Identity = by
+	if s.saved.Exit != nil {
+		return // nothing is left to end
+	}
+	if err := s.store(); err != nil {
+		s.m.opts.Log.Error("the next supervisor knows an earlier login of who opened a session only", "session", s.id, "error", err)
+	}
 }
 
 // drop ends a link from this side; mu is held.

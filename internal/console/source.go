@@ -126,20 +126,17 @@ func (s *Session) move(c *source, k, fd int) (int, error) {
 }
 
 // space is how much output may be moved now; mu is held. Without a holder, and when time is over, the oldest is overwritten; what a
-// holder needs that is expected back is not. When the process has ended, all that is on its way fits before what the holder has not
-// read.
+// holder needs that is expected back is not. When the process has ended, all that is on its way fits before what the holder may not
+// have.
 func (s *Session) space(k int) int64 {
 	h := s.ring.h
 	switch {
 	case s.forced, s.holder == nil && h.held == 0:
 		return maxMove
-	case s.holder == nil:
+	case s.holder == nil, s.exited:
 		return h.size - (h.end[k] - h.need[k])
 	}
 	behind := h.end[k] - s.holder.next[k]
-	if s.exited {
-		return h.size - behind
-	}
 	if behind > window/2 {
 		return 0
 	}

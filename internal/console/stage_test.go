@@ -61,6 +61,7 @@ type stage struct {
 	m     *proc.Manager
 	lives int
 	dir   string
+	gate  *access.Gate // of take-over only
 }
 
 // testConfig is the configuration of the tests.
@@ -76,7 +77,7 @@ func tester() access.Identity {
 // scripts are the parts that the supervisor plays.
 func scripts() map[string]func(*stage) {
 	return map[string]func(*stage){"ends": playEnds, "output": playOutput, "input": playInput, "links": playLinks, "many": playMany,
-		"kill-pipe": playKilled, "kill-tty": playKilled, "bench": playBench, "resume": playResume, "few": playFew, "tail": playTail, "idle": playIdle}
+		"kill-pipe": playKilled, "kill-tty": playKilled, "bench": playBench, "resume": playResume, "few": playFew, "tail": playTail, "idle": playIdle, "take-over": playTakeOver}
 }
 
 // perform runs a script as the supervisor.
@@ -93,8 +94,14 @@ func perform(name, dir string) {
 		processes[p.ID()] = p
 	}
 	s := &stage{m: m, lives: rec.Starts, dir: dir}
-	s.Manager = New(Options{Config: testConfig(), Host: testHost{m}, Store: m.FDStore(), Items: rec.Items, Processes: processes,
-		Log: hclog.New(&hclog.LoggerOptions{Output: os.Stderr})})
+	o := Options{Config: testConfig(), Host: testHost{m}, Store: m.FDStore(), Items: rec.Items, Processes: processes,
+		Log: hclog.New(&hclog.LoggerOptions{Output: os.Stderr})}
+	if name == "take-over" {
+		s.gate = &access.Gate{}
+		s.readTokens()
+		o.Checker, o.Auditor = s.gate, saying{s}
+	}
+	s.Manager = New(o)
 	scripts()[name](s)
 	m.Final(0, 100*time.Millisecond)
 	<-m.Gone()

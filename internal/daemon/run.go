@@ -136,7 +136,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	}
 	d.hooks.start(m, rec, d)
 	d.startExecutor(rec)
-	d.gate = newGate(d)
+	d.gate = newGate(d, rec)
 	d.startConsole(rec)
 	d.sup = supervisor.New(m, rec, d.currentPlan().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
 		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP"); d.api.configureTCP() }, OOM: launch.OOMCount, LogAfter: queue.After,

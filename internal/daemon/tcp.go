@@ -27,8 +27,7 @@ type tcpListener struct {
 // event.
 const filesPause = 5 * time.Second
 
-// beginTCP takes the listener and the logins of the supervisor before: clients that connected while no supervisor ran have waited. mu is
-// held.
+// beginTCP takes the listener of the supervisor before: clients that connected while no supervisor ran have waited. mu is held.
 func (a *apiServer) beginTCP(rec *proc.Recovered) {
 	t := &a.tcp
 	if f, address, err := rec.TakeFile(tcpItem); err == nil && f != nil {
@@ -38,18 +37,10 @@ func (a *apiServer) beginTCP(rec *proc.Recovered) {
 		}
 		f.Close()
 	}
-	var logins json.RawMessage
-	found, err := rec.TakeJSON(loginItem, &logins)
 	if a.daemon.currentPlan().Config.API.Listen == "" && t.listener == nil {
 		return
 	}
 	a.openTCP()
-	if found && err == nil {
-		err = a.gate.Restore(logins)
-	}
-	if err != nil {
-		a.log.Warn("pages have to log in again", "error", err)
-	}
 }
 
 // configureTCP applies the present configuration, and reads its files again.
@@ -145,8 +136,20 @@ func (a *apiServer) watchTCP() {
 	}()
 }
 
-// newGate makes the gate of the API, which the console's sessions ask too.
-func newGate(d *daemon) *access.Gate {
-	return &access.Gate{Refusals: access.Refusals{Log: d.log.Named("api")},
+// newGate makes the gate of the API, with the logins of the supervisor before. The console's sessions ask it too, at once: a gate that
+// knew nothing would end them.
+func newGate(d *daemon, rec *proc.Recovered) *access.Gate {
+	log := d.log.Named("api")
+	g := &access.Gate{Refusals: access.Refusals{Log: log},
 		Keep: func(logins any) error { return d.m.FDStore().PutJSON(loginItem, logins) }}
+	_ = g.Configure(d.currentPlan().Config.API.Config) // openTCP does it again, and says what is wrong
+	var logins json.RawMessage
+	found, err := rec.TakeJSON(loginItem, &logins)
+	if found && err == nil {
+		err = g.Restore(logins)
+	}
+	if err != nil {
+		log.Warn("pages have to log in again", "error", err)
+	}
+	return g
 }

@@ -63,7 +63,7 @@ func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []string) (*supervisor.Launch, error) {
 	p, err := l.checkedPlan(ctx, r, without)
 	if p != nil && p.report != nil {
-		l.shared.reports.Store(l.Name, maskedReport(r.Mask, p.report))
+		l.shared.keep(l.Name, maskedReport(r.Mask, p.report))
 	}
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ import (
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
@@ -37,7 +38,9 @@ type Shared struct {
 	fetch    *remote.Fetcher
 	checker  hotspot.Checker // caches preflight results
 	Attacher *Attacher
-	reports  sync.Map // service -> *Report of its latest start
+	// Store keeps the reports for the next supervisor; nil: nothing does.
+	Store   *fdstore.Store
+	reports sync.Map // service -> *Report of its latest start
 }
 
 // NewShared keeps answers of configuration services in stateFolder, or nowhere if it is empty.
@@ -49,7 +52,35 @@ func NewShared(stateFolder string) *Shared {
 	return s
 }
 
-// Report returns the report of the latest start of a service; nil: this supervisor has not started it.
+// reportPrefix begins the names of items of the fd store: the report of a service's latest start.
+const reportPrefix = "jvm/"
+
+// savedReport is a Report in the fd store.
+type savedReport struct {
+	Report *Report
+	Limits jvm.Limits
+}
+
+// keep notes the report of a start.
+func (s *Shared) keep(service string, r *Report) {
+	s.reports.Store(service, r)
+	if s.Store != nil {
+		_ = s.Store.PutJSON(reportPrefix+service, savedReport{r, r.limits}) // without it the next supervisor cannot explain this start
+	}
+}
+
+// Restore takes the reports of the supervisor before.
+func (s *Shared) Restore(items fdstore.Items) {
+	for _, name := range items.Names(reportPrefix) {
+		var v savedReport
+		if found, err := items.TakeJSON(name, &v); found && err == nil && v.Report != nil {
+			v.Report.limits = v.Limits
+			s.reports.Store(name[len(reportPrefix):], v.Report)
+		}
+	}
+}
+
+// Report returns the report of the latest start of a service; nil: there was none. That of an earlier supervisor has no command line.
 func (s *Shared) Report(service string) *Report {
 	if r, ok := s.reports.Load(service); ok {
 		return r.(*Report)
