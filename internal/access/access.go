@@ -82,7 +82,7 @@ type Identity struct {
 	Grants   Grants
 	UID, Pid int    // of a process at the unix socket; else -1
 	Address  string // of a TCP client; else empty
-	Confined bool   // a process of a service, or with fewer rights, that so has fewer grants than its uid
+	Confined bool   `json:",omitzero"` // a process of a service, or with fewer rights, that so has fewer grants than its uid
 
 	proof *proof // what Check looks at; nil: a process at the unix socket, or a client without a credential
 }

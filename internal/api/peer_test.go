@@ -66,6 +66,12 @@ func TestConfinedPeer(t *testing.T) {
 	if got := ask(t, path, -1, "GET", "/v1/services"); got.status != 200 {
 		t.Errorf("status for a service of root: %d %s", got.status, got.body)
 	}
+	if got := ask(t, path, -1, "GET", "/v1/whoami"); !strings.Contains(got.body, `"name":"uid 0 (service cron)"`) {
+		t.Errorf("%s", got.body)
+	}
+	if got := ask(t, path, -1, "POST", "/v1/tickets"); got.status != 403 || !strings.Contains(got.body, "uid 0 (service cron) may not make tickets") {
+		t.Errorf("%d %s", got.status, got.body)
+	}
 	if got := ask(t, path, -1, "POST", "/v1/reload"); got.status != 403 || !strings.Contains(got.body, "api.admins") {
 		t.Errorf("reload by a service of root: %d %s", got.status, got.body)
 	}
