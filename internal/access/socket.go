@@ -17,8 +17,8 @@ import (
 type Socket struct {
 	Gate    *Gate        // has the origins and the refusals
 	Viewers func() []int // uids with the grant view; nil: none
-	// Member returns the service that a process belongs to, which takes the grants of its uid; empty: none. An error: unknown.
-	Member func(pid int) (service string, err error)
+	// Member returns whose process one is that has not the grants of its uid. An error: unknown.
+	Member func(pid int) (Owner, error)
 
 	places places
 }
@@ -36,6 +36,9 @@ func (s *Socket) Admit(r *http.Request, need Grants) (Identity, error) {
 		if p.confined != "" {
 			hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
 		}
+		if p.owner.Session {
+			hint = "ask from outside of the session (docker exec), or over TCP with a credential that has the grant"
+		}
 		err = refuse(http.StatusForbidden, "forbidden", hint, "%s may not do this: it needs the grant %s", name, need)
 	}
 	if err != nil {
@@ -49,7 +52,24 @@ type process struct {
 	uid, pid int
 	// confined is why it has fewer grants than its uid; empty: it has not.
 	confined string
-	service  string // that it belongs to, where it is confined; empty: none, or unknown
+	owner    Owner // whose it is, if it is confined
+}
+
+// Owner is whose process one is that has the grant view at most. The zero value is nobody's.
+type Owner struct {
+	Service string // one that is not in api.admins
+	Session bool   // a session of the console
+}
+
+// String is the part of an identity's name that tells its processes from others of the same uid.
+func (o Owner) String() string {
+	switch {
+	case o.Session:
+		return "session"
+	case o.Service != "":
+		return "service " + o.Service
+	}
+	return "confined"
 }
 
 // ownUser reports whether it has the grants of root and of stoker's own user.
@@ -101,7 +121,7 @@ func (s *Socket) identify(c net.Conn) process {
 	p := process{uid: int(cred.Uid), pid: int(cred.Pid)}
 	if OwnUID(p.uid) {
 		err = control(c, func(fd int) error {
-			p.confined, p.service = s.confinement(fd, p.pid)
+			p.confined, p.owner = s.confinement(fd, p.pid)
 			return nil
 		})
 	}
@@ -153,16 +173,16 @@ func control(c net.Conn, f func(fd int) error) error {
 // is a reason too: a process may connect, pass the connection on and end. A peer outside of our
 // PID namespace (pid 0) is on the host or in a container that shares the socket: it belongs to no
 // service, and its uid decides.
-func (s *Socket) confinement(fd, pid int) (why, service string) {
+func (s *Socket) confinement(fd, pid int) (why string, owner Owner) {
 	if pid == 0 {
-		return "", ""
+		return "", Owner{}
 	}
 	ended := fmt.Sprintf("pid %d has ended, or /proc does not show it", pid)
 	// The directory is of the process that has the pid now, the pidfd of the one that connected:
 	// if both are alive at the end they are the same process, the one that was examined.
 	dir, err := procfs.Open(pid)
 	if err != nil {
-		return ended, ""
+		return ended, Owner{}
 	}
 	defer dir.Close()
 	pidfd, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
@@ -170,40 +190,42 @@ func (s *Socket) confinement(fd, pid int) (why, service string) {
 	case err == nil:
 		defer unix.Close(pidfd)
 	case err != unix.ENOPROTOOPT: // Linux < 6.5
-		return ended, ""
+		return ended, Owner{}
 	}
-	why, service = s.restriction(pid)
+	why, owner = s.restriction(pid)
 	// EPERM: it is alive, and we are not root.
 	if err == nil && unix.PidfdSendSignal(pidfd, 0, nil, 0) == unix.ESRCH {
-		return ended, ""
+		return ended, Owner{}
 	}
 	if _, err := dir.Readdirnames(1); err != nil {
-		return ended, ""
+		return ended, Owner{}
 	}
-	return why, service
+	return why, owner
 }
 
-// restriction is confinement of the process that has the pid now.
-func (s *Socket) restriction(pid int) (why, service string) {
-	service, err := s.Member(pid)
+// restriction is why the process that has the pid now has fewer grants than its uid.
+func (s *Socket) restriction(pid int) (why string, owner Owner) {
+	owner, err := s.Member(pid)
 	switch {
 	case err != nil:
-		return "it is not known where it comes from: " + err.Error(), ""
-	case service != "":
-		return fmt.Sprintf("pid %d belongs to the service %q", pid, service), service
+		return "it is not known where it comes from: " + err.Error(), Owner{}
+	case owner.Session:
+		return fmt.Sprintf("pid %d belongs to a session of the console", pid), owner
+	case owner.Service != "":
+		return fmt.Sprintf("pid %d belongs to the service %q", pid, owner.Service), owner
 	}
 	own, err := execshim.ReadRights(os.Getpid())
 	if err != nil {
-		return err.Error(), ""
+		return err.Error(), Owner{}
 	}
 	rights, err := execshim.ReadRights(pid)
 	if err != nil {
-		return err.Error(), ""
+		return err.Error(), Owner{}
 	}
 	if lacks := rights.Lacks(own); lacks != "" {
-		return fmt.Sprintf("pid %d has fewer rights than stoker: %s", pid, lacks), ""
+		return fmt.Sprintf("pid %d has fewer rights than stoker: %s", pid, lacks), Owner{}
 	}
-	return "", ""
+	return "", Owner{}
 }
 
 // identityOf is the one place that decides what a peer may do; description is its name for people. A process of a service has
@@ -219,10 +241,7 @@ func (s *Socket) identityOf(p process) (id Identity, description string) {
 		id.Grants = All
 	case OwnUID(p.uid):
 		id.Grants, id.Confined = View, true
-		id.Name += " (confined)"
-		if p.service != "" {
-			id.Name = description + " (service " + p.service + ")"
-		}
+		id.Name += " (" + p.owner.String() + ")"
 		description += " (" + p.confined + ")"
 	case s.Viewers != nil && slices.Contains(s.Viewers(), p.uid):
 		id.Grants = View

@@ -13,7 +13,7 @@ import (
 )
 
 func newSocket() *Socket {
-	return &Socket{Gate: &Gate{Refusals: Refusals{Log: hclog.NewNullLogger()}}, Member: func(int) (string, error) { return "", nil }}
+	return &Socket{Gate: &Gate{Refusals: Refusals{Log: hclog.NewNullLogger()}}, Member: func(int) (Owner, error) { return Owner{}, nil }}
 }
 
 // TestPeerThatEnded: a process that connected and ended has only the grant view, also if its pid is

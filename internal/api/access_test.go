@@ -283,7 +283,7 @@ func TestHTTP2IsForOwnUsers(t *testing.T) {
 		status int // of GET /v1/jobs
 	}{"root": {0, "", 2, 200}, "a service of root": {0, "app", 1, 200}, "a viewer": {viewer, "", 1, 200}, "a stranger": {stranger, "", 1, 403}} {
 		path := serveOptions(t, Options{Backend: jobsOf, Log: nullLog(), Events: newJournal(t), Viewers: func() []int { return []int{viewer} },
-			Member: func(int) (string, error) { return tc.member, nil }})
+			Member: func(int) (access.Owner, error) { return access.Owner{Service: tc.member}, nil }})
 		conn, err := as(tc.uid, path)
 		if err != nil {
 			t.Fatal(err)

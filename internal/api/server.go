@@ -30,9 +30,8 @@ type Options struct {
 	Log     hclog.Logger
 	Viewers func() []int             // uids with the grant view: the users of the services; nil: none
 	Labels  func() map[string]string // of the container; nil: none
-	// Member returns the service that a process belongs to and that is not in api.admins;
-	// empty: none. An error: unknown.
-	Member func(pid int) (service string, err error)
+	// Member returns whose process one is that has the grant view at most. An error: unknown.
+	Member func(pid int) (access.Owner, error)
 	Events *events.Journal
 	// Sessions and Recordings are those of the console; nil: there is no console.
 	Sessions   *console.Manager

@@ -18,6 +18,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/lifecycle"
@@ -322,8 +323,8 @@ func serveWith(t *testing.T, b daemon, journal *events.Journal, viewers ...int) 
 		Events: journal, Member: noMember})
 }
 
-// noMember is a Member for processes of no service.
-func noMember(int) (string, error) { return "", nil }
+// noMember is a Member for processes of nobody.
+func noMember(int) (access.Owner, error) { return access.Owner{}, nil }
 
 // serveOptions serves with options, also on further listeners.
 func serveOptions(t *testing.T, o Options, others ...net.Listener) string {

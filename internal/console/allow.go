@@ -16,8 +16,8 @@ const maxArguments = 32 << 10
 // validate checks what can be checked without the container.
 func (s *Spec) validate(c Config) error {
 	bad := func(field, format string, args ...any) error { return &SpecError{field, fmt.Sprintf(format, args...)} }
-	size := len(s.Dir) + len(s.User) + len(s.AuditID)
-	for _, text := range slices.Concat(s.Command, s.Env, []string{s.Dir, s.User, s.AuditID}) {
+	size := 0
+	for _, text := range slices.Concat(s.Command, s.Env, []string{s.Dir, s.User, s.AuditID, s.Context, s.Container}) {
 		if size += 2*len(text) + 4; strings.ContainsRune(text, 0) {
 			return bad("command", "nothing of a session may hold a NUL")
 		}
@@ -35,12 +35,15 @@ func (s *Spec) validate(c Config) error {
 		return bad("keep", "is below 0")
 	}
 	for _, kv := range s.Env {
-		name, _, ok := strings.Cut(kv, "=")
+		name, value, ok := strings.Cut(kv, "=")
 		if !ok || !isVariable(name) {
 			return bad("env", "%.60q is not NAME=VALUE", kv)
 		}
 		if !mayChoose(c.Env, name) {
 			return bad("env", "%s may not be set by a client (console.env lists more that may)", name)
+		}
+		if !wellFormed(name, value) {
+			return bad("env", "%.60q is no value of %s that a client may choose", value, name)
 		}
 	}
 	return nil
@@ -62,10 +65,36 @@ func mayChoose(more []string, name string) bool {
 	return matches(always, name) || !isDangerous(name) && matches(more, name)
 }
 
+// wellFormed reports whether a value is in the form of those that every client may set. Programs take more than that: TERM, TZ and the
+// language can be the path of a file that the C library loads, and a shell computes with COLUMNS.
+func wellFormed(name, value string) bool {
+	const maxValue = 128
+	punctuation, begin := "", ""
+	switch {
+	case name == "COLUMNS" || name == "LINES":
+		return value != "" && len(value) <= 5 && strings.Trim(value, "0123456789") == ""
+	case name == "TERM" || name == "COLORTERM":
+		punctuation = "._+-"
+	case name == "LANG" || name == "LANGUAGE" || strings.HasPrefix(name, "LC_"):
+		punctuation = "._@:+-"
+	case name == "TZ": // Europe/Berlin, <-03>3, CET-1CEST,M3.5.0,M10.5.0/3
+		punctuation, begin = "._+-,/:<>", "<"
+	default:
+		return true
+	}
+	if value == "" {
+		return true
+	}
+	isWord := func(r rune) bool { return r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' }
+	return len(value) <= maxValue && !strings.Contains(value, "..") && (isWord(rune(value[0])) || strings.Contains(begin, value[:1])) &&
+		!strings.ContainsFunc(value, func(r rune) bool { return !isWord(r) && !strings.ContainsRune(punctuation, r) })
+}
+
 // isDangerous reports whether a variable changes what program is run or how, so that a client who may run one command could run any.
 func isDangerous(name string) bool {
 	return matches([]string{"LD_*", "JAVA_*", "JDK_*", "BASH_*", "STOKER_*", "GCONV_PATH", "PATH", "IFS", "ENV", "HOME", "SHELL", "USER",
-		"LOGNAME", "PERL5*", "PYTHON*"}, name) || strings.HasSuffix(name, "_OPTS") || strings.HasSuffix(name, "_OPTIONS")
+		"LOGNAME", "PERL5*", "PYTHON*", "LOCPATH", "MUSL_LOCPATH", "NLSPATH", "TEXTDOMAINDIR", "TERMINFO*", "TERMCAP", "TZDIR",
+		"GLIBC_TUNABLES", "SHELLOPTS", "BASHOPTS", "PROMPT_COMMAND", "PS4", "CLASSPATH"}, name) || strings.HasSuffix(name, "_OPTS") || strings.HasSuffix(name, "_OPTIONS")
 }
 
 // matches reports whether a name is in a list, in which "*" at the end of a name is any rest.
@@ -76,18 +105,21 @@ func matches(list []string, name string) bool {
 	})
 }
 
-// mayRun returns why an identity may not run a command. Its argument "*" of a pattern is any one argument.
+// mayRun returns why an identity may not run a command. "*" in a pattern is one argument that is no option, and no file of arguments.
+// The error has no arguments, which may be secrets.
 func (c Config) mayRun(by string, command []string) error {
 	patterns, listed := c.Commands[by]
 	if !listed {
 		patterns, listed = c.Commands["*"]
 	}
 	if !listed || slices.ContainsFunc(patterns, func(p []string) bool {
-		return slices.EqualFunc(p, command, func(want, have string) bool { return want == "*" || want == have })
+		return slices.EqualFunc(p, command, func(want, have string) bool {
+			return want == have || want == "*" && !strings.HasPrefix(have, "-") && !strings.HasPrefix(have, "@")
+		})
 	}) {
 		return nil
 	}
-	return fmt.Errorf("%w: %s may not run %.200q (console.commands)", ErrNotAllowed, by, command)
+	return fmt.Errorf("%w: %s may not run %.200q with these arguments (console.commands)", ErrNotAllowed, by, command[0])
 }
 
 // mayAttach returns why a client may not attach to a session.

@@ -45,7 +45,7 @@ type Process interface {
 type Group interface {
 	Pid() int // of the first one
 	SignalGroup(sig syscall.Signal) error
-	Members() []int
+	Members() []int // each is known from then on, also when its parents have ended
 }
 
 // Screen is the terminal of a session.

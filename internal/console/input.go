@@ -5,7 +5,6 @@ import (
 	"os"
 	"slices"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -137,7 +136,7 @@ func (s *Session) give(fd int) (sent []byte, done, proceed bool) {
 	if in.queue = in.queue[n:]; len(in.queue) == 0 {
 		in.queue = nil
 	}
-	s.active = time.Now()
+	s.touch()
 	poke(in.room)
 	s.notify()
 	return sent, false, true

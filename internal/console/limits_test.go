@@ -8,7 +8,6 @@ import (
 	"os"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -70,10 +69,16 @@ type fakeStore struct{}
 func (fakeStore) PutJSON(string, any, ...int) error { return nil }
 func (fakeStore) Delete(string)                     {}
 
-type fakeHost struct{}
+type fakeHost struct{ launch *Launch }
 
-func (fakeHost) Prepare(Spec) (Launch, error) { return Launch{}, errors.New("not here") }
-func (fakeHost) OOMKills() (uint64, bool)     { return 1, true }
+func (h fakeHost) Prepare(Spec) (Launch, error) {
+	if h.launch != nil {
+		return *h.launch, nil
+	}
+	return Launch{}, errors.New("not here")
+}
+
+func (fakeHost) OOMKills() (uint64, bool) { return 1, true }
 func (fakeHost) Start(context.Context, proc.Spec) (Process, error) {
 	return nil, errors.New("not here")
 }
@@ -347,82 +352,5 @@ func TestReserve(t *testing.T) {
 	}
 	if _, err := m.Session("x"); !errors.Is(err, ErrOff) {
 		t.Error(err)
-	}
-}
-
-func TestSpecs(t *testing.T) {
-	for name, c := range map[string]struct {
-		spec  Spec
-		field string
-	}{
-		"good":    {Spec{Command: []string{"a", ""}, Env: []string{"TERM=x", "LC_ALL=", "X_1=a=b", "DIR=/"}, Dir: "/"}, ""},
-		"a shell": {Spec{TTY: true}, ""}, "no terminal": {Spec{}, "command"}, "an empty program": {Spec{Command: []string{""}}, "command"},
-		"NUL": {Spec{Command: []string{"a\x00"}}, "command"}, "too long": {Spec{Command: []string{strings.Repeat("x", maxArguments)}}, "command"},
-		"a relative folder": {Spec{TTY: true, Dir: "x"}, "dir"}, "no value": {Spec{TTY: true, Env: []string{"TERM"}}, "env"},
-		"no name": {Spec{TTY: true, Env: []string{"=x"}}, "env"}, "not listed": {Spec{TTY: true, Env: []string{"FOO=x"}}, "env"},
-		"never": {Spec{TTY: true, Env: []string{"LD_PRELOAD=x"}}, "env"}, "options": {Spec{TTY: true, Env: []string{"X_OPTS=x"}}, "env"},
-		"below 0": {Spec{TTY: true, Keep: -1}, "keep"},
-	} {
-		err := c.spec.validate(testConfig())
-		bad := (*SpecError)(nil)
-		if got := errors.As(err, &bad); got != (c.field != "") || got && bad.Field != c.field {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-func TestMayRun(t *testing.T) {
-	c := Config{Commands: map[string][][]string{"token ops": {{"jstack", "*"}, {"/bin/sh"}}, "*": {{"id"}}}}
-	for _, s := range []struct {
-		by, command string
-		want        bool
-	}{{"token ops", "jstack 1", true}, {"token ops", "jstack", false}, {"token ops", "jstack 1 2", false}, {"token ops", "/bin/sh", true},
-		{"token ops", "id", false}, {"token x", "id", true}, {"token x", "id x", false}, {"token ops", "/bin/sh -c", false}} {
-		if err := c.mayRun(s.by, strings.Fields(s.command)); (err == nil) != s.want || err != nil && !errors.Is(err, ErrNotAllowed) {
-			t.Errorf("%s, %s: %v", s.by, s.command, err)
-		}
-	}
-	if err := (Config{}).mayRun("x", []string{"y"}); err != nil {
-		t.Error(err)
-	}
-	delete(c.Commands, "*")
-	if err := c.mayRun("token x", []string{"y"}); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestMayAttach(t *testing.T) {
-	cfg := testConfig()
-	cfg.Commands = map[string][][]string{"token listed": {{"id"}}}
-	m := New(Options{Config: cfg, Items: fdstore.NewItems()})
-	id := func(name string, g access.Grants) access.Identity { return access.Identity{Name: name, Grants: g} }
-	for _, c := range []struct {
-		by     access.Identity
-		admin  bool // what the session needs
-		wanted bool
-	}{
-		{id("opener", access.Exec), true, true}, {id("token x", access.Exec), false, true}, {id("token x", access.Exec), true, false},
-		{id("token x", access.View|access.Job), false, false}, {id("token x", access.Admin), true, true},
-		{id("token listed", access.Exec), false, false}, {access.Identity{}, false, false},
-	} {
-		s := m.newSession("x", saved{Admin: c.admin, Info: Info{By: "opener", Spec: Spec{Command: []string{"sh"}}}})
-		if err := m.mayAttach(s, c.by); (err == nil) != c.wanted || err != nil && !errors.Is(err, ErrNotAllowed) {
-			t.Errorf("%s (%s), admin %v: %v", c.by.Name, c.by.Grants, c.admin, err)
-		}
-	}
-}
-
-func TestValidate(t *testing.T) {
-	c := Config{Env: []string{"FOO", "APP_*", "*", "LD_PRELOAD", "JAVA_*", "a-b", "PATH"}, Commands: map[string][][]string{"x": {{"a"}, {}}}}
-	var got []string
-	for _, e := range c.Validate() {
-		got = append(got, e.Field)
-	}
-	c.Scrollback = "64KiB"
-	if e := c.Validate(); e[0].Field != "scrollback" {
-		t.Errorf("%v", e)
-	}
-	if want := []string{"env[2]", "env[3]", "env[4]", "env[5]", "env[6]", "commands.x[1]"}; !reflect.DeepEqual(got, want) {
-		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -30,8 +30,8 @@ type Options struct {
 }
 
 const (
-	// IDPrefix begins the IDs of processes that are sessions.
-	IDPrefix   = "console."
+	// IDPrefix begins the IDs of processes that are sessions. No service, hook or job has an ID with it.
+	IDPrefix   = "console/"
 	itemPrefix = "console/" // of items: a session with its descriptors
 )
 

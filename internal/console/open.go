@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -41,6 +42,7 @@ func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity
 	c := m.config()
 	launch, err := m.admit(&spec, by, c)
 	if err != nil {
+		info.Spec, info.User = spec, cmp.Or(launch.User, spec.User)
 		return nil, err
 	}
 	s := m.newSession(newID(), saved{Identity: access.Kept{Identity: by}, Admin: launch.Admin != "",
@@ -57,7 +59,7 @@ func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity
 	return s, nil
 }
 
-// admit completes a Spec, and reserves a place for its session.
+// admit completes a Spec, and reserves a place for its session. The Launch is valid with an error too, as far as it is known.
 func (m *Manager) admit(spec *Spec, by access.Identity, c Config) (Launch, error) {
 	if !c.Enabled {
 		return Launch{}, ErrOff
@@ -73,15 +75,15 @@ func (m *Manager) admit(spec *Spec, by access.Identity, c Config) (Launch, error
 	spec.Keep = min(spec.Keep, Duration(c.Keep))
 	if !by.Grants.Has(access.Admin) {
 		if launch.Admin != "" {
-			return Launch{}, fmt.Errorf("cannot open a session: %w: %s needs the grant admin", ErrNotAllowed, launch.Admin)
+			return launch, fmt.Errorf("cannot open a session: %w: %s needs the grant admin", ErrNotAllowed, launch.Admin)
 		}
 		if err := headroom.DescriptorsFor(sessionFiles); err != nil {
-			return Launch{}, fmt.Errorf("cannot open a session: %w: %w", ErrUnavailable, err)
+			return launch, fmt.Errorf("cannot open a session: %w: %w", ErrUnavailable, err)
 		}
 		launch.Spec.KeepReserve = true
 	}
 	if err := c.mayRun(by.Name, spec.Command); err != nil {
-		return Launch{}, fmt.Errorf("cannot open a session: %w", err)
+		return launch, fmt.Errorf("cannot open a session: %w", err)
 	}
 	return launch, m.reserve(by.Name)
 }
@@ -108,6 +110,10 @@ func newID() string {
 func (m *Manager) launch(ctx context.Context, s *Session, l Launch, c Config) (err error) {
 	if m.opts.Auditor != nil {
 		if err := m.opts.Auditor.Begin(Entry{Info: s.saved.Info, Identity: s.saved.Identity.Identity}); err != nil {
+			if errors.As(err, new(*LimitError)) {
+				s.saved.ID = "" // no line has it
+				return err
+			}
 			return fmt.Errorf("cannot open a session: %w: %w", ErrUnavailable, err)
 		}
 	}
@@ -170,7 +176,7 @@ func (m *Manager) exec(ctx context.Context, s *Session, l Launch, c Config) (err
 		s.saved.OOMKills = &count
 	}
 	spec := l.Spec
-	spec.ID = IDPrefix + s.id
+	spec.ID, spec.Subreaper = IDPrefix+s.id, true
 	if s.saved.TTY {
 		spec.Stdio = proc.Stdio{Mode: proc.Pty, Rows: s.saved.Rows, Columns: s.saved.Columns}
 		s.ring.h.rows, s.ring.h.columns = orSize(s.saved.Rows, 24), orSize(s.saved.Columns, 80)

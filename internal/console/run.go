@@ -19,6 +19,7 @@ const (
 	killTime      = 5 * time.Second        // how long killed processes are waited for
 	readTime      = 30 * time.Second       // how long a link to a session that has ended may take nothing
 	checkPeriod   = 30 * time.Second       // of the authorisation of clients
+	watchPeriod   = time.Second            // between looks at the processes of a session that is active
 	pollPeriod    = 20 * time.Millisecond  // of the processes that are left
 )
 
@@ -26,12 +27,12 @@ const (
 func (s *Session) run() {
 	timer := time.NewTimer(checkPeriod)
 	defer timer.Stop()
-	var killAt time.Time
+	var killAt, watched time.Time
 	for {
 		changed := s.m.changed()
 		s.checkClients()
 		next := s.enforce(&killAt)
-		timer.Reset(min(time.Until(next), checkPeriod))
+		timer.Reset(min(time.Until(next), s.watch(&watched)))
 		select {
 		case <-s.proc.Exited():
 			s.finish(killAt)
@@ -60,12 +61,33 @@ func (s *Session) enforce(killAt *time.Time) time.Time {
 		return next
 	case killAt.IsZero():
 		*killAt = now.Add(killAfter)
-		s.signal(unix.SIGHUP, unix.SIGTERM, unix.SIGCONT)
+		s.hangUp()
 	case !now.Before(*killAt):
 		*killAt = now.Add(time.Second)
 		s.signal(unix.SIGKILL)
 	}
 	return *killAt
+}
+
+// watch looks which processes the session has: one that hides, with no parent and no trace of the session, is known later only if it was
+// seen here. It returns when to look again: the longer the session is idle, the later.
+func (s *Session) watch(last *time.Time) time.Duration {
+	if time.Since(*last) >= watchPeriod {
+		s.proc.Members()
+		*last = time.Now()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return min(max(time.Since(s.active), watchPeriod), checkPeriod)
+}
+
+// touch notes input or output; mu is held.
+func (s *Session) touch() {
+	now := time.Now()
+	if now.Sub(s.active) > watchPeriod {
+		poke(s.wake)
+	}
+	s.active = now
 }
 
 // expect gives up a holder that has not come back in time, or moves up when to look again; mu is held.
@@ -84,6 +106,10 @@ func (s *Session) expect(now, next time.Time) time.Time {
 	}
 	return next
 }
+
+// hangUp asks all processes of the session to end. They are stopped for that moment: then all of them are found before the parents end
+// that they are known by.
+func (s *Session) hangUp() { s.signal(unix.SIGSTOP, unix.SIGHUP, unix.SIGTERM, unix.SIGCONT) }
 
 // signal sends signals to all processes of the session. An error means that they are gone, or that stoker may not.
 func (s *Session) signal(sigs ...syscall.Signal) {
@@ -187,7 +213,7 @@ func (s *Session) dismiss(until time.Time) {
 	if len(s.proc.Members()) == 0 {
 		return
 	}
-	s.signal(unix.SIGHUP, unix.SIGTERM, unix.SIGCONT)
+	s.hangUp()
 	s.await(until)
 }
 

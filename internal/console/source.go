@@ -119,7 +119,7 @@ func (s *Session) move(c *source, k, fd int) (int, error) {
 	}
 	n, err := c.move(s.ring, k, fd, limit)
 	if n > 0 {
-		s.active = time.Now()
+		s.touch()
 		s.wakeLinks()
 	}
 	return n, err

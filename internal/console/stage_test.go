@@ -76,8 +76,9 @@ func tester() access.Identity {
 
 // scripts are the parts that the supervisor plays.
 func scripts() map[string]func(*stage) {
-	return map[string]func(*stage){"ends": playEnds, "output": playOutput, "input": playInput, "links": playLinks, "many": playMany,
-		"kill-pipe": playKilled, "kill-tty": playKilled, "bench": playBench, "resume": playResume, "few": playFew, "tail": playTail, "idle": playIdle, "take-over": playTakeOver}
+	return map[string]func(*stage){"ends": playEnds, "hidden": playHidden, "output": playOutput, "input": playInput,
+		"links": playLinks, "many": playMany, "kill-pipe": playKilled, "kill-tty": playKilled, "bench": playBench, "resume": playResume,
+		"few": playFew, "tail": playTail, "idle": playIdle, "take-over": playTakeOver}
 }
 
 // perform runs a script as the supervisor.

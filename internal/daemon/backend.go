@@ -5,12 +5,15 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/stoker-init/stoker/hooks"
+	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm/tools"
@@ -94,20 +97,24 @@ func (d *daemon) RunHooks(ctx context.Context, event lifecycle.Event, name, serv
 	return d.hooks.RunManually(ctx, o, name)
 }
 
-// confinedService returns the service that a process belongs to unless api.admins lists it; empty:
-// none. The command of run is unconfined, since it is the whole container.
-func (d *daemon) confinedService(pid int) (string, error) {
-	opts, plan := d.opts, d.currentPlan()
-	if opts.Alone() {
-		return "", nil
+// confinedOwner returns the session or the service that a process belongs to, unless api.admins lists the service. The command of run
+// is unconfined, since it is the whole container.
+func (d *daemon) confinedOwner(pid int) (access.Owner, error) {
+	cfg := d.currentPlan().Config
+	alone := d.opts.Alone()
+	if alone && !cfg.Console.Enabled {
+		return access.Owner{}, nil
 	}
 	id, err := d.m.Origin(pid)
-	if err != nil {
-		return "", err
+	switch name, ok := supervisor.ServiceOf(id); {
+	case strings.HasPrefix(id, console.IDPrefix):
+		return access.Owner{Session: true}, nil
+	case alone:
+		return access.Owner{}, nil
+	case err != nil:
+		return access.Owner{}, err
+	case ok && !(len(d.opts.Command) > 0 && name == commandName(d.opts.Command)) && !slices.Contains(cfg.API.Admins, name):
+		return access.Owner{Service: name}, nil
 	}
-	name, ok := supervisor.ServiceOf(id)
-	if !ok || len(opts.Command) > 0 && name == commandName(opts.Command) || slices.Contains(plan.Config.API.Admins, name) {
-		return "", nil
-	}
-	return name, nil
+	return access.Owner{}, nil
 }

@@ -59,6 +59,7 @@ func (d *daemon) stopConsole(ctx context.Context, within time.Duration) (wait fu
 		ctx, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
 		d.console.Stop(ctx)
+		d.audit.Flush()
 	}()
 	return func() { <-ended }
 }

@@ -43,7 +43,7 @@ func newAPIServer(ctx context.Context, d *daemon, b api.Backend) *apiServer {
 	a.retry.Stop()
 	a.server = api.New(api.Options{Backend: b, Version: d.program.Version, Log: d.log.Named("api"),
 		Viewers: func() []int { return d.currentPlan().viewers() },
-		Labels:  func() map[string]string { return d.currentPlan().Config.Labels }, Events: d.journal.events, Member: d.confinedService,
+		Labels:  func() map[string]string { return d.currentPlan().Config.Labels }, Events: d.journal.events, Member: d.confinedOwner,
 		Gate: a.gate, Sessions: d.console, Recordings: d.recordings})
 	return a
 }

@@ -45,6 +45,9 @@ type Attributes struct {
 	// Cgroups are directories of cgroup file systems that the process joins. If it cannot
 	// join all of them it joins none, and Wait returns a note.
 	Cgroups []string `json:"cgroups,omitempty"`
+	// Subreaper makes the process the parent of all its descendants whose parents have ended
+	// (PR_SET_CHILD_SUBREAPER), until it undoes that itself.
+	Subreaper bool `json:"subreaper,omitempty"`
 	// Foreground makes the group of the process the foreground group of stoker's terminal.
 	Foreground bool `json:"foreground,omitempty"`
 }
@@ -52,7 +55,7 @@ type Attributes struct {
 // NeedShim says whether one of them is set.
 func (a *Attributes) NeedShim() bool {
 	return a.Umask != nil || a.Foreground || len(a.Rlimits) > 0 || a.Nice != nil || a.IOPriority != nil ||
-		a.OOMScoreAdj != nil || a.Drop != 0 || a.NoNewPrivileges || len(a.Cgroups) > 0
+		a.OOMScoreAdj != nil || a.Drop != 0 || a.NoNewPrivileges || a.Subreaper || len(a.Cgroups) > 0
 }
 
 // Orders is what the shim does, and what it executes then.

@@ -187,12 +187,15 @@ func (o *Orders) enterDir() *StepError {
 	return failed
 }
 
-// dropRest gives up what is left to give up.
+// dropRest gives up what is left to give up, and takes over orphans.
 func (o *Orders) dropRest() *StepError {
 	if o.Drop != 0 {
 		if err := o.Drop.dropHeld(); err != nil {
 			return failure("drop the capabilities of", err, "")
 		}
+	}
+	if o.Subreaper {
+		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // fails before Linux 3.4 only
 	}
 	if !o.NoNewPrivileges {
 		return nil

@@ -26,6 +26,8 @@ const (
 // group and session, every descendant, and those that have left all of these and are known
 // by the cookie, by the log pipe that they write to or by their cgroup. Zombies are left
 // out: they hold nothing. A process that stoker may not signal is among them.
+//
+// What was found once is known from then on, wherever it goes and whatever ends.
 func (p *Process) Members() []int {
 	return slices.Sorted(maps.Keys(p.members(0)))
 }
@@ -50,7 +52,7 @@ func (p *Process) members(after int64) map[int]procfs.Stat {
 				continue
 			}
 			out[pid] = now
-			if now.Pgrp != p.rec.Pid {
+			if pid != p.rec.Pid { // it may leave the group later
 				p.m.tracked.addEscaped(pid, now, p)
 			}
 		}

@@ -142,8 +142,8 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	return p.m.signal(p.rec.Pid, p.rec.Start, sig)
 }
 
-// SignalGroup sends sig to all Members. ErrGone says that there is none; another error,
-// that none of them could be signalled.
+// SignalGroup sends sig to all Members. After STOP none of them runs, and each is known from
+// then on. ErrGone says that there is none; another error, that none of them could be signalled.
 func (p *Process) SignalGroup(sig syscall.Signal) error {
 	if p.done.Load() {
 		return ErrGone
@@ -157,6 +157,9 @@ func (p *Process) SignalGroup(sig syscall.Signal) error {
 	case 0:
 	case syscall.SIGKILL:
 		p.freeze()
+	case syscall.SIGSTOP:
+		p.freeze()
+		fallthrough
 	default:
 		escaped = p.escaped(0) // before the parents end by which they are known
 	}

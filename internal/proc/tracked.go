@@ -24,8 +24,8 @@ type tracked struct {
 	warnUnreadable sync.Once // that a process cannot be assigned to a service
 }
 
-// escapedProcess is a member that has left the group: when its parents have ended, nothing
-// else may show whose it is.
+// escapedProcess is a member that has left the group, or may do so: when its parents have
+// ended, nothing else may show whose it is.
 type escapedProcess struct {
 	owner *Process
 	start uint64
@@ -83,7 +83,7 @@ func (t *tracked) all() []*Process {
 	return slices.Collect(maps.Values(t.byPid))
 }
 
-// addEscaped remembers a process that has left the group of its service.
+// addEscaped remembers a process that has left the group of its service, or may do so.
 func (t *tracked) addEscaped(pid int, s procfs.Stat, owner *Process) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -37,10 +38,7 @@ func PrepareConsole(s console.Spec, c ConsoleContext) (out console.Launch, err e
 	}
 	login := user
 	if login == nil {
-		login = asuser.Current()
-		if own, err := asuser.Lookup(strconv.Itoa(os.Getuid())); err == nil {
-			login = own
-		}
+		login = ownUser()
 	}
 	if s.User == "" && (c.Service == nil || c.User != "") {
 		login.AdaptEnv(vars)
@@ -59,10 +57,7 @@ func PrepareConsole(s console.Spec, c ConsoleContext) (out console.Launch, err e
 	for name, value := range EnvironMap(s.Env) {
 		vars[name] = value
 	}
-	out.User = login.Name
-	if login.Login != "" {
-		out.User = login.Login
-	}
+	out.User = nameOf(login)
 	out.Admin = adminReason(user, byDefault, c.User != "")
 	out.Spec = proc.Spec{Argv: s.Command, Env: EnvironList(vars), User: user, Dir: s.Dir, OOMRaise: jobOOMRaise}
 	if len(s.Command) == 0 {
@@ -113,7 +108,27 @@ func adminReason(user, byDefault *asuser.User, configured bool) string {
 	case same:
 		return "a session as root (console.user: NAME would make it another user)"
 	}
-	return fmt.Sprintf("a session as another user than %d", byDefault.ID())
+	name, usual := nameOf(user), nameOf(byDefault)
+	if name == usual {
+		return fmt.Sprintf("a session as %s with another group", name)
+	}
+	return fmt.Sprintf("a session as %s, who is not the default user %s,", name, usual)
+}
+
+// nameOf is what a user is called; nil is stoker's own.
+func nameOf(u *asuser.User) string {
+	if u == nil {
+		u = ownUser()
+	}
+	return cmp.Or(u.Login, u.Name)
+}
+
+// ownUser is stoker's own, by its name if it has one.
+func ownUser() *asuser.User {
+	if own, err := asuser.Lookup(strconv.Itoa(os.Getuid())); err == nil {
+		return own
+	}
+	return asuser.Current()
 }
 
 // group is the gid of a user; nil is stoker's own.

@@ -82,6 +82,10 @@ func TestPrepareConsole(t *testing.T) {
 			}
 		}
 	}
+	out, err := PrepareConsole(console.Spec{User: "0"}, ConsoleContext{Main: app})
+	if want := "a session as root, who is not the default user 4711,"; err != nil || out.Admin != want {
+		t.Errorf("%q, want %q, %v", out.Admin, want, err)
+	}
 	bad := (*console.SpecError)(nil)
 	if _, err := PrepareConsole(console.Spec{User: "no-such-user"}, ConsoleContext{}); !errors.As(err, &bad) || bad.Field != "user" {
 		t.Error(err)

@@ -57,6 +57,9 @@ type Line struct {
 	BytesOut  int64         `json:"bytes_out"`
 	Recording string        `json:"recording,omitempty"`
 	AuditID   string        `json:"audit_id,omitempty"` // KUBERNETES_EXEC_AUDIT_ID
+
+	LeftOut int `json:"left_out,omitempty"` // bytes of what the client has chosen that are not in this line
+	Count   int `json:"count,omitempty"`    // so many events of one kind are in this line; 0: it is one event
 }
 
 // The file is rotated.
@@ -67,7 +70,8 @@ const (
 
 // Log is a console.Auditor.
 type Log struct {
-	log hclog.Logger
+	log    hclog.Logger
+	limits limits
 
 	mu   sync.Mutex // guards the rest, and keeps lines whole
 	file logfile.File
@@ -93,13 +97,36 @@ func (l *Log) Configure(path string) {
 }
 
 // Begin writes the start of a session. An error refuses it: nothing happens that cannot be written down.
-func (l *Log) Begin(e console.Entry) error { return l.write(newLine(Start, e)) }
+func (l *Log) Begin(e console.Entry) error {
+	line := newLine(Start, e)
+	text, err := encode(line)
+	if err == nil {
+		err = l.mayStart(line, len(text))
+	}
+	if err != nil {
+		return err
+	}
+	return l.write(line)
+}
 
 // Attached writes that a client has joined a session, or was refused.
-func (l *Log) Attached(e console.Entry) { l.report(newLine(Attach, e)) }
+func (l *Log) Attached(e console.Entry) { l.reportLimited(newLine(Attach, e)) }
 
-// End writes the end of a session.
-func (l *Log) End(e console.Entry) { l.report(newLine(End, e)) }
+// End writes the end of a session, or why it was not started.
+func (l *Log) End(e console.Entry) {
+	if line := newLine(End, e); line.Event == End {
+		l.report(line)
+	} else {
+		l.reportLimited(line)
+	}
+}
+
+// reportLimited writes or counts a line of which a client can cause any number.
+func (l *Log) reportLimited(line Line) {
+	if text, err := encode(line.short()); err != nil || l.mayWrite(line, len(text)) {
+		l.report(line)
+	}
+}
 
 func newLine(event string, e console.Entry) Line {
 	switch {
@@ -152,12 +179,12 @@ func encode(line Line) ([]byte, error) {
 func (l *Log) write(line Line) error {
 	masked := line
 	masked.Argv, masked.Env = redact.Args(line.Argv), redact.Args(line.Env)
-	text, err := encode(masked)
+	text, err := encode(masked.short()) // a part of a secret would not be known as one
 	if err != nil {
 		return err
 	}
 	l.log.Info("audit " + string(text))
-	if text, err = encode(line); err != nil {
+	if text, err = encode(line.short()); err != nil {
 		return err
 	}
 
