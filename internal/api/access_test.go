@@ -390,6 +390,10 @@ func TestHostileConnections(t *testing.T) {
 	if got := s.do(c, "GET", "/v1/services"); got.status != 200 {
 		t.Errorf("the connection of before: %d %s", got.status, got.body)
 	}
+	// A new connection is accepted after all of these.
+	if got := s.do(s.client(s.tokens[access.View], ""), "GET", "/v1/services"); got.status != 200 {
+		t.Errorf("a new connection: %d %s", got.status, got.body)
+	}
 	cut := 0
 	for _, conn := range all {
 		conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
