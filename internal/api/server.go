@@ -79,7 +79,8 @@ func New(opts Options) *Server {
 // server makes a server of HTTP/1.1. HTTP/2 is not for everybody: its streams hold much before a request is admitted, and for a while after
 // the connection was closed.
 func (s *Server) server(handler http.Handler) *http.Server {
-	server := &http.Server{Handler: handler, ConnContext: access.WithConn, BaseContext: func(net.Listener) context.Context { return s.leaving },
+	server := &http.Server{Handler: handler,
+		BaseContext: func(net.Listener) context.Context { return s.leaving }, ConnContext: access.WithConn,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog:  s.opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}}
