@@ -14,12 +14,12 @@ need shellcheck gcc libc6-dev
 unformatted=$(find . -name '*.go' -not -path './.git/*' -exec "$(dirname "$go")/gofmt" -l {} +)
 [ -z "$unformatted" ] || die "not formatted (make fmt does it): $unformatted"
 "$go" mod tidy -diff || die "go.mod is not tidy (go mod tidy does it)"
-for module in tests/nats tests/page; do
+for module in tests/nats tests/kube tests/page; do
 	"$go" -C "$module" mod tidy -diff || die "$module/go.mod is not tidy (cd $module && go mod tidy does it)"
 done
 shellcheck -x scripts/*.sh plugins/*/bin/* .ci/run
 progress_shown "go vet" "$go" vet -tags container ./...
-for module in tests/nats tests/page; do
+for module in tests/nats tests/kube tests/page; do
 	progress_shown "go vet of $module" "$go" -C "$module" vet ./...
 done
 # The linters call the go command.

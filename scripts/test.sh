@@ -35,6 +35,8 @@ unit)
 	progress_doing=go_doing
 	# A module of its own, with real servers. Its tests mostly wait.
 	progress_shown "tests with NATS" "$go" -C tests/nats test -parallel 8 ./...
+	# Another one, with the clients of Kubernetes.
+	progress_shown "tests with kubectl" "$go" -C tests/kube test -parallel 4 ./...
 	# Another one, with a real browser. Its screenshots are in ARTIFACTS, or in a temporary folder.
 	need chromium=chromium node=nodejs npm=npm
 	scripts/page.sh

@@ -114,7 +114,7 @@ func sessionText(s console.Info, width int) string {
 	at("detached", s.DetachedSince)
 	at("ended", s.Ended)
 	if s.Exit != nil {
-		add("exit", "%s", sessionExit(s.Exit.Code, s.Exit.Signal, s.Exit.OOM, s.Exit.Why))
+		add("exit", "%s", sessionExit(*s.Exit))
 	}
 	if s.Keep > 0 {
 		add("keep", "%v without a client", time.Duration(s.Keep))
@@ -128,15 +128,15 @@ func sessionText(s console.Info, width int) string {
 	return b.String()
 }
 
-func sessionExit(code int, signal string, oom bool, why string) string {
-	text := "exit code " + strconv.Itoa(code)
-	if signal != "" {
-		text = "killed by " + signal
+func sessionExit(e console.Exit) string {
+	text := "exit code " + strconv.Itoa(e.Code)
+	if e.Signal != "" {
+		text = "killed by " + e.Signal
 	}
-	if oom {
+	if e.OOM {
 		text += ", by the OOM killer"
 	}
-	return text + optional(": ", why, "")
+	return text + optional(": ", e.Why, "")
 }
 
 func killSession(c *cli.Context, client *api.Client) error {
@@ -149,7 +149,7 @@ func killSession(c *cli.Context, client *api.Client) error {
 		if s.Exit == nil {
 			return oneLine(s.ID) + " was told to end, and has not ended yet\n"
 		}
-		return oneLine(s.ID+" has ended: "+sessionExit(s.Exit.Code, s.Exit.Signal, s.Exit.OOM, s.Exit.Why)) + "\n"
+		return oneLine(s.ID+" has ended: "+sessionExit(*s.Exit)) + "\n"
 	})
 }
 
@@ -232,7 +232,7 @@ func replayTitle(h recording.Header) string {
 		text = fmt.Sprintf("session %s by %s, %s, %s: %s", s.ID, s.By, s.Started.UTC().Format(time.RFC3339), text,
 			commandLine(s.Argv, maxCommand))
 		if s.Exit != nil {
-			text += " (" + sessionExit(s.Exit.Code, s.Exit.Signal, s.Exit.OOM, s.Exit.Why) + ")"
+			text += " (" + sessionExit(s.Exit.Exit) + ")"
 		}
 	}
 	return oneLine(text)

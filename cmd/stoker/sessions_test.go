@@ -32,7 +32,7 @@ func TestSessionTexts(t *testing.T) {
 		"list": sessionsText(api.SessionList{Sessions: []console.Info{hostileSession(), running, ended}}, 0),
 		"show": sessionText(hostileSession(), 0),
 		"recordings": recordingsText(api.RecordingList{Recordings: []recording.Info{{ID: "jx5sd2cuqa", Size: 4711, Header: recording.Header{
-			Stoker: &recording.Session{By: "token \x1b[31mops", Argv: []string{"sh\x1b"}, Exit: &recording.Exit{Code: 7, Seconds: 1.25}}}},
+			Stoker: &recording.Session{By: "token \x1b[31mops", Argv: []string{"sh\x1b"}, Exit: &recording.Exit{Exit: console.Exit{Code: 7}, Seconds: 1.25}}}},
 			{ID: "aaaaaaaaaa", Header: recording.Header{Stoker: &recording.Session{By: "uid 0"}}}}}, 0),
 		"title": replayTitle(recording.Header{Width: 80, Height: 24, Stoker: &recording.Session{ID: "\x1b", By: "\n", Argv: []string{"\r"}}}),
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ type endpoint struct {
 	tls     *tls.Config    // nil: there is none, or the files were never good
 	clients *x509.CertPool // nil: no client certificate is accepted
 	good    bool           // every file was good once
+	removed bool           // the token file is gone
 	problem string         // of the files; empty: they are in force
 	limits  limits
 
@@ -46,7 +48,7 @@ type endpoint struct {
 const maxPEM = 1 << 20
 
 // Configure applies a configuration, which is valid, and reads its files. An error says which files cannot be used: those that were good
-// before stay in force. It is called again when the configuration or a file changes.
+// before stay in force, but a token file that is gone means no tokens. It is called again when the configuration or a file changes.
 func (g *Gate) Configure(cfg Config) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -70,13 +72,18 @@ func (g *Gate) Configure(cfg Config) error {
 }
 
 func (e *endpoint) readTokens() error {
+	e.removed = false
 	if e.cfg.Tokens == "" {
 		e.tokens = nil
 		return nil
 	}
 	tokens, err := readTokens(e.cfg.Tokens)
-	if err == nil {
+	switch {
+	case err == nil:
 		e.tokens = tokens
+	case errors.Is(err, fs.ErrNotExist): // to shut everybody out
+		e.tokens, e.removed = nil, true
+		err = fmt.Errorf("%w: no token is valid", err)
 	}
 	return err
 }
@@ -139,7 +146,7 @@ func (g *Gate) Problem() string {
 	case g.tcp == nil || g.tcp.problem == "":
 		return ""
 	case g.tcp.good:
-		return "the files of before stay in force: " + g.tcp.problem
+		return "what was read before stays in force: " + g.tcp.problem
 	}
 	return "it is not served on " + g.tcp.cfg.Listen + ": " + g.tcp.problem
 }
@@ -221,7 +228,7 @@ func (g *Gate) current(id Identity) (Grants, error) {
 	switch {
 	case g.tcp == nil:
 		return 0, errOff
-	case !g.tcp.good:
+	case !g.tcp.good && (!g.tcp.removed || id.proof.token == hash{}):
 		return id.Grants, nil // as the supervisor before saw it: a file that is damaged now takes nothing from anybody
 	}
 	have, until, err := g.tcp.current(id.Name, id.proof, time.Now())

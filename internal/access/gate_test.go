@@ -264,9 +264,20 @@ func TestTokenFileChanges(t *testing.T) {
 		{"replaced", "ops view,exec " + secretB, "token ops is not in the token file any more", ""},
 		{"empty", "", "token ops is not in the token file any more", ""},
 		{"again", twoTokens, "", ""},
+		{"removed", "-", "token ops is not in the token file any more", "no token is valid"},
+		{"broken then", "ops\n", "token ops is not in the token file any more", "line 1: want NAME"},
+		{"there again", twoTokens, "", ""},
+		{"with its folder", "--", "token ops is not in the token file any more", "no token is valid"},
 	} {
 		changed := s.Changed()
-		s.write(step.text)
+		switch step.text {
+		case "-":
+			_ = os.Remove(s.cfg.Tokens)
+		case "--":
+			_ = os.RemoveAll(filepath.Dir(s.cfg.Tokens))
+		default:
+			s.write(step.text)
+		}
 		if err := s.Configure(s.cfg); (err == nil) != (step.problem == "") {
 			t.Errorf("%s: %v", step.name, err)
 		}

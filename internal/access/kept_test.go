@@ -3,6 +3,7 @@ package access
 import (
 	"encoding/json"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +39,13 @@ func TestKept(t *testing.T) {
 			good := s.cfg
 			s.Gate = s.newGate()
 			s.cfg.Tokens += ".missing"
-			if s.Configure(s.cfg) == nil {
+			missing := s.Configure(s.cfg)
+			byToken := id.proof.token != hash{}
+			if s.Check(id, View) == nil == byToken {
+				t.Error("a token is valid without its file, or something else is not")
+			}
+			s.cfg.Tokens = filepath.Dir(good.Tokens) // no regular file
+			if s.Configure(s.cfg) == nil || missing == nil {
 				t.Error("a file is not missed")
 			}
 			var k Kept

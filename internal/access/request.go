@@ -170,7 +170,8 @@ func (g *Gate) identify(r *http.Request, peer string, c credential) (id Identity
 		id.Name, id.Grants, id.proof = maker.Name, maker.Grants, maker.proof
 	case r.TLS != nil && len(r.TLS.VerifiedChains) > 0:
 		leaf := r.TLS.PeerCertificates[0]
-		id.Name, id.proof = "certificate "+leaf.Subject.CommonName, &proof{chain: r.TLS.VerifiedChains[0]} // a client may send others with it, without end
+		// The verified chain: a client may send others with it, without end.
+		id.Name, id.proof = "certificate "+leaf.Subject.CommonName, &proof{chain: r.TLS.VerifiedChains[0]}
 	default:
 		return id, refuse(http.StatusUnauthorized, "unauthorized",
 			"send a bearer token in the header Authorization, or log in with stoker console", "this needs a credential")

@@ -69,15 +69,7 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // pod describes this container: each service is a container of the pod, the main one the first.
 func (s *Server) pod(_ http.ResponseWriter, r *http.Request) (any, error) {
-	var names []string
-	for _, snap := range s.opts.Backend.Services() {
-		if snap.Main {
-			names = append([]string{snap.Name}, names...)
-		} else {
-			names = append(names, snap.Name)
-		}
-	}
-	return wire.NewPod(r.PathValue("namespace"), r.PathValue("pod"), names), nil
+	return wire.NewPod(r.PathValue("namespace"), r.PathValue("pod"), s.serviceNames()), nil
 }
 
 // consoleRefusal returns the error of an answer for an error of the console; nil: it is none.
@@ -85,7 +77,10 @@ func consoleRefusal(err error) *StatusError {
 	var spec *console.SpecError
 	var limit *console.LimitError
 	var start *program.StartError
+	var command *console.CommandError
 	switch {
+	case errors.As(err, &command):
+		return &StatusError{http.StatusForbidden, "forbidden", err.Error(), command.Hint()}
 	case errors.As(err, &spec):
 		return &StatusError{http.StatusBadRequest, "bad-request", err.Error(), ""}
 	case errors.As(err, &limit):

@@ -156,11 +156,8 @@ func (s *Server) command(event supervisor.Event) func(http.ResponseWriter, *http
 	}
 }
 
-// jvm explains the options of ?service=NAME, by default of the main service or of the first
-// that has a JVM; ?format=text is for people, within &width=80.
-func (s *Server) jvm(w http.ResponseWriter, r *http.Request) (any, error) {
-	q := r.URL.Query()
-	var names []string
+// serviceNames lists the services, the main one first.
+func (s *Server) serviceNames() (names []string) {
 	for _, snap := range s.opts.Backend.Services() {
 		if snap.Main {
 			names = append([]string{snap.Name}, names...)
@@ -168,6 +165,14 @@ func (s *Server) jvm(w http.ResponseWriter, r *http.Request) (any, error) {
 			names = append(names, snap.Name)
 		}
 	}
+	return names
+}
+
+// jvm explains the options of ?service=NAME, by default of the main service or of the first
+// that has a JVM; ?format=text is for people, within &width=80.
+func (s *Server) jvm(w http.ResponseWriter, r *http.Request) (any, error) {
+	q := r.URL.Query()
+	names := s.serviceNames()
 	if name := q.Get("service"); name != "" {
 		if _, err := s.find(name); err != nil {
 			return nil, err

@@ -40,6 +40,8 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) (any, error) {
 	x.sample(float64(s.opts.Backend.Orphans()))
 	x.family("stoker_events_total", "counter", "Events since the container started.")
 	x.sample(float64(s.opts.Events.Last()))
+	x.family("stoker_goroutines", "gauge", "Goroutines of the supervisor.")
+	x.sample(float64(runtime.NumGoroutine()))
 	s.hookMetrics(&x)
 	if m := s.opts.Backend.JobMetrics; m != nil {
 		jobMetrics(&x, m.Metrics())

@@ -44,7 +44,7 @@ func consoleOptions(t *testing.T) (Options, *fakeSessions) {
 	r := recording.New(recording.Options{Folder: filepath.Join(t.TempDir(), "recordings"), FileSize: 1 << 20, TotalSize: 1 << 30},
 		hclog.NewNullLogger())
 	for _, i := range []console.Info{f.all[0], {ID: "forgotten0", By: "token ops", Started: started}} {
-		c, err := r.Create(console.Header{Info: i})
+		c, err := r.Create(i)
 		if err != nil {
 			t.Fatal(err)
 		}

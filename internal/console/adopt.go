@@ -2,8 +2,10 @@ package console
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/fdstore"
@@ -35,10 +37,15 @@ func (m *Manager) adopt() {
 	}
 }
 
-// adoptOne goes on with a session.
-func (m *Manager) adoptOne(id string, blob []byte, fds []int) error {
+// adoptOne goes on with a session. A panic is an error: the item would end every supervisor that comes.
+func (m *Manager) adoptOne(id string, blob []byte, fds []int) (err error) {
+	defer func() {
+		if x := recover(); x != nil {
+			err = fmt.Errorf("panic: %v\n%s", x, debug.Stack())
+		}
+	}()
 	var v saved
-	err := json.Unmarshal(blob, &v)
+	err = json.Unmarshal(blob, &v)
 	if err == nil && len(v.Files) != len(fds) {
 		err = fmt.Errorf("it has %d descriptors, and should have %d", len(fds), len(v.Files))
 	}
@@ -52,12 +59,7 @@ func (m *Manager) adoptOne(id string, blob []byte, fds []int) error {
 	}
 	s := m.newSession(id, v)
 	p := m.opts.Processes[IDPrefix+id]
-	if v.Exit == nil && v.Recording != "" && m.opts.Recorder != nil {
-		if s.recording, err = m.opts.Recorder.Resume(v.Recording); err != nil {
-			s.recording = nil
-			m.opts.Log.Error("the recording of a session is cut", "session", id, "error", err)
-		}
-	}
+	s.resumeRecording()
 	if err := s.openFiles(files, p); err != nil {
 		s.lose()
 		return err
@@ -82,6 +84,25 @@ func (m *Manager) adoptOne(id string, blob []byte, fds []int) error {
 	m.open[v.By]++
 	m.start(s)
 	return nil
+}
+
+// resumeRecording goes on with the recording. A session that must be recorded ends without it.
+func (s *Session) resumeRecording() {
+	if s.saved.Exit != nil || s.saved.Recording == "" {
+		return
+	}
+	err := errors.New("nothing records")
+	if s.m.opts.Recorder != nil {
+		s.recording, err = s.m.opts.Recorder.Resume(s.saved.Recording)
+	}
+	if err == nil {
+		return
+	}
+	s.recording = nil
+	s.m.opts.Log.Error("the recording of a session is cut", "session", s.id, "error", err)
+	if s.m.config().Recording.Mode == RecordingRequired {
+		s.End("it cannot be recorded any more: " + err.Error())
+	}
 }
 
 // lose records the end of a session of which nothing else is left.
@@ -123,13 +144,11 @@ func (s *Session) openFiles(files map[string]int, p Process) (err error) {
 		return fd
 	}
 	defer func() {
-		if err != nil {
-			for _, fd := range files {
-				unix.Close(fd)
-			}
+		for _, fd := range files { // those that were not taken
+			unix.Close(fd)
 		}
 	}()
-	if s.ring, err = openRing(take(ringFile)); err != nil {
+	if s.ring, err = openRing(take(ringFile), !s.saved.TTY); err != nil {
 		return err
 	}
 	defer func() {
@@ -137,8 +156,13 @@ func (s *Session) openFiles(files map[string]int, p Process) (err error) {
 			s.abandon()
 		}
 	}()
-	if pipe := [2]int{take(pipeOut), take(pipeIn)}; pipe[0] >= 0 {
-		s.sources[Stdout] = &source{pipe: pipe}
+	if s.saved.Exit != nil {
+		s.in, err = newInput(nil, false)
+		return err // only its output is left
+	}
+	if s.saved.TTY {
+		s.sources[Stdout] = &source{pipe: [2]int{take(pipeOut), take(pipeIn)}}
+		return s.openTerminal(p)
 	}
 	for k := Stdout; k <= Stderr; k++ {
 		if fd := take(streamName(k)); fd >= 0 {
@@ -151,19 +175,24 @@ func (s *Session) openFiles(files map[string]int, p Process) (err error) {
 	if fd := take(streamName(0)); fd >= 0 {
 		in = os.NewFile(uintptr(fd), streamName(0))
 	}
-	if s.saved.TTY && p != nil {
-		terminal := p.Terminal()
-		if terminal == nil {
-			return fmt.Errorf("its terminal is gone")
-		}
-		if s.sources[Stdout], err = newSource(terminal, s.sources[Stdout].pipe); err != nil {
-			return err
-		}
-		if s.saved.Stdin {
-			s.in, err = newInput(terminal, false)
-			return err
-		}
-	}
 	s.in, err = newInput(in, in != nil)
+	return err
+}
+
+// openTerminal completes a session with a terminal. Without a process there is nothing more of it.
+func (s *Session) openTerminal(p Process) (err error) {
+	if s.in, err = newInput(nil, false); err != nil || p == nil {
+		return err
+	}
+	terminal, pipe := p.Terminal(), s.sources[Stdout].pipe
+	switch {
+	case terminal == nil:
+		return errors.New("its terminal is gone")
+	case pipe[0] < 0 || pipe[1] < 0:
+		return errors.New("the pipe of its terminal is missing")
+	}
+	if s.sources[Stdout], err = newSource(terminal, pipe); err == nil && s.saved.Stdin {
+		s.in, err = newInput(terminal, false)
+	}
 	return err
 }

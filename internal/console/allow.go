@@ -1,6 +1,7 @@
 package console
 
 import (
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -10,21 +11,28 @@ import (
 	"github.com/stoker-init/stoker/jvm"
 )
 
-// maxArguments bounds command and environment of a session, in bytes: they are kept in the fd store, whose items have 64 KiB.
-const maxArguments = 32 << 10
+// Bounds of command and environment of a session, in bytes: they are kept as JSON in the fd store, whose items have 64 KiB.
+const (
+	maxArguments = 32 << 10
+	maxEscaped   = 56 << 10 // as JSON, where < has 6
+)
 
 // validate checks what can be checked without the container.
 func (s *Spec) validate(c Config) error {
 	bad := func(field, format string, args ...any) error { return &SpecError{field, fmt.Sprintf(format, args...)} }
 	size := 0
-	for _, text := range slices.Concat(s.Command, s.Env, []string{s.Dir, s.User, s.AuditID, s.Context, s.Container}) {
+	all := slices.Concat(s.Command, s.Env, []string{s.Dir, s.User, s.AuditID, s.Context, s.Container})
+	for _, text := range all {
 		if size += 2*len(text) + 4; strings.ContainsRune(text, 0) {
 			return bad("command", "nothing of a session may hold a NUL")
 		}
 	}
+	escaped, _ := json.Marshal(all) // texts can always be encoded
 	switch {
 	case size > maxArguments:
 		return bad("command", "command and environment have more than %d bytes", maxArguments/2)
+	case len(escaped) > maxEscaped:
+		return bad("command", "command and environment have too many characters that JSON escapes, such as < and control characters")
 	case len(s.Command) == 0 && !s.TTY:
 		return bad("command", "is missing: a shell needs a terminal (tty)")
 	case len(s.Command) > 0 && s.Command[0] == "":
@@ -94,7 +102,8 @@ func wellFormed(name, value string) bool {
 func isDangerous(name string) bool {
 	return matches([]string{"LD_*", "JAVA_*", "JDK_*", "BASH_*", "STOKER_*", "GCONV_PATH", "PATH", "IFS", "ENV", "HOME", "SHELL", "USER",
 		"LOGNAME", "PERL5*", "PYTHON*", "LOCPATH", "MUSL_LOCPATH", "NLSPATH", "TEXTDOMAINDIR", "TERMINFO*", "TERMCAP", "TZDIR",
-		"GLIBC_TUNABLES", "SHELLOPTS", "BASHOPTS", "PROMPT_COMMAND", "PS4", "CLASSPATH"}, name) || strings.HasSuffix(name, "_OPTS") || strings.HasSuffix(name, "_OPTIONS")
+		"GLIBC_TUNABLES", "SHELLOPTS", "BASHOPTS", "PROMPT_COMMAND", "PS4", "CLASSPATH"}, name) ||
+		strings.HasSuffix(name, "_OPTS") || strings.HasSuffix(name, "_OPTIONS")
 }
 
 // matches reports whether a name is in a list, in which "*" at the end of a name is any rest.
@@ -106,7 +115,7 @@ func matches(list []string, name string) bool {
 }
 
 // mayRun returns why an identity may not run a command. "*" in a pattern is one argument that is no option, and no file of arguments.
-// The error has no arguments, which may be secrets.
+// The error is a *CommandError.
 func (c Config) mayRun(by string, command []string) error {
 	patterns, listed := c.Commands[by]
 	if !listed {
@@ -119,7 +128,7 @@ func (c Config) mayRun(by string, command []string) error {
 	}) {
 		return nil
 	}
-	return fmt.Errorf("%w: %s may not run %.200q with these arguments (console.commands)", ErrNotAllowed, by, command[0])
+	return &CommandError{by, command[0], patterns}
 }
 
 // mayAttach returns why a client may not attach to a session.

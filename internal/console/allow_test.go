@@ -39,6 +39,42 @@ func TestAttempts(t *testing.T) {
 	}
 }
 
+// TestCheckIsAudited: nobody learns unseen which commands are allowed.
+func TestCheckIsAudited(t *testing.T) {
+	launch, log, cfg := Launch{Spec: proc.Spec{Argv: []string{"id"}}, User: "app"}, &attempts{}, testConfig()
+	cfg.Commands = map[string][][]string{"*": {{"jstack", "*"}}}
+	m := New(Options{Config: cfg, Host: fakeHost{&launch}, Auditor: log, Items: fdstore.NewItems()})
+	by := access.Identity{Name: "token ops", Grants: access.Exec}
+	err := m.Check(Spec{Command: []string{"id"}}, by)
+	if len(log.entries) != 1 || !errors.Is(err, ErrNotAllowed) || log.entries[0].User != "app" || log.entries[0].Identity != by {
+		t.Errorf("%v, %+v", err, log.entries)
+	}
+	launch.Spec.Argv = []string{"jstack", "1"}
+	if err := m.Check(Spec{Command: launch.Spec.Argv}, by); err != nil || len(log.entries) != 1 || len(m.open) != 0 {
+		t.Errorf("%v, %+v", err, log.entries)
+	}
+}
+
+// TestCommandHint: the refusal says what may be run.
+func TestCommandHint(t *testing.T) {
+	many := make([][]string, 100)
+	for k := range many {
+		many[k] = []string{"/usr/bin/program", "*"}
+	}
+	for want, allowed := range map[string][][]string{
+		`token ops may run ["jstack" "*"] ["a b"]`: {{"jstack", "*"}, {"a b"}},
+		"token ops may run nothing":                {},
+		" and ":                                    many,
+	} {
+		err := Config{Commands: map[string][][]string{"token ops": allowed}}.mayRun("token ops", []string{"id", "secret"})
+		command := (*CommandError)(nil)
+		if !errors.As(err, &command) || !strings.Contains(command.Hint(), want) || len(command.Hint()) > 520 ||
+			strings.Contains(err.Error()+command.Hint(), "secret") {
+			t.Errorf("%v, %q", err, command.Hint())
+		}
+	}
+}
+
 func TestSpecs(t *testing.T) {
 	for name, c := range map[string]struct {
 		spec  Spec
@@ -50,10 +86,12 @@ func TestSpecs(t *testing.T) {
 		"a relative folder": {Spec{TTY: true, Dir: "x"}, "dir"}, "no value": {Spec{TTY: true, Env: []string{"TERM"}}, "env"},
 		"no name": {Spec{TTY: true, Env: []string{"=x"}}, "env"}, "not listed": {Spec{TTY: true, Env: []string{"FOO=x"}}, "env"},
 		"never": {Spec{TTY: true, Env: []string{"LD_PRELOAD=x"}}, "env"}, "options": {Spec{TTY: true, Env: []string{"X_OPTS=x"}}, "env"},
-		"below 0":          {Spec{TTY: true, Keep: -1}, "keep"},
-		"a long context":   {Spec{TTY: true, Context: strings.Repeat("x", maxArguments/2)}, "command"},
-		"a long container": {Spec{TTY: true, Container: strings.Repeat("x", maxArguments/2)}, "command"},
-		"an expression":    {Spec{TTY: true, Env: []string{"COLUMNS=x[$(id>&2)]"}}, "env"},
+		"escaped":              {Spec{Command: []string{strings.Repeat("<", 11000)}}, "command"},
+		"not too much escaped": {Spec{Command: []string{strings.Repeat("<", 9000)}}, ""},
+		"below 0":              {Spec{TTY: true, Keep: -1}, "keep"},
+		"a long context":       {Spec{TTY: true, Context: strings.Repeat("x", maxArguments/2)}, "command"},
+		"a long container":     {Spec{TTY: true, Container: strings.Repeat("x", maxArguments/2)}, "command"},
+		"an expression":        {Spec{TTY: true, Env: []string{"COLUMNS=x[$(id>&2)]"}}, "env"},
 	} {
 		err := c.spec.validate(testConfig())
 		bad := (*SpecError)(nil)

@@ -45,3 +45,34 @@ type LimitError struct {
 func (e *LimitError) Error() string {
 	return fmt.Sprintf("cannot open a session: %s (%s)", e.Why, e.Limit)
 }
+
+// CommandError is the ErrNotAllowed of a command that an identity may not run. It has no arguments, which may be secrets.
+type CommandError struct {
+	By      string
+	Program string
+	Allowed [][]string // patterns of console.commands
+}
+
+func (e *CommandError) Error() string {
+	return fmt.Sprintf("%v: %s may not run %.200q with these arguments (console.commands)", ErrNotAllowed, e.By, e.Program)
+}
+
+// Unwrap has it be an ErrNotAllowed.
+func (e *CommandError) Unwrap() error { return ErrNotAllowed }
+
+// Hint says what it may run, as a list of at most 500 bytes.
+func (e *CommandError) Hint() string {
+	const most = 500
+	out := e.By + " may run"
+	for k, p := range e.Allowed {
+		next := fmt.Sprintf(" %q", p)
+		if len(out)+len(next) > most {
+			return fmt.Sprintf("%s and %d more", out, len(e.Allowed)-k)
+		}
+		out += next
+	}
+	if len(e.Allowed) == 0 {
+		out += " nothing"
+	}
+	return out
+}

@@ -24,13 +24,10 @@ type Entry struct {
 // Recorder makes recordings.
 type Recorder interface {
 	// Create begins a recording. Its error refuses the session where recordings are required.
-	Create(Header) (Recording, error)
+	Create(Info) (Recording, error)
 	// Resume continues the recording of an earlier supervisor.
 	Resume(name string) (Recording, error)
 }
-
-// Header is what a recording begins with.
-type Header struct{ Info }
 
 // Recording takes what a session shows. Its methods are called by several goroutines, and none waits long. Close is the last call.
 type Recording interface {

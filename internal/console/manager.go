@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -223,11 +222,6 @@ func (m *Manager) forget(s *Session) {
 	if m.ended = append(m.ended, info); len(m.ended) > maxEnded {
 		m.ended = slices.Delete(m.ended, 0, len(m.ended)-maxEnded)
 	}
-}
-
-// isLimit reports whether an error is one of a request that is to be audited, and not one of its form.
-func isLimit(err error) bool {
-	return err != nil && !errors.As(err, new(*SpecError)) && !errors.Is(err, ErrOff)
 }
 
 // newSession makes a session without a process.

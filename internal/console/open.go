@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"os"
@@ -29,12 +28,17 @@ func (m *Manager) Open(ctx context.Context, spec Spec, by access.Identity) (*Ses
 	info := Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
 	s, err := m.openSession(ctx, spec, by, &info)
 	m.count.open(err)
-	if isLimit(err) {
+	m.refused(info, by, err)
+	return s, err
+}
+
+// refused audits the error of an attempt to open a session, unless it is one of the request's form.
+func (m *Manager) refused(info Info, by access.Identity, err error) {
+	if err != nil && !errors.As(err, new(*SpecError)) && !errors.Is(err, ErrOff) {
 		now := time.Now()
 		info.Ended = &now
 		m.audit(Entry{Info: info, Identity: by, Error: err})
 	}
-	return s, err
 }
 
 // openSession sets info to what a session that does not start would have been.
@@ -88,23 +92,23 @@ func (m *Manager) admit(spec *Spec, by access.Identity, c Config) (Launch, error
 	return launch, m.reserve(by.Name)
 }
 
-// Check reports why Open would refuse a session now; nil: it would start its process.
+// Check reports why Open would refuse a session now; nil: it would start its process. A refusal is audited: the answer tells what may
+// be run.
 func (m *Manager) Check(spec Spec, by access.Identity) error {
-	_, err := m.admit(&spec, by, m.config())
+	info := Info{By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
+	launch, err := m.admit(&spec, by, m.config())
 	if err == nil {
 		m.mu.Lock()
 		m.free(by.Name)
 		m.mu.Unlock()
 	}
+	info.Spec, info.User = spec, cmp.Or(launch.User, spec.User)
+	m.refused(info, by, err)
 	return err
 }
 
 // newID returns 10 characters that no other session has.
-func newID() string {
-	random := make([]byte, 10)
-	_, _ = rand.Read(random) // never fails
-	return strings.ToLower(base32.StdEncoding.EncodeToString(random))[:10]
-}
+func newID() string { return strings.ToLower(rand.Text()[:10]) }
 
 // launch records and starts a session. After an error nothing is left of it.
 func (m *Manager) launch(ctx context.Context, s *Session, l Launch, c Config) (err error) {
@@ -139,7 +143,7 @@ func (m *Manager) record(s *Session, mode string) (err error) {
 	}
 	err = errors.New("nothing records")
 	if m.opts.Recorder != nil {
-		s.recording, err = m.opts.Recorder.Create(Header{s.saved.Info})
+		s.recording, err = m.opts.Recorder.Create(s.saved.Info)
 	}
 	switch {
 	case err == nil:

@@ -52,10 +52,7 @@ func headerSize() int64 { return int64(os.Getpagesize()) }
 // newRing makes rings that keep at least size bytes for Stdout and, if it is wanted, Stderr.
 func newRing(size int64, stderr bool) (*ring, error) {
 	size = (max(size, leastKept) + spare + headerSize() - 1) / headerSize() * headerSize()
-	streams := int64(1)
-	if stderr {
-		streams = 2
-	}
+	streams := streamsOf(stderr)
 	fd, err := unix.MemfdCreate("console", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a memfd: %w", err)
@@ -78,11 +75,18 @@ func newRing(size int64, stderr bool) (*ring, error) {
 	return r, nil
 }
 
+func streamsOf(stderr bool) int64 {
+	if stderr {
+		return 2
+	}
+	return 1
+}
+
 // openRing opens the ring of an earlier supervisor, whose descriptor it takes.
-func openRing(fd int) (*ring, error) {
+func openRing(fd int, stderr bool) (*ring, error) {
 	r := &ring{fd: fd}
 	err := r.mapAll()
-	if err == nil && (r.h.magic != ringMagic || r.h.size < 2*maxMove || headerSize()+r.h.size > int64(len(r.mem))) {
+	if err == nil && (r.h.magic != ringMagic || r.h.size < 2*maxMove || headerSize()+streamsOf(stderr)*r.h.size != int64(len(r.mem))) {
 		err = fmt.Errorf("the output kept of a session has an unknown layout (%#x)", r.h.magic)
 		r.release()
 	}
@@ -90,7 +94,7 @@ func openRing(fd int) (*ring, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	for k := Stdout; k <= Stderr; k++ {
+	for k := Stdout; k <= int(streamsOf(stderr)); k++ {
 		r.follow(k)
 	}
 	return r, nil

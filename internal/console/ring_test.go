@@ -40,7 +40,7 @@ func TestRing(t *testing.T) {
 				fd, _ := unix.Dup(r.fd)
 				r.closeFile()
 				r.release()
-				if r, err = openRing(fd); err != nil {
+				if r, err = openRing(fd, true); err != nil {
 					t.Fatal(err)
 				}
 				r.noSplice = noSplice
@@ -72,7 +72,7 @@ func TestRing(t *testing.T) {
 	}
 	defer null.Close()
 	fd, _ := unix.Dup(int(null.Fd()))
-	if _, err := openRing(fd); err == nil {
+	if _, err := openRing(fd, true); err == nil {
 		t.Error("/dev/null is a ring")
 	}
 }

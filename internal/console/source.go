@@ -63,7 +63,7 @@ func fdOf(f *os.File) (fd int) {
 
 // close closes everything but the terminal.
 func (c *source) close() {
-	if c.pipe[0] < 0 {
+	if c.pipe[0] < 0 && c.file != nil {
 		c.file.Close()
 		return
 	}

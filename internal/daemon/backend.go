@@ -23,7 +23,7 @@ import (
 func apiBackend(d *daemon) api.Backend {
 	b := api.Backend{Supervisor: d.sup, ServiceManager: d, Reloader: d, Evidence: d.sup, Hooks: d.hooks.Runner, PluginManager: d,
 		JVMTools: tools.New(d.sup, d.shared.Attacher, d.log, stateFolder(os.Geteuid(), os.Getenv)),
-		Upgrader: &upgrades{m: d.m, version: d.program.Version, log: d.log}}
+		Upgrader: &upgrades{m: d.m, version: d.program.Version, log: d.log, audit: d.audit}}
 	if d.jobs != nil {
 		b.JobManager, b.JobFiles, b.ExecutorControl, b.JobMetrics = d.jobs, d.jobs, executorControl{d}, d.jobs
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/console/audit"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/procfs"
@@ -34,6 +35,7 @@ type upgrades struct {
 	m       *proc.Manager
 	version string
 	log     hclog.Logger
+	audit   *audit.Log
 	busy    sync.Mutex // one upgrade at a time; held until this process ends
 }
 
@@ -81,7 +83,10 @@ func (u *upgrades) Upgrade(ctx context.Context, path string, check bool, by stri
 }
 
 // Leave exits without cleanup, as after a kill.
-func (u *upgrades) Leave() { os.Exit(0) }
+func (u *upgrades) Leave() {
+	u.audit.Flush()
+	os.Exit(0)
+}
 
 // runningPath returns the path that the running binary was started from.
 func (u *upgrades) runningPath() (string, error) {

@@ -84,7 +84,7 @@ func (a *apiServer) openTCP() {
 		t.retry.Reset(filesPause)
 	}
 	if text != t.problem && err != nil {
-		a.log.Error("API over TCP: a file or the address cannot be used; what was in force before stays so", "listen", cfg.Listen,
+		a.log.Error("API over TCP: a file or the address cannot be used; what was read before stays in force", "listen", cfg.Listen,
 			"error", err, "hint", "repair it; it is tried again every few seconds")
 	}
 	t.problem = text

@@ -57,11 +57,34 @@ func JSON(text []byte) []byte {
 // hidden reports whether a character of a JSON text must be escaped.
 func hidden(r rune) bool { return r >= 0x7f && !unicode.IsGraphic(r) }
 
+// Cutter holds the beginning of a character back until the rest comes with the next write.
+type Cutter struct{ rest []byte }
+
+// Next returns what can be written of p and what was held back.
+func (c *Cutter) Next(p []byte) []byte {
+	text := append(c.rest, p...)
+	c.rest = nil
+	for k := max(0, len(text)-utf8.UTFMax+1); k < len(text); k++ {
+		if utf8.RuneStart(text[k]) && !utf8.FullRune(text[k:]) {
+			text, c.rest = text[:k], bytes.Clone(text[k:])
+			break
+		}
+	}
+	return text
+}
+
+// End returns what is still held back: the rest never came.
+func (c *Cutter) End() []byte {
+	text := c.rest
+	c.rest = nil
+	return text
+}
+
 // Writer converts what is written to it by Text. A character may be split between two
 // writes.
 type Writer struct {
-	w    io.Writer
-	rest []byte
+	w   io.Writer
+	cut Cutter
 }
 
 // NewWriter returns a Writer that writes to w.
@@ -69,14 +92,7 @@ func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
 
 // Write converts p and writes it.
 func (w *Writer) Write(p []byte) (int, error) {
-	text := append(w.rest, p...)
-	w.rest = nil
-	for k := max(0, len(text)-utf8.UTFMax+1); k < len(text); k++ {
-		if utf8.RuneStart(text[k]) && !utf8.FullRune(text[k:]) {
-			text, w.rest = text[:k], bytes.Clone(text[k:])
-			break
-		}
-	}
+	text := w.cut.Next(p)
 	if len(text) == 0 {
 		return len(p), nil
 	}

@@ -11,6 +11,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/console"
 )
 
 // Header is the first line of a recording.
@@ -41,10 +43,7 @@ type Session struct {
 
 // Exit is the end of a session.
 type Exit struct {
-	Code    int     `json:"code"`
-	Signal  string  `json:"signal,omitempty"`
-	OOM     bool    `json:"oom,omitempty"`
-	Why     string  `json:"why,omitempty"`
+	console.Exit
 	Seconds float64 `json:"seconds"`            // since the start
 	LeftOut int64   `json:"left_out,omitempty"` // bytes of output that are not in the recording
 }

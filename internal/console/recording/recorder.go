@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/console"
@@ -109,24 +110,6 @@ func makeFolder(path string) error {
 	return checkFolder(path)
 }
 
-// Create begins the recording of a session.
-func (r *Recorder) Create(h console.Header) (console.Recording, error) {
-	c, err := r.create(newHeader(h.Info))
-	if err != nil {
-		return nil, err // no typed nil
-	}
-	return c, nil
-}
-
-// Resume goes on with a recording after the death of the supervisor that wrote it. A last line that is not whole is cut.
-func (r *Recorder) Resume(name string) (console.Recording, error) {
-	c, err := r.resume(name)
-	if err != nil {
-		return nil, err // no typed nil
-	}
-	return c, nil
-}
-
 // newHeader is the header for a session.
 func newHeader(s console.Info) Header {
 	h := Header{Version: 2, Width: int(cmp.Or(s.Columns, 80)), Height: int(cmp.Or(s.Rows, 24)), Timestamp: s.Started.Unix(),
@@ -141,7 +124,9 @@ func newHeader(s console.Info) Header {
 	return h
 }
 
-func (r *Recorder) create(h Header) (*Recording, error) {
+// Create begins the recording of a session.
+func (r *Recorder) Create(info console.Info) (console.Recording, error) {
+	h := newHeader(info)
 	line, err := encodeHeader(h)
 	if err != nil {
 		return nil, err
@@ -163,8 +148,7 @@ func (r *Recorder) create(h Header) (*Recording, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot create the recording: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil {
+	if err = lock(f); err == nil {
 		_, err = f.Write(line)
 	}
 	if err != nil {
@@ -212,6 +196,22 @@ func (r *Recorder) closed(name string) {
 	delete(r.open, name)
 }
 
+// lockTime is how long a lock is waited for. For a moment another stoker has it that looks for old recordings, or a process that the
+// dead supervisor was about to start.
+const lockTime = time.Second
+
+// lock locks a recording for its writer.
+func lock(f *os.File) error {
+	tick := time.NewTicker(lockTime / 100)
+	defer tick.Stop()
+	for until := time.Now().Add(lockTime); ; <-tick.C {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err != unix.EWOULDBLOCK && err != unix.EINTR || time.Now().After(until) {
+			return err
+		}
+	}
+}
+
 // locked reports whether a recording is being written.
 func locked(path string) bool {
 	f, err := untrusted.Open(path)
@@ -247,7 +247,8 @@ func (r *Recorder) files() ([]file, error) {
 	return out, nil
 }
 
-func (r *Recorder) resume(name string) (*Recording, error) {
+// Resume goes on with a recording after the death of the supervisor that wrote it. A last line that is not whole is cut.
+func (r *Recorder) Resume(name string) (console.Recording, error) {
 	opts := r.options()
 	if idOf(name) == "" {
 		return nil, fmt.Errorf("cannot go on with the recording %q: that is not the name of one", name)
@@ -262,7 +263,7 @@ func (r *Recorder) resume(name string) (*Recording, error) {
 		return nil, fmt.Errorf("cannot go on with the recording: %w", err)
 	}
 	c := &Recording{recorder: r, opts: opts, f: f, name: name}
-	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+	if err = lock(f); err == nil {
 		err = c.repair()
 	}
 	if err != nil {

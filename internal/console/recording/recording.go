@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/console"
+	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/untrusted"
 )
 
@@ -34,7 +35,7 @@ type Recording struct {
 	head    int64      // length of the header's line
 	size    int64      // of the whole lines
 	last    float64    // time of the last event
-	out, in cutter
+	out, in printable.Cutter
 	full    bool
 	leftOut int64     // bytes of output that are not in the file
 	failed  time.Time // of the last write that failed; zero: none
@@ -67,7 +68,7 @@ func (c *Recording) Resize(rows, columns uint16) {
 	_ = c.write(Resize, fmt.Sprintf("%dx%d", columns, rows)) // the next output tells of an error
 }
 
-func (c *Recording) text(kind string, cut *cutter, p []byte) (err error) {
+func (c *Recording) text(kind string, cut *printable.Cutter, p []byte) (err error) {
 	if c.full && !c.opts.Required {
 		if kind == Output {
 			c.leftOut += int64(len(p))
@@ -76,7 +77,7 @@ func (c *Recording) text(kind string, cut *cutter, p []byte) (err error) {
 	}
 	for len(p) > 0 && err == nil {
 		n := min(len(p), maxPiece)
-		if text := cut.next(p[:n]); len(text) > 0 {
+		if text := cut.Next(p[:n]); len(text) > 0 {
 			if err = c.write(kind, string(text)); err != nil && kind == Output {
 				c.leftOut += int64(len(text))
 			}
@@ -157,15 +158,15 @@ func (c *Recording) Close(e console.Exit) {
 	if c.f == nil {
 		return
 	}
-	for kind, cut := range map[string]*cutter{Output: &c.out, Input: &c.in} {
-		if text := cut.end(); len(text) > 0 {
+	for kind, cut := range map[string]*printable.Cutter{Output: &c.out, Input: &c.in} {
+		if text := cut.End(); len(text) > 0 {
 			_ = c.write(kind, string(text))
 		}
 	}
 	if c.leftOut > 0 {
 		c.marker(c.leftOutMarker().Data)
 	}
-	end := Exit{e.Code, e.Signal, e.OOM, e.Why, math.Round(c.since()*1e3) / 1e3, c.leftOut}
+	end := Exit{e, math.Round(c.since()*1e3) / 1e3, c.leftOut}
 	line := make([]byte, c.head)
 	_, err := c.f.ReadAt(line, 0)
 	if err == nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/console"
+	"github.com/stoker-init/stoker/internal/printable"
 )
 
 func update() bool {
@@ -50,13 +51,13 @@ func testOptions(t *testing.T) Options {
 	return Options{Folder: filepath.Join(t.TempDir(), "recordings"), FileSize: 1 << 20, TotalSize: 4 << 20}
 }
 
-func session(id string, started time.Time) console.Header {
-	return console.Header{Info: console.Info{ID: id, By: "token ops", Address: "192.0.2.7:4711", Started: started, User: "app",
+func session(id string, started time.Time) console.Info {
+	return console.Info{ID: id, By: "token ops", Address: "192.0.2.7:4711", Started: started, User: "app",
 		Spec: console.Spec{Command: []string{"/bin/sh", "-c", "echo <ä>; exit 7"}, TTY: true, Rows: 40, Columns: 120,
-			Env: []string{"TERM=xterm-256color", "LANG=C.UTF-8"}, AuditID: "6c1f", Context: "tomcat"}}}
+			Env: []string{"TERM=xterm-256color", "LANG=C.UTF-8"}, AuditID: "6c1f", Context: "tomcat"}}
 }
 
-func begin(t *testing.T, o Options, h console.Header) (*Recorder, *Recording) {
+func begin(t *testing.T, o Options, h console.Info) (*Recorder, *Recording) {
 	t.Helper()
 	r := New(o, hclog.NewNullLogger())
 	c, err := r.Create(h)
@@ -294,6 +295,17 @@ func TestRoomAgain(t *testing.T) {
 }
 
 // TestResume goes on after a death at each byte of the file behind the header.
+// TestResumeWaits: for a moment others have the lock of the dead supervisor.
+func TestResumeWaits(t *testing.T) {
+	r, c := begin(t, testOptions(t), session("abcdefghij", time.Now()))
+	time.AfterFunc(lockTime/10, func() { _ = c.f.Close() })
+	again, err := r.Resume(c.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close(console.Exit{})
+}
+
 func TestResume(t *testing.T) {
 	o := testOptions(t)
 	r, c := begin(t, o, session("abcdefghij", time.Now()))
@@ -534,7 +546,7 @@ func FuzzCutter(f *testing.F) {
 	f.Add([]byte("a€b\xff\xe2\x82\xf0\x9f\x98\x80"), uint8(2), uint8(1))
 	f.Add([]byte("\xe2\x82\xe2\x82\xac\xf0\x9f\xff"), uint8(1), uint8(3))
 	f.Fuzz(func(t *testing.T, data []byte, first, step uint8) {
-		var c cutter
+		var c printable.Cutter
 		var text string
 		add := func(p []byte) {
 			var e Event
@@ -545,10 +557,10 @@ func FuzzCutter(f *testing.F) {
 			text += e.Data
 		}
 		for rest, n := data, min(int(first), len(data)); len(rest) > 0; n = min(int(step)+1, len(rest)) {
-			add(c.next(rest[:n]))
+			add(c.Next(rest[:n]))
 			rest = rest[n:]
 		}
-		add(c.end())
+		add(c.End())
 		want, _ := json.Marshal(string(data))
 		var whole string
 		if err := json.Unmarshal(want, &whole); err != nil || text != whole {

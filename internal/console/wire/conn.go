@@ -27,10 +27,10 @@ const (
 	window     = 256 << 10  // of output that stoker.v1 has not acknowledged
 
 	pingTime   = 25 * time.Second
-	deadTime   = 75 * time.Second // without a sign of life
-	tick       = 5 * time.Second  // between the checks, and between the pongs while input is stuck
-	closeTime  = 30 * time.Second // for the client to answer the close frame
-	lingerTime = time.Second      // for a client that is cut off to read why
+	deadTime   = 75 * time.Second        // without a sign of life
+	tick       = 2500 * time.Millisecond // between the checks, and between the pongs while input is stuck
+	closeTime  = 30 * time.Second        // for the client to answer the close frame
+	lingerTime = time.Second             // for a client that is cut off to read why
 )
 
 // input is what a client does to a session.
@@ -224,12 +224,12 @@ func (c *conn) control(ctx context.Context) {
 			}
 		}
 	}
-	if !errors.Is(err, websocket.ErrCloseSent) {
+	if !errors.Is(err, websocket.ErrCloseSent) && !errors.Is(err, errLast) { // else the client still reads
 		c.cut()
 	}
 }
 
-// watch cuts a client off that shows no sign of life, until ctx is done.
+// watch cuts a client off that shows no sign of life, or that leaves while nothing is read, until ctx is done.
 func (c *conn) watch(ctx context.Context) {
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()
@@ -238,7 +238,7 @@ func (c *conn) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticks.C:
-			if c.dead() {
+			if c.dead() || c.stuck.Load() && hungUp(c.ws.NetConn()) {
 				c.cut()
 			}
 		}
@@ -315,6 +315,9 @@ type netConn struct {
 	touch func()
 }
 
+// NetConn is the connection below.
+func (n *netConn) NetConn() net.Conn { return n.Conn }
+
 func (n *netConn) Read(p []byte) (int, error) {
 	count, err := n.Conn.Read(p)
 	if count > 0 {
@@ -341,8 +344,25 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // tune sets the options of the socket below a connection, where there is one.
 func tune(c net.Conn) {
+	control(c, func(fd int) {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(deadTime.Milliseconds())) // not of a unix socket
+	})
+}
+
+// hungUp reports whether the client has closed its side of a connection, whatever is still to be read.
+func hungUp(c net.Conn) (yes bool) {
+	control(c, func(fd int) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}, 0)
+		yes = n > 0 && err == nil
+	})
+	return yes
+}
+
+// control calls f with the socket below a connection, if there is one.
+func control(c net.Conn, f func(fd int)) {
 	for {
-		at, ok := c.(interface{ NetConn() net.Conn }) // *tls.Conn
+		at, ok := c.(interface{ NetConn() net.Conn }) // *tls.Conn, for example
 		if !ok {
 			break
 		}
@@ -353,10 +373,7 @@ func tune(c net.Conn) {
 		return
 	}
 	if raw, err := socket.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) {
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
-			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(deadTime.Milliseconds())) // not of a unix socket
-		})
+		_ = raw.Control(func(fd uintptr) { f(int(fd)) })
 	}
 }
 

@@ -1,8 +1,10 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -50,6 +52,7 @@ func (s *Server) Post(w http.ResponseWriter, r *http.Request) error {
 			copyBody(l, r.Body)
 		}
 	}()
+	go watchBody(r, l, body) // ends with the body
 	err = copyOutput(w, r, flow, l, req)
 	l.Close()
 	_ = flow.SetReadDeadline(time.Now()) // nobody needs the rest of the body
@@ -62,6 +65,32 @@ func (s *Server) Post(w http.ResponseWriter, r *http.Request) error {
 		h.Set("Stoker-Error", oneLine(exit.Why))
 	}
 	return nil
+}
+
+// connKey is the context key of a connection.
+type connKey struct{}
+
+// WithConn adds the connection of a client to the context of its requests.
+func WithConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// watchBody closes the link of a client that leaves while its body is not read, which net/http does not notice.
+func watchBody(r *http.Request, l link, body <-chan struct{}) {
+	ticks := time.NewTicker(tick)
+	defer ticks.Stop()
+	c, ok := r.Context().Value(connKey{}).(net.Conn)
+	for ok {
+		select {
+		case <-body:
+			return
+		case <-ticks.C:
+			if hungUp(c) {
+				l.Close()
+				return
+			}
+		}
+	}
 }
 
 // oneLine is a text that can be a header.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -101,6 +102,25 @@ func TestStokerNotices(t *testing.T) {
 		t.Errorf("close %d %q, ended %q", code, reason, l.ended)
 	}
 	l.await(t, "the link to close", func() bool { return l.closed })
+}
+
+// A notice that comes after the last message does not cut the client off: it may still read, and acknowledge what it reads.
+func TestNoticeAfterTheEnd(t *testing.T) {
+	st := newStage(t, func(*fakeLink) int { return 0 })
+	c := st.dial("tcp", "/v1/exec?command=x", Stoker)
+	l := st.link()
+	for last := ""; !strings.Contains(last, `"exit"`); {
+		_, message, err := c.ReadMessage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = string(message)
+	}
+	l.notices <- console.Notice{Stdin: 1}
+	for n := int64(1); n <= 20; n++ {
+		c.say(`{"type":"ack","stream":1,"offset":` + strconv.FormatInt(n, 10) + `}`)
+		l.await(t, "the acknowledgement", func() bool { return l.acks[1] == n })
+	}
 }
 
 func TestStokerEnds(t *testing.T) {
