@@ -36,7 +36,8 @@ type Client struct {
 // defaultPatience is enough for a restarted supervisor.
 const defaultPatience = 10 * time.Second
 
-// Dial returns a client for the unix socket at path. One connection, which is made when it is needed, has a few requests at once.
+// Dial returns a client for the unix socket at path, of a process that has the grant job there: root's, or one of stoker's user. One
+// connection, which is made when it is needed, has a few requests at once.
 func Dial(path string) *Client {
 	t := &http.Transport{Protocols: new(http.Protocols), DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)

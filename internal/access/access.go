@@ -77,10 +77,12 @@ const Known Grants = 1 << 7
 
 // Identity is the client that sent a request.
 type Identity struct {
-	Name     string // "uid 0", "token ops", "certificate agent-7": audit, sessions and command lists name it by this
+	// Name is "uid 0", "uid 0 (service app)", "token ops", "certificate agent-7": audit, sessions and command lists name it by this.
+	Name     string
 	Grants   Grants
 	UID, Pid int    // of a process at the unix socket; else -1
 	Address  string // of a TCP client; else empty
+	Confined bool   `json:",omitzero"` // a process of a service, or with fewer rights, that so has fewer grants than its uid
 
 	proof *proof // what Check looks at; nil: a process at the unix socket, or a client without a credential
 }

@@ -114,7 +114,7 @@ func (t TLS) read() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the certificate %s with the key %s: %w", t.Certificate, t.Key, err)
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}
 	if t.Clients != "" {
 		authorities, err := untrusted.ReadFile(t.Clients, maxPEM)
 		if err != nil {

@@ -36,7 +36,7 @@ func (s *Socket) Admit(r *http.Request, need Grants) (Identity, error) {
 		if p.confined != "" {
 			hint = "ask from outside of the services (docker exec), let a hook ask, or name the service in api.admins"
 		}
-		if p.session {
+		if p.owner.Session {
 			hint = "ask from outside of the session (docker exec), or over TCP with a credential that has the grant"
 		}
 		err = refuse(http.StatusForbidden, "forbidden", hint, "%s may not do this: it needs the grant %s", name, need)
@@ -52,7 +52,7 @@ type process struct {
 	uid, pid int
 	// confined is why it has fewer grants than its uid; empty: it has not.
 	confined string
-	session  bool // it belongs to a session of the console
+	owner    Owner // whose it is, if it is confined
 }
 
 // Owner is whose process one is that has the grant view at most. The zero value is nobody's.
@@ -61,8 +61,25 @@ type Owner struct {
 	Session bool   // a session of the console
 }
 
+// String is the part of an identity's name that tells its processes from others of the same uid.
+func (o Owner) String() string {
+	switch {
+	case o.Session:
+		return "session"
+	case o.Service != "":
+		return "service " + o.Service
+	}
+	return "confined"
+}
+
 // ownUser reports whether it has the grants of root and of stoker's own user.
 func (p process) ownUser() bool { return OwnUID(p.uid) && p.confined == "" }
+
+// ByOwnUser reports whether root or stoker's own user has made a connection that a Socket has accepted.
+func ByOwnUser(c net.Conn) bool {
+	s, ok := c.(*socketConn)
+	return ok && s.process.ownUser()
+}
 
 // processOf returns the one that sent a request; uid -1: it is unknown.
 func processOf(ctx context.Context) process {
@@ -104,7 +121,7 @@ func (s *Socket) identify(c net.Conn) process {
 	p := process{uid: int(cred.Uid), pid: int(cred.Pid)}
 	if OwnUID(p.uid) {
 		err = control(c, func(fd int) error {
-			p.confined, p.session = s.confinement(fd, p.pid)
+			p.confined, p.owner = s.confinement(fd, p.pid)
 			return nil
 		})
 	}
@@ -152,20 +169,20 @@ func control(c net.Conn, f func(fd int) error) error {
 	return result
 }
 
-// confinement is why a peer has fewer grants than its uid; empty: it has not. An unknown origin
+// confinement is why a peer has fewer grants than its uid, and the service that it belongs to; empty: it has not. An unknown origin
 // is a reason too: a process may connect, pass the connection on and end. A peer outside of our
 // PID namespace (pid 0) is on the host or in a container that shares the socket: it belongs to no
 // service, and its uid decides.
-func (s *Socket) confinement(fd, pid int) (why string, session bool) {
+func (s *Socket) confinement(fd, pid int) (why string, owner Owner) {
 	if pid == 0 {
-		return "", false
+		return "", Owner{}
 	}
 	ended := fmt.Sprintf("pid %d has ended, or /proc does not show it", pid)
 	// The directory is of the process that has the pid now, the pidfd of the one that connected:
 	// if both are alive at the end they are the same process, the one that was examined.
 	dir, err := procfs.Open(pid)
 	if err != nil {
-		return ended, false
+		return ended, Owner{}
 	}
 	defer dir.Close()
 	pidfd, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
@@ -173,42 +190,42 @@ func (s *Socket) confinement(fd, pid int) (why string, session bool) {
 	case err == nil:
 		defer unix.Close(pidfd)
 	case err != unix.ENOPROTOOPT: // Linux < 6.5
-		return ended, false
+		return ended, Owner{}
 	}
-	why, session = s.restriction(pid)
+	why, owner = s.restriction(pid)
 	// EPERM: it is alive, and we are not root.
 	if err == nil && unix.PidfdSendSignal(pidfd, 0, nil, 0) == unix.ESRCH {
-		return ended, false
+		return ended, Owner{}
 	}
 	if _, err := dir.Readdirnames(1); err != nil {
-		return ended, false
+		return ended, Owner{}
 	}
-	return why, session
+	return why, owner
 }
 
 // restriction is why the process that has the pid now has fewer grants than its uid.
-func (s *Socket) restriction(pid int) (why string, session bool) {
+func (s *Socket) restriction(pid int) (why string, owner Owner) {
 	owner, err := s.Member(pid)
 	switch {
 	case err != nil:
-		return "it is not known where it comes from: " + err.Error(), false
+		return "it is not known where it comes from: " + err.Error(), Owner{}
 	case owner.Session:
-		return fmt.Sprintf("pid %d belongs to a session of the console", pid), true
+		return fmt.Sprintf("pid %d belongs to a session of the console", pid), owner
 	case owner.Service != "":
-		return fmt.Sprintf("pid %d belongs to the service %q", pid, owner.Service), false
+		return fmt.Sprintf("pid %d belongs to the service %q", pid, owner.Service), owner
 	}
 	own, err := execshim.ReadRights(os.Getpid())
 	if err != nil {
-		return err.Error(), false
+		return err.Error(), Owner{}
 	}
 	rights, err := execshim.ReadRights(pid)
 	if err != nil {
-		return err.Error(), false
+		return err.Error(), Owner{}
 	}
 	if lacks := rights.Lacks(own); lacks != "" {
-		return fmt.Sprintf("pid %d has fewer rights than stoker: %s", pid, lacks), false
+		return fmt.Sprintf("pid %d has fewer rights than stoker: %s", pid, lacks), Owner{}
 	}
-	return "", false
+	return "", Owner{}
 }
 
 // identityOf is the one place that decides what a peer may do; description is its name for people. A process of a service has
@@ -223,7 +240,8 @@ func (s *Socket) identityOf(p process) (id Identity, description string) {
 	case p.ownUser():
 		id.Grants = All
 	case OwnUID(p.uid):
-		id.Grants = View
+		id.Grants, id.Confined = View, true
+		id.Name += " (" + p.owner.String() + ")"
 		description += " (" + p.confined + ")"
 	case s.Viewers != nil && slices.Contains(s.Viewers(), p.uid):
 		id.Grants = View

@@ -86,6 +86,10 @@ func (g *Gate) ServeTickets(w http.ResponseWriter, r *http.Request) (any, error)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	e, now, maker := g.tcp, time.Now(), Of(r.Context())
+	if maker.Confined { // its login would outlive it, and give other machines what the process may see
+		return nil, refuse(http.StatusForbidden, "forbidden", "run stoker console outside of the services (docker exec)",
+			"%s may not make tickets", maker.Name)
+	}
 	if e == nil {
 		return nil, refuse(http.StatusNotFound, "no-listener", `set api.listen, for example "127.0.0.1:9443", and api.tokens`,
 			"no browser can connect: the API is served on the unix socket only")

@@ -11,7 +11,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/access"
@@ -23,7 +25,9 @@ type Client struct {
 	socket   string // or the URL
 	strict   bool   // check that the listening process may be a stoker
 	http     *http.Client
-	shared   http.RoundTripper // of RoundTrip
+	shared   http.RoundTripper // of RoundTrip, HTTP/2; nil: the server has none
+	asked    sync.Mutex        // guards share
+	share    *bool             // the server lets this client use shared; nil: it was not asked
 	endpoint access.Endpoint
 }
 
@@ -45,11 +49,9 @@ func NewRemoteClient(r access.Remote) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport := func(h2 bool) http.RoundTripper {
-		return &remoteTransport{end, &http.Transport{DialContext: end.Dial, TLSClientConfig: end.TLS, TLSHandshakeTimeout: access.RemoteTime,
-			ForceAttemptHTTP2: h2, MaxResponseHeaderBytes: maxAnswerHeader}}
-	}
-	return &Client{socket: r.URL, http: &http.Client{Transport: transport(false)}, shared: transport(true), endpoint: end}, nil
+	transport := &http.Transport{DialContext: end.Dial, TLSClientConfig: end.TLS, TLSHandshakeTimeout: access.RemoteTime,
+		MaxResponseHeaderBytes: maxAnswerHeader}
+	return &Client{socket: r.URL, http: &http.Client{Transport: &remoteTransport{end, transport}}, endpoint: end}, nil
 }
 
 // remoteTransport sends the requests of a Client to a remote, with its credentials.
@@ -216,8 +218,28 @@ func withQuery(path string, q url.Values, flags map[string]bool) string {
 func servicePath(name string) string { return "/v1/services/" + url.PathEscape(name) }
 
 // RoundTrip sends one request to the server: a Client is the transport of another client of the same socket. Requests at the same
-// time share a connection (HTTP/2).
+// time share a connection (HTTP/2) where the server allows it: at the socket, to those who may submit jobs.
 func (c *Client) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := c.shared.RoundTrip(req)
+	transport := c.http.Transport
+	if c.shared != nil && c.mayShare(req.Context()) {
+		transport = c.shared
+	}
+	resp, err := transport.RoundTrip(req)
 	return resp, noSocket(c.socket, err)
+}
+
+// mayShare asks the server once; without an answer it asks again with the next request.
+func (c *Client) mayShare(ctx context.Context) bool {
+	c.asked.Lock()
+	defer c.asked.Unlock()
+	if c.share == nil {
+		who, err := call[Whoami](ctx, c, http.MethodGet, "/v1/whoami", nil)
+		if err != nil && !errors.As(err, new(*StatusError)) {
+			return false
+		}
+		c.http.CloseIdleConnections()
+		share := slices.Contains(who.Grants, access.Job.String())
+		c.share = &share
+	}
+	return *c.share
 }

@@ -575,7 +575,7 @@ func TestSubmitterIsGone(t *testing.T) {
 	over := make(chan error, 1)
 	s := New(Options{Backend: b, Log: hclog.NewNullLogger(), Events: newJournal(t), Member: noMember})
 	closed := make(chan struct{}, 2)
-	s.http.ConnState = func(_ net.Conn, state http.ConnState) {
+	s.shared.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateClosed {
 			closed <- struct{}{}
 		}

@@ -69,6 +69,13 @@ func TestConfinedPeer(t *testing.T) {
 		if got := ask(t, path, -1, "GET", "/v1/services"); got.status != 200 {
 			t.Errorf("status for root in %+v: %d %s", owner, got.status, got.body)
 		}
+		name := "uid 0 (" + owner.String() + ")"
+		if got := ask(t, path, -1, "GET", "/v1/whoami"); !strings.Contains(got.body, `"name":"`+name+`"`) {
+			t.Errorf("%s, want %s", got.body, name)
+		}
+		if got := ask(t, path, -1, "POST", "/v1/tickets"); got.status != 403 || !strings.Contains(got.body, name+" may not make tickets") {
+			t.Errorf("a ticket for %s: %d %s", name, got.status, got.body)
+		}
 		if got := ask(t, path, -1, "POST", "/v1/reload"); got.status != 403 || !strings.Contains(got.body, hint) {
 			t.Errorf("reload by root in %+v: %d %s", owner, got.status, got.body)
 		}

@@ -44,7 +44,8 @@ type Options struct {
 type Server struct {
 	opts   Options
 	socket access.Socket
-	http   http.Server
+	http   *http.Server  // HTTP/1.1
+	shared *http.Server  // the same with HTTP/2, for own users
 	stall  time.Duration // how long a client may stall during a JVM's answer
 	waits  chan struct{} // a place for each request that waits
 	// leaving ends the requests that outlive the HTTP server: websockets.
@@ -70,14 +71,21 @@ func New(opts Options) *Server {
 	mux.HandleFunc("/", s.guard(route{handle: func(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, Refuse(http.StatusNotFound, "not-found", "", "there is no %s %s", r.Method, r.URL.Path)
 	}}))
-	s.http = http.Server{Handler: mux, ConnContext: access.WithConn, BaseContext: func(net.Listener) context.Context { return s.leaving },
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
-		ErrorLog:  opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
-		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}}
-	s.http.Protocols.SetHTTP1(true)
-	s.http.Protocols.SetHTTP2(true)
-	s.http.Protocols.SetUnencryptedHTTP2(true) // a client that follows a job needs one connection for its states and both outputs
+	s.http, s.shared = s.server(mux), s.server(mux)
+	s.shared.Protocols.SetUnencryptedHTTP2(true) // a client that follows a job needs one connection for its states and both outputs
 	return s
+}
+
+// server makes a server of HTTP/1.1. HTTP/2 is not for everybody: its streams hold much before a request is admitted, and for a while after
+// the connection was closed.
+func (s *Server) server(handler http.Handler) *http.Server {
+	server := &http.Server{Handler: handler,
+		BaseContext: func(net.Listener) context.Context { return s.leaving }, ConnContext: access.WithConn,
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
+		ErrorLog:  s.opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}}
+	server.Protocols.SetHTTP1(true)
+	return server
 }
 
 // Serve answers on l, a unix socket or a TCP listener, until ctx is done or l is closed; accepted requests are finished.
@@ -85,12 +93,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() {
 		s.leave()
 		_ = s.http.Close()
+		_ = s.shared.Close()
 	})
 	defer stop()
 	if _, tcp := l.(*net.TCPListener); tcp {
 		l = s.opts.Gate.Listener(l)
 	} else {
-		l = s.socket.Listener(l)
+		l = &sharingListener{s.socket.Listener(l), s.shared}
 	}
 	err := s.http.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {

@@ -87,7 +87,8 @@ function scheduleTable(list) {
       one.waiting && ` ${one.waiting}`]]))];
 }
 
-// follow shows a job until it has ended, or the view.
+// follow shows a job until it has ended, or the view. It asks for the states again and again: browsers have six connections for a host, in
+// all windows, and the outputs of a job have two.
 async function follow(app, id, detail, signal) {
   const path = `/v1/jobs/${encodeURIComponent(id)}`;
   const head = h('div', {});
@@ -97,15 +98,14 @@ async function follow(app, id, detail, signal) {
   let reading = 0;
   while (!signal.aborted) {
     try {
-      for await (const {value: job} of api.events(`${path}/events`, {signal: await api.whileShown(signal)})) {
-        update(head, header(app, job, path));
-        const attempt = job.attempt ?? 0;
-        if (app.can('job') && attempt > reading && (job.started || final.has(job.state))) {
-          reading = attempt;
-          for (const stream of streams) stream.read(attempt).catch(showError); // ends with the stream, or the view
-        }
-        if (final.has(job.state)) return;
+      const job = await api.get(path, {signal: await api.whileShown(signal)});
+      update(head, header(app, job, path));
+      const attempt = job.attempt ?? 0;
+      if (app.can('job') && attempt > reading && (job.started || final.has(job.state))) {
+        reading = attempt;
+        for (const stream of streams) stream.read(attempt).catch(showError); // ends with the stream, or the view
       }
+      if (final.has(job.state)) return;
     } catch (error) {
       if (!again(error, signal)) throw error;
     }
