@@ -15,8 +15,8 @@ import (
 // Connections at once. Pending ones have not sent a credential: the oldest makes room for a new one, so that whoever holds them open
 // keeps no other out.
 const (
-	maxPendingOfPeer = 32
-	maxPending       = 64
+	maxPendingOfPeer = 64
+	maxPending       = 96
 	maxOfPeer        = 64
 	maxAdmitted      = 128
 )

@@ -413,13 +413,13 @@ func memoryInUse() int {
 	return int(m.HeapInuse + m.StackInuse)
 }
 
-// TestLargeHeader: more than 16 KiB and what net/http adds are refused before anything else.
+// TestLargeHeader: more than 8 KiB and what net/http adds are refused before anything else.
 func TestLargeHeader(t *testing.T) {
 	s := newRemoteStage(t, newFake())
 	if got := s.do(s.client("", ""), "GET", "/v1/health", "X", strings.Repeat("x", 32<<10)); got.status != 431 {
 		t.Errorf("%d %s", got.status, got.body)
 	}
-	if got := s.do(s.client("", ""), "GET", "/v1/health", "X", strings.Repeat("x", 14<<10)); got.status != 200 {
+	if got := s.do(s.client("", ""), "GET", "/v1/health", "X", strings.Repeat("x", 8<<10)); got.status != 200 {
 		t.Errorf("%d %s", got.status, got.body)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/console"
+	"github.com/stoker-init/stoker/internal/console/wire"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/page"
 	"github.com/stoker-init/stoker/internal/redact"
@@ -72,16 +73,26 @@ func New(opts Options) *Server {
 		return nil, Refuse(http.StatusNotFound, "not-found", "", "there is no %s %s", r.Method, r.URL.Path)
 	}}))
 	s.http, s.shared = s.server(mux), s.server(mux)
+	s.shared.MaxHeaderBytes = maxOwnHeader
 	s.shared.Protocols.SetUnencryptedHTTP2(true) // a client that follows a job needs one connection for its states and both outputs
 	return s
 }
+
+// Bounds on a request's line and header; net/http allows 4 KiB more. With many small fields they take 20 times that in memory, and
+// over TCP no credential is known by then.
+const (
+	maxHeader    = 8 << 10
+	maxOwnHeader = 16 << 10 // of own users on the unix socket
+)
 
 // server makes a server of HTTP/1.1. HTTP/2 is not for everybody: its streams hold much before a request is admitted, and for a while after
 // the connection was closed.
 func (s *Server) server(handler http.Handler) *http.Server {
 	server := &http.Server{Handler: handler,
-		BaseContext: func(net.Listener) context.Context { return s.leaving }, ConnContext: access.WithConn,
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
+		BaseContext: func(net.Listener) context.Context { return s.leaving }, ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return wire.WithConn(access.WithConn(ctx, c), c)
+		},
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: maxHeader,
 		ErrorLog:  s.opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}}
 	server.Protocols.SetHTTP1(true)

@@ -230,7 +230,10 @@ func adoptAndStop(t *testing.T, i keptItem, p *keptProcess, recorder Recorder) {
 
 // TestAdoptUnrecorded: a session whose recording cannot be gone on with ends where recordings are required.
 func TestAdoptUnrecorded(t *testing.T) {
-	for mode, want := range map[string]string{RecordingRequired: "it cannot be recorded any more: no disk", RecordingOn: "the container stops"} {
+	for mode, want := range map[string]string{
+		RecordingRequired: "it cannot be recorded any more: no disk",
+		RecordingOn:       "the container stops",
+	} {
 		audit := &auditLog{}
 		p := &keptProcess{newFakeProcess(unix.SIGHUP), nil, make(chan struct{}), nil}
 		o := Options{Config: testConfig(), Host: fakeHost{}, Store: fakeStore{}, Items: fdstore.NewItems(), Recorder: brokenRecorder{},
