@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/console/recording"
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // sessionManager has the sessions of the console.
@@ -57,16 +58,27 @@ func (s *Server) sessionRoutes() []route {
 	}
 }
 
-func (s *Server) listSessions(http.ResponseWriter, *http.Request) (any, error) {
-	return SessionList{append([]console.Info{}, s.sessions.Sessions()...)}, nil
+func (s *Server) listSessions(_ http.ResponseWriter, r *http.Request) (any, error) {
+	return SessionList{s.sessionsFor(r)}, nil
+}
+
+// sessionsFor returns all sessions. Only who has opened one and administrators see the secrets in its arguments and variables.
+func (s *Server) sessionsFor(r *http.Request) []console.Info {
+	all := append([]console.Info{}, s.sessions.Sessions()...)
+	for k := range all {
+		if i := &all[k]; mayTouch(r, i.By) != nil {
+			i.Command, i.Env = redact.Args(i.Command), redact.Args(i.Env)
+		}
+	}
+	return all
 }
 
 func (s *Server) session(_ http.ResponseWriter, r *http.Request) (any, error) {
-	return s.findSession(r.PathValue("id"))
+	return s.findSession(r, r.PathValue("id"))
 }
 
-func (s *Server) findSession(id string) (console.Info, error) {
-	all := s.sessions.Sessions()
+func (s *Server) findSession(r *http.Request, id string) (console.Info, error) {
+	all := s.sessionsFor(r)
 	at := slices.IndexFunc(all, func(i console.Info) bool { return i.ID == id })
 	if at < 0 {
 		return console.Info{}, fmt.Errorf("%w: %.40q", console.ErrNoSession, id)
@@ -88,7 +100,7 @@ const endTime = 5 * time.Second
 
 // endSession answers with the session, which has ended by then if it could be ended.
 func (s *Server) endSession(_ http.ResponseWriter, r *http.Request) (any, error) {
-	i, err := s.findSession(r.PathValue("id"))
+	i, err := s.findSession(r, r.PathValue("id"))
 	if err != nil || i.Exit != nil {
 		return i, err
 	}
@@ -98,7 +110,7 @@ func (s *Server) endSession(_ http.ResponseWriter, r *http.Request) (any, error)
 	ctx, cancel := context.WithTimeout(r.Context(), endTime)
 	defer cancel()
 	s.sessions.End(ctx, i.ID, "ended by "+access.Of(r.Context()).Name)
-	return s.findSession(i.ID)
+	return s.findSession(r, i.ID)
 }
 
 // sendRecording answers with the recording of a session, also of one that is only known by that.
