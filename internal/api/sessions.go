@@ -33,6 +33,8 @@ type Recordings interface {
 	List() ([]recording.Info, error) // newest first
 	// Open opens the recording of a session. fs.ErrNotExist: there is none.
 	Open(id string) (*os.File, recording.Header, error)
+	// Removed counts those that made room for others.
+	Removed() int64
 }
 
 // CodeNoRecording is the code of an answer for a session without a recording.
@@ -144,7 +146,8 @@ func (s *Server) listRecordings(http.ResponseWriter, *http.Request) (any, error)
 }
 
 // sessionMetrics are those of the console.
-func sessionMetrics(x *exposition, m console.Metrics) {
+func (s *Server) sessionMetrics(x *exposition) {
+	m := s.sessions.Metrics()
 	x.family("stoker_sessions_open", "gauge", "Sessions of the console that run.")
 	x.sample(float64(m.Open))
 	x.family("stoker_sessions_opened_total", "counter", "Requests to open a session by result.")
@@ -154,6 +157,11 @@ func sessionMetrics(x *exposition, m console.Metrics) {
 	x.family("stoker_sessions_bytes_total", "counter", "Bytes that the processes of sessions have read (in) and written (out).")
 	x.sample(float64(m.In), "direction", "in")
 	x.sample(float64(m.Out), "direction", "out")
+	if s.opts.Recordings == nil {
+		return
+	}
+	x.family("stoker_recordings_removed_total", "counter", "Recordings of sessions that were removed to make room for others.")
+	x.sample(float64(s.opts.Recordings.Removed()))
 }
 
 func sessionPath(id string) string { return "/v1/sessions/" + url.PathEscape(id) }
