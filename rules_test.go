@@ -28,7 +28,7 @@ func edges() map[string][]string {
 	return map[string][]string{
 		// it measures them
 		"bench":                      {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
-		"internal/access":            {"internal/execshim", "internal/exit", "internal/headroom", "internal/procfs", "internal/suggest", "internal/untrusted"},
+		"internal/access":            {"internal/execshim", "internal/exit", "internal/headroom", "internal/printable", "internal/procfs", "internal/suggest", "internal/untrusted"},
 		"internal/access/accesstest": {},
 		"internal/api": {"internal/access", "executor", "executor/schedule", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
 			"internal/procfs", "hooks", "internal/events", "internal/suggest", "internal/trust", "internal/redact", "hooks/plugin",

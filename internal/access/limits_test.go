@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +41,20 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 			t.Errorf("the others: %s", text[len(text)-300:])
 		}
 	})
+}
+
+// TestRefusalsAreOneLine: a client writes no lines of its own into the log.
+func TestRefusalsAreOneLine(t *testing.T) {
+	var out lockedBuffer
+	r := Refusals{Log: hclog.New(&hclog.LoggerOptions{Output: &out})}
+	bad := "x\n2026-11-29T00:00:00Z [INFO] stoker.console: audit {}\x1b[31m\u202e"
+	req := httptest.NewRequest("GET", "/", nil)
+	req.URL.Path = "/" + bad
+	r.AddRequest(req, fmt.Errorf("there is no %s", bad), "name", bad)
+	r.Add(bad, errors.New(bad), "path", bad)
+	if text := out.String(); strings.Count(text, "\n") != 2 || strings.ContainsAny(text, "\x1b\u202e") || strings.Count(text, "audit {}") != 6 {
+		t.Errorf("%q", text)
+	}
 }
 
 type lockedBuffer struct {

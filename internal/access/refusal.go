@@ -6,11 +6,13 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/printable"
 )
 
 // Refusal is the error of a request that is not served.
@@ -67,7 +69,8 @@ type refusals struct {
 // otherPeers is the key of the peers for which there is no room.
 const otherPeers = "many others"
 
-// Add counts a refused request. The first of a minute is logged with args, the others as a count at its end.
+// Add counts a refused request. The first of a minute is logged with args, the others as a count at its end. What a client has chosen
+// of them is one line.
 func (t *Refusals) Add(peer string, err error, args ...any) {
 	reason := new(Refusal)
 	guess := errors.As(err, &reason) && reason.guess
@@ -91,7 +94,13 @@ func (t *Refusals) Add(peer string, err error, args ...any) {
 	}
 	t.mu.Unlock()
 	if first {
-		t.Log.Warn("request refused", append([]any{"peer", peer, "reason", err.Error()}, args...)...)
+		args = slices.Clone(args)
+		for k, a := range args {
+			if text, ok := a.(string); ok {
+				args[k] = printable.Line(text)
+			}
+		}
+		t.Log.Warn("request refused", append([]any{"peer", printable.Line(peer), "reason", printable.Line(err.Error())}, args...)...)
 	}
 }
 
@@ -115,7 +124,7 @@ func (t *Refusals) end(peer string, p *refusals) {
 	more := p.all - 1
 	t.mu.Unlock()
 	if more > 0 {
-		t.Log.Warn("more requests refused", "peer", peer, "count", more, "within", guessTime)
+		t.Log.Warn("more requests refused", "peer", printable.Line(peer), "count", more, "within", guessTime)
 	}
 }
 

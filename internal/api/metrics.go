@@ -47,7 +47,7 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) (any, error) {
 		jobMetrics(&x, m.Metrics())
 	}
 	if m := s.opts.Sessions; m != nil && m.Enabled() {
-		sessionMetrics(&x, s.sessions.Metrics())
+		s.sessionMetrics(&x)
 	}
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	_, _ = io.WriteString(w, x.String()) // the client may be gone

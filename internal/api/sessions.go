@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/console/recording"
+	"github.com/stoker-init/stoker/internal/redact"
 )
 
 // sessionManager has the sessions of the console.
@@ -32,6 +33,8 @@ type Recordings interface {
 	List() ([]recording.Info, error) // newest first
 	// Open opens the recording of a session. fs.ErrNotExist: there is none.
 	Open(id string) (*os.File, recording.Header, error)
+	// Removed counts those that made room for others.
+	Removed() int64
 }
 
 // CodeNoRecording is the code of an answer for a session without a recording.
@@ -57,16 +60,27 @@ func (s *Server) sessionRoutes() []route {
 	}
 }
 
-func (s *Server) listSessions(http.ResponseWriter, *http.Request) (any, error) {
-	return SessionList{append([]console.Info{}, s.sessions.Sessions()...)}, nil
+func (s *Server) listSessions(_ http.ResponseWriter, r *http.Request) (any, error) {
+	return SessionList{s.sessionsFor(r)}, nil
+}
+
+// sessionsFor returns all sessions. Only who has opened one and administrators see the secrets in its arguments and variables.
+func (s *Server) sessionsFor(r *http.Request) []console.Info {
+	all := append([]console.Info{}, s.sessions.Sessions()...)
+	for k := range all {
+		if i := &all[k]; mayTouch(r, i.By) != nil {
+			i.Command, i.Env = redact.Args(i.Command), redact.Args(i.Env)
+		}
+	}
+	return all
 }
 
 func (s *Server) session(_ http.ResponseWriter, r *http.Request) (any, error) {
-	return s.findSession(r.PathValue("id"))
+	return s.findSession(r, r.PathValue("id"))
 }
 
-func (s *Server) findSession(id string) (console.Info, error) {
-	all := s.sessions.Sessions()
+func (s *Server) findSession(r *http.Request, id string) (console.Info, error) {
+	all := s.sessionsFor(r)
 	at := slices.IndexFunc(all, func(i console.Info) bool { return i.ID == id })
 	if at < 0 {
 		return console.Info{}, fmt.Errorf("%w: %.40q", console.ErrNoSession, id)
@@ -88,7 +102,7 @@ const endTime = 5 * time.Second
 
 // endSession answers with the session, which has ended by then if it could be ended.
 func (s *Server) endSession(_ http.ResponseWriter, r *http.Request) (any, error) {
-	i, err := s.findSession(r.PathValue("id"))
+	i, err := s.findSession(r, r.PathValue("id"))
 	if err != nil || i.Exit != nil {
 		return i, err
 	}
@@ -98,7 +112,7 @@ func (s *Server) endSession(_ http.ResponseWriter, r *http.Request) (any, error)
 	ctx, cancel := context.WithTimeout(r.Context(), endTime)
 	defer cancel()
 	s.sessions.End(ctx, i.ID, "ended by "+access.Of(r.Context()).Name)
-	return s.findSession(i.ID)
+	return s.findSession(r, i.ID)
 }
 
 // sendRecording answers with the recording of a session, also of one that is only known by that.
@@ -132,7 +146,8 @@ func (s *Server) listRecordings(http.ResponseWriter, *http.Request) (any, error)
 }
 
 // sessionMetrics are those of the console.
-func sessionMetrics(x *exposition, m console.Metrics) {
+func (s *Server) sessionMetrics(x *exposition) {
+	m := s.sessions.Metrics()
 	x.family("stoker_sessions_open", "gauge", "Sessions of the console that run.")
 	x.sample(float64(m.Open))
 	x.family("stoker_sessions_opened_total", "counter", "Requests to open a session by result.")
@@ -142,6 +157,11 @@ func sessionMetrics(x *exposition, m console.Metrics) {
 	x.family("stoker_sessions_bytes_total", "counter", "Bytes that the processes of sessions have read (in) and written (out).")
 	x.sample(float64(m.In), "direction", "in")
 	x.sample(float64(m.Out), "direction", "out")
+	if s.opts.Recordings == nil {
+		return
+	}
+	x.family("stoker_recordings_removed_total", "counter", "Recordings of sessions that were removed to make room for others.")
+	x.sample(float64(s.opts.Recordings.Removed()))
 }
 
 func sessionPath(id string) string { return "/v1/sessions/" + url.PathEscape(id) }

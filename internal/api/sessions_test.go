@@ -39,7 +39,7 @@ func consoleOptions(t *testing.T) (Options, *fakeSessions) {
 	f := &fakeSessions{}
 	for k, by := range []string{"token ops", "uid 0"} {
 		f.all = append(f.all, console.Info{ID: strings.Repeat(string(rune('a'+k)), 10), By: by, User: "app", Started: started,
-			Spec: console.Spec{Command: []string{"/bin/sh", "-c", "a\x1b[1m"}, TTY: true}})
+			Spec: console.Spec{Command: []string{"/bin/sh", "-c", "a\x1b[1m", "--password=hunter2"}, Env: []string{"X_TOKEN=hunter3"}, TTY: true}})
 	}
 	r := recording.New(recording.Options{Folder: filepath.Join(t.TempDir(), "recordings"), FileSize: 1 << 20, TotalSize: 1 << 30},
 		hclog.NewNullLogger())
@@ -82,7 +82,10 @@ func TestSessionRoutes(t *testing.T) {
 		status         int
 		want           string // part of the body
 	}{
-		{other, "GET", "/v1/sessions", 200, `{"sessions":[{"id":"aaaaaaaaaa","command":["/bin/sh","-c","a\u001b[1m"],"tty":true,`},
+		{other, "GET", "/v1/sessions", 200, `{"sessions":[{"id":"aaaaaaaaaa","command":["/bin/sh","-c","a\u001b[1m","--password=***"],"env":["X_TOKEN=***"],"tty":true,`},
+		{ops, "GET", "/v1/sessions", 200, `"--password=hunter2"],"env":["X_TOKEN=hunter3"]`},
+		{root, "GET", a, 200, `"--password=hunter2"],"env":["X_TOKEN=hunter3"]`},
+		{ops, "GET", b, 200, `"--password=***"],"env":["X_TOKEN=***"]`},
 		{other, "GET", a, 200, `"by":"token ops"`},
 		{other, "GET", "/v1/sessions/none", 404, `"code":"no-such-session"`},
 		{other, "GET", a + "/recording", 403, `token other may not do this: the session is that of token ops`},

@@ -41,6 +41,29 @@ type Recorder struct {
 	mu   sync.Mutex // guards the rest, and keeps two from making room at a time
 	opts Options
 	open map[string]bool // the files that this stoker writes
+
+	removed  int64     // recordings that made room
+	unlogged int       // of these
+	logged   time.Time // the last time
+}
+
+// Removed counts the recordings that were removed to make room for others.
+func (r *Recorder) Removed() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.removed
+}
+
+// logPeriod is how often the log tells of recordings that were removed.
+const logPeriod = time.Minute
+
+// note counts a recording that was removed; mu is held.
+func (r *Recorder) note(name string) {
+	r.removed, r.unlogged = r.removed+1, r.unlogged+1
+	if now := time.Now(); now.Sub(r.logged) >= logPeriod {
+		r.log.Warn("recordings were removed to make room for new ones", "count", r.unlogged, "last", name)
+		r.unlogged, r.logged = 0, now
+	}
 }
 
 // New makes a Recorder.
@@ -181,6 +204,7 @@ func (r *Recorder) makeRoom() error {
 		if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot remove an old recording: %w", err)
 		}
+		r.note(f.name)
 		total, count = total-f.size, count-1
 	}
 	if total > r.opts.TotalSize || count > maxFiles {

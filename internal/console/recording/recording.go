@@ -36,6 +36,7 @@ type Recording struct {
 	size    int64      // of the whole lines
 	last    float64    // time of the last event
 	out, in printable.Cutter
+	resized string // the terminal's size, that is recorded with the next output; empty: it is recorded
 	full    bool
 	leftOut int64     // bytes of output that are not in the file
 	failed  time.Time // of the last write that failed; zero: none
@@ -61,11 +62,19 @@ func (c *Recording) Input(p []byte) {
 	_ = c.text(Input, &c.in, p) // the next output tells of an error
 }
 
-// Resize records the size of the terminal.
+// Resize records the size of the terminal, with the next output: a client that changes it all the time does not fill the recording.
 func (c *Recording) Resize(rows, columns uint16) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = c.write(Resize, fmt.Sprintf("%dx%d", columns, rows)) // the next output tells of an error
+	c.resized = fmt.Sprintf("%dx%d", columns, rows)
+}
+
+// writeSize writes the size that the terminal has now.
+func (c *Recording) writeSize() {
+	if data := c.resized; data != "" {
+		c.resized = ""
+		_ = c.write(Resize, data) // the next output tells of an error
+	}
 }
 
 func (c *Recording) text(kind string, cut *printable.Cutter, p []byte) (err error) {
@@ -74,6 +83,9 @@ func (c *Recording) text(kind string, cut *printable.Cutter, p []byte) (err erro
 			c.leftOut += int64(len(p))
 		}
 		return nil
+	}
+	if kind == Output {
+		c.writeSize()
 	}
 	for len(p) > 0 && err == nil {
 		n := min(len(p), maxPiece)
@@ -158,6 +170,7 @@ func (c *Recording) Close(e console.Exit) {
 	if c.f == nil {
 		return
 	}
+	c.writeSize()
 	for kind, cut := range map[string]*printable.Cutter{Output: &c.out, Input: &c.in} {
 		if text := cut.End(); len(text) > 0 {
 			_ = c.write(kind, string(text))
