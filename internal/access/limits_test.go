@@ -52,7 +52,8 @@ func TestRefusalsAreOneLine(t *testing.T) {
 	req.URL.Path = "/" + bad
 	r.AddRequest(req, fmt.Errorf("there is no %s", bad), "name", bad)
 	r.Add(bad, errors.New(bad), "path", bad)
-	if text := out.String(); strings.Count(text, "\n") != 2 || strings.ContainsAny(text, "\x1b\u202e") || strings.Count(text, "audit {}") != 6 {
+	text := out.String()
+	if strings.Count(text, "\n") != 2 || strings.ContainsAny(text, "\x1b\u202e") || strings.Count(text, "audit {}") != 6 {
 		t.Errorf("%q", text)
 	}
 }
