@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -57,6 +59,10 @@ func fakeConsole(t *testing.T, end func(*websocket.Conn)) (socket string, got <-
 
 // TestTerminalIsRestored: whatever ends exec in a raw terminal, its modes are as before.
 func TestTerminalIsRestored(t *testing.T) {
+	// A signal that is ignored here, as under nohup, would be ignored by the commands too; one that is caught has its default.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
+	t.Cleanup(func() { signal.Stop(caught) })
 	closeBy := func(code int, text string) func(*websocket.Conn) {
 		return func(c *websocket.Conn) {
 			_ = c.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(code, text))
@@ -91,7 +97,9 @@ func TestTerminalIsRestored(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := modes(t, slave)
-			cmd := exec.CommandContext(t.Context(), "stoker", "exec", "-it", "--", "x")
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, "stoker", "exec", "-it", "--", "x")
 			cmd.Env = append(os.Environ(), "STOKER_SOCKET="+socket)
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 			if err := cmd.Start(); err != nil {
