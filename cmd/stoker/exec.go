@@ -17,10 +17,10 @@ const defaultDetachKeys = "ctrl-p,ctrl-q"
 
 func execCommand() *cli.Command {
 	return &cli.Command{Name: "exec", Usage: "run a command or a shell in the container, by the console", ArgsUsage: "[--] [CMD [ARGS...]]",
-		Category: categoryServices, UsageText: "stoker exec -it -- bash\nstoker exec --context tomcat -- jcmd 1 VM.flags",
+		Category: categoryServices, UsageText: "stoker exec -it -- bash\nstoker exec --context tomcat -- jcmd Bootstrap VM.flags",
 		Description: `Its output and exit code are those of CMD: 128+n for signal n, 127 not found,
-126 not executable. Without -i its input is empty. Without CMD, -it starts the
-shell of the user. The configuration has to set console.enabled.
+126 not executable. Without -i its input is empty. Without CMD, -it starts a
+shell: /bin/bash, or else /bin/sh. The configuration has to set console.enabled.
 
 If the connection is lost, or the supervisor is restarted, CMD goes on, and so
 does this command, with the same byte of input and output. It looks for stoker
