@@ -24,7 +24,7 @@ type Gate struct {
 
 	mu      sync.Mutex    // guards the fields below and what is in endpoint
 	tcp     *endpoint     // nil: api.listen is not set
-	changed chan struct{} // of Changed; nil: nobody has asked
+	changed chan struct{} // of Changed; nil: not asked for
 }
 
 // endpoint is what is in force for the TCP listener.
@@ -145,6 +145,8 @@ func (g *Gate) Problem() string {
 	switch {
 	case g.tcp == nil || g.tcp.problem == "":
 		return ""
+	case g.tcp.removed: // the problem says that nothing of it stays in force
+		return g.tcp.problem
 	case g.tcp.good:
 		return "what was read before stays in force: " + g.tcp.problem
 	}

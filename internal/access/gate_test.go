@@ -427,14 +427,14 @@ func TestLoginOfLogin(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := s.admit(s.request("GET", "/", bearer(first.Token)...), View); err == nil {
-			t.Error("who has logged out is still in")
+			t.Error("a login that has ended is still valid")
 		}
 		s.Gate = s.newGate()
 		if err := errors.Join(s.Configure(s.cfg), s.Restore(s.kept)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.admit(s.request("GET", "/", bearer(first.Token)...), View); err == nil {
-			t.Error("who has logged out is in again at the next supervisor")
+			t.Error("a login that has ended is valid again at the next supervisor")
 		}
 		id := s.identify(s.request("GET", "/", bearer(second.Token)...), Admin)
 		for range 20 { // it is used all the time
@@ -447,7 +447,7 @@ func TestLoginOfLogin(t *testing.T) {
 	})
 }
 
-// TestTooManyConnections: a client with a credential is told to wait.
+// TestTooManyConnections: a client with a credential gets 429.
 func TestTooManyConnections(t *testing.T) {
 	s := newStage(t, twoTokens)
 	s.tcp.limits.all = maxAdmitted

@@ -149,6 +149,12 @@ func WithConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
+// ConnOf returns the connection of a request; nil: WithConn has not seen it.
+func ConnOf(r *http.Request) net.Conn {
+	c, _ := r.Context().Value(connKey{}).(net.Conn)
+	return c
+}
+
 // OverTCP reports whether a request came over TCP.
 func OverTCP(r *http.Request) bool { return connOf(r) != nil }
 

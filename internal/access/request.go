@@ -202,8 +202,8 @@ func (g *Gate) findBearer(text string) (name string, p *proof) {
 	return "anonymous", nil
 }
 
-// wrong is the error for a credential that is not known. Known ones are accepted also while the peer guesses: nobody guesses 32 random
-// bytes, and whoever tries must not lock out the others behind the same address.
+// wrong is the error for an unknown credential. Known ones are accepted also while the peer guesses: 32 random bytes cannot be guessed,
+// and an attempt must not lock out the others behind the same address.
 func (g *Gate) wrong(peer, message, hint string) error {
 	e := refuse(http.StatusUnauthorized, "unauthorized", hint, "%s", message)
 	if wait := g.guessed(peer); wait > 0 {

@@ -55,7 +55,7 @@ type process struct {
 	owner    Owner // whose it is, if it is confined
 }
 
-// Owner is whose process one is that has the grant view at most. The zero value is nobody's.
+// Owner is the service or session that a process belongs to, which limits it to the grant view. The zero value is neither.
 type Owner struct {
 	Service string // one that is not in api.admins
 	Session bool   // a session of the console

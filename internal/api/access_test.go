@@ -338,7 +338,7 @@ func TestFilesAreReplaced(t *testing.T) {
 const hostileConnections = 1000
 
 // TestHostileConnections: connections that send nothing, half a handshake, half a header, half a body or HTTP/2 cost little, and keep
-// nobody out.
+// no other client out.
 func TestHostileConnections(t *testing.T) {
 	s := newRemoteStage(t, newFake())
 	c := s.client(s.tokens[access.View], "")

@@ -17,7 +17,6 @@ import (
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/console"
-	"github.com/stoker-init/stoker/internal/console/wire"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/page"
 	"github.com/stoker-init/stoker/internal/redact"
@@ -89,9 +88,7 @@ const (
 // the connection was closed.
 func (s *Server) server(handler http.Handler) *http.Server {
 	server := &http.Server{Handler: handler,
-		BaseContext: func(net.Listener) context.Context { return s.leaving }, ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return wire.WithConn(access.WithConn(ctx, c), c)
-		},
+		BaseContext: func(net.Listener) context.Context { return s.leaving }, ConnContext: access.WithConn,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: maxHeader,
 		ErrorLog:  s.opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}}

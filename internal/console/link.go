@@ -67,7 +67,7 @@ func (l *Link) end() {
 // Chunk is a piece of output.
 type Chunk struct {
 	Stream int   // Stdout or Stderr
-	Offset int64 // of the first byte; one that is beyond the end of the chunk before is a gap: nobody has read what was there
+	Offset int64 // of the first byte; one that is beyond the end of the chunk before is a gap: what was there is lost to this client
 	Data   []byte
 }
 
@@ -153,7 +153,7 @@ func (l *Link) take(stream int) Chunk {
 	ring := l.s.ring
 	from := max(l.next[stream], ring.start(stream))
 	if from > l.next[stream] {
-		l.acked[stream] = from // nobody acknowledges what is lost
+		l.acked[stream] = from // what is lost is never acknowledged
 		l.needs(stream)
 	}
 	limit := min(ring.h.end[stream]-from, maxChunk)

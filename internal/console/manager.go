@@ -59,8 +59,8 @@ func New(o Options) *Manager {
 	return m
 }
 
-// Configure applies another configuration. Sessions that run keep their scrollback; all other limits apply to them too, and they end
-// if the console is switched off.
+// Configure applies another configuration. Of sessions that run it changes the limits Idle and MaxTime, and ends them if the console is
+// switched off; the rest is for what is opened or attached later.
 func (m *Manager) Configure(c Config) {
 	m.cfg.Store(&c)
 	m.mu.Lock()

@@ -359,7 +359,7 @@ func (s *Session) dropStuck() {
 	defer s.mu.Unlock()
 	for l := range s.links {
 		if l.seen == l.next {
-			s.drop(l, fmt.Errorf("%w: it has ended, and nobody read its output", ErrNoSession))
+			s.drop(l, fmt.Errorf("%w: it has ended, and its output was not read", ErrNoSession))
 		}
 		l.seen = l.next
 	}

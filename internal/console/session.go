@@ -44,7 +44,7 @@ type Session struct {
 	forced   bool          // output does not wait for the holder
 	ended    bool          // all of it has
 	read     bool          // a holder has read all output
-	unwanted bool          // it has ended, and makes room for others: nobody may attach
+	unwanted bool          // it has ended, and makes room for others: attaching is refused
 }
 
 // saved is what the next supervisor has to know of a session.
@@ -277,7 +277,7 @@ func exitOf(x proc.Exit, why string) *Exit {
 	return out
 }
 
-// lost is the Exit of a session whose process nobody has seen end.
+// lost is the Exit of a session whose end was not seen.
 func lost() *Exit {
 	return &Exit{Code: 128 + int(unix.SIGKILL), Signal: "KILL", Why: "it was lost with an earlier supervisor"}
 }

@@ -84,8 +84,8 @@ func (a *apiServer) openTCP() {
 		t.retry.Reset(filesPause)
 	}
 	if text != t.problem && err != nil {
-		a.log.Error("API over TCP: a file or the address cannot be used; what was read before stays in force", "listen", cfg.Listen,
-			"error", err, "hint", "repair it; it is tried again every few seconds")
+		a.log.Error("API over TCP: a file or the address cannot be used", "listen", cfg.Listen, "error", err, "hint",
+			"repair it; it is tried again every few seconds, and until then what was read before is in force, but no token of a removed file")
 	}
 	t.problem = text
 }

@@ -1,10 +1,8 @@
 package wire
 
 import (
-	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -67,20 +65,12 @@ func (s *Server) Post(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// connKey is the context key of a connection.
-type connKey struct{}
-
-// WithConn adds the connection of a client to the context of its requests.
-func WithConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, c)
-}
-
 // watchBody closes the link of a client that leaves while its body is not read, which net/http does not notice.
 func watchBody(r *http.Request, l link, body <-chan struct{}) {
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()
-	c, ok := r.Context().Value(connKey{}).(net.Conn)
-	for ok {
+	c := access.ConnOf(r)
+	for c != nil {
 		select {
 		case <-body:
 			return
