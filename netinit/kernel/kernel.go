@@ -1,0 +1,71 @@
+// Package kernel compares a plan with the network of the kernel, applies the differences, and watches for drift. It removes only what it
+// has added.
+package kernel
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/netinit"
+)
+
+// Options say how a plan is applied.
+type Options struct {
+	netinit.Files
+	StateDir string // holds the record of what was applied
+	DAD      netinit.DAD
+	Probe    bool // ask for IPv4 addresses before they are added
+	Log      hclog.Logger
+}
+
+// Change is a difference between a plan and the kernel.
+type Change struct {
+	Verb   string `json:"verb"`   // add, remove, set
+	Object string `json:"object"` // link, address, route, rule, file, hostname, sysctl
+	Link   string `json:"link,omitempty"`
+	Detail string `json:"detail"` // such as "192.0.2.10/24", or "mtu 1450 (was 1500)"
+}
+
+// Result is what Apply did.
+type Result struct {
+	Changes  []Change `json:"changes"`
+	Warnings []string `json:"warnings,omitempty"`
+	// Announced are the addresses that others should learn of, for Announce.
+	Announce []Announcement `json:"-"`
+}
+
+// Announcement is an address that is new on a link.
+type Announcement struct{}
+
+// Errors of Apply; errors.Is finds them. The error of a link that did not appear is ErrNoLink, of two that match ErrAmbiguous.
+var (
+	ErrNotPermitted = errors.New("not permitted")
+	ErrNoLink       = errors.New("no such link")
+	ErrAmbiguous    = errors.New("more than one link matches")
+)
+
+// Apply makes the kernel what the plan says, or leaves it as it was. ctx bounds the wait for links and addresses.
+func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) {
+	return nil, errors.New("not written yet")
+}
+
+// Compare returns the differences between the plan and the kernel, in the order in which Apply would change them. It changes nothing and
+// needs no privileges.
+func Compare(plan *netinit.Plan, o Options) ([]Change, error) {
+	return nil, errors.New("not written yet")
+}
+
+// Announce tells the neighbours of the links about addresses: three times, a second apart. It ends with ctx.
+func Announce(ctx context.Context, list []Announcement, log hclog.Logger) {}
+
+// Watch calls changed, not more often than every 100 ms, after the kernel's links, addresses, routes or rules have changed, until ctx ends.
+func Watch(ctx context.Context, changed func()) error { return errors.New("not written yet") }
+
+// Record is what was applied in this network namespace.
+type Record struct {
+	Plan *netinit.Plan `json:"plan"`
+}
+
+// ReadRecord returns the record of this network namespace; nil without an error: nothing was applied in it.
+func ReadRecord(stateDir string) (*Record, error) { return nil, errors.New("not written yet") }
