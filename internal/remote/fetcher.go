@@ -365,7 +365,7 @@ func (f *Fetcher[T]) load(key string) (*good[T], error) {
 	}
 	value, err := f.accept(k)
 	if err != nil { // Accept has changed since it was saved
-		return nil, &RefusedError{err}
+		return nil, fmt.Errorf("it is refused: %w", err)
 	}
 	return &good[T]{k, value}, nil
 }
