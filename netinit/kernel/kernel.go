@@ -35,9 +35,6 @@ type Result struct {
 	Announce []Announcement `json:"-"`
 }
 
-// Announcement is an address that is new on a link.
-type Announcement struct{}
-
 // Errors of Apply; errors.Is finds them. The error of a link that did not appear is ErrNoLink, of two that match ErrAmbiguous.
 var (
 	ErrNotPermitted = errors.New("not permitted")
@@ -55,12 +52,6 @@ func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) 
 func Compare(plan *netinit.Plan, o Options) ([]Change, error) {
 	return nil, errors.New("not written yet")
 }
-
-// Announce tells the neighbours of the links about addresses: three times, a second apart. It ends with ctx.
-func Announce(ctx context.Context, list []Announcement, log hclog.Logger) {}
-
-// Watch calls changed, not more often than every 100 ms, after the kernel's links, addresses, routes or rules have changed, until ctx ends.
-func Watch(ctx context.Context, changed func()) error { return errors.New("not written yet") }
 
 // Record is what was applied in this network namespace.
 type Record struct {
