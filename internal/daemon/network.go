@@ -61,7 +61,7 @@ type network struct {
 // savedNetwork is what the next supervisor continues with.
 type savedNetwork struct {
 	Status  api.NetworkStatus `json:"status"`
-	Pending bool              `json:"pending"` // the last attempt to configure it failed
+	Pending bool              `json:"pending"` // it is to be configured: an attempt has failed, or was under way
 }
 
 func newNetwork(ctx context.Context, d *daemon) *network {
@@ -187,8 +187,8 @@ func (n *network) current() *networkWorker {
 	return n.worker
 }
 
-// Network is the state of the network; nil: netinit is not configured.
-func (n *network) Network() *api.NetworkStatus {
+// snapshot returns the state of the network; nil: netinit is not configured.
+func (n *network) snapshot() *api.NetworkStatus {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.worker == nil {
@@ -256,6 +256,7 @@ func (w *networkWorker) run(ctx context.Context, fetch bool) {
 // configureNow fetches the description and applies it. An error leaves the network as it was.
 func (w *networkWorker) configureNow(ctx context.Context) error {
 	began := time.Now()
+	w.keepForNext(true)
 	d, result, err := w.fetchAndApply(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err() // a reload or a stop
@@ -265,7 +266,7 @@ func (w *networkWorker) configureNow(ctx context.Context) error {
 		known := w.unconfigured == err.Error()
 		w.unconfigured = err.Error()
 		w.doing("")
-		w.keepForNext()
+		w.keepForNext(true)
 		if !known && !w.awaited {
 			w.log.Error("the network is not configured; it stays as it was", "error", err, "again_in", w.cfg.Drift.Every)
 		}
@@ -281,7 +282,7 @@ func (w *networkWorker) configureNow(ctx context.Context) error {
 			s.Stale = d.Stale.Error()
 		}
 	})
-	w.keepForNext()
+	w.keepForNext(false)
 	w.announce(ctx, result)
 	return nil
 }
@@ -323,10 +324,10 @@ func (w *networkWorker) warn(list []string) {
 	}
 }
 
-// keepForNext saves the status for the next supervisor.
-func (w *networkWorker) keepForNext() {
+// keepForNext saves the status for the next supervisor, which configures the network again if that is pending.
+func (w *networkWorker) keepForNext(pending bool) {
 	w.mu.Lock()
-	s := savedNetwork{w.status, w.unconfigured != ""}
+	s := savedNetwork{w.status, pending}
 	w.mu.Unlock()
 	if err := w.save(s); err != nil {
 		w.log.Error("cannot keep the state of the network; the next supervisor configures it again", "error", err)
