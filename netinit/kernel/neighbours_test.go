@@ -173,7 +173,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-func TestConflict(t *testing.T) {
+func TestARPConflict(t *testing.T) {
 	own, other := net.HardwareAddr{2, 0, 0, 0, 0, 1}, net.HardwareAddr{2, 0, 0, 0, 0, 2}
 	none, addr, more := netip.IPv4Unspecified(), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	for _, c := range []struct {
@@ -192,7 +192,7 @@ func TestConflict(t *testing.T) {
 		{"cut", arpFrame(arpReply, other, addr, own, none)[:41], nil},
 		{"not IPv4", append(append(arpFrame(arpReply, other, addr, own, none)[:16], 0x86, 0xdd), arpFrame(arpReply, other, addr, own, none)[18:]...), nil},
 	} {
-		if got := conflict(c.frame, own, addr); !bytes.Equal(got, c.want) {
+		if got := arpConflict(c.frame, own, addr); !bytes.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
