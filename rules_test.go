@@ -72,7 +72,7 @@ func edges() map[string][]string {
 		"internal/events":     {"internal/lifecycle", "internal/proc", "internal/redact", "internal/fdstore"},
 		"internal/exit":       {},
 		"internal/mounts":     {},
-		"netinit":             {"internal/layeredyaml"},
+		"netinit":             {"internal/layeredyaml", "internal/redact", "internal/remote"},
 		"netinit/kernel":      {"netinit"},
 		"netinit/source":      {"internal/layout", "internal/redact", "internal/remote", "netinit"},
 		"internal/jacoco":     {"internal/wholefile"},
@@ -469,6 +469,8 @@ func readers() map[string]string {
 		"internal/daemon/candidate.go":    "/proc/self/exe",
 		"jvm/tools/heapdump.go":           "a folder: not followed, its owner is checked",
 		"supervisor/incident/evidence.go": kernel,
+		"netinit/kernel/files.go":         "resolv.conf and hosts, or what the configuration names: regular, without blocking, written in place",
+		"netinit/kernel/sysctl.go":        kernel,
 	}
 }
 

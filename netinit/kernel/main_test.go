@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -19,10 +21,13 @@ const isolation = "STOKER_TEST_NAMESPACES"
 // TestMain runs the tests in private network, mount and UTS namespaces, so that they never touch the machine. Tests that need them call
 // isolated.
 func TestMain(m *testing.M) {
-	switch os.Getenv(isolation) {
-	case "":
+	fuzzes := slices.ContainsFunc(os.Args, func(arg string) bool { return strings.HasPrefix(arg, "-test.fuzz=") || arg == "-test.fuzzworker" })
+	switch reason := os.Getenv(isolation); {
+	case fuzzes: // no namespaces: its processes talk through descriptors
+		os.Setenv(isolation, "the namespaces are not for fuzzing")
+	case reason == "":
 		os.Exit(runIsolated(m))
-	case "yes":
+	case reason == "yes":
 		if err := furnish(); err != nil {
 			fmt.Fprintln(os.Stderr, "cannot prepare the namespaces of the tests:", err)
 			os.Exit(1)

@@ -42,7 +42,7 @@ func (m machine) in(t *testing.T, f func()) {
 // output runs a program in the namespace, within 20 seconds.
 func (m machine) output(t *testing.T, name string, args ...string) (out []byte, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second) // not t.Context, which has ended when the test cleans up
 	defer cancel()
 	m.in(t, func() {
 		out, err = exec.CommandContext(ctx, name, args...).CombinedOutput()
@@ -110,7 +110,7 @@ type peer struct {
 	Far  string // the link of the peer; it is up
 }
 
-// newPeer makes a namespace that ends with the test. Duplicate address detection is quick in both: it takes 100 ms instead of 1 to 2 seconds.
+// newPeer makes a namespace that ends with the test. Duplicate address detection is quick in both: 100 ms, not 1 to 2 s.
 func newPeer(t *testing.T) peer {
 	t.Helper()
 	isolated(t)

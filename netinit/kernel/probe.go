@@ -43,7 +43,7 @@ func probe(ctx context.Context, linkIndex int, mac net.HardwareAddr, addr netip.
 	for _, wait := range [probes]time.Duration{probeGap, probeGap, probeLast} {
 		_, err := socket.Write(question)
 		if err == nil {
-			err = listen(socket, wait, mac, addr)
+			err = listenARP(socket, wait, mac, addr)
 		}
 		switch {
 		case errors.Is(err, ErrDuplicate):
@@ -57,8 +57,8 @@ func probe(ctx context.Context, linkIndex int, mac net.HardwareAddr, addr netip.
 	return nil
 }
 
-// listen reads ARP packets for a time. The error is ErrDuplicate if one of them comes from a host that has addr, or probes for it.
-func listen(socket *os.File, wait time.Duration, mac net.HardwareAddr, addr netip.Addr) error {
+// listenARP reads ARP packets for a time. The error is ErrDuplicate if one of them comes from a host that has addr, or probes for it.
+func listenARP(socket *os.File, wait time.Duration, mac net.HardwareAddr, addr netip.Addr) error {
 	if err := socket.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		return err
 	}
@@ -71,14 +71,14 @@ func listen(socket *os.File, wait time.Duration, mac net.HardwareAddr, addr neti
 		case err != nil:
 			return err
 		}
-		if other := conflict(frame[:n], mac, addr); other != nil {
+		if other := arpConflict(frame[:n], mac, addr); other != nil {
 			return fmt.Errorf("%w: its MAC address is %s", ErrDuplicate, other)
 		}
 	}
 }
 
-// conflict returns the MAC address of the other host that has addr or probes for it, as an Ethernet frame shows; nil if it does not.
-func conflict(frame []byte, mac net.HardwareAddr, addr netip.Addr) net.HardwareAddr {
+// arpConflict returns the MAC address of the other host that has addr or probes for it, as an Ethernet frame shows; nil if it does not.
+func arpConflict(frame []byte, mac net.HardwareAddr, addr netip.Addr) net.HardwareAddr {
 	if len(frame) < arpSize || !bytes.Equal(frame[14:20], arpHeader(arpRequest)[:6]) {
 		return nil
 	}
