@@ -189,6 +189,7 @@ func edges() map[string][]string {
 			"internal/printable",
 			"internal/proc",
 			"internal/program",
+			"internal/redact",
 			"internal/remote",
 			"internal/service",
 			"internal/suggest",

@@ -106,6 +106,16 @@ func Fetch(ctx context.Context, o Options) (*Description, error) {
 	return d, nil
 }
 
+// Check validates the form of a source.
+func Check(from string) error {
+	s := Options{From: from}.source()
+	if s.File != "" {
+		_, err := remote.Names(s.File)
+		return err
+	}
+	return remote.Check(s.URL)
+}
+
 // hasScheme reports whether a source is no file.
 func hasScheme(from string) bool {
 	scheme, _, ok := strings.Cut(from, ":")
