@@ -72,7 +72,7 @@ func edges() map[string][]string {
 		"internal/events":     {"internal/lifecycle", "internal/proc", "internal/redact", "internal/fdstore"},
 		"internal/exit":       {},
 		"internal/mounts":     {},
-		"netinit":             {"internal/layeredyaml"},
+		"netinit":             {"internal/layeredyaml", "internal/redact", "internal/remote"},
 		"netinit/kernel":      {"netinit"},
 		"netinit/source":      {"internal/layout", "internal/redact", "internal/remote", "netinit"},
 		"internal/jacoco":     {"internal/wholefile"},

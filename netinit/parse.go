@@ -27,10 +27,13 @@ type format struct {
 	// read converts a description to a draft of a plan, for finish. It reports to in what is wrong with single values, and the error
 	// is that nothing can be read.
 	read func(name string, data []byte) (draft *Plan, in *input, err error)
+	// fields are the format's words for those of the own format, for messages: match, vlan.id, vlan.parent, rename and mtu of a link;
+	// to, via, source, metric, mtu, table, scope and type of a route. A word that is missing is the same.
+	fields map[string]string
 }
 
 var formats = []format{
-	{Own, detectOwn, readOwn},
+	{Own, detectOwn, readOwn, nil},
 }
 
 // Parse converts a description to a plan. name is its source, for messages. An error lists everything that is wrong, with the lines and
@@ -59,7 +62,7 @@ func (f format) parse(name string, data []byte) (*Plan, error) {
 		return nil, err
 	}
 	plan.Format = f.name
-	finish(in, plan)
+	finish(in, plan, f.fields)
 	if problems := in.layers.Problems(); len(problems) > 0 {
 		return nil, problems
 	}
