@@ -74,7 +74,7 @@ func edges() map[string][]string {
 		"internal/mounts":     {},
 		"netinit":             {"internal/layeredyaml", "internal/redact", "internal/remote"},
 		"netinit/kernel":      {"netinit"},
-		"netinit/source":      {"internal/layout", "internal/redact", "internal/remote", "netinit"},
+		"netinit/source":      {"internal/layout", "internal/redact", "internal/reference", "internal/remote", "netinit"},
 		"internal/jacoco":     {"internal/wholefile"},
 		"internal/wholefile":  {},
 		"internal/lifecycle":  {},
