@@ -36,7 +36,7 @@ func TestEachCommandIsExplained(t *testing.T) {
 	p := testProgram()
 	printsTable := strings.Fields("status signal reload events incidents incidents-show hook-list hook-run limits jvm-render jvm-check jvm-explain " +
 		"plugin-list plugin-show plugin-enable plugin-disable plugin-run upgrade version job-submit job-list job-show job-status job-artifacts " +
-		"job-kill job-wait job-pause job-resume job-drain")
+		"job-kill job-wait job-pause job-resume job-drain netinit-apply netinit-status")
 	if !strings.Contains(cmdline.HelpText(cmdline.RootCommand(p.App), "stoker", 80), "\nJava:\n  jvm ") {
 		t.Errorf("the help has no categories:\n%s", cmdline.HelpText(cmdline.RootCommand(p.App), "stoker", 80))
 	}

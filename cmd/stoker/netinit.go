@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/layout"
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/internal/untrusted"
@@ -39,9 +41,9 @@ have the keys of that section as their defaults. No stoker has to run.`,
 				Flags:     append(descriptionFlags(), configFlags()...), Action: planNetwork},
 			{Name: "apply", Usage: "change the network to what a description says, or leave it as it was",
 				UsageText: "stoker netinit apply --from /run/network.yaml --wait 30s",
-				Description: `What stoker has added before and the description has no more is removed; what
-others have added stays. Without differences nothing is changed, and no privileges
-are needed. After a failure everything is undone.`,
+				Description: `What stoker added before and the description has no more is removed; what others
+added stays. Without differences no privileges are needed. After a failure all
+changes are undone.`,
 				Flags:  slices.Concat(descriptionFlags(), applyFlags(), placeFlags(), configFlags(), []cli.Flag{tableOrJSON()}),
 				Action: applyNetwork},
 			{Name: "status", Usage: "show the differences between the network and what was applied; 1: there are some",
@@ -54,9 +56,9 @@ are needed. After a failure everything is undone.`,
 // descriptionFlags say where a description comes from.
 func descriptionFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "from", Usage: "the description: a file, a URL, unix:SOCKET, or - for stdin: `SOURCE`"},
+		&cli.StringFlag{Name: "from", Usage: "the description is at `SOURCE`: a file, a URL, unix:SOCKET, or - for stdin"},
 		oneOf("format", "it is in `FORMAT`", netinit.Auto, netinit.OpenStack, netinit.Neutron, netinit.Netplan, netinit.CNI, netinit.Own),
-		&cli.DurationFlag{Name: "wait", Usage: "limit for the source, late links and address checks together: `DURATION` (default: 1m)"},
+		&cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "limit for the source, late links and address checks together: `DURATION`"},
 	}
 }
 
@@ -72,7 +74,7 @@ func placeFlags() []cli.Flag {
 
 func applyFlags() []cli.Flag {
 	return []cli.Flag{
-		oneOf("dad", "until duplicates of IPv6 addresses are excluded, `POLICY`", netinit.DADWait, netinit.DADNone, netinit.DADOptimistic),
+		oneOf("dad", "`POLICY` for IPv6 addresses until duplicates are excluded", netinit.DADWait, netinit.DADNone, netinit.DADOptimistic),
 		&cli.BoolFlag{Name: "probe", Usage: "ask whether another host has an IPv4 address before it is added"},
 		&cli.BoolFlag{Name: "require-fresh", Usage: "do not use the last good description when the source does not answer"},
 		&cli.BoolFlag{Name: "no-announce", Usage: "do not announce added addresses to the neighbours, which takes 2s"},
@@ -145,6 +147,9 @@ func describe(ctx context.Context, cfg netinit.Config, lookup remote.Lookup, fol
 		}
 		plan, err := source.Parse(cfg.Format, stdin, data)
 		return &source.Description{Plan: plan, From: stdin, Time: time.Now()}, err
+	}
+	if err := source.Check(cfg.Source); err != nil {
+		return nil, exit.UsageError("", "cannot use %q as the source of a description: %w", redact.URL(cfg.Source), err)
 	}
 	return source.Fetch(ctx, source.Options{From: cfg.Source, Format: cfg.Format, Wait: cfg.Wait, RequireFresh: cfg.RequireFresh,
 		Headers: cfg.Headers, CAFile: cfg.CAFile, StateDir: folder, Lookup: lookup})
@@ -260,8 +265,10 @@ func planToCompare(c *cli.Context, cfg netinit.Config, lookup remote.Lookup) (*n
 	}
 	record, err := kernel.ReadRecord(cfg.StateDir)
 	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, &exit.Error{Err: fmt.Errorf("cannot read what was applied: %w", err), Code: exit.Refused}
 	case err != nil:
-		return nil, fmt.Errorf("cannot read what was applied: %w", err)
+		return nil, &exit.Error{Err: fmt.Errorf("cannot read what was applied: %w", err), Code: exit.NotFound}
 	case record == nil:
 		return nil, &exit.Error{Err: errors.New("cannot compare the network: stoker has applied nothing to it"), Code: exit.NotFound,
 			Hint: "stoker netinit status --from FILE compares it with a description"}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/reference"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/netinit"
 )
@@ -21,7 +22,9 @@ const tryTime = 10 * time.Second
 
 // Options say what to fetch, and how.
 type Options struct {
-	From         string // a file, a URL (http, https, unix:///SOCKET:/PATH) or unix:SOCKET
+	// From is a file, a URL (http, https, unix:///SOCKET:/PATH) or unix:SOCKET. It may contain ${NAME}, or be one that stands for all
+	// of it.
+	From         string
 	Format       netinit.Format
 	Wait         time.Duration // total deadline; half of it if there is a last good description
 	RequireFresh bool          // forbids the last good description
@@ -81,15 +84,16 @@ func Parse(format netinit.Format, name string, data []byte) (*netinit.Plan, erro
 // Fetch returns the plan of a description. It retries until the deadline, and then uses the last good description. One that was
 // fetched and is refused is an error (not replaced by the last good one).
 func Fetch(ctx context.Context, o Options) (*Description, error) {
+	lookup := o.Lookup
+	if lookup == nil {
+		lookup = func(string) (string, bool) { return "", false }
+	}
+	o.From = whole(o.From, lookup)
 	f := &remote.Fetcher[*netinit.Plan]{Accept: func(_ string, body []byte) (*netinit.Plan, error) {
 		return netinit.Parse(o.Format, redact.URL(o.From), body)
 	}}
 	if o.StateDir != "" {
 		f.Dir = filepath.Join(o.StateDir, "sources")
-	}
-	lookup := o.Lookup
-	if lookup == nil {
-		lookup = func(string) (string, bool) { return "", false }
 	}
 	doc, err := f.Fetch(ctx, o.source(), lookup)
 	var refused *remote.RefusedError
@@ -106,10 +110,36 @@ func Fetch(ctx context.Context, o Options) (*Description, error) {
 	return d, nil
 }
 
+// Check validates the form of a source.
+func Check(from string) error {
+	s := Options{From: from}.source()
+	if s.File != "" {
+		_, err := remote.Names(s.File)
+		return err
+	}
+	return remote.Check(s.URL)
+}
+
 // hasScheme reports whether a source is no file.
 func hasScheme(from string) bool {
 	scheme, _, ok := strings.Cut(from, ":")
 	return ok && scheme != "" && !strings.ContainsFunc(scheme, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') })
+}
+
+// whole replaces a source that is one variable.
+func whole(from string, lookup remote.Lookup) string {
+	pieces, err := reference.Split(from)
+	if err != nil || len(pieces) != 1 || !pieces[0].Ref {
+		return from
+	}
+	name, fallback, ok := reference.Variable(pieces[0].Text)
+	if value, set := lookup(name); ok && set && value != "" {
+		return value
+	}
+	if fallback != nil {
+		return *fallback
+	}
+	return from
 }
 
 // source returns what package remote fetches.
