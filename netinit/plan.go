@@ -41,7 +41,7 @@ type Link struct {
 	AcceptRA  AcceptRA       `json:"accept_ra,omitempty"`
 	Addresses []netip.Prefix `json:"addresses,omitempty"` // with the host's bits
 	Routes    []Route        `json:"routes,omitempty"`
-	path      string         // in the input
+	path      string         // in the input; empty in a plan
 }
 
 // Match says which link is meant: all that is set must fit. It is empty for a VLAN.
@@ -81,7 +81,10 @@ type Route struct {
 	Scope  string       `json:"scope,omitempty"` // global, link or host; empty: link without Via for IPv4, else global
 	Type   string       `json:"type,omitempty"`  // blackhole, unreachable, prohibit, throw; empty: unicast
 	OnLink bool         `json:"on_link,omitempty"`
-	path   string
+	// Of the input, empty in a plan:
+	path      string
+	metricSet bool // it has a metric, perhaps 0
+	notOnLink bool // the gateway must be reachable without OnLink; else that is set where it is needed
 }
 
 // Rule is a policy routing rule.
@@ -92,8 +95,8 @@ type Rule struct {
 	Mark     uint32       `json:"mark,omitempty"` // 0: any
 	Table    int          `json:"table"`
 	// IPv6 is the family, also of a rule without From and To.
-	IPv6 bool `json:"ipv6,omitempty"`
-	path string
+	IPv6 bool   `json:"ipv6,omitempty"`
+	path string // in the input; empty in a plan
 }
 
 // DNS is the content of resolv.conf; without servers, search domains and options the file is left alone.
