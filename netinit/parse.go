@@ -31,6 +31,10 @@ type format struct {
 
 var formats = []format{
 	{Own, detectOwn, readOwn},
+	{OpenStack, detectOpenStack, readOpenStack},
+	{Neutron, detectNeutron, readNeutron},
+	{Netplan, detectNetplan, readNetplan},
+	{CNI, detectCNI, readCNI},
 }
 
 // Parse converts a description to a plan. name is its source, for messages. An error lists everything that is wrong, with the lines and
