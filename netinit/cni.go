@@ -68,6 +68,9 @@ var cniScopes = map[string]string{"0": "global", "253": "link", "254": "host"}
 // cniDefaultName is what runtimes call the interface of a container, as CNI_IFNAME.
 const cniDefaultName = "eth0"
 
+// cniFields are the words for what finish checks.
+var cniFields = map[string]string{"id": "name", "match": "mac", "to": "dst", "via": "gw", "metric": "priority", "adv_mss": "advmss"}
+
 func detectCNI(k keys) bool { return k.has("cniVersion") }
 
 func readCNI(name string, data []byte) (*Plan, *input, error) {
@@ -94,11 +97,11 @@ func readCNI(name string, data []byte) (*Plan, *input, error) {
 	for i, route := range doc.Routes {
 		r.route(layeredyaml.Index("routes", i), route)
 	}
-	search := doc.DNS.Search
-	if len(search) == 0 && doc.DNS.Domain != "" {
-		search = []string{doc.DNS.Domain} // as resolv.conf has one of the two
+	in.servers(&r.plan.DNS, "dns.nameservers", doc.DNS.Servers)
+	in.search(&r.plan.DNS, "dns.search", doc.DNS.Search)
+	if len(doc.DNS.Search) == 0 && doc.DNS.Domain != "" {
+		r.plan.DNS.Search = []string{doc.DNS.Domain} // resolv.conf has one of the two
 	}
-	in.dns(&r.plan.DNS, "dns.nameservers", doc.DNS.Servers, search)
 	r.plan.DNS.Options = doc.DNS.Options
 	return r.plan, in, nil
 }
@@ -121,6 +124,12 @@ type cniAddress struct {
 // findLinks makes a link of each interface in the sandbox. A result without one is that of an IPAM plugin, or of a plugin that names the
 // host's side only: then the container has one interface.
 func (r *cniReader) findLinks(ips []cniIP) {
+	inSandbox := map[string]int{} // MAC addresses
+	for _, iface := range r.interfaces {
+		if iface.Sandbox != "" {
+			inSandbox[strings.ToLower(iface.MAC)]++
+		}
+	}
 	for i, iface := range r.interfaces {
 		path := layeredyaml.Index("interfaces", i)
 		if iface.Sandbox == "" {
@@ -129,9 +138,13 @@ func (r *cniReader) findLinks(ips []cniIP) {
 		if iface.Name == "" {
 			r.Missing(path+".name", "", "is missing")
 		}
+		link := Link{ID: iface.Name, path: path, MTU: r.number(path+".mtu", iface.MTU), Match: Match{Name: r.name(path+".name", iface.Name)}}
+		// ipvlan gives several interfaces the address of one on the host.
+		if mac := r.mac(path+".mac", iface.MAC); inSandbox[mac] == 1 {
+			link.Match.MAC = mac
+		}
 		r.links[i] = len(r.plan.Links)
-		r.plan.Links = append(r.plan.Links, Link{ID: iface.Name, path: path, MTU: r.number(path+".mtu", iface.MTU),
-			Match: Match{Name: r.name(path+".name", iface.Name), MAC: r.mac(path+".mac", iface.MAC)}})
+		r.plan.Links = append(r.plan.Links, link)
 	}
 	if len(r.links) > 0 {
 		return
@@ -165,7 +178,8 @@ func (r *cniReader) ip(path string, ip cniIP) {
 		r.Bad(path+".version", "write "+version, "%s is not the version of %s", layeredyaml.Quote(path, ip.Version), address)
 	}
 	r.family(path+".gateway", gateway, ipv6)
-	r.plan.Links[link].Addresses = append(r.plan.Links[link].Addresses, address)
+	l := &r.plan.Links[link]
+	l.Addresses, l.addressPaths = append(l.Addresses, address), append(l.addressPaths, path+".address")
 	r.ips = append(r.ips, cniAddress{link, address, gateway})
 }
 
@@ -205,6 +219,9 @@ func (r *cniReader) route(path string, route cniRoute) {
 	if via == (netip.Addr{}) && scope != "link" && scope != "host" {
 		via = r.gatewayOf(link, to.Addr().Is6())
 	}
+	if route.Table == "0" { // of the kernel: not given
+		route.Table = ""
+	}
 	out := Route{To: to, Via: via, Scope: scope, MTU: r.number(path+".mtu", route.MTU), AdvMSS: r.number(path+".advmss", route.AdvMSS),
 		Metric: r.number(path+".priority", route.Priority), metricSet: route.Priority != "", Table: r.table(path+".table", route.Table), path: path}
 	r.plan.Links[link].Routes = append(r.plan.Links[link].Routes, out)
@@ -234,12 +251,4 @@ func (r *cniReader) gatewayOf(link int, ipv6 bool) netip.Addr {
 		}
 	}
 	return netip.Addr{}
-}
-
-// table parses the number of a routing table; 0 and an absent one mean main.
-func (in *input) table(path, text string) int {
-	if n := in.number(path, text); n != 0 {
-		return n
-	}
-	return MainTable
 }

@@ -143,6 +143,10 @@ type netplanRule struct {
 	netplanKeys `yaml:"-"`
 }
 
+// netplanFields are the words for what finish checks.
+var netplanFields = map[string]string{"vlan.id": "id", "vlan.parent": "link", "rename": "set-name", "source": "from",
+	"adv_mss": "advertised-mss"}
+
 func detectNetplan(k keys) bool {
 	return k.has("network") && !k.has("port", "ports") || k.has("ethernets", "vlans") || k.has(netplanSections...)
 }
@@ -288,7 +292,7 @@ func (r *netplanReader) device(path string, d netplanDevice, link *Link) {
 		ipv6      bool
 	}{{".gateway4", d.Gateway4, false}, {".gateway6", d.Gateway6, true}} {
 		if via := r.addr(path+g.key, g.text); r.family(path+g.key, via, g.ipv6) {
-			link.Routes = append(link.Routes, Route{To: defaultRoute(g.ipv6), Via: via, Table: MainTable, path: path + g.key})
+			link.Routes = append(link.Routes, Route{To: defaultRoute(via), Via: via, path: path + g.key})
 		}
 	}
 	for i, route := range d.Routes {
@@ -297,7 +301,8 @@ func (r *netplanReader) device(path string, d netplanDevice, link *Link) {
 	for i, rule := range d.RoutingPolicy {
 		r.rule(layeredyaml.Index(path+".routing-policy", i), rule)
 	}
-	r.dns(&r.plan.DNS, path+".nameservers.addresses", d.Nameservers.Addresses, d.Nameservers.Search)
+	r.servers(&r.plan.DNS, path+".nameservers.addresses", d.Nameservers.Addresses)
+	r.search(&r.plan.DNS, path+".nameservers.search", d.Nameservers.Search)
 }
 
 // linkLocal checks link-local. The kernel makes IPv6 addresses of that kind, and stoker leaves them.
@@ -324,7 +329,7 @@ func (r *netplanReader) address(path string, a netplanAddress, link *Link) {
 		}
 	}
 	if p := r.prefix(path, a.Address); p.IsValid() {
-		link.Addresses = append(link.Addresses, p)
+		link.Addresses, link.addressPaths = append(link.Addresses, p), append(link.addressPaths, path)
 	}
 }
 
@@ -370,7 +375,7 @@ func (r *netplanReader) route(path string, route netplanRoute, link *Link) {
 	case route.To != "default":
 		out.To = r.input.network(path+".to", route.To)
 	case out.Via.IsValid():
-		out.To = defaultRoute(out.Via.Is6())
+		out.To = defaultRoute(out.Via)
 	case route.Via == "":
 		r.Bad(path+".to", "write 0.0.0.0/0 or ::/0", "default has no family without via")
 	}
@@ -386,7 +391,7 @@ const netplanPriority = 32000
 func (r *netplanReader) rule(path string, rule netplanRule) {
 	r.keys(path, rule.netplanKeys)
 	out := Rule{From: r.input.network(path+".from", rule.From), To: r.input.network(path+".to", rule.To),
-		Priority: r.number(path+".priority", rule.Priority), Mark: uint32(r.number(path+".mark", rule.Mark)),
+		Priority: r.number(path+".priority", rule.Priority), Mark: r.mark(path+".mark", rule.Mark),
 		Table: r.table(path+".table", rule.Table), path: path}
 	if rule.From == "" && rule.To == "" {
 		r.Missing(path, "write from or to", "has no network, so no family")

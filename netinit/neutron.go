@@ -85,6 +85,9 @@ var neutronKeys = []string{"id", "name", "description", "status", "tenant_id", "
 // neutronPrefixes are those of extensions that describe what is outside the container.
 var neutronPrefixes = []string{"binding", "provider", "router"}
 
+// neutronFields are the words for what finish checks.
+var neutronFields = map[string]string{"match": "mac_address", "to": "destination", "via": "nexthop"}
+
 func detectNeutron(k keys) bool { return k.has("port", "ports") }
 
 func readNeutron(name string, data []byte) (*Plan, *input, error) {
@@ -177,7 +180,7 @@ func (r *neutronReader) subnet(path string, s neutronSubnet) {
 		out.routes = r.routes(path, s, out.prefix.Addr().Is6(), out.auto)
 	}
 	var dns DNS
-	r.dns(&dns, path+".dns_nameservers", s.Servers, nil)
+	r.servers(&dns, path+".dns_nameservers", s.Servers)
 	out.servers = dns.Servers
 	r.subnets[s.ID] = out
 }
@@ -185,7 +188,7 @@ func (r *neutronReader) subnet(path string, s neutronSubnet) {
 // routes returns those of a subnet: the default route, unless router advertisements bring it, and the others.
 func (r *neutronReader) routes(path string, s neutronSubnet, ipv6, auto bool) (routes []Route) {
 	if via := r.gateway(path+".gateway_ip", s.Gateway, ipv6); via.IsValid() && !auto {
-		routes = append(routes, Route{To: defaultRoute(ipv6), Via: via, Table: MainTable, path: path + ".gateway_ip"})
+		routes = append(routes, Route{To: defaultRoute(via), Via: via, path: path + ".gateway_ip"})
 	}
 	for i, route := range s.Routes {
 		at := layeredyaml.Index(path+".host_routes", i)
@@ -197,7 +200,7 @@ func (r *neutronReader) routes(path string, s neutronSubnet, ipv6, auto bool) (r
 		}
 		to, via := r.input.network(at+".destination", route.Destination), r.gateway(at+".nexthop", route.NextHop, ipv6)
 		if r.family(at+".destination", to.Addr(), ipv6) {
-			routes = append(routes, Route{To: to, Via: via, Table: MainTable, path: at})
+			routes = append(routes, Route{To: to, Via: via, path: at})
 		}
 	}
 	return routes
@@ -223,6 +226,7 @@ func (r *neutronReader) port(path string, p neutronPort) {
 		r.fixedIP(layeredyaml.Index(path+".fixed_ips", i), ip, &link, seen[ip.SubnetID])
 		seen[ip.SubnetID] = true
 	}
+	r.dropOwnGateways(&link)
 	r.plan.Links = append(r.plan.Links, link)
 }
 
@@ -246,6 +250,7 @@ func (r *neutronReader) fixedIP(path string, ip neutronFixedIP, link *Link, agai
 		link.AcceptRA = AcceptRAOn
 	case a.IsValid() && s.prefix.IsValid():
 		link.Addresses = append(link.Addresses, netip.PrefixFrom(a, s.prefix.Bits()))
+		link.addressPaths = append(link.addressPaths, path+".ip_address")
 		if a.Is6() && link.AcceptRA == "" {
 			link.AcceptRA = AcceptRAOff
 		}

@@ -70,6 +70,10 @@ type openStackService struct {
 var openStackPhysical = []string{"bridge", "dvs", "hw_veb", "hyperv", "ovs", "tap", "vhostuser", "vif", "phy", "cascading", "hostdev_physical",
 	"macvtap", "ethernet"}
 
+// openStackFields are the words for what finish checks.
+var openStackFields = map[string]string{"match": "ethernet_mac_address", "vlan.id": "vlan_id", "vlan.parent": "vlan_link", "rename": "name",
+	"to": "network", "via": "gateway"}
+
 func detectOpenStack(k keys) bool {
 	return k.has("links") && k.has("networks", "services") && !k.has("version", "port", "ports")
 }
@@ -92,6 +96,9 @@ func readOpenStack(name string, data []byte) (*Plan, *input, error) {
 		r.network(layeredyaml.Index("networks", i), n)
 	}
 	r.services("services", doc.Services)
+	for i := range r.plan.Links {
+		in.dropOwnGateways(&r.plan.Links[i])
+	}
 	return r.plan, in, nil
 }
 
@@ -177,13 +184,14 @@ func (r *openStackReader) network(path string, n openStackNetwork) {
 		return
 	}
 	if gateway := r.gateway(path+".gateway", n.Gateway, ipv6); gateway.IsValid() && !slaac {
-		link.Routes = append(link.Routes, Route{To: defaultRoute(ipv6), Via: gateway, Table: MainTable, path: path + ".gateway"})
+		link.Routes = append(link.Routes, Route{To: defaultRoute(gateway), Via: gateway, path: path})
 	}
 	for i, route := range n.Routes {
 		r.route(layeredyaml.Index(path+".routes", i), route, link, ipv6, slaac)
 	}
 	r.services(path+".services", n.Services)
-	r.dns(&r.plan.DNS, path+".dns_nameservers", n.Servers, n.Search)
+	r.servers(&r.plan.DNS, path+".dns_nameservers", n.Servers)
+	r.search(&r.plan.DNS, path+".dns_search", n.Search)
 }
 
 // static adds the address of a network to its link. Router advertisements would bring more than what is described, so they are off.
@@ -197,7 +205,7 @@ func (r *openStackReader) static(path string, n openStackNetwork, link *Link, ip
 	}
 	address := r.masked(path+".ip_address", n.Address, path+".netmask", n.Netmask)
 	if r.family(path+".ip_address", address.Addr(), ipv6) {
-		link.Addresses = append(link.Addresses, address)
+		link.Addresses, link.addressPaths = append(link.Addresses, address), append(link.addressPaths, path+".ip_address")
 	}
 }
 
@@ -219,8 +227,8 @@ func (r *openStackReader) route(path string, route openStackRoute, link *Link, i
 	if !r.family(path+".network", to.Addr(), ipv6) || slaac && to.Bits() == 0 {
 		return
 	}
-	link.Routes = append(link.Routes, Route{To: to.Masked(), Via: via, Metric: r.number(path+".metric", route.Metric), Table: MainTable,
-		path: path, metricSet: route.Metric != ""})
+	link.Routes = append(link.Routes, Route{To: to.Masked(), Via: via, Metric: r.number(path+".metric", route.Metric), path: path,
+		metricSet: route.Metric != ""})
 }
 
 func (r *openStackReader) services(path string, services []openStackService) {
@@ -232,9 +240,7 @@ func (r *openStackReader) services(path string, services []openStackService) {
 		case s.Address == "":
 			r.Missing(at+".address", "", "is missing")
 		default:
-			if server := r.addr(at+".address", s.Address); server.IsValid() {
-				r.plan.DNS.Servers = append(r.plan.DNS.Servers, server)
-			}
+			r.server(&r.plan.DNS, at+".address", s.Address)
 		}
 	}
 }
@@ -245,9 +251,6 @@ func unspecified(ipv6 bool) netip.Addr {
 	}
 	return netip.IPv4Unspecified()
 }
-
-// defaultRoute is the destination of a default route.
-func defaultRoute(ipv6 bool) netip.Prefix { return netip.PrefixFrom(unspecified(ipv6), 0) }
 
 // family reports an address of the other family. It returns whether there is an address, of the right one.
 func (in *input) family(path string, a netip.Addr, ipv6 bool) bool {
@@ -289,16 +292,43 @@ func (in *input) masked(path, text, maskPath, mask string) netip.Prefix {
 	return netip.PrefixFrom(a, n)
 }
 
-// dns adds servers, at path, and search domains.
-func (in *input) dns(dns *DNS, path string, servers, search []string) {
-	for i, text := range servers {
-		if server := in.addr(layeredyaml.Index(path, i), text); server.IsValid() {
-			dns.Servers = append(dns.Servers, server)
+// dropOwnGateways removes routes through the link's own addresses. OpenStack gives the routes of a subnet to all its hosts, also to that
+// which is the router.
+func (in *input) dropOwnGateways(link *Link) {
+	link.Routes = slices.DeleteFunc(link.Routes, func(r Route) bool {
+		own := r.To.Bits() > 0 && slices.ContainsFunc(link.Addresses, func(p netip.Prefix) bool { return p.Addr() == r.Via })
+		if own {
+			in.Warn(r.path, "", "the route to %s is through %s, the own address; it is left out", r.To, r.Via)
 		}
+		return own
+	})
+}
+
+// server adds a DNS server.
+func (in *input) server(dns *DNS, path, text string) {
+	switch a := in.addr(path, text); {
+	case a.IsUnspecified() || a.IsMulticast():
+		in.Bad(path, "", "%s is no address of a server", a)
+	case a.IsValid():
+		dns.Servers = append(dns.Servers, a)
 	}
-	for _, domain := range search {
-		if !slices.Contains(dns.Search, domain) {
-			dns.Search = append(dns.Search, domain)
+}
+
+// search adds search domains.
+func (in *input) search(dns *DNS, path string, domains []string) {
+	for i, domain := range domains {
+		if err := checkDomain(domain); err != nil && domain != "." {
+			at := layeredyaml.Index(path, i)
+			in.Bad(at, "", "%s is not a domain: %s", layeredyaml.Quote(at, domain), err)
+			continue
 		}
+		dns.Search = append(dns.Search, domain)
+	}
+}
+
+// servers adds DNS servers.
+func (in *input) servers(dns *DNS, path string, addresses []string) {
+	for i, text := range addresses {
+		in.server(dns, layeredyaml.Index(path, i), text)
 	}
 }

@@ -27,14 +27,17 @@ type format struct {
 	// read converts a description to a draft of a plan, for finish. It reports to in what is wrong with single values, and the error
 	// is that nothing can be read.
 	read func(name string, data []byte) (draft *Plan, in *input, err error)
+	// fields are the format's words for those of the own format, for messages: match, vlan.id, vlan.parent, rename and mtu of a link;
+	// to, via, source, metric, mtu, table, scope and type of a route. A word that is missing is the same.
+	fields map[string]string
 }
 
 var formats = []format{
-	{Own, detectOwn, readOwn},
-	{OpenStack, detectOpenStack, readOpenStack},
-	{Neutron, detectNeutron, readNeutron},
-	{Netplan, detectNetplan, readNetplan},
-	{CNI, detectCNI, readCNI},
+	{Own, detectOwn, readOwn, nil},
+	{OpenStack, detectOpenStack, readOpenStack, openStackFields},
+	{Neutron, detectNeutron, readNeutron, neutronFields},
+	{Netplan, detectNetplan, readNetplan, netplanFields},
+	{CNI, detectCNI, readCNI, cniFields},
 }
 
 // Parse converts a description to a plan. name is its source, for messages. An error lists everything that is wrong, with the lines and
@@ -63,7 +66,7 @@ func (f format) parse(name string, data []byte) (*Plan, error) {
 		return nil, err
 	}
 	plan.Format = f.name
-	finish(in, plan)
+	finish(in, plan, f.fields)
 	if problems := in.layers.Problems(); len(problems) > 0 {
 		return nil, problems
 	}

@@ -41,7 +41,9 @@ type Link struct {
 	AcceptRA  AcceptRA       `json:"accept_ra,omitempty"`
 	Addresses []netip.Prefix `json:"addresses,omitempty"` // with the host's bits
 	Routes    []Route        `json:"routes,omitempty"`
-	path      string         // in the input; empty in a plan
+	// Of the input, empty in a plan:
+	path         string
+	addressPaths []string // of Addresses, where a format knows them
 }
 
 // Match says which link is meant: all that is set must fit. It is empty for a VLAN.
@@ -95,8 +97,10 @@ type Rule struct {
 	Mark     uint32       `json:"mark,omitempty"` // 0: any
 	Table    int          `json:"table"`
 	// IPv6 is the family, also of a rule without From and To.
-	IPv6 bool   `json:"ipv6,omitempty"`
-	path string // in the input; empty in a plan
+	IPv6 bool `json:"ipv6,omitempty"`
+	// Of the input, empty in a plan:
+	path string
+	ipv4 bool // the family is given
 }
 
 // DNS is the content of resolv.conf; without servers, search domains and options the file is left alone.

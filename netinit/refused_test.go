@@ -241,7 +241,7 @@ func TestCNIRefuses(t *testing.T) {
 		{`"dst": "0.0.0.0/0"`, `"dst": "0.0.0.0/0", "gw": "fe80::1"`, "routes[0].gw", "is no IPv4 address"},
 		{`"scope": 0`, `"scope": 200`, "routes[0].scope", `"200" is an unknown scope`},
 		{`"priority": 3`, `"priority": "x"`, "routes[0].priority", "is not a whole number"},
-		{`"table": 9`, `"table": "main"`, "routes[0].table", "is not a whole number"},
+		{`"table": 9`, `"table": "x"`, "routes[0].table", `"x" is no routing table`},
 		{`["192.0.2.53"]`, `["192.0.2.53", "x"]`, "dns.nameservers[1]", "is not an address"},
 		{`"dns":`, `"ip4": {}, "dns":`, "ip4", "unknown key"},
 	})
