@@ -3,16 +3,26 @@ package kernel
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/stoker-init/stoker/netinit"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Errors of addresses; errors.Is finds them.
 var (
 	ErrDuplicate = errors.New("another host has the address")
 	ErrTentative = errors.New("the address did not become usable in time")
+)
+
+const (
+	// carrierLimit bounds the wait for a carrier where it is not needed.
+	carrierLimit = 10 * time.Second
+	// dadLimit bounds duplicate address detection, which takes 1 to 2 s, from the time that the link has its carrier.
+	dadLimit = 10 * time.Second
 )
 
 // linkAddr is an address of a link.
@@ -22,7 +32,145 @@ type linkAddr struct {
 	Address netip.Addr
 }
 
-// waitDAD returns when the addresses can be used.
+// waitDAD returns nil when the IPv6 addresses of the list can be used: a bind(2) to an address whose duplicate address detection is not
+// over fails. IPv4 addresses can be used at once. With DADWait it also waits for the link-local addresses of the same links. With DADNone
+// and DADOptimistic there should be nothing to wait for.
+//
+// The error is ErrDuplicate for an address that another host has, and ErrTentative if ctx ends, or 10 s after the link has its carrier. It
+// names the address and the link. It is a warning if only the kernel's link-local address is a duplicate.
 func waitDAD(ctx context.Context, h *netlink.Handle, list []linkAddr, policy netinit.DAD) error {
-	return errors.New("not written yet")
+	d := detection{h: h, policy: policy, limits: map[int]time.Time{}}
+	for _, a := range list {
+		if a.Address.Is6() {
+			d.list = append(d.list, a)
+		}
+	}
+	if len(d.list) == 0 {
+		return nil
+	}
+	switch err := await(ctx, d.check); {
+	case err == nil:
+		return d.warning
+	case ctx.Err() != nil:
+		return d.late()
+	default:
+		return err
+	}
+}
+
+// detection is a wait for the end of duplicate address detection.
+type detection struct {
+	h       *netlink.Handle
+	list    []linkAddr
+	policy  netinit.DAD
+	limits  map[int]time.Time // of the links that have their carrier
+	pending linkAddr          // one that was not usable at the last check
+	warning error             // nil, or a warning
+}
+
+// check reports whether all addresses can be used.
+func (d *detection) check() (done bool, err error) {
+	found, err := d.h.AddrList(nil, netlink.FAMILY_V6)
+	if errors.Is(err, netlink.ErrDumpInterrupted) || errors.Is(err, unix.EINTR) {
+		return false, nil // by a change, whose notification causes the next check
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot list the IPv6 addresses: %w", err)
+	}
+	flags := map[linkAddr]int{} // by index and address
+	for _, f := range found {
+		if a, ok := netip.AddrFromSlice(f.IP); ok {
+			flags[linkAddr{Index: f.LinkIndex, Address: a}] = f.Flags
+		}
+	}
+	done, d.warning = true, nil
+	for _, a := range d.list {
+		key := linkAddr{Index: a.Index, Address: a.Address.WithZone("")}
+		of, there := flags[key]
+		delete(flags, key)
+		switch {
+		case !there:
+			return false, fmt.Errorf("address %s of %s has been removed while it was checked for duplicates", a.Address, a.Link)
+		case of&unix.IFA_F_DADFAILED != 0:
+			return false, fmt.Errorf("address %s of %s: %w (duplicate address detection failed)", a.Address, a.Link, ErrDuplicate)
+		case !d.usable(of):
+			done, d.pending = false, a
+		}
+	}
+	if d.policy == netinit.DADWait {
+		done = d.checkLinkLocal(flags) && done
+	}
+	if done {
+		return true, nil
+	}
+	return false, d.checkLimit()
+}
+
+// usable interprets the flags of an address.
+func (d *detection) usable(flags int) bool {
+	return flags&unix.IFA_F_TENTATIVE == 0 || d.policy != netinit.DADWait && flags&unix.IFA_F_OPTIMISTIC != 0
+}
+
+// checkLinkLocal reports whether the link-local addresses that are not in the list can be used, or never will be.
+func (d *detection) checkLinkLocal(flags map[linkAddr]int) bool {
+	done := true
+	for _, a := range d.list {
+		for other, of := range flags {
+			switch {
+			case other.Index != a.Index || !other.Address.IsLinkLocalUnicast():
+			case of&unix.IFA_F_DADFAILED != 0:
+				d.warning = warning{fmt.Errorf("link-local address %s of %s: %w", other.Address, a.Link, ErrDuplicate)}
+			case !d.usable(of):
+				done, d.pending = false, linkAddr{a.Index, a.Link, other.Address}
+			}
+		}
+	}
+	return done
+}
+
+// checkLimit returns an error when the link of the pending address has had its carrier for too long.
+func (d *detection) checkLimit() error {
+	up, err := hasCarrier(d.pending.Index)
+	if err != nil {
+		return fmt.Errorf("address %s of %s: %w", d.pending.Address, d.pending.Link, err)
+	}
+	limit, known := d.limits[d.pending.Index]
+	switch {
+	case !up:
+		delete(d.limits, d.pending.Index)
+	case !known:
+		d.limits[d.pending.Index] = time.Now().Add(dadLimit)
+	case time.Now().After(limit):
+		return d.late()
+	}
+	return nil
+}
+
+// late is the error of an address that takes too long.
+func (d *detection) late() error {
+	reason := "duplicate address detection is not over"
+	if up, err := hasCarrier(d.pending.Index); err == nil && !up {
+		reason = "the link has no carrier"
+	}
+	return fmt.Errorf("address %s of %s: %w: %s", d.pending.Address, d.pending.Link, ErrTentative, reason)
+}
+
+// hasCarrier reports whether packets can pass through a link.
+func hasCarrier(index int) (bool, error) {
+	link, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return false, fmt.Errorf("cannot read the state of the link: %w", err)
+	}
+	return link.Attrs().RawFlags&unix.IFF_RUNNING != 0, nil
+}
+
+// waitCarrier waits until a link has its carrier. The error is a warning if it has none in 10 s.
+func waitCarrier(ctx context.Context, index int) error {
+	limited, cancel := context.WithTimeout(ctx, carrierLimit)
+	defer cancel()
+	err := await(limited, func() (bool, error) { return hasCarrier(index) })
+	if limited.Err() != nil && ctx.Err() == nil {
+		return warning{errors.New("the link has no carrier")}
+	}
+	return err
 }
