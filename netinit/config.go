@@ -13,7 +13,7 @@ import (
 // Config is the section netinit of the configuration. Without Source the network is left alone.
 type Config struct {
 	// Source is a file, a URL (http, https) or unix:SOCKET; it may contain ${NAME}.
-	Source string `yaml:"source" check:"netsource" secret:"url"`
+	Source string `yaml:"source" secret:"url"`
 	Format Format `yaml:"format" default:"auto" check:"oneof auto openstack neutron netplan cni own"`
 	// Wait bounds everything: the source, links that appear late, addresses that are checked for duplicates.
 	Wait time.Duration `yaml:"wait" default:"60s" check:"positive"`

@@ -36,7 +36,6 @@ var textForms = map[string]func(v *validator, path, text string){
 	"ionice":     formOf(func(text string) error { _, err := execshim.ParseIONice(text); return err }, ""),
 	"literal":    (*validator).literal,
 	"method":     (*validator).method,
-	"netsource":  (*validator).netSource,
 	"option":     (*validator).option,
 	"regexp":     (*validator).regexp,
 	"remoteurl":  (*validator).remoteURL,
@@ -136,25 +135,6 @@ func (v *validator) remoteURL(path, text string) {
 	if err := remote.Check(text); err != nil {
 		v.Bad(path, `write "http://host/path/${NAME}", or "unix:///run/agent.sock:/path"`, "%s cannot be requested: %s",
 			layeredyaml.Quote("", redact.URL(text)), err)
-	}
-}
-
-// netSource checks a source of netinit: a file, a URL or a socket.
-func (v *validator) netSource(path, text string) {
-	socket, isSocket := strings.CutPrefix(text, "unix:")
-	isSocket = isSocket && !strings.HasPrefix(socket, "//")
-	if !isSocket && strings.Contains(text, ":") && !strings.HasPrefix(text, "/") {
-		v.remoteURL(path, text)
-		return
-	}
-	if !isSocket {
-		socket = text
-	}
-	if _, err := remote.Names(text); err != nil {
-		v.Bad(path, "", "%s", err)
-	} else if !strings.HasPrefix(socket, "/") {
-		v.Bad(path, `write "/path/of/file", "http://host/path" or "unix:/path/of/socket"`, "%s is not an absolute path or a URL",
-			layeredyaml.Quote(path, text))
 	}
 }
 

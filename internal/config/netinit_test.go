@@ -12,11 +12,10 @@ func TestNetinitSource(t *testing.T) {
 		"/etc/stoker/network.yaml": "", "/run/${APPID}.json": "", "unix:/run/agent.sock": "", "unix:/run/${POD:-a}.sock": "",
 		"http://169.254.169.254/openstack/latest/network_data.json": "", "https://agent:8443/net/${APPID}?v=1": "",
 		"unix:///run/agent.sock:/net": "",
-		"network.yaml":                `"network.yaml" is not an absolute path or a URL (write "/path/of/file", "http://host/path" or "unix:/path/of/socket")`,
-		"unix:agent.sock":             "is not an absolute path or a URL",
+		"network.yaml":                `netinit.source: "network.yaml" is no source: it is neither an absolute path nor a URL (write "/path/of/file"`,
+		"unix:agent.sock":             "the path of the socket is not absolute",
 		"unix://run/agent.sock":       "a URL of a unix socket is unix:///path/of/socket:/http/path",
 		"ftp://agent/net":             "a URL begins with http://, https:// or unix://",
-		"/run/${APPID":                "a variable is written ${NAME}",
 	} {
 		_, err := loadText(t, "services: {web: {command: [x]}}\nnetinit: {source: '"+source+"'}\n")
 		switch {

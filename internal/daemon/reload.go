@@ -39,6 +39,7 @@ type daemon struct {
 	journal *journal
 	hooks   *hookRunner
 	jobs    *executor.Executor // nil: there is none
+	network *network           // of the container
 	gate    *access.Gate
 	console *console.Manager
 	audit   *audit.Log         // of the console, as recordings are
@@ -204,6 +205,7 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	if len(done.Changes) == 0 {
 		d.hooks.setPlan(plan) // the hook files may have changed
 		d.followSources()
+		d.network.reload(before, plan, by != byWatch)
 		return done, nil
 	}
 	d.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)
@@ -233,6 +235,7 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 		d.log.Warn("the executor begins with a new container: it was not configured when this one started")
 	}
 	d.logWarnings(loaded)
+	d.network.reload(before, plan, by != byWatch)
 	d.rewatch()
 	d.hooks.configChanged(by)
 	if optionsChanged {

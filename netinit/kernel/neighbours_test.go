@@ -102,9 +102,12 @@ func TestAnnounceCorrectsNeighbours(t *testing.T) {
 		list = append(list, Announcement{index(t, "near0"), "near0", own.mac(t, "near0"), netip.MustParseAddr(address)})
 	}
 	Announce(t.Context(), list, hclog.NewNullLogger())
-	for _, entry := range p.ipJSON(t, "neigh show dev far0") {
-		if strings.HasSuffix(entry["dst"].(string), "10") && entry["lladdr"] != own.mac(t, "near0").String() {
-			t.Errorf("the peer still has %v", entry)
+	for _, a := range list {
+		if entries := p.ipJSON(t, "neigh show "+a.Address.String()); len(entries) != 1 || entries[0]["lladdr"] != a.MAC.String() {
+			t.Errorf("the peer has %v, want %s", entries, a.MAC)
+		}
+		if !p.pings(t, a.Address.String()) {
+			t.Errorf("the peer does not reach %s", a.Address)
 		}
 	}
 }
@@ -153,7 +156,8 @@ func TestProbe(t *testing.T) {
 	if !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), p.mac(t, "far0").String()) || time.Since(begin) > 900*time.Millisecond {
 		t.Errorf("an address of the peer: %v after %s", err, time.Since(begin))
 	}
-	want := bytes.Join([][]byte{bytes.Repeat([]byte{0xff}, 6), mac, {8, 6, 0, 1, 8, 0, 6, 4, 0, 1}, mac, {0, 0, 0, 0}, make([]byte, 6), {192, 0, 2, 1}}, nil)
+	broadcast := bytes.Repeat([]byte{0xff}, 6)
+	want := bytes.Join([][]byte{broadcast, mac, {8, 6, 0, 1, 8, 0, 6, 4, 0, 1}, mac, make([]byte, 4), make([]byte, 6), {192, 0, 2, 1}}, nil)
 	if frame := packets.next(t, time.Second, arpPacket); !bytes.Equal(frame, want) {
 		t.Errorf("probe\n%x, want\n%x", frame, want)
 	}
