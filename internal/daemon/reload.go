@@ -160,8 +160,8 @@ func (d *daemon) Reload(by string, dryRun bool) (api.ReloadResult, error) {
 	if !dryRun {
 		d.journal.reloaded(by, done, err)
 	}
-	if !dryRun && err == nil {
-		d.network.reload(before, d.currentPlan(), by != byWatch)
+	if !dryRun && err == nil && d.network.reload(before, d.currentPlan(), by != byWatch) {
+		done.Changes = append(done.Changes, "configure the network again, in the background")
 	}
 	return done, err
 }
