@@ -28,9 +28,6 @@ import (
 // networkItem is the state of the network in the fd store.
 const networkItem = "network"
 
-// applyTime is what a description has at least to be applied in: the source may have used up netinit.wait.
-const applyTime = 10 * time.Second
-
 // networkTools are the functions that reach the source and the kernel.
 type networkTools struct {
 	fetch    func(context.Context, source.Options) (*source.Description, error)
@@ -290,7 +287,8 @@ func (w *networkWorker) configureNow(ctx context.Context) error {
 }
 
 func (w *networkWorker) fetchAndApply(ctx context.Context) (*source.Description, *kernel.Result, error) {
-	until := time.Now().Add(w.cfg.Wait)
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.Wait)
+	defer cancel()
 	w.doing("its description is fetched from " + w.from)
 	d, err := w.tools.fetch(ctx, source.Options{From: w.cfg.Source, Format: w.cfg.Format, Wait: w.cfg.Wait,
 		RequireFresh: w.cfg.RequireFresh, Headers: w.cfg.Headers, CAFile: w.cfg.CAFile, StateDir: w.cfg.StateDir, Lookup: w.lookup,
@@ -298,12 +296,7 @@ func (w *networkWorker) fetchAndApply(ctx context.Context) (*source.Description,
 	if err != nil {
 		return nil, nil, err
 	}
-	if least := time.Now().Add(applyTime); until.Before(least) {
-		until = least
-	}
 	w.doing("the description from " + d.From + " is applied")
-	ctx, cancel := context.WithDeadline(ctx, until)
-	defer cancel()
 	o := w.options
 	o.OnMissing = func(links string) { w.doing("no link yet: " + links) }
 	result, err := w.tools.apply(ctx, d.Plan, o)

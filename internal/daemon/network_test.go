@@ -343,7 +343,7 @@ func TestNetworkResumes(t *testing.T) {
 				synctest.Wait()
 				m.drift("192.0.2.10/24")
 				time.Sleep(2 * time.Second)
-				m.wantEvents(t, "repaired: add address 192.0.2.10/24 on eth0")
+				m.wantEvents(t, "repaired: add address 192.0.2.10/24 of eth0")
 			})
 		})
 	}
