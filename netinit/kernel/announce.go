@@ -12,7 +12,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/netinit"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -66,7 +65,12 @@ func Announce(ctx context.Context, list []Announcement, log hclog.Logger) {
 
 // announceLink announces the addresses of one link.
 func announceLink(ctx context.Context, list []Announcement) error {
-	if err := waitCarrier(ctx, list[0].Index); err != nil {
+	c, err := dial()
+	if err != nil {
+		return err
+	}
+	defer c.socket.Close()
+	if err := c.waitCarrier(ctx, list[0].Index); err != nil {
 		return err
 	}
 	var addresses []linkAddr
@@ -74,7 +78,7 @@ func announceLink(ctx context.Context, list []Announcement) error {
 		addresses = append(addresses, linkAddr{a.Index, a.Link, a.Address})
 	}
 	var lacks warning
-	if err := waitDAD(ctx, new(netlink.Handle), addresses, netinit.DADWait); err != nil && !errors.As(err, &lacks) {
+	if err := waitDAD(ctx, c, addresses, netinit.DADWait); err != nil && !errors.As(err, &lacks) {
 		return err
 	}
 	tick := time.NewTicker(announceEvery)

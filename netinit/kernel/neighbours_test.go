@@ -13,7 +13,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/netinit"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -202,6 +201,14 @@ func TestARPConflict(t *testing.T) {
 	}
 }
 
+func dialed(t *testing.T) *conn {
+	t.Helper()
+	c, err := dial()
+	must(t, err)
+	t.Cleanup(c.socket.Close)
+	return c
+}
+
 // addresses are those of near0 as waitDAD wants them.
 func addresses(t *testing.T, list ...string) (out []linkAddr) {
 	t.Helper()
@@ -243,7 +250,7 @@ func TestWaitDAD(t *testing.T) {
 				t.Errorf("tentative at first: %v, want %v", tentative, want)
 			}
 			begin := time.Now()
-			must(t, waitDAD(t.Context(), new(netlink.Handle), addresses(t, "2001:db8::10", "192.0.2.10"), c.policy))
+			must(t, waitDAD(t.Context(), dialed(t), addresses(t, "2001:db8::10", "192.0.2.10"), c.policy))
 			if took := time.Since(begin); !tentative && took > 500*time.Millisecond {
 				t.Errorf("it waited for %s", took)
 			}
@@ -269,7 +276,7 @@ func TestWaitDADWaitsForTheLinkLocalAddress(t *testing.T) {
 	if out := own.ip(t, "-6 addr show dev near0 scope link tentative"); !strings.Contains(out, "fe80") {
 		t.Fatalf("the link-local address is not tentative at first: %q", out)
 	}
-	must(t, waitDAD(t.Context(), new(netlink.Handle), addresses(t, "2001:db8::10"), netinit.DADWait))
+	must(t, waitDAD(t.Context(), dialed(t), addresses(t, "2001:db8::10"), netinit.DADWait))
 	if out := own.ip(t, "-6 addr show dev near0 scope link -tentative"); !strings.Contains(out, "fe80") {
 		t.Error("there is no usable link-local address on return")
 	}
@@ -281,7 +288,7 @@ func TestWaitDADFindsDuplicates(t *testing.T) {
 	p.ip(t, "addr add 2001:db8::10/64 dev far0 nodad")
 	own.ip(t, "link set near0 up")
 	own.ip(t, "addr add 2001:db8::10/64 dev near0")
-	err := waitDAD(t.Context(), new(netlink.Handle), addresses(t, "2001:db8::10"), netinit.DADWait)
+	err := waitDAD(t.Context(), dialed(t), addresses(t, "2001:db8::10"), netinit.DADWait)
 	if !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), "2001:db8::10 of near0") {
 		t.Errorf("%v, want a duplicate that names the address and the link", err)
 	}
@@ -295,7 +302,7 @@ func TestWaitDADDuplicateLinkLocal(t *testing.T) {
 	p.ip(t, "addr add fe80::ff:fe00:1/64 dev far0 nodad")
 	own.ip(t, "link set near0 up")
 	own.ip(t, "addr add 2001:db8::10/64 dev near0")
-	err := waitDAD(t.Context(), new(netlink.Handle), addresses(t, "2001:db8::10"), netinit.DADWait)
+	err := waitDAD(t.Context(), dialed(t), addresses(t, "2001:db8::10"), netinit.DADWait)
 	var warns warning
 	if !errors.As(err, &warns) || !strings.Contains(err.Error(), "fe80::ff:fe00:1 of near0") {
 		t.Errorf("%v, want a warning", err)
@@ -311,14 +318,14 @@ func TestWaitDADWithoutCarrier(t *testing.T) {
 	own.ip(t, "addr add 2001:db8::10/64 dev near0")
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	err := waitDAD(ctx, new(netlink.Handle), addresses(t, "2001:db8::10"), netinit.DADWait)
+	err := waitDAD(ctx, dialed(t), addresses(t, "2001:db8::10"), netinit.DADWait)
 	if !errors.Is(err, ErrTentative) || !strings.Contains(err.Error(), "2001:db8::10 of near0") || !strings.Contains(err.Error(), "carrier") {
 		t.Errorf("%v, want that the link has no carrier", err)
 	}
 
-	done := make(chan error)
+	done, c, list := make(chan error), dialed(t), addresses(t, "2001:db8::10")
 	go func() { // it ends with the carrier
-		done <- waitDAD(t.Context(), new(netlink.Handle), addresses(t, "2001:db8::10"), netinit.DADWait)
+		done <- waitDAD(t.Context(), c, list, netinit.DADWait)
 	}()
 	p.ip(t, "link set far0 up")
 	must(t, <-done)
@@ -331,9 +338,9 @@ func TestWaitDADAddressRemoved(t *testing.T) {
 	p.ip(t, "link set far0 down")
 	own.ip(t, "link set near0 up")
 	own.ip(t, "addr add 2001:db8::10/64 dev near0")
-	done := make(chan error)
+	done, c, list := make(chan error), dialed(t), addresses(t, "2001:db8::10")
 	go func() { // it ends with the address
-		done <- waitDAD(t.Context(), new(netlink.Handle), addresses(t, "2001:db8::10"), netinit.DADWait)
+		done <- waitDAD(t.Context(), c, list, netinit.DADWait)
 	}()
 	own.ip(t, "addr del 2001:db8::10/64 dev near0")
 	if err := <-done; err == nil || !strings.Contains(err.Error(), "removed") {

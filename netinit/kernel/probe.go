@@ -30,7 +30,12 @@ func probe(ctx context.Context, linkIndex int, mac net.HardwareAddr, addr netip.
 	if len(mac) != 6 {
 		return warning{errors.New("cannot probe: the link is not Ethernet")}
 	}
-	if err := waitCarrier(ctx, linkIndex); err != nil {
+	c, err := dial()
+	if err != nil {
+		return fmt.Errorf("cannot probe: %w", err)
+	}
+	defer c.socket.Close()
+	if err := c.waitCarrier(ctx, linkIndex); err != nil {
 		return fmt.Errorf("cannot probe: %w", err)
 	}
 	socket, err := openARP(linkIndex)
