@@ -245,7 +245,8 @@ func (a *applier) make(c change) error {
 
 // isAbsent reports whether the error of a removal says that there is nothing to remove.
 func isAbsent(err error) bool {
-	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENOENT)
+	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENOENT) ||
+		errors.Is(err, unix.ENXIO) // the link has no IPv6
 }
 
 // probe asks for all IPv4 addresses that will be added, at the same time.

@@ -48,24 +48,26 @@ func position(plan *netinit.Plan, id string) int {
 }
 
 // fits returns the names of the links that match. A MAC address means a link of its own: VLANs, macvlans and ipvlans in this namespace
-// have that of their parent, and a member of a bridge or bond has no addresses.
+// have that of their parent, and a member of a bridge or bond has no addresses. Of a link with the name and one with the name that the
+// plan gives it, the latter counts only if an earlier run has renamed it.
 func (s *state) fits(l *netinit.Link, renamed bool) []string {
-	var names []string
+	var names, named []string
 	for _, have := range s.links {
 		if l.Match.MAC != "" && (have.mac != l.Match.MAC || !have.ethernet || have.parent != 0 || have.master != 0) {
 			continue
 		}
-		switch have.name {
-		case l.Match.Name, l.Rename:
-			if renamed && have.name == l.Rename {
-				return []string{have.name} // another link has its old name meanwhile
-			}
-		default:
-			if l.Match.Name != "" {
-				continue
-			}
+		switch {
+		case have.name == l.Rename:
+			named = append(named, have.name)
+		case l.Match.Name == "", l.Match.Name == have.name:
+			names = append(names, have.name)
 		}
-		names = append(names, have.name)
+	}
+	switch {
+	case l.Match.Name == "":
+		return append(named, names...)
+	case len(named) > 0 && (renamed || len(names) == 0):
+		return named
 	}
 	return names
 }
