@@ -15,7 +15,7 @@ import (
 // Errors of addresses; errors.Is finds them.
 var (
 	ErrDuplicate = errors.New("another host has the address")
-	ErrTentative = errors.New("the address did not become usable in time")
+	ErrTentative = errors.New("it is still tentative")
 )
 
 const (
@@ -91,9 +91,9 @@ func (d *detection) check() (done bool, err error) {
 		delete(flags, key)
 		switch {
 		case !there:
-			return false, fmt.Errorf("address %s of %s has been removed while it was checked for duplicates", a.Address, a.Link)
+			return false, fmt.Errorf("cannot use address %s of %s: it was removed during duplicate address detection", a.Address, a.Link)
 		case of&unix.IFA_F_DADFAILED != 0:
-			return false, fmt.Errorf("address %s of %s: %w (duplicate address detection failed)", a.Address, a.Link, ErrDuplicate)
+			return false, fmt.Errorf("cannot use address %s of %s: %w (duplicate address detection failed)", a.Address, a.Link, ErrDuplicate)
 		case !d.usable(of):
 			done, d.pending = false, a
 		}
@@ -133,7 +133,7 @@ func (d *detection) checkLinkLocal(flags map[linkAddr]uint32) bool {
 func (d *detection) checkLimit() error {
 	up, err := d.conn.hasCarrier(d.pending.Index)
 	if err != nil {
-		return fmt.Errorf("address %s of %s: %w", d.pending.Address, d.pending.Link, err)
+		return fmt.Errorf("cannot use address %s of %s: %w", d.pending.Address, d.pending.Link, err)
 	}
 	limit, known := d.limits[d.pending.Index]
 	switch {
@@ -149,11 +149,11 @@ func (d *detection) checkLimit() error {
 
 // late is the error of an address that takes too long.
 func (d *detection) late() error {
-	reason := "duplicate address detection is not over"
+	reason := "duplicate address detection has not ended"
 	if up, err := d.conn.hasCarrier(d.pending.Index); err == nil && !up {
-		reason = "the link has no carrier"
+		reason = "the link has no carrier (dad: nodad does not wait for it)"
 	}
-	return fmt.Errorf("address %s of %s: %w: %s", d.pending.Address, d.pending.Link, ErrTentative, reason)
+	return fmt.Errorf("cannot use address %s of %s: %w: %s", d.pending.Address, d.pending.Link, ErrTentative, reason)
 }
 
 // hasCarrier reports whether packets can pass through a link.

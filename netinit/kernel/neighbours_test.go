@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +123,30 @@ func TestAnnounceWithoutCarrier(t *testing.T) {
 	Announce(ctx, []Announcement{{index(t, "near0"), "near0", machine{}.mac(t, "near0"), netip.MustParseAddr("192.0.2.10")}}, hclog.NewNullLogger())
 	if ctx.Err() == nil {
 		t.Error("it did not wait for the carrier")
+	}
+}
+
+// The capability is one warning, however many addresses there are. The test executes itself without it.
+func TestAnnounceWithoutCapability(t *testing.T) {
+	const links = "STOKER_TEST_ANNOUNCE"
+	if os.Getenv(links) != "" {
+		var list []Announcement
+		for _, address := range []string{"192.0.2.10", "192.0.2.11", "2001:db8::10"} {
+			list = append(list, Announcement{index(t, "near0"), "near0", machine{}.mac(t, "near0"), netip.MustParseAddr(address)})
+		}
+		Announce(t.Context(), list, hclog.Default())
+		return
+	}
+	newPeer(t)
+	machine{}.ip(t, "link set near0 up")
+	machine{}.ip(t, "addr add 2001:db8::10/64 dev near0 nodad")
+	program, err := os.Executable()
+	must(t, err)
+	cmd := exec.Command("setpriv", "--bounding-set=-net_raw", program, "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), links+"=1", isolation+"=it is in those of another test")
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Count(string(out), "not announced") != 1 || !strings.Contains(string(out), "NET_RAW") {
+		t.Errorf("%v, output %q, want one warning that names NET_RAW", err, out)
 	}
 }
 
