@@ -463,6 +463,8 @@ func readers() map[string]string {
 		"internal/daemon/candidate.go":    "/proc/self/exe",
 		"jvm/tools/heapdump.go":           "a folder: not followed, its owner is checked",
 		"supervisor/incident/evidence.go": kernel,
+		"netinit/kernel/files.go":         "resolv.conf and hosts, or what the configuration names: regular, without blocking, written in place",
+		"netinit/kernel/sysctl.go":        kernel,
 	}
 }
 

@@ -110,7 +110,7 @@ type peer struct {
 	Far  string // the link of the peer; it is up
 }
 
-// newPeer makes a namespace that ends with the test. Duplicate address detection is quick in both: it takes 100 ms instead of 1 to 2 seconds.
+// newPeer makes a namespace that ends with the test. Duplicate address detection is quick in both: 100 ms, not 1 to 2 s.
 func newPeer(t *testing.T) peer {
 	t.Helper()
 	isolated(t)
