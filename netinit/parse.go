@@ -34,6 +34,10 @@ type format struct {
 
 var formats = []format{
 	{Own, detectOwn, readOwn, nil},
+	{OpenStack, detectOpenStack, readOpenStack, openStackFields},
+	{Neutron, detectNeutron, readNeutron, neutronFields},
+	{Netplan, detectNetplan, readNetplan, netplanFields},
+	{CNI, detectCNI, readCNI, cniFields},
 }
 
 // Parse converts a description to a plan. name is its source, for messages. An error lists everything that is wrong, with the lines and

@@ -99,10 +99,21 @@ func (d *decoder) section(n *node, v reflect.Value, path string) bool {
 			d.mapEntry(e, v, Join(path, e.key))
 		} else if f, ok := fieldNamed(v.Type(), e.key); ok {
 			d.node(e.value, e.at, fieldAt(v, f.index), Join(path, e.key))
-		} else {
+		} else if !d.takeKey(e, v, path) {
 			d.unknown(e, v.Type(), path)
 		}
 	}
+	return true
+}
+
+// takeKey offers a key that is not in the schema to the section's method TakeKey, which reports
+// whether it takes it. What is below a key that was taken is not checked.
+func (d *decoder) takeKey(e entry, v reflect.Value, path string) bool {
+	taker, ok := v.Addr().Interface().(interface{ TakeKey(key string, v Value) bool })
+	if !ok || !taker.TakeKey(e.key, valueOf(e.value)) {
+		return false
+	}
+	d.checker.origins[Join(path, e.key)] = d.origin(e.at)
 	return true
 }
 

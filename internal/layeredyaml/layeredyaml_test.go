@@ -91,6 +91,37 @@ func TestLeavesHaveTheirTags(t *testing.T) {
 	}
 }
 
+// openSection takes the keys that begin with "x-".
+type openSection struct {
+	Name  string `yaml:"name"`
+	taken []string
+}
+
+func (s *openSection) TakeKey(key string, v Value) bool {
+	s.taken = append(s.taken, key+"="+v.Text())
+	return strings.HasPrefix(key, "x-")
+}
+
+func TestSectionsTakeKeys(t *testing.T) {
+	type config struct {
+		Items []openSection          `yaml:"items"`
+		Named map[string]openSection `yaml:"named"`
+	}
+	l := New(Schema{Type: reflect.TypeFor[config]()})
+	l.Bytes("app.yaml", []byte("items: [{name: a, x-b: 1, x-c: {d: [e]}}]\nnamed: {f: {x-g: h}, i: {naem: j}}\n"))
+	var c config
+	origins := l.Decode(&c)
+	if got := append(c.Items[0].taken, c.Named["f"].taken...); strings.Join(got, " ") != "x-b=1 x-c= x-g=h" {
+		t.Errorf("taken: %q", got)
+	}
+	if got := origins["items[0].x-b"].String(); got != "app.yaml:1" {
+		t.Errorf("a key that was taken comes from %q", got)
+	}
+	if ps := l.Problems(); len(ps) != 1 || ps[0].Path != "named.i.naem" {
+		t.Errorf("problems: %v", ps)
+	}
+}
+
 // FuzzBytes reads a file of any contents: it becomes values or problems, each with the
 // file's name and on one line.
 func FuzzBytes(f *testing.F) {
