@@ -88,12 +88,13 @@ func oneOf[T ~string](name, usage string, values ...T) cli.Flag {
 		list = append(list, string(v))
 	}
 	text := strings.Join(list, ", ")
-	return &cli.StringFlag{Name: name, Usage: usage + ": " + text + " (default: " + list[0] + ")", Action: func(_ *cli.Context, value string) error {
-		if !slices.Contains(list, value) {
-			return exit.UsageError("there are "+text, "cannot use %q for --%s", value, name)
-		}
-		return nil
-	}}
+	return &cli.StringFlag{Name: name, Usage: usage + ": " + text + " (default: " + list[0] + ")",
+		Action: func(_ *cli.Context, value string) error {
+			if !slices.Contains(list, value) {
+				return exit.UsageError("there are "+text, "cannot use %q for --%s", value, name)
+			}
+			return nil
+		}}
 }
 
 // networkSettings returns the section netinit of the configuration, changed by the flags, and the values of variables in its source.
