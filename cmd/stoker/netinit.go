@@ -31,7 +31,7 @@ import (
 
 func netinitCommand() *cli.Command {
 	return &cli.Command{Name: "netinit", Usage: "configure the network of the container from a description", Category: categoryExtensions,
-		UsageText: "stoker netinit plan --from network_data.json\nstoker netinit apply --from http://169.254.169.254/openstack/latest/network_data.json",
+		UsageText: "stoker netinit plan --from network_data.json\nstoker netinit apply --from unix:/run/agent.sock",
 		Description: `A description is a file, a URL, a socket as unix:SOCKET, or - for stdin. Without
 --from it is that of the section netinit of the configuration, and other flags
 have the keys of that section as their defaults. No stoker has to run.`,
@@ -41,7 +41,7 @@ have the keys of that section as their defaults. No stoker has to run.`,
 				Flags:     append(descriptionFlags(), configFlags()...), Action: planNetwork},
 			{Name: "apply", Usage: "change the network to what a description says, or leave it as it was",
 				UsageText: "stoker netinit apply --from /run/network.yaml --wait 30s",
-				Description: `What stoker added before and the description has no more is removed; what others
+				Description: `What was added before and the description has no more is removed; what others
 added stays. Without differences no privileges are needed. After a failure all
 changes are undone.`,
 				Flags:  slices.Concat(descriptionFlags(), applyFlags(), placeFlags(), configFlags(), []cli.Flag{tableOrJSON()}),
@@ -88,12 +88,13 @@ func oneOf[T ~string](name, usage string, values ...T) cli.Flag {
 		list = append(list, string(v))
 	}
 	text := strings.Join(list, ", ")
-	return &cli.StringFlag{Name: name, Usage: usage + ": " + text + " (default: " + list[0] + ")", Action: func(_ *cli.Context, value string) error {
-		if !slices.Contains(list, value) {
-			return exit.UsageError("there are "+text, "cannot use %q for --%s", value, name)
-		}
-		return nil
-	}}
+	return &cli.StringFlag{Name: name, Usage: usage + ": " + text + " (default: " + list[0] + ")",
+		Action: func(_ *cli.Context, value string) error {
+			if !slices.Contains(list, value) {
+				return exit.UsageError("there are "+text, "cannot use %q for --%s", value, name)
+			}
+			return nil
+		}}
 }
 
 // networkSettings returns the section netinit of the configuration, changed by the flags, and the values of variables in its source.
@@ -204,10 +205,10 @@ func applyNetwork(c *cli.Context) error {
 	result, err := kernel.Apply(limited, d.Plan, options)
 	if err != nil {
 		warnNetwork(d.Warnings())
-		return networkError(err)
+		return networkError(fmt.Errorf("cannot configure the network: %w", err))
 	}
 	out := appliedNetwork{Result: *result, From: d.From, Time: d.Time.UTC()}
-	out.Warnings = append(d.Warnings(), out.Warnings...)
+	out.Changes, out.Warnings = append([]kernel.Change{}, out.Changes...), append(d.Warnings(), out.Warnings...)
 	if d.Stale != nil {
 		out.Kept = d.Stale.Error()
 	}
@@ -241,7 +242,7 @@ func compareNetwork(c *cli.Context) error {
 	}
 	changes, err := kernel.Compare(plan, kernelOptions(cfg))
 	if err != nil {
-		return networkError(err)
+		return networkError(fmt.Errorf("cannot compare the network: %w", err))
 	}
 	differences := struct {
 		Changes []kernel.Change `json:"changes"`
@@ -276,25 +277,23 @@ func planToCompare(c *cli.Context, cfg netinit.Config, lookup remote.Lookup) (*n
 	return record.Plan, nil
 }
 
-// networkError gives the errors of packages source and kernel their exit codes and hints.
+// networkError gives the errors of packages source and kernel their exit codes, and hints about the flags.
 func networkError(err error) error {
-	var coded *exit.Error
-	code, hint := exit.KernelRefused, ""
-	switch {
-	case errors.As(err, &coded):
+	if errors.As(err, new(*exit.Error)) {
 		return err
-	case errors.As(err, new(*source.RefusedError)):
-		code, hint = exit.BadInput, "stoker netinit plan --from FILE checks a description without applying it"
-	case errors.As(err, new(*source.UnreachableError)):
-		code, hint = exit.NoSource, "--wait 5m waits longer"
-	case errors.Is(err, kernel.ErrNotPermitted):
-		code, hint = exit.Refused, "the container needs the capability NET_ADMIN, and SYS_ADMIN to set the hostname"
-	case errors.Is(err, kernel.ErrNoLink):
-		code, hint = exit.TryLater, "ip link shows the links; --wait 5m waits longer, and optional: true does without the link"
-	case errors.Is(err, kernel.ErrDuplicate), errors.Is(err, kernel.ErrTentative):
-		code = exit.TryLater
-	case errors.Is(err, kernel.ErrAmbiguous):
-		hint = "match it by name as well"
 	}
-	return &exit.Error{Err: err, Hint: hint, Code: code}
+	err = daemon.NetworkError(err)
+	var coded *exit.Error
+	if !errors.As(err, &coded) || coded.Hint != "" {
+		return err
+	}
+	switch {
+	case coded.Code == exit.NoSource:
+		coded.Hint = "--wait 5m waits longer"
+	case errors.Is(err, kernel.ErrNoLink):
+		coded.Hint = "ip link shows the links; --wait 5m waits longer, and optional: true in the description does without the link"
+	case errors.Is(err, kernel.ErrAmbiguous):
+		coded.Hint = "let the description match the link by its name as well"
+	}
+	return err
 }

@@ -17,8 +17,8 @@ type Answer struct {
 	List []string
 }
 
-// ParseAnswer parses a document of options, which is UTF-8. It is JSON (an array of strings, or an object with the key "options") if its content type says so or
-// it begins with [ or {, else text. Anything else is rejected.
+// ParseAnswer parses a document of options, which is UTF-8. It is JSON (an array of strings, or an object with the key "options") if its
+// content type says so or it begins with [ or {, else text. Anything else is rejected.
 func ParseAnswer(contentType string, body []byte) (Answer, error) {
 	kind, _, err := mime.ParseMediaType(contentType)
 	if err != nil && contentType != "" {

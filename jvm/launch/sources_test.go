@@ -171,7 +171,8 @@ func TestDigestOfSources(t *testing.T) {
 		t.Helper()
 		l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{Dirs: []jvm.Dir{{Dir: dir + "/dir"}},
 			Files: []jvm.File{{File: dir + "/a.opts"}, {File: dir + "/later"}},
-			URLs:  []jvm.URL{urlOf(web.URL)}}}, shared: &Shared{Labels: noLabels, fetch: &remote.Fetcher[remote.Answer]{Dir: dir + "/state", Accept: acceptOptions}}}
+			URLs:  []jvm.URL{urlOf(web.URL)}}},
+			shared: &Shared{Labels: noLabels, fetch: &remote.Fetcher[remote.Answer]{Dir: dir + "/state", Accept: acceptOptions}}}
 		if _, err := l.readConfigured(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -52,7 +52,8 @@ type Description struct {
 func (d *Description) Warnings() []string {
 	var out []string
 	if d.Stale != nil {
-		out = append(out, fmt.Sprintf("the network description of %s from %s ago is used: %v", d.From, layout.Duration(time.Since(d.Time)), d.Stale))
+		age := layout.Duration(time.Since(d.Time))
+		out = append(out, fmt.Sprintf("the network description of %s from %s ago is used: %v", d.From, age, d.Stale))
 	}
 	if d.Unkept != nil {
 		out = append(out, fmt.Sprintf("the network description is not kept for a start without %s: %v", d.From, d.Unkept))

@@ -319,3 +319,17 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// The example of the page is a description.
+func TestPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/reference/netinit.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(page), "```yaml\nversion: 1\n")
+	example, _, _ = strings.Cut(example, "```")
+	plan, err := Parse(netinit.Auto, "page", []byte("version: 1\n"+example))
+	if err != nil || len(plan.Links) != 3 || len(plan.Warnings) > 0 {
+		t.Errorf("%+v, %v", plan, err)
+	}
+}
