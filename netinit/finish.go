@@ -60,7 +60,7 @@ func finish(in *input, plan *Plan, fields map[string]string) {
 	}
 }
 
-// at is the path of a field of the link or route at path, by the own format's word for it.
+// at is the path of a field of the link, route or rule at path, by the own format's word for it.
 func (f *finisher) at(path, field string) string { return path + "." + cmp.Or(f.fields[field], field) }
 
 // rules checks the rules of policy routing.
@@ -90,7 +90,7 @@ func (f *finisher) rule(r *Rule) {
 		}
 		is6 := p.Addr().Is6()
 		if is6 && r.ipv4 || !is6 && r.IPv6 {
-			f.Bad(r.path, "", "%s is of the other family", p)
+			f.Bad(r.path, "", "%s is of another family than the rule", p)
 		}
 		r.IPv6, r.ipv4 = is6, !is6
 		if p.Bits() == 0 {
@@ -98,10 +98,10 @@ func (f *finisher) rule(r *Rule) {
 		}
 	}
 	if r.Priority < 1 || r.Priority > maxNumber {
-		f.Bad(r.path, "rules are tried from the lowest priority; main has 32766", "has the priority %d, not one from 1 to 4294967295", r.Priority)
+		f.Bad(f.at(r.path, "priority"), "the kernel's rule for main has 32766; lower ones come first", "%d is not a priority from 1 to 4294967295", r.Priority)
 	}
 	if r.Table < 0 || r.Table > maxNumber {
-		f.Bad(r.path, "", "%d is no routing table", r.Table)
+		f.Bad(f.at(r.path, "table"), "", "%d is no routing table", r.Table)
 	}
 }
 

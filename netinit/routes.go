@@ -180,41 +180,51 @@ func (f *finisher) metrics() {
 	})
 }
 
-// gateways sets OnLink where a gateway cannot be reached without it, and orders the routes.
+// place is a network in a table.
+type place struct {
+	table int
+	to    netip.Prefix
+}
+
+// gateways checks the gateways of a link and orders its routes.
 func (f *finisher) gateways(l *Link) {
-	type place struct {
-		table int
-		to    netip.Prefix
+	near := map[place]bool{} // what is on the link; true: by an address
+	for _, r := range l.Routes {
+		if !r.Via.IsValid() && r.Type == "" && r.Scope != "global" {
+			near[place{r.Table, r.To}] = false
+		}
 	}
-	near := map[place]bool{}
 	for _, p := range l.Addresses {
 		near[place{MainTable, p.Masked()}] = true
 	}
-	for _, r := range l.Routes {
-		if !r.Via.IsValid() && r.Type == "" && r.Scope != "global" {
-			near[place{r.Table, r.To}] = true
-		}
-	}
-	reachable := func(r Route) bool {
-		for bits := r.Via.BitLen(); bits >= 0; bits-- {
-			p, _ := r.Via.Prefix(bits)
-			if near[place{MainTable, p}] || near[place{r.Table, p}] {
-				return true
-			}
-		}
-		return r.Via.Is6() && r.Via.IsLinkLocalUnicast()
-	}
 	for i := range l.Routes {
 		r := &l.Routes[i]
-		if r.Via.IsValid() && !r.OnLink && !reachable(*r) {
-			r.OnLink = !r.notOnLink
-			if r.notOnLink && !f.broken[l.path] {
-				f.Bad(f.at(r.path, "via"), "", "%s is in no network of the link, and onlink is no", r.Via)
-			}
+		if r.Via.IsValid() {
+			f.gateway(r, near, f.broken[l.path])
 		}
 		r.path, r.metricSet, r.notOnLink = "", false, false
 	}
 	slices.SortStableFunc(l.Routes, func(a, b Route) int { return a.turn() - b.turn() })
+}
+
+// gateway sets OnLink if the gateway of a route cannot be reached without it. A link with problems may be near to more.
+func (f *finisher) gateway(r *Route, near map[place]bool, broken bool) {
+	reachable := r.Via.Is6() && r.Via.IsLinkLocalUnicast()
+	for bits := 0; bits <= r.Via.BitLen(); bits++ {
+		p, _ := r.Via.Prefix(bits)
+		ofAddress, has := near[place{MainTable, p}]
+		if ofAddress && isBroadcast(netip.PrefixFrom(r.Via, bits)) {
+			f.Bad(f.at(r.path, "via"), "", "%s is the broadcast address of %s", r.Via, p)
+		}
+		_, own := near[place{r.Table, p}]
+		reachable = reachable || has || own
+	}
+	if reachable || r.OnLink {
+		return
+	}
+	if r.OnLink = !r.notOnLink; !r.OnLink && !broken {
+		f.Bad(f.at(r.path, "via"), "remove onlink, or add a route to it without via", "%s is in no network of the link, and onlink is no", r.Via)
+	}
 }
 
 // turn is the place of a route in an order that the kernel accepts: a gateway is reached through the routes before.
