@@ -291,7 +291,9 @@ func (r *netplanReader) device(path string, d netplanDevice, link *Link) {
 		key, text string
 		ipv6      bool
 	}{{".gateway4", d.Gateway4, false}, {".gateway6", d.Gateway6, true}} {
-		if via := r.addr(path+g.key, g.text); r.family(path+g.key, via, g.ipv6) {
+		if via := r.addr(path+g.key, g.text); link.hasAddress(via) {
+			r.Bad(path+g.key, "", "%s is the own address", via)
+		} else if r.family(path+g.key, via, g.ipv6) {
 			link.Routes = append(link.Routes, Route{To: defaultRoute(via), Via: via, path: path + g.key})
 		}
 	}
@@ -302,7 +304,7 @@ func (r *netplanReader) device(path string, d netplanDevice, link *Link) {
 		r.rule(layeredyaml.Index(path+".routing-policy", i), rule)
 	}
 	r.servers(&r.plan.DNS, path+".nameservers.addresses", d.Nameservers.Addresses)
-	r.search(&r.plan.DNS, path+".nameservers.search", d.Nameservers.Search)
+	r.domains(&r.plan.DNS, path+".nameservers.search", d.Nameservers.Search)
 }
 
 // linkLocal checks link-local. The kernel makes IPv6 addresses of that kind, and stoker leaves them.

@@ -191,7 +191,7 @@ func (r *openStackReader) network(path string, n openStackNetwork) {
 	}
 	r.services(path+".services", n.Services)
 	r.servers(&r.plan.DNS, path+".dns_nameservers", n.Servers)
-	r.search(&r.plan.DNS, path+".dns_search", n.Search)
+	r.domains(&r.plan.DNS, path+".dns_search", n.Search)
 }
 
 // static adds the address of a network to its link. Router advertisements would bring more than what is described, so they are off.
@@ -296,12 +296,16 @@ func (in *input) masked(path, text, maskPath, mask string) netip.Prefix {
 // which is the router.
 func (in *input) dropOwnGateways(link *Link) {
 	link.Routes = slices.DeleteFunc(link.Routes, func(r Route) bool {
-		own := r.To.Bits() > 0 && slices.ContainsFunc(link.Addresses, func(p netip.Prefix) bool { return p.Addr() == r.Via })
+		own := r.To.Bits() > 0 && link.hasAddress(r.Via)
 		if own {
 			in.Warn(r.path, "", "the route to %s is through %s, the own address; it is left out", r.To, r.Via)
 		}
 		return own
 	})
+}
+
+func (l *Link) hasAddress(a netip.Addr) bool {
+	return slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Addr() == a })
 }
 
 // server adds a DNS server.
@@ -314,21 +318,25 @@ func (in *input) server(dns *DNS, path, text string) {
 	}
 }
 
-// search adds search domains.
-func (in *input) search(dns *DNS, path string, domains []string) {
-	for i, domain := range domains {
-		if err := checkDomain(domain); err != nil && domain != "." {
-			at := layeredyaml.Index(path, i)
-			in.Bad(at, "", "%s is not a domain: %s", layeredyaml.Quote(at, domain), err)
-			continue
-		}
-		dns.Search = append(dns.Search, domain)
-	}
-}
-
-// servers adds DNS servers.
+// servers adds the DNS servers of a list.
 func (in *input) servers(dns *DNS, path string, addresses []string) {
 	for i, text := range addresses {
 		in.server(dns, layeredyaml.Index(path, i), text)
+	}
+}
+
+// domain adds a search domain.
+func (in *input) domain(dns *DNS, path, text string) {
+	if err := checkDomain(text); err != nil && text != "." {
+		in.Bad(path, "", "%s is not a domain: %s", layeredyaml.Quote(path, text), err)
+		return
+	}
+	dns.Search = append(dns.Search, text)
+}
+
+// domains adds the search domains of a list.
+func (in *input) domains(dns *DNS, path string, domains []string) {
+	for i, text := range domains {
+		in.domain(dns, layeredyaml.Index(path, i), text)
 	}
 }
