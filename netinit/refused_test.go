@@ -226,7 +226,7 @@ func TestNetplanRefuses(t *testing.T) {
 		{"metric: 5", "on-link: false, from: 192.0.2.2", route + ".from", "192.0.2.2 is of another family"},
 		{`via: "2001:db8::1", metric: 5`, `via: "2001:db8:7::1", on-link: false`, route + ".via", "is in no network of the link"},
 		{`via: "2001:db8::1", metric: 5`, `type: blackhole, scope: link`, route + ".type", "blackhole goes with to, metric and table only"},
-		{"priority: 10", "priority: 0", eth + ".routing-policy[0]", "has the priority 0"},
+		{"priority: 10", "priority: 0", eth + ".routing-policy[0].priority", "0 is not a priority"},
 		{"[example.org]", `["example.org\nnameserver 192.0.2.66"]`, eth + ".nameservers.search[0]", "is not a domain"},
 		{"    eth0.5:", "    a-vlan-with-a-long-name:", "network.vlans.a-vlan-with-a-long-name", "more than 15 bytes"},
 	})

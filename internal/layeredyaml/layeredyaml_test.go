@@ -129,7 +129,8 @@ func TestNullIsAbsent(t *testing.T) {
 	l.Bytes("app.yaml", []byte("name: null\nwait:\non: ~\nargs: null\nenv: null\nremote: {url: null, tries: 1}\nitems: [{tries: null}]\n"))
 	var c sampleConfig
 	origins := l.Decode(&c)
-	if want := (sampleConfig{Remote: sampleRemote{Tries: 1}, Items: []sampleRemote{{}}}); !reflect.DeepEqual(c, want) || len(l.Problems()) > 0 {
+	want := sampleConfig{Remote: sampleRemote{Tries: 1}, Items: []sampleRemote{{}}}
+	if !reflect.DeepEqual(c, want) || len(l.Problems()) > 0 {
 		t.Errorf("%+v, %v", c, l.Problems())
 	}
 	if _, set := origins["name"]; set {
