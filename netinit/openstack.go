@@ -67,8 +67,8 @@ type openStackService struct {
 
 // openStackPhysical are the types of a link that exists already: those of nova's schema, and others that were seen. A type that is in no
 // list means the same, as for cloud-init.
-var openStackPhysical = []string{"bridge", "dvs", "hw_veb", "hyperv", "ovs", "tap", "vhostuser", "vif", "phy", "cascading", "hostdev_physical",
-	"macvtap", "ethernet"}
+var openStackPhysical = []string{"bridge", "dvs", "hw_veb", "hyperv", "ovs", "tap", "vhostuser", "vif", "phy", "cascading",
+	"hostdev_physical", "macvtap", "ethernet"}
 
 // openStackFields are the words for what finish checks.
 var openStackFields = map[string]string{"match": "ethernet_mac_address", "vlan.id": "vlan_id", "vlan.parent": "vlan_link", "rename": "name",
@@ -99,6 +99,7 @@ func readOpenStack(name string, data []byte) (*Plan, *input, error) {
 	for i := range r.plan.Links {
 		in.dropOwnGateways(&r.plan.Links[i])
 	}
+	in.notEmpty(r.plan, "links")
 	return r.plan, in, nil
 }
 
@@ -121,7 +122,7 @@ func (r *openStackReader) link(path string, l openStackLink) {
 	if l.ID == "" {
 		r.Missing(path+".id", "", "is missing: networks refer to it")
 	}
-	name := r.input.name(path+".name", l.Name)
+	name := r.name(path+".name", l.Name)
 	switch {
 	case l.Type == "bond" || l.bond || len(l.Members) > 0:
 		r.Bad(path, "give the container one link, with the bond on the host", "is a bond: stoker makes none")
@@ -290,6 +291,14 @@ func (in *input) masked(path, text, maskPath, mask string) netip.Prefix {
 		return netip.Prefix{}
 	}
 	return netip.PrefixFrom(a, n)
+}
+
+// notEmpty refuses a description without a link: an agent that was asked for a wrong container gives one. Applying it would remove all
+// that was applied before.
+func (in *input) notEmpty(plan *Plan, path string) {
+	if len(plan.Links) == 0 {
+		in.Missing(path, "", "no link is described")
+	}
 }
 
 // dropOwnGateways removes routes through the link's own addresses. OpenStack gives the routes of a subnet to all its hosts, also to that
