@@ -143,6 +143,35 @@ func TestSectionsTakeKeys(t *testing.T) {
 	}
 }
 
+func TestNullIsAbsent(t *testing.T) {
+	s := sampleSchema()
+	s.NullIsAbsent = true
+	l := New(s)
+	l.Bytes("app.yaml", []byte("name: null\nwait:\non: ~\nargs: null\nenv: null\nremote: {url: null, tries: 1}\nitems: [{tries: null}]\n"))
+	var c sampleConfig
+	origins := l.Decode(&c)
+	if want := (sampleConfig{Remote: sampleRemote{Tries: 1}, Items: []sampleRemote{{}}}); !reflect.DeepEqual(c, want) || len(l.Problems()) > 0 {
+		t.Errorf("%+v, %v", c, l.Problems())
+	}
+	if _, set := origins["name"]; set {
+		t.Error("null has an origin")
+	}
+	l = New(s)
+	l.Bytes("app.yaml", []byte("args: [a, null]\n"))
+	if ps := l.Problems(); len(ps) != 1 || ps[0].Path != "args[1]" {
+		t.Errorf("an item: %v", ps)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	for text, want := range map[string]string{"b: {c: 1}\na: 2": "b a", `{"x": [1]}`: "x", "{}": "", "[a]": "-", "": "-", "a": "-", "{": "-"} {
+		keys, ok := Keys([]byte(text))
+		if got := strings.Join(keys, " "); ok == (want == "-") || ok && got != want {
+			t.Errorf("%q: %q, %v", text, got, ok)
+		}
+	}
+}
+
 // FuzzBytes reads a file of any contents: it becomes values or problems, each with the
 // file's name and on one line.
 func FuzzBytes(f *testing.F) {
