@@ -65,6 +65,7 @@ func TestOpenStackRefuses(t *testing.T) {
 		{`"vlan_link": "a"`, `"vlan_link": ""`, "links[1].vlan_link", "is missing"},
 		{`"vlan_id": 5`, `"vlan_id": "x"`, "links[1].vlan_id", `"x" is not a whole number`},
 		{`"vlan_id": 5, `, ``, "links[1].vlan_id", "is missing"},
+		{`"type": "vlan"`, `"type": "phy"`, "links[1].type", `"phy" is not the type of a VLAN (write vlan)`},
 		{`{"id": "a", "ty`, `{"ty`, "links[0].id", "is missing"},
 		{`"02:00:5e:00:00:01"`, `null`, "links[0].ethernet_mac_address", "is missing: nothing else says which link"},
 		{`"02:00:5e:00:00:01"`, `"02:00:5e:00:00"`, "links[0].ethernet_mac_address", "is not a MAC address"},
@@ -92,7 +93,8 @@ func TestOpenStackRefuses(t *testing.T) {
 		{`"services"`, `"srevices"`, "srevices", "unknown key"},
 		// Of finish:
 		{`"id": "v"`, `"id": "a"`, "links[1].id", `"a" is used twice, first by links[0]`},
-		{`"id": "v", "type": "vlan"`, `"id": "v", "ethernet_mac_address": "02:00:5E:00:00:01", "type": "tap"`, "links[1].ethernet_mac_address", "is used twice"},
+		{`"type": "vlan", "vlan_link": "a", "vlan_id": 5, "vlan_mac_address": "02:00:5e:00:00:02"`,
+			`"type": "tap", "ethernet_mac_address": "02:00:5E:00:00:01"`, "links[1].ethernet_mac_address", "is used twice"},
 		{`"vlan_id": 5`, `"vlan_id": 4095`, "links[1].vlan_id", "4095 is not the number of a VLAN"},
 		{`"mtu": 1500`, `"mtu": 60`, "links[0].mtu", "60 is not between 68 and 65535"},
 		{`"192.0.2.2"`, `"192.0.2.0"`, "networks[0].ip_address", "is the address of the network"},
