@@ -149,6 +149,9 @@ func (r *cniReader) findLinks(ips []cniIP) {
 	if len(r.links) > 0 {
 		return
 	}
+	if len(ips) == 0 {
+		r.Missing("ips", "", "no address is described, and no interface in the sandbox of a container")
+	}
 	for i, ip := range ips {
 		if ip.Interface != "" {
 			r.Bad(layeredyaml.Index("ips", i)+".interface", "give interfaces with their sandbox",
@@ -220,12 +223,14 @@ func (r *cniReader) route(path string, route cniRoute) {
 		route.Table = ""
 	}
 	out := Route{To: to, Via: via, Scope: scope, MTU: r.number(path+".mtu", route.MTU), AdvMSS: r.number(path+".advmss", route.AdvMSS),
-		Metric: r.number(path+".priority", route.Priority), metricSet: route.Priority != "", Table: r.table(path+".table", route.Table), path: path}
+		Metric: r.number(path+".priority", route.Priority), metricSet: route.Priority != "", Table: r.table(path+".table", route.Table),
+		path: path}
 	r.plan.Links[link].Routes = append(r.plan.Links[link].Routes, out)
 }
 
-// linkFor returns the link of a route, which a result does not say, and its gateway: that of the first subnet with one if the route has none
-// and its destination is not on the link. The link is the one with the subnet of the gateway, else the first with an address of the family.
+// linkFor returns the link of a route, which a result does not say, and its gateway: that of the first subnet with one if the route has
+// none and its destination is not on the link. The link is that with the subnet of the gateway, else the first with an address of the
+// family.
 func (r *cniReader) linkFor(to netip.Prefix, via netip.Addr, onLink bool) (link int, gateway netip.Addr, ok bool) {
 	sameFamily := slices.DeleteFunc(slices.Clone(r.ips), func(ip cniAddress) bool { return ip.address.Addr().Is6() != to.Addr().Is6() })
 	for _, ip := range sameFamily {

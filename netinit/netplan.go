@@ -167,6 +167,7 @@ func readNetplan(name string, data []byte) (*Plan, *input, error) {
 		network, path = doc.Network, "network"
 	}
 	r.network(path, network)
+	in.notEmpty(r.plan, layeredyaml.Join(path, "ethernets"))
 	if len(r.ignored) > 0 {
 		in.Warn("", "", "keys that have no meaning here are ignored: %s", strings.Join(slices.Sorted(maps.Keys(r.ignored)), ", "))
 	}
@@ -322,9 +323,6 @@ func (r *netplanReader) linkLocal(path string, families []string) {
 }
 
 func (r *netplanReader) address(path string, a netplanAddress, link *Link) {
-	if !r.IsSet(path) {
-		r.origins[path] = r.origins[path+".address"]
-	}
 	for _, option := range slices.Sorted(maps.Keys(a.options)) {
 		if value := a.options[option]; option != "lifetime" || value != "forever" {
 			r.Bad(path, "remove it", "stoker does not support %s: %s of an address", layeredyaml.Shorten(option), layeredyaml.Quote(path, value))

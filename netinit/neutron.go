@@ -99,6 +99,7 @@ func readNeutron(name string, data []byte) (*Plan, *input, error) {
 	each(in, "network", doc.Network, doc.Networks, r.network)
 	each(in, "subnet", doc.Subnet, doc.Subnets, r.subnet)
 	each(in, "port", doc.Port, doc.Ports, r.port)
+	in.notEmpty(r.plan, "ports")
 	if len(r.unknown) > 0 {
 		keys := make([]string, 0, len(r.unknown))
 		for _, key := range slices.Sorted(maps.Keys(r.unknown)) {

@@ -65,6 +65,7 @@ func TestOpenStackRefuses(t *testing.T) {
 		{`"vlan_link": "a"`, `"vlan_link": ""`, "links[1].vlan_link", "is missing"},
 		{`"vlan_id": 5`, `"vlan_id": "x"`, "links[1].vlan_id", `"x" is not a whole number`},
 		{`"vlan_id": 5, `, ``, "links[1].vlan_id", "is missing"},
+		{`"type": "vlan"`, `"type": "phy"`, "links[1].type", `"phy" is not the type of a VLAN (write vlan)`},
 		{`{"id": "a", "ty`, `{"ty`, "links[0].id", "is missing"},
 		{`"02:00:5e:00:00:01"`, `null`, "links[0].ethernet_mac_address", "is missing: nothing else says which link"},
 		{`"02:00:5e:00:00:01"`, `"02:00:5e:00:00"`, "links[0].ethernet_mac_address", "is not a MAC address"},
@@ -84,6 +85,7 @@ func TestOpenStackRefuses(t *testing.T) {
 		{`, "gateway": "192.0.2.1"`, ``, "networks[0].routes[0].gateway", "is missing (write 0.0.0.0 for a destination on the link)"},
 		{`{"network": "0.0.0.0", `, `{`, "networks[0].routes[0].network", "is missing"},
 		{`"network": "0.0.0.0", "netmask": "0.0.0.0"`, `"network": "::", "netmask": "::"`, "networks[0].routes[0].network", "is no IPv4 address"},
+		{`"routes": []`, `"routes": [{"network": "2001:db8:3::/48"}]`, "networks[1].routes[0].gateway", "is missing (write :: for a destination"},
 		{`"routes": []`, `"gateway": "192.0.2.1"`, "networks[1].gateway", "is no IPv6 address"},
 		{`"routes": []`, `"dns_nameservers": ["dns.example.org"]`, "networks[1].dns_nameservers[0]", "is not an address"},
 		{`"192.0.2.53"`, `"192.0.2.53\nnameserver 198.51.100.1"`, "services[0].address", `"192.0.2.53\nnameserver 198.51.100.1" is not an address`},
@@ -91,7 +93,8 @@ func TestOpenStackRefuses(t *testing.T) {
 		{`"services"`, `"srevices"`, "srevices", "unknown key"},
 		// Of finish:
 		{`"id": "v"`, `"id": "a"`, "links[1].id", `"a" is used twice, first by links[0]`},
-		{`"id": "v", "type": "vlan"`, `"id": "v", "ethernet_mac_address": "02:00:5E:00:00:01", "type": "tap"`, "links[1].ethernet_mac_address", "is used twice"},
+		{`"type": "vlan", "vlan_link": "a", "vlan_id": 5, "vlan_mac_address": "02:00:5e:00:00:02"`,
+			`"type": "tap", "ethernet_mac_address": "02:00:5E:00:00:01"`, "links[1].ethernet_mac_address", "is used twice"},
 		{`"vlan_id": 5`, `"vlan_id": 4095`, "links[1].vlan_id", "4095 is not the number of a VLAN"},
 		{`"mtu": 1500`, `"mtu": 60`, "links[0].mtu", "60 is not between 68 and 65535"},
 		{`"192.0.2.2"`, `"192.0.2.0"`, "networks[0].ip_address", "is the address of the network"},
@@ -194,6 +197,7 @@ func TestNetplanRefuses(t *testing.T) {
 		{`{macaddress: "02:00:5e:00:00:01"}`, `{name: "eth*"}`, eth + ".match.name", `"eth*" is a pattern`},
 		{`{macaddress: "02:00:5e:00:00:01"}`, `{driver: ixgbe}`, eth + ".match.driver", "stoker does not support it"},
 		{`{macaddress: "02:00:5e:00:00:01"}`, `{}`, eth + ".match", "fits every link"},
+		{`{macaddress: "02:00:5e:00:00:01"}`, `{name: null}`, eth + ".match", "fits every link"},
 		{`"02:00:5e:00:00:01"`, `"02:00:5e"`, eth + ".match.macaddress", "is not a MAC address"},
 		{"set-name: app0", "set-name: application-network", eth + ".set-name", "more than 15 bytes"},
 		{"mtu: 1500", "mtu: large", eth + ".mtu", "is not a whole number"},
@@ -278,8 +282,23 @@ func TestCNIRefuses(t *testing.T) {
 		{`"198.51.100.2/24"`, `"127.0.0.1/8"`, "ips[1].address", "is an address of lo only"},
 		{`"192.0.2.1"`, `"192.0.2.2"`, "routes[0].gw", "192.0.2.2 is the own address at ips[0].address"},
 	})
-	if _, err := Parse(CNI, "net", []byte(`{"cniVersion": "1.0.0", "interfaces": [{"name": "veth1"}], "ips": [{"interface": 0, "address": "192.0.2.2/24"}]}`)); err == nil ||
-		!strings.Contains(err.Error(), "ips[0].interface: the address is for an interface, but none is in the sandbox of a container") {
-		t.Errorf("only an interface of the host: %v", err)
+}
+
+// TestRefusedAsAWhole is of documents that are not a change of another one away from being right.
+func TestRefusedAsAWhole(t *testing.T) {
+	for _, c := range []struct{ text, says string }{
+		{`{"cniVersion": "1.0.0", "interfaces": [{"name": "veth1"}], "ips": [{"interface": 0, "address": "192.0.2.2/24"}]}`,
+			"ips[0].interface: the address is for an interface, but none is in the sandbox of a container (give interfaces with their sandbox)"},
+		{`{"cniVersion": "1.0.0"}`, "ips: no address is described, and no interface in the sandbox of a container"},
+		{`{"links": [], "networks": [], "services": []}`, "links: no link is described"},
+		{`{"port": null, "subnets": []}`, "ports: no link is described"},
+		{`{"network": {"version": 2, "bonds": {}}}`, "network.ethernets: no link is described"},
+		{`{"version": 2, "vlans": null}`, "ethernets: no link is described"},
+		{`{"network": {"version": 1, "config": []}}`, `network.version: "1" is an unknown version (write 2)`},
+		{`{"version": 1, "config": []}`, `cannot tell the format of net: no format has the keys "version", "config"`},
+	} {
+		if plan, err := Parse(Auto, "net", []byte(c.text)); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s\ngot the plan %+v and the error %v, not %s", c.text, plan, err, c.says)
+		}
 	}
 }

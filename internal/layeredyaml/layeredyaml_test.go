@@ -91,6 +91,27 @@ func TestLeavesHaveTheirTags(t *testing.T) {
 	}
 }
 
+// TestNullIsAbsent is of schemas that take null for absent: such a key is not set, but an entry of a map is there.
+func TestNullIsAbsent(t *testing.T) {
+	s := sampleSchema()
+	s.NullIsAbsent = true
+	l := New(s)
+	l.Bytes("app.json", []byte(`{"name": null, "args": null, "remote": null, "entries": {"web": null}}`))
+	var c sampleConfig
+	l.Decode(&c)
+	if ps := l.Problems(); len(ps) > 0 {
+		t.Fatal(ps)
+	}
+	if want := (sampleConfig{Entries: map[string]sampleEntry{"web": {}}}); !reflect.DeepEqual(c, want) {
+		t.Errorf("got %+v, want %+v", c, want)
+	}
+	for path, want := range map[string]bool{"name": false, "args": false, "remote": false, "entries": true, "entries.web": true} {
+		if got := l.Checker().IsSet(path); got != want {
+			t.Errorf("%s is set: %t", path, got)
+		}
+	}
+}
+
 // openSection takes the keys that begin with "x-".
 type openSection struct {
 	Name  string `yaml:"name"`
