@@ -65,6 +65,7 @@ var refusals = []struct {
 	// VLANs.
 	{two("mtu: 1500", "vlan: {id: 0, parent: eth0}"), []string{"links[1].vlan.id: 0 is not the number of a VLAN"}},
 	{two("mtu: 1500", "vlan: {id: 4095, parent: eth0}"), []string{"links[1].vlan.id: "}},
+	{two("mtu: 1500", "vlan: {}"), []string{"links[1].vlan.parent: is missing"}},
 	{two("mtu: 1500", "vlan: {id: 5}"), []string{"links[1].vlan.parent: is missing"}},
 	{two("mtu: 1500", "vlan: {id: 5, parent: eth1}"), []string{`links[1].vlan.parent: there is no link "eth1"`}},
 	{two("mtu: 1500", "match: {name: eth0.5}, vlan: {id: 5, parent: eth0}"), []string{"links[1].match: is set for a VLAN"}},
