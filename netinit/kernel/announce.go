@@ -3,7 +3,6 @@ package kernel
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -12,7 +11,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/netinit"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -35,46 +33,33 @@ type Announcement struct {
 }
 
 // Announce sends the addresses to the neighbours of their links, so that those that have used them with another MAC address learn of the
-// new one: three times, a second apart, as gratuitous ARP and unsolicited neighbor advertisements. It begins when a link has its carrier
-// and duplicate address detection is over, for which it waits for at most 10 s each, and returns after the last, or when ctx ends.
-// Failures are logged.
+// new one: three times, a second apart, as gratuitous ARP and unsolicited neighbor advertisements. For each it begins when the link has
+// its carrier and duplicate address detection is over, and gives up if that takes more than 10 s each. It returns after the last, or
+// when ctx ends. Failures are logged.
 func Announce(ctx context.Context, list []Announcement, log hclog.Logger) {
-	links := map[int][]Announcement{}
-	for _, a := range list {
-		if len(a.MAC) == 6 { // else it is not Ethernet, and has no neighbours to learn a MAC address
-			links[a.Index] = append(links[a.Index], a)
-		}
-	}
 	var all sync.WaitGroup
-	var once sync.Once // the missing capability concerns every link
-	for _, addresses := range links {
+	var once sync.Once // the missing capability concerns every address
+	for _, a := range list {
+		if len(a.MAC) != 6 {
+			continue // no Ethernet: there are no neighbours that learn a MAC address
+		}
 		// It ends after the announcements, or with ctx.
 		all.Go(func() {
-			err := announceLink(ctx, addresses)
-			var lacks warning
-			switch {
+			switch err := a.announce(ctx); {
 			case err == nil || ctx.Err() != nil:
-			case errors.As(err, &lacks) && errors.Is(err, unix.EPERM):
-				once.Do(func() { log.Warn("addresses are not announced", "error", err) })
+			case errors.Is(err, unix.EPERM):
+				once.Do(func() { log.Warn("addresses are not announced to the neighbours", "error", err) })
 			default:
-				log.Warn("addresses are not announced", "link", addresses[0].Link, "error", err)
+				log.Warn("address is not announced to the neighbours", "address", a.Address, "link", a.Link, "error", err)
 			}
 		})
 	}
 	all.Wait()
 }
 
-// announceLink announces the addresses of one link.
-func announceLink(ctx context.Context, list []Announcement) error {
-	if err := waitCarrier(ctx, list[0].Index); err != nil {
-		return err
-	}
-	var addresses []linkAddr
-	for _, a := range list {
-		addresses = append(addresses, linkAddr{a.Index, a.Link, a.Address})
-	}
-	var lacks warning
-	if err := waitDAD(ctx, new(netlink.Handle), addresses, netinit.DADWait); err != nil && !errors.As(err, &lacks) {
+// announce announces one address.
+func (a Announcement) announce(ctx context.Context) error {
+	if err := a.waitUsable(ctx); err != nil {
 		return err
 	}
 	tick := time.NewTicker(announceEvery)
@@ -84,16 +69,31 @@ func announceLink(ctx context.Context, list []Announcement) error {
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
-				return nil
+				return ctx.Err()
 			}
 		}
-		for _, a := range list {
-			if err := a.send(); err != nil {
-				return fmt.Errorf("cannot announce %s: %w", a.Address, err)
-			}
+		if err := a.send(); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// waitUsable waits until the address can be the source of packets.
+func (a Announcement) waitUsable(ctx context.Context) error {
+	c, err := dial()
+	if err != nil {
+		return err
+	}
+	defer c.socket.Close()
+	if err := c.waitCarrier(ctx, a.Index); err != nil {
+		return err
+	}
+	err = waitDAD(ctx, c, []linkAddr{{a.Index, a.Link, a.Address}}, netinit.DADWait)
+	if _, isWarning := errors.AsType[warning](err); isWarning {
+		return nil // it concerns another address
+	}
+	return err
 }
 
 // send sends one announcement.

@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/stoker-init/stoker/netinit"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -279,12 +278,7 @@ func (a *applier) waitDAD(ctx context.Context, list []linkAddr) error {
 	if list = slices.DeleteFunc(list, func(l linkAddr) bool { return l.Address.Is4() }); len(list) == 0 || a.o.DAD == netinit.DADNone {
 		return nil
 	}
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("cannot open a netlink socket: %w", err)
-	}
-	defer h.Close()
-	err = waitDAD(ctx, h, list, a.o.DAD)
+	err := waitDAD(ctx, a.conn, list, a.o.DAD)
 	if _, isWarning := errors.AsType[warning](err); isWarning {
 		a.warn(err)
 		return nil

@@ -2,20 +2,20 @@ package kernel
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 
 	"github.com/stoker-init/stoker/netinit"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // Errors of addresses; errors.Is finds them.
 var (
 	ErrDuplicate = errors.New("another host has the address")
-	ErrTentative = errors.New("the address did not become usable in time")
+	ErrTentative = errors.New("it is still tentative")
 )
 
 const (
@@ -38,8 +38,8 @@ type linkAddr struct {
 //
 // The error is ErrDuplicate for an address that another host has, and ErrTentative if ctx ends, or 10 s after the link has its carrier. It
 // names the address and the link. It is a warning if only the kernel's link-local address is a duplicate.
-func waitDAD(ctx context.Context, h *netlink.Handle, list []linkAddr, policy netinit.DAD) error {
-	d := detection{h: h, policy: policy, limits: map[int]time.Time{}}
+func waitDAD(ctx context.Context, c *conn, list []linkAddr, policy netinit.DAD) error {
+	d := detection{conn: c, policy: policy, limits: map[int]time.Time{}}
 	for _, a := range list {
 		if a.Address.Is6() {
 			d.list = append(d.list, a)
@@ -60,7 +60,7 @@ func waitDAD(ctx context.Context, h *netlink.Handle, list []linkAddr, policy net
 
 // detection is a wait for the end of duplicate address detection.
 type detection struct {
-	h       *netlink.Handle
+	conn    *conn
 	list    []linkAddr
 	policy  netinit.DAD
 	limits  map[int]time.Time // of the links that have their carrier
@@ -70,18 +70,19 @@ type detection struct {
 
 // check reports whether all addresses can be used.
 func (d *detection) check() (done bool, err error) {
-	found, err := d.h.AddrList(nil, netlink.FAMILY_V6)
-	if errors.Is(err, netlink.ErrDumpInterrupted) || errors.Is(err, unix.EINTR) {
-		return false, nil // by a change, whose notification causes the next check
-	}
+	header := make([]byte, unix.SizeofIfAddrmsg)
+	header[0] = unix.AF_INET6
+	messages, err := d.conn.dump(unix.RTM_GETADDR, header)
 	if err != nil {
 		return false, fmt.Errorf("cannot list the IPv6 addresses: %w", err)
 	}
-	flags := map[linkAddr]int{} // by index and address
-	for _, f := range found {
-		if a, ok := netip.AddrFromSlice(f.IP); ok {
-			flags[linkAddr{Index: f.LinkIndex, Address: a}] = f.Flags
-		}
+	var now state
+	for _, m := range messages {
+		now.parseAddress(m)
+	}
+	flags := map[linkAddr]uint32{} // by index and address
+	for _, a := range now.addresses {
+		flags[linkAddr{Index: a.index, Address: a.prefix.Addr()}] = a.flags
 	}
 	done, d.warning = true, nil
 	for _, a := range d.list {
@@ -90,9 +91,9 @@ func (d *detection) check() (done bool, err error) {
 		delete(flags, key)
 		switch {
 		case !there:
-			return false, fmt.Errorf("address %s of %s has been removed while it was checked for duplicates", a.Address, a.Link)
+			return false, fmt.Errorf("cannot use address %s of %s: it was removed during duplicate address detection", a.Address, a.Link)
 		case of&unix.IFA_F_DADFAILED != 0:
-			return false, fmt.Errorf("address %s of %s: %w (duplicate address detection failed)", a.Address, a.Link, ErrDuplicate)
+			return false, fmt.Errorf("cannot use address %s of %s: %w (duplicate address detection failed)", a.Address, a.Link, ErrDuplicate)
 		case !d.usable(of):
 			done, d.pending = false, a
 		}
@@ -107,12 +108,12 @@ func (d *detection) check() (done bool, err error) {
 }
 
 // usable interprets the flags of an address.
-func (d *detection) usable(flags int) bool {
+func (d *detection) usable(flags uint32) bool {
 	return flags&unix.IFA_F_TENTATIVE == 0 || d.policy != netinit.DADWait && flags&unix.IFA_F_OPTIMISTIC != 0
 }
 
 // checkLinkLocal reports whether the link-local addresses that are not in the list can be used, or never will be.
-func (d *detection) checkLinkLocal(flags map[linkAddr]int) bool {
+func (d *detection) checkLinkLocal(flags map[linkAddr]uint32) bool {
 	done := true
 	for _, a := range d.list {
 		for other, of := range flags {
@@ -130,9 +131,9 @@ func (d *detection) checkLinkLocal(flags map[linkAddr]int) bool {
 
 // checkLimit returns an error when the link of the pending address has had its carrier for too long.
 func (d *detection) checkLimit() error {
-	up, err := hasCarrier(d.pending.Index)
+	up, err := d.conn.hasCarrier(d.pending.Index)
 	if err != nil {
-		return fmt.Errorf("address %s of %s: %w", d.pending.Address, d.pending.Link, err)
+		return fmt.Errorf("cannot use address %s of %s: %w", d.pending.Address, d.pending.Link, err)
 	}
 	limit, known := d.limits[d.pending.Index]
 	switch {
@@ -148,27 +149,32 @@ func (d *detection) checkLimit() error {
 
 // late is the error of an address that takes too long.
 func (d *detection) late() error {
-	reason := "duplicate address detection is not over"
-	if up, err := hasCarrier(d.pending.Index); err == nil && !up {
-		reason = "the link has no carrier"
+	reason := "duplicate address detection has not ended"
+	if up, err := d.conn.hasCarrier(d.pending.Index); err == nil && !up {
+		reason = "the link has no carrier (dad: nodad does not wait for it)"
 	}
-	return fmt.Errorf("address %s of %s: %w: %s", d.pending.Address, d.pending.Link, ErrTentative, reason)
+	return fmt.Errorf("cannot use address %s of %s: %w: %s", d.pending.Address, d.pending.Link, ErrTentative, reason)
 }
 
 // hasCarrier reports whether packets can pass through a link.
-func hasCarrier(index int) (bool, error) {
-	link, err := netlink.LinkByIndex(index)
+func (c *conn) hasCarrier(index int) (bool, error) {
+	list, err := c.request(linkMessage(unix.RTM_GETLINK, index, 0, 0), 0, unix.RTM_NEWLINK)
 	if err != nil {
 		return false, fmt.Errorf("cannot read the state of the link: %w", err)
 	}
-	return link.Attrs().RawFlags&unix.IFF_RUNNING != 0, nil
+	for _, m := range list {
+		if len(m) >= unix.SizeofIfInfomsg {
+			return binary.NativeEndian.Uint32(m[8:])&unix.IFF_RUNNING != 0, nil
+		}
+	}
+	return false, nil
 }
 
 // waitCarrier waits until a link has its carrier. The error is a warning if it has none in 10 s.
-func waitCarrier(ctx context.Context, index int) error {
+func (c *conn) waitCarrier(ctx context.Context, index int) error {
 	limited, cancel := context.WithTimeout(ctx, carrierLimit)
 	defer cancel()
-	err := await(limited, func() (bool, error) { return hasCarrier(index) })
+	err := await(limited, func() (bool, error) { return c.hasCarrier(index) })
 	if limited.Err() != nil && ctx.Err() == nil {
 		return warning{errors.New("the link has no carrier")}
 	}

@@ -29,7 +29,7 @@ type change struct {
 	stage   stage
 	prefix  netip.Prefix // the address that is added
 	index   int        // of the link; 0: none
-	// later: the link does not exist yet. The change is for the next round.
+	// later: not in this round, because the link does not exist yet, or never, because it is refused.
 	later bool
 	// do makes the change, undo takes it back.
 	do, undo step
@@ -87,7 +87,10 @@ func diff(plan *netinit.Plan, found targets, s *state, record *Record, o Options
 
 func (d *differ) add(c change) { d.changes = append(d.changes, c) }
 
-func (d *differ) refuse(format string, args ...any) {
+// refuse adds a change that must not be made.
+func (d *differ) refuse(c change, format string, args ...any) {
+	c.later = true
+	d.add(c)
 	d.refusals = append(d.refusals, fmt.Errorf(format, args...))
 }
 
@@ -139,7 +142,8 @@ func (d *differ) diffLink(i int) {
 	}
 	if want.VLAN != nil {
 		if !d.ourLink(have) && have.name != name {
-			d.refuse("cannot add link %q: link %q, which stoker has not added, has the same parent and number", name, have.name)
+			c := Change{"add", "link", name, fmt.Sprintf("vlan %d", have.vlan)}
+			d.refuse(change{Change: c}, "cannot add link %q: link %q, which stoker has not added, has the same parent and number", name, have.name)
 			return
 		}
 		if have.alias != alias && slices.Contains(d.record.Links, have.name) {
@@ -173,7 +177,7 @@ func (d *differ) addLink(i int, name string) {
 		case slices.Contains(d.found, other.index):
 			c.later = true // it is renamed in this round
 		case !d.ourLink(other):
-			d.refuse("cannot add link %q (%s): another link has its name (hint: give it another name)", name, c.Detail)
+			d.refuse(c, "cannot add link %q (%s): another link has its name (hint: give it another name)", name, c.Detail)
 			return
 		default:
 			d.removeLink(other, linkStage)
@@ -215,7 +219,7 @@ func (d *differ) rename(i int, have *link, name string) {
 		}
 		other := slices.Index(d.found, index)
 		if other < 0 || d.wantedName(other) == name {
-			d.refuse("cannot rename link %q to %q: another link has this name", have.name, name)
+			d.refuse(change{Change: nameChange(have.name, name)}, "cannot rename link %q to %q: another link has this name", have.name, name)
 			return
 		}
 		d.renameTo(index, fmt.Sprintf("stoker%d", index))
@@ -227,9 +231,13 @@ func (d *differ) renameTo(index int, name string) {
 	was := d.names[index]
 	d.names[index] = name
 	d.add(change{
-		Change: Change{"set", "link", name, fmt.Sprintf("name %s (was %s)", name, was)},
+		Change: nameChange(was, name),
 		index:  index, do: rename{index, name}, undo: rename{index, was}, drops: true,
 	})
+}
+
+func nameChange(was, name string) Change {
+	return Change{"set", "link", name, fmt.Sprintf("name %s (was %s)", name, was)}
 }
 
 // diffSettings compares the settings of a link in /proc/sys.
@@ -243,7 +251,7 @@ func (d *differ) diffSettings(want *netinit.Link, have *link) {
 		case !s.locked:
 			d.add(change{Change: c, index: have.index, do: s.to(s.want), undo: s.to(s.have), drops: true})
 		case s.name == "disable_ipv6":
-			d.refuse("cannot enable IPv6 on link %q: /proc/sys cannot be written "+
+			d.refuse(change{Change: c}, "cannot enable IPv6 on link %q: /proc/sys cannot be written "+
 				"(hint: start the container with --sysctl net.ipv6.conf.all.disable_ipv6=0)", want.ID)
 		default:
 			d.warnings = append(d.warnings, fmt.Sprintf("cannot %s: /proc/sys cannot be written", c))
@@ -281,7 +289,7 @@ func (d *differ) diffAddresses(i int) {
 			case ours:
 				d.removeAddress(k, addressStage)
 			default:
-				d.refuse("cannot add address %s to link %q: it has %s, which stoker has not added (hint: ip address del %s dev %s)",
+				d.refuse(c, "cannot add address %s to link %q: it has %s, which stoker has not added (hint: ip address del %s dev %s)",
 					prefix, name, a.prefix, a.prefix, have.name)
 				exists = true
 			}
@@ -326,9 +334,16 @@ func (d *differ) diffFiles() {
 			set("file", f.path, fileText{f.path, f.want}, fileText{f.path, f.have})
 		}
 	}
-	if name := d.plan.Hostname; d.o.Hostname && name != "" && name != d.state.hostname {
-		set("hostname", fmt.Sprintf("%s (was %s)", name, d.state.hostname), newHostname(name), newHostname(d.state.hostname))
+	name := d.plan.Hostname
+	if !d.o.Hostname || name == "" || name == d.state.hostname {
+		return
 	}
+	detail := fmt.Sprintf("%s (was %s)", name, d.state.hostname)
+	if d.state.hostnameLocked {
+		d.warnings = append(d.warnings, "cannot set hostname "+detail+": needs CAP_SYS_ADMIN")
+		return
+	}
+	set("hostname", detail, newHostname(name), newHostname(d.state.hostname))
 }
 
 // wantedResolv returns the content that resolv.conf should have. Without DNS in the plan it is the original, if the file still is what an

@@ -53,15 +53,19 @@ func readText(path string) (string, error) {
 // the file has its old content, unless the error says otherwise.
 func writeInPlace(path, content string) (before string, err error) {
 	file, err := openText(path, os.O_RDWR)
-	if errors.Is(err, fs.ErrNotExist) {
-		if file, err = openText(path, os.O_RDWR|os.O_CREATE); err == nil {
-			err = file.Chmod(0o644) // whatever the umask: every user resolves names
-		}
+	created := errors.Is(err, fs.ErrNotExist)
+	if created {
+		file, err = openText(path, os.O_RDWR|os.O_CREATE)
 	}
 	if err != nil {
-		return "", fmt.Errorf("cannot write %s: %w", path, untrusted.Cause(err))
+		return "", fmt.Errorf("cannot write %s: %w", path, err)
 	}
 	defer file.Close()
+	if created {
+		if err := file.Chmod(0o644); err != nil { // whatever the umask: every user resolves names
+			return "", fmt.Errorf("cannot make %s readable for all users: %w", path, untrusted.Cause(err))
+		}
+	}
 	data, err := untrusted.ReadAll(file, maxText)
 	if err != nil {
 		return "", fmt.Errorf("cannot read %s: %w", path, err)

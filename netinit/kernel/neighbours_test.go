@@ -7,13 +7,14 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/netinit"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -125,6 +126,30 @@ func TestAnnounceWithoutCarrier(t *testing.T) {
 	}
 }
 
+// The capability is one warning, however many addresses there are. The test executes itself without it.
+func TestAnnounceWithoutCapability(t *testing.T) {
+	const links = "STOKER_TEST_ANNOUNCE"
+	if os.Getenv(links) != "" {
+		var list []Announcement
+		for _, address := range []string{"192.0.2.10", "192.0.2.11", "2001:db8::10"} {
+			list = append(list, Announcement{index(t, "near0"), "near0", machine{}.mac(t, "near0"), netip.MustParseAddr(address)})
+		}
+		Announce(t.Context(), list, hclog.Default())
+		return
+	}
+	newPeer(t)
+	machine{}.ip(t, "link set near0 up")
+	machine{}.ip(t, "addr add 2001:db8::10/64 dev near0 nodad")
+	program, err := os.Executable()
+	must(t, err)
+	cmd := exec.Command("setpriv", "--bounding-set=-net_raw", program, "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), links+"=1", isolation+"=it is in those of another test")
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Count(string(out), "not announced") != 1 || !strings.Contains(string(out), "NET_RAW") {
+		t.Errorf("%v, output %q, want one warning that names NET_RAW", err, out)
+	}
+}
+
 func TestRawPacketsNeedACapability(t *testing.T) {
 	p := newPeer(t)
 	machine{}.ip(t, "link set near0 up")
@@ -202,6 +227,14 @@ func TestARPConflict(t *testing.T) {
 	}
 }
 
+func dialed(t *testing.T) *conn {
+	t.Helper()
+	c, err := dial()
+	must(t, err)
+	t.Cleanup(c.socket.Close)
+	return c
+}
+
 // addresses are those of near0 as waitDAD wants them.
 func addresses(t *testing.T, list ...string) (out []linkAddr) {
 	t.Helper()
@@ -243,7 +276,7 @@ func TestWaitDAD(t *testing.T) {
 				t.Errorf("tentative at first: %v, want %v", tentative, want)
 			}
 			begin := time.Now()
-			must(t, waitDAD(t.Context(), new(netlink.Handle), addresses(t, "2001:db8::10", "192.0.2.10"), c.policy))
+			must(t, waitDAD(t.Context(), dialed(t), addresses(t, "2001:db8::10", "192.0.2.10"), c.policy))
 			if took := time.Since(begin); !tentative && took > 500*time.Millisecond {
 				t.Errorf("it waited for %s", took)
 			}
@@ -269,7 +302,7 @@ func TestWaitDADWaitsForTheLinkLocalAddress(t *testing.T) {
 	if out := own.ip(t, "-6 addr show dev near0 scope link tentative"); !strings.Contains(out, "fe80") {
 		t.Fatalf("the link-local address is not tentative at first: %q", out)
 	}
-	must(t, waitDAD(t.Context(), new(netlink.Handle), addresses(t, "2001:db8::10"), netinit.DADWait))
+	must(t, waitDAD(t.Context(), dialed(t), addresses(t, "2001:db8::10"), netinit.DADWait))
 	if out := own.ip(t, "-6 addr show dev near0 scope link -tentative"); !strings.Contains(out, "fe80") {
 		t.Error("there is no usable link-local address on return")
 	}
@@ -281,7 +314,7 @@ func TestWaitDADFindsDuplicates(t *testing.T) {
 	p.ip(t, "addr add 2001:db8::10/64 dev far0 nodad")
 	own.ip(t, "link set near0 up")
 	own.ip(t, "addr add 2001:db8::10/64 dev near0")
-	err := waitDAD(t.Context(), new(netlink.Handle), addresses(t, "2001:db8::10"), netinit.DADWait)
+	err := waitDAD(t.Context(), dialed(t), addresses(t, "2001:db8::10"), netinit.DADWait)
 	if !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), "2001:db8::10 of near0") {
 		t.Errorf("%v, want a duplicate that names the address and the link", err)
 	}
@@ -295,7 +328,7 @@ func TestWaitDADDuplicateLinkLocal(t *testing.T) {
 	p.ip(t, "addr add fe80::ff:fe00:1/64 dev far0 nodad")
 	own.ip(t, "link set near0 up")
 	own.ip(t, "addr add 2001:db8::10/64 dev near0")
-	err := waitDAD(t.Context(), new(netlink.Handle), addresses(t, "2001:db8::10"), netinit.DADWait)
+	err := waitDAD(t.Context(), dialed(t), addresses(t, "2001:db8::10"), netinit.DADWait)
 	var warns warning
 	if !errors.As(err, &warns) || !strings.Contains(err.Error(), "fe80::ff:fe00:1 of near0") {
 		t.Errorf("%v, want a warning", err)
@@ -311,14 +344,14 @@ func TestWaitDADWithoutCarrier(t *testing.T) {
 	own.ip(t, "addr add 2001:db8::10/64 dev near0")
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	err := waitDAD(ctx, new(netlink.Handle), addresses(t, "2001:db8::10"), netinit.DADWait)
+	err := waitDAD(ctx, dialed(t), addresses(t, "2001:db8::10"), netinit.DADWait)
 	if !errors.Is(err, ErrTentative) || !strings.Contains(err.Error(), "2001:db8::10 of near0") || !strings.Contains(err.Error(), "carrier") {
 		t.Errorf("%v, want that the link has no carrier", err)
 	}
 
-	done := make(chan error)
+	done, c, list := make(chan error), dialed(t), addresses(t, "2001:db8::10")
 	go func() { // it ends with the carrier
-		done <- waitDAD(t.Context(), new(netlink.Handle), addresses(t, "2001:db8::10"), netinit.DADWait)
+		done <- waitDAD(t.Context(), c, list, netinit.DADWait)
 	}()
 	p.ip(t, "link set far0 up")
 	must(t, <-done)
@@ -331,9 +364,9 @@ func TestWaitDADAddressRemoved(t *testing.T) {
 	p.ip(t, "link set far0 down")
 	own.ip(t, "link set near0 up")
 	own.ip(t, "addr add 2001:db8::10/64 dev near0")
-	done := make(chan error)
+	done, c, list := make(chan error), dialed(t), addresses(t, "2001:db8::10")
 	go func() { // it ends with the address
-		done <- waitDAD(t.Context(), new(netlink.Handle), addresses(t, "2001:db8::10"), netinit.DADWait)
+		done <- waitDAD(t.Context(), c, list, netinit.DADWait)
 	}()
 	own.ip(t, "addr del 2001:db8::10/64 dev near0")
 	if err := <-done; err == nil || !strings.Contains(err.Error(), "removed") {

@@ -15,10 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An address is probed as RFC 5227 (2.1.1) says, with shorter waits, since a container should start quickly: 3 probes instead of 3, 250 ms
-// apart instead of 1 to 2 s, the first one at once instead of within 1 s, and 500 ms for an answer after the last one instead of 2 s.
+// An address is probed as RFC 5227 (2.1.1) says, by 3 probes, but with shorter waits, since a container should start quickly: the first
+// one at once instead of within 1 s, 250 ms between two instead of 1 to 2 s, and 500 ms after the last one instead of 2 s.
 const (
-	probes    = 3
 	probeGap  = 250 * time.Millisecond
 	probeLast = 500 * time.Millisecond
 )
@@ -30,7 +29,12 @@ func probe(ctx context.Context, linkIndex int, mac net.HardwareAddr, addr netip.
 	if len(mac) != 6 {
 		return warning{errors.New("cannot probe: the link is not Ethernet")}
 	}
-	if err := waitCarrier(ctx, linkIndex); err != nil {
+	c, err := dial()
+	if err != nil {
+		return fmt.Errorf("cannot probe: %w", err)
+	}
+	defer c.socket.Close()
+	if err := c.waitCarrier(ctx, linkIndex); err != nil {
 		return fmt.Errorf("cannot probe: %w", err)
 	}
 	socket, err := openARP(linkIndex)
@@ -40,7 +44,7 @@ func probe(ctx context.Context, linkIndex int, mac net.HardwareAddr, addr netip.
 	defer socket.Close()
 	defer context.AfterFunc(ctx, func() { socket.Close() })() // ends a read
 	question := arpFrame(arpRequest, mac, netip.IPv4Unspecified(), make(net.HardwareAddr, 6), addr)
-	for _, wait := range [probes]time.Duration{probeGap, probeGap, probeLast} {
+	for _, wait := range [...]time.Duration{probeGap, probeGap, probeLast} {
 		_, err := socket.Write(question)
 		if err == nil {
 			err = listenARP(socket, wait, mac, addr)
@@ -116,7 +120,7 @@ func arpFrame(operation uint16, sender net.HardwareAddr, senderIP netip.Addr, ta
 	return append(append(frame, target...), targetIP.AsSlice()...)
 }
 
-// openARP opens a socket for the frames with ARP packets of a link. The error is a warning without CAP_NET_RAW.
+// openARP opens a socket for the frames with ARP packets of a link. Without CAP_NET_RAW the error is a warning.
 func openARP(linkIndex int) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -129,12 +133,12 @@ func openARP(linkIndex int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "ARP"), nil
 }
 
-// rawError is the error of opening a socket for raw packets.
+// rawError is the warning that a socket for raw packets cannot be opened.
 func rawError(err error) error {
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+	if errors.Is(err, unix.EPERM) {
 		return warning{fmt.Errorf("cannot send raw packets: %w (the capability NET_RAW is missing)", err)}
 	}
-	return fmt.Errorf("cannot send raw packets: %w", err)
+	return warning{fmt.Errorf("cannot send raw packets: %w", err)}
 }
 
 // networkOrder swaps the bytes of v on a little-endian machine.

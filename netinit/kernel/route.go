@@ -51,7 +51,7 @@ func (d *differ) diffRoute(want netinit.Route, have *link, i int) {
 		case ours:
 			replaced = k
 		default:
-			d.refuse("cannot add route %s of link %q: there is %s, which stoker has not added (hint: give it another metric, or ip route del %s)",
+			d.refuse(c, "cannot add route %s of link %q: there is %s, which stoker has not added (hint: give it another metric, or ip route del %s)",
 				c.Detail, name, describeRoute(r.Route)+d.through(r), describeKey(r.Route))
 			return
 		}
@@ -72,7 +72,7 @@ func (d *differ) diffRoute(want netinit.Route, have *link, i int) {
 // others may have any.
 func (r *route) sameAs(want netinit.Route, index int, ours bool) bool {
 	open := func(unset bool) bool { return unset && !ours }
-	return r.foreign == "" && r.index == index && r.Type == want.Type && r.Via == want.Via && r.Scope == want.Scope &&
+	return !r.odd && r.index == index && r.Type == want.Type && r.Via == want.Via && r.Scope == want.Scope &&
 		(r.Source == want.Source || open(!want.Source.IsValid())) &&
 		(r.MTU == want.MTU || open(want.MTU == 0)) && (r.AdvMSS == want.AdvMSS || open(want.AdvMSS == 0))
 }

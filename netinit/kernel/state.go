@@ -27,6 +27,8 @@ type state struct {
 	resolv    string // the content of resolv.conf
 	hosts     string // the content of the hosts file
 	hostname  string
+	// hostnameLocked: it cannot be set.
+	hostnameLocked bool
 }
 
 // link is a network interface.
@@ -49,13 +51,13 @@ type address struct {
 	raw    []byte // the message that adds or removes it
 }
 
-// route is a route, in the normal form of normalRoute.
+// route is a route, in the normal form of normalRoute. An odd one has several next hops, or one that a plan cannot express.
 type route struct {
 	netinit.Route
-	index   int // of its link; 0 for a blackhole and the like
-	foreign string
-	proto   uint8
-	raw     []byte
+	index int // of its link; 0 for a blackhole and the like
+	odd   bool
+	proto uint8
+	raw   []byte
 }
 
 // rule is a rule. An odd one has conditions or actions that a plan cannot express.
@@ -232,7 +234,7 @@ func (s *state) parseRoute(m []byte) {
 				}
 			}
 		case unix.RTA_MULTIPATH, rtaNHID, unix.RTA_ENCAP, unix.RTA_VIA:
-			r.foreign = "several next hops or a tunnel"
+			r.odd = true
 		}
 	}
 	r.To = netip.PrefixFrom(to, bits)

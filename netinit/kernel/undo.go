@@ -21,7 +21,11 @@ func missing(before, after *state, touched map[int]bool, gone netip.Prefix) []ob
 	for _, a := range before.addresses {
 		same := func(b address) bool { return b.index == a.index && b.prefix == a.prefix && b.peer == a.peer }
 		if (a.ours || touched[a.index]) && a.prefix != gone && !slices.ContainsFunc(after.addresses, same) {
-			list = append(list, object{"address " + a.prefix.String(), message{unix.RTM_NEWADDR, unix.NLM_F_CREATE | unix.NLM_F_EXCL, a.raw}})
+			at := len(list)
+			if a.prefix.Addr().Is6() {
+				at = 0 // the kernel lists the newest first
+			}
+			list = slices.Insert(list, at, object{"address " + a.prefix.String(), message{unix.RTM_NEWADDR, unix.NLM_F_CREATE | unix.NLM_F_EXCL, a.raw}})
 		}
 	}
 	for _, r := range before.routes {
@@ -146,5 +150,6 @@ func (s *state) readFiles(plan *netinit.Plan, o Options) (err error) {
 		}
 	}
 	s.hostname, err = hostname()
+	s.hostnameLocked = !capable(unix.CAP_SYS_ADMIN)
 	return err
 }

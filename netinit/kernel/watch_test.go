@@ -41,7 +41,7 @@ func TestWatch(t *testing.T) {
 			select {
 			case <-calls:
 				continue // from what came before
-			case <-time.After(3 * watchPause):
+			case <-time.After(2 * watchPause):
 			}
 			break
 		}
