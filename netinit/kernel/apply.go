@@ -207,13 +207,13 @@ func (a *applier) execute(ctx context.Context, changes []change) error {
 			if err := a.make(c); err != nil {
 				return err
 			}
-			if c.prefix.IsValid() {
+			if c.prefix.IsValid() && a.o.DAD != netinit.DADNone {
 				added = append(added, linkAddr{c.index, c.Link, c.prefix.Addr()})
 			}
 		}
 		// A route with an address as its source needs that to be usable.
 		if at == addressStage {
-			if err := a.waitDAD(ctx, added); err != nil {
+			if err := a.waitDAD(ctx, append(added, a.tentative()...)); err != nil {
 				return err
 			}
 		}
@@ -275,7 +275,7 @@ func (a *applier) probe(ctx context.Context, changes []change) error {
 
 // waitDAD waits until IPv6 addresses can be used.
 func (a *applier) waitDAD(ctx context.Context, list []linkAddr) error {
-	if list = slices.DeleteFunc(list, func(l linkAddr) bool { return l.Address.Is4() }); len(list) == 0 || a.o.DAD == netinit.DADNone {
+	if list = slices.DeleteFunc(list, func(l linkAddr) bool { return l.Address.Is4() }); len(list) == 0 {
 		return nil
 	}
 	err := waitDAD(ctx, a.conn, list, a.o.DAD)

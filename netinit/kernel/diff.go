@@ -26,9 +26,9 @@ const (
 // change is a difference between the plan and the state, and how to remove it.
 type change struct {
 	Change
-	stage   stage
-	prefix  netip.Prefix // the address that is added
-	index   int        // of the link; 0: none
+	stage  stage
+	prefix netip.Prefix // the address that is added
+	index  int          // of the link; 0: none
 	// later: not in this round, because the link does not exist yet, or never, because it is refused.
 	later bool
 	// do makes the change, undo takes it back.

@@ -3,6 +3,7 @@ package kernel
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -105,6 +106,26 @@ func TestUndo(t *testing.T) {
 	}
 }
 
+// TestDuplicate applies an address that the peer has.
+func TestDuplicate(t *testing.T) {
+	for name, taken := range map[string]string{"probe": "192.0.2.10/24", "duplicate address detection": "2001:db8:1::10/64 nodad"} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.o.Probe = true
+			b.ip(t, "address add "+taken+" dev far0")
+			before := snapshot(t)
+			_, err := b.apply()
+			if address, _, _ := strings.Cut(taken, "/"); !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), address) {
+				t.Errorf("error %v, want that another host has %s", err, taken)
+			}
+			t.Log(err)
+			if after := snapshot(t); after != before {
+				t.Errorf("after:\n%s\nbefore:\n%s", after, before)
+			}
+		})
+	}
+}
+
 func (b *bench) record() string {
 	r, err := ReadRecord(b.o.StateDir)
 	must(b.t, err)
@@ -184,8 +205,8 @@ func TestKill9(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n+1)*5*time.Millisecond) // and then SIGKILL
 		cmd := exec.CommandContext(ctx, "/proc/self/exe")
 		cmd.Env = append(os.Environ(), helperPlan+"="+jsonText(helperInput{b.plan, b.o}))
-		if err := cmd.Run(); err != nil && ctx.Err() == nil {
-			t.Error(err)
+		if out, err := cmd.CombinedOutput(); err != nil && ctx.Err() == nil {
+			t.Errorf("%v: %s", err, out)
 		}
 		cancel()
 		b.plan = good
