@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -26,9 +27,6 @@ import (
 
 // networkItem is the state of the network in the fd store.
 const networkItem = "network"
-
-// applyTime is what a description has at least to be applied in: the source may have used up netinit.wait.
-const applyTime = 10 * time.Second
 
 // networkTools are the functions that reach the source and the kernel.
 type networkTools struct {
@@ -112,7 +110,7 @@ func (n *network) await(ctx context.Context) error {
 				return nil
 			case *w.cfg.Required:
 				w.stop()
-				return err
+				return withoutNetwork(err)
 			default:
 				w.log.Warn("the network is not configured; the container goes on with that of the runtime", "error", err,
 					"again_in", w.cfg.Drift.Every)
@@ -134,16 +132,17 @@ func (n *network) resume(p *plan, items fdstore.Items) {
 	n.configure(p, !found || err != nil || saved.Pending)
 }
 
-// reload configures the network again if the section has changed, or the reload was asked for.
-func (n *network) reload(before, next *plan, asked bool) {
+// reload configures the network again if the section has changed, or the reload was asked for, and reports whether it does.
+func (n *network) reload(before, next *plan, asked bool) bool {
 	same := reflect.DeepEqual(before.Config.Netinit, next.Config.Netinit) && maps.Equal(before.Config.Labels, next.Config.Labels)
 	if same && !asked {
-		return
+		return false
 	}
 	had := n.current() != nil
 	if n.configure(next, true); had && next.Config.Netinit.Source == "" {
 		n.log.Info("netinit is not configured any more; the network stays as it is and is not checked")
 	}
+	return next.Config.Netinit.Source != ""
 }
 
 // configure begins with a configuration in the background, after the worker of the one before has ended. fetch: its description is
@@ -288,20 +287,19 @@ func (w *networkWorker) configureNow(ctx context.Context) error {
 }
 
 func (w *networkWorker) fetchAndApply(ctx context.Context) (*source.Description, *kernel.Result, error) {
-	until := time.Now().Add(w.cfg.Wait)
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.Wait)
+	defer cancel()
 	w.doing("its description is fetched from " + w.from)
 	d, err := w.tools.fetch(ctx, source.Options{From: w.cfg.Source, Format: w.cfg.Format, Wait: w.cfg.Wait,
-		RequireFresh: w.cfg.RequireFresh, Headers: w.cfg.Headers, CAFile: w.cfg.CAFile, StateDir: w.cfg.StateDir, Lookup: w.lookup})
+		RequireFresh: w.cfg.RequireFresh, Headers: w.cfg.Headers, CAFile: w.cfg.CAFile, StateDir: w.cfg.StateDir, Lookup: w.lookup,
+		OnRetry: func(err error) { w.doing(fmt.Sprintf("no description from %s yet: %v", w.from, err)) }})
 	if err != nil {
 		return nil, nil, err
 	}
-	if least := time.Now().Add(applyTime); until.Before(least) {
-		until = least
-	}
-	w.doing("the description from " + d.From + " is applied: a link may be missing, or an address not be usable yet")
-	ctx, cancel := context.WithDeadline(ctx, until)
-	defer cancel()
-	result, err := w.tools.apply(ctx, d.Plan, w.options)
+	w.doing("the description from " + d.From + " is applied")
+	o := w.options
+	o.OnMissing = func(links string) { w.doing("no link yet: " + links) }
+	result, err := w.tools.apply(ctx, d.Plan, o)
 	return d, result, err
 }
 
@@ -332,6 +330,19 @@ func (w *networkWorker) keepForNext(pending bool) {
 	if err := w.save(s); err != nil {
 		w.log.Error("cannot keep the state of the network; the next supervisor configures it again", "error", err)
 	}
+}
+
+// withoutNetwork adds how the container can go on.
+func withoutNetwork(err error) error {
+	e, ok := errors.AsType[*exit.Error](err)
+	if !ok {
+		return err
+	}
+	hint := "netinit.required: false, or STOKER_NETINIT_REQUIRED=false, goes on with the runtime's network"
+	if e.Hint != "" {
+		hint = e.Hint + "; " + hint
+	}
+	return &exit.Error{Err: fmt.Errorf("cannot configure the network: %w", e.Err), Hint: hint, Code: e.Code}
 }
 
 // NetworkError gives an error of netinit its exit code and a hint.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -67,6 +68,7 @@ func (m *fakeMachine) tools() networkTools {
 			m.fetched++
 			hangs, err := m.hangs, m.fetchErr
 			m.mu.Unlock()
+			o.OnRetry(errors.New("connection refused"))
 			if hangs {
 				<-ctx.Done()
 				return nil, ctx.Err()
@@ -76,7 +78,10 @@ func (m *fakeMachine) tools() networkTools {
 			}
 			return &source.Description{Plan: &netinit.Plan{Warnings: []string{"four name servers"}}, From: o.From, Time: time.Now()}, nil
 		},
-		apply: func(context.Context, *netinit.Plan, kernel.Options) (*kernel.Result, error) {
+		apply: func(_ context.Context, _ *netinit.Plan, o kernel.Options) (*kernel.Result, error) {
+			if o.OnMissing != nil {
+				o.OnMissing(`"eth0" (name eth0)`)
+			}
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.applied++
@@ -178,7 +183,8 @@ func TestNetworkOpens(t *testing.T) {
 		if err := n.opening(planOf(usual))(t.Context(), func(what string) { waits = append(waits, what) }); err != nil {
 			t.Fatal(err)
 		}
-		if len(waits) != 2 || waits[0] != "its description is fetched from /net.yaml" {
+		if want := []string{"its description is fetched from /net.yaml", "no description from /net.yaml yet: connection refused",
+			"the description from /net.yaml is applied", `no link yet: "eth0" (name eth0)`}; !slices.Equal(waits, want) {
 			t.Errorf("the services wait for %q", waits)
 		}
 		m.wantCounts(t, 1, 1)
@@ -337,7 +343,7 @@ func TestNetworkResumes(t *testing.T) {
 				synctest.Wait()
 				m.drift("192.0.2.10/24")
 				time.Sleep(2 * time.Second)
-				m.wantEvents(t, "repaired: add address 192.0.2.10/24 on eth0")
+				m.wantEvents(t, "repaired: add address 192.0.2.10/24 of eth0")
 			})
 		})
 	}

@@ -203,14 +203,7 @@ func (w *networkWorker) publish(differences, outcome string) {
 // changeTexts describes what would be changed.
 func changeTexts(list []kernel.Change) (out []string) {
 	for _, c := range list {
-		text := c.Verb + " " + c.Object
-		if c.Detail != "" {
-			text += " " + c.Detail
-		}
-		if c.Link != "" {
-			text += " on " + c.Link
-		}
-		out = append(out, text)
+		out = append(out, c.String())
 	}
 	return out
 }

@@ -34,7 +34,7 @@ func TestDriftIsRepaired(t *testing.T) {
 		opened(t, n, usual)
 		m.drift("192.0.2.10/24", "192.0.2.11/24")
 		time.Sleep(driftSettle)
-		m.wantEvents(t, "repaired: add address 192.0.2.10/24 on eth0; add address 192.0.2.11/24 on eth0")
+		m.wantEvents(t, "repaired: add address 192.0.2.10/24 of eth0; add address 192.0.2.11/24 of eth0")
 		m.wantCounts(t, 1, 2)
 		if s := n.snapshot(); s.Repairs != 1 || s.RepairFailures != 0 || len(s.Differences) != 0 {
 			t.Errorf("%+v", s)
@@ -70,7 +70,7 @@ func TestDriftIsReported(t *testing.T) {
 		opened(t, n, func(c *netinit.Config) { c.Drift.Then = "report" })
 		m.drift("192.0.2.10/24")
 		time.Sleep(time.Hour)
-		m.wantEvents(t, "add address 192.0.2.10/24 on eth0")
+		m.wantEvents(t, "add address 192.0.2.10/24 of eth0")
 		m.wantCounts(t, 1, 1)
 		if s := n.snapshot(); len(s.Differences) != 1 {
 			t.Errorf("%+v", s)
@@ -82,7 +82,7 @@ func TestDriftIsReported(t *testing.T) {
 		m.wantLog(t, "the network is again what was applied", 1)
 		m.drift("192.0.2.11/24")
 		time.Sleep(time.Hour)
-		m.wantEvents(t, "add address 192.0.2.10/24 on eth0", "add address 192.0.2.11/24 on eth0", "add address 192.0.2.11/24 on eth0")
+		m.wantEvents(t, "add address 192.0.2.10/24 of eth0", "add address 192.0.2.11/24 of eth0", "add address 192.0.2.11/24 of eth0")
 	})
 }
 
@@ -110,7 +110,7 @@ func TestRepairFails(t *testing.T) {
 		if s.RepairFailures < 10 || s.RepairFailures > 16 || s.Error != "cannot repair the network: not permitted" || len(s.Differences) != 1 {
 			t.Errorf("%+v", s)
 		}
-		m.wantEvents(t, "cannot repair the network: not permitted; add address 192.0.2.10/24 on eth0")
+		m.wantEvents(t, "cannot repair the network: not permitted; add address 192.0.2.10/24 of eth0")
 		m.set(func() { m.applyErr = nil })
 		time.Sleep(time.Minute)
 		synctest.Wait()

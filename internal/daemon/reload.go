@@ -155,9 +155,13 @@ func (d *daemon) sources() config.Options {
 func (d *daemon) Reload(by string, dryRun bool) (api.ReloadResult, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	before := d.currentPlan()
 	done, err := d.reloadLocked(by, dryRun)
 	if !dryRun {
 		d.journal.reloaded(by, done, err)
+	}
+	if !dryRun && err == nil && d.network.reload(before, d.currentPlan(), by != byWatch) {
+		done.Changes = append(done.Changes, "configure the network again, in the background")
 	}
 	return done, err
 }
@@ -205,7 +209,6 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	if len(done.Changes) == 0 {
 		d.hooks.setPlan(plan) // the hook files may have changed
 		d.followSources()
-		d.network.reload(before, plan, by != byWatch)
 		return done, nil
 	}
 	d.log.Info("the configuration has changed", "asked_by", by, "changes", done.Changes)
@@ -235,7 +238,6 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 		d.log.Warn("the executor begins with a new container: it was not configured when this one started")
 	}
 	d.logWarnings(loaded)
-	d.network.reload(before, plan, by != byWatch)
 	d.rewatch()
 	d.hooks.configChanged(by)
 	if optionsChanged {

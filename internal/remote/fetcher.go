@@ -139,6 +139,9 @@ func (f *Fetcher[T]) ask(ctx context.Context, s Source, t target, old *good[T]) 
 		if err == nil || errors.As(err, new(finalError)) {
 			return fresh, err
 		}
+		if s.OnRetry != nil {
+			s.OnRetry(err)
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(jittered(pause, rand.Float64())):

@@ -32,6 +32,8 @@ type Source struct {
 	Accept       string // the header of that name; empty: JSON and text
 	// CAFile holds PEM certificates added to the system's; empty: none.
 	CAFile string
+	// OnRetry gets the error of each try after which there is another one; nil: it is not needed.
+	OnRetry func(error)
 }
 
 // Lookup returns the value of a variable; false: it is not set.

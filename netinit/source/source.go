@@ -33,6 +33,8 @@ type Options struct {
 	StateDir     string // for the last good description; empty: none is kept
 	// Lookup returns the value of a variable in From; nil: there are none.
 	Lookup func(name string) (string, bool)
+	// OnRetry gets the error of each try after which there is another one; nil: it is not needed.
+	OnRetry func(error)
 }
 
 // Description is a plan, and where it came from.
@@ -150,7 +152,7 @@ func whole(from string, lookup remote.Lookup) string {
 // source returns what package remote fetches.
 func (o Options) source() remote.Source {
 	s := remote.Source{Timeout: tryTime, Deadline: o.Wait, KeptDeadline: o.Wait / 2, RequireFresh: o.RequireFresh, Headers: o.Headers,
-		Accept: "application/json, application/yaml, text/plain", CAFile: o.CAFile}
+		Accept: "application/json, application/yaml, text/plain", CAFile: o.CAFile, OnRetry: o.OnRetry}
 	socket, isSocket := strings.CutPrefix(o.From, "unix:")
 	switch {
 	case isSocket && !strings.HasPrefix(socket, "//"):
