@@ -73,6 +73,7 @@ func edges() map[string][]string {
 		"internal/exit":       {},
 		"internal/mounts":     {},
 		"netinit":             {"internal/layeredyaml", "internal/redact", "internal/remote"},
+		"netinit/kernel":      {"internal/statefile", "internal/untrusted", "netinit"},
 		"internal/jacoco":     {"internal/wholefile"},
 		"internal/wholefile":  {},
 		"internal/lifecycle":  {},
@@ -208,6 +209,7 @@ func homes() map[string]string {
 		"github.com/containerd/cgroups/v3": "internal/cgroup",
 		"github.com/creack/pty":            "internal/proc/terminal.go",
 		"gopkg.in/yaml.v3":                 "internal/layeredyaml/yaml.go",
+		"github.com/vishvananda/netlink":   "netinit/kernel",
 		"github.com/fsnotify/fsnotify":     "internal/filewatch/filewatch.go",
 		"github.com/moby/sys/mountinfo":    "internal/mounts",
 		"github.com/nats-io/nats.go":       "executor/natsjob",
@@ -465,6 +467,7 @@ func readers() map[string]string {
 		"supervisor/incident/evidence.go": kernel,
 		"netinit/kernel/files.go":         "resolv.conf and hosts, or what the configuration names: regular, without blocking, written in place",
 		"netinit/kernel/sysctl.go":        kernel,
+		"netinit/kernel/record.go":        "a lock file in the state folder; a link is not followed",
 	}
 }
 

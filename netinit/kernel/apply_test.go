@@ -94,7 +94,7 @@ func jsonText(v any) string {
 func snapshot(t *testing.T) string {
 	settled(t)
 	var all string
-	for _, what := range []string{"address", "route show table all", "-6 route show table all", "rule", "-6 rule"} {
+	for _, what := range []string{"address", "route show table all", "rule", "-6 rule"} {
 		all += what + "\n" + (machine{}).ip(t, what)
 	}
 	return strings.ReplaceAll(all, "qdisc noop ", "qdisc noqueue ")
@@ -109,7 +109,19 @@ func (b *bench) wantAddresses(link string, want ...string) {
 
 func TestApply(t *testing.T) {
 	b := newBench(t)
-	changes := b.mustApply()
+	result, err := b.apply()
+	must(t, err)
+	var changes, announced []string
+	for _, c := range result.Changes {
+		changes = append(changes, c.String())
+	}
+	for _, a := range result.Announce {
+		announced = append(announced, a.Link+" "+a.MAC.String()+" "+a.Address.String())
+	}
+	mac := b.plan.Links[0].Match.MAC
+	if want := []string{"near0 " + mac + " 192.0.2.10", "near0 " + mac + " 2001:db8:1::10"}; !slices.Equal(announced, want) {
+		t.Errorf("announced %q, want %q", announced, want)
+	}
 	want := []string{"set link mtu 1400 (was 1500) of near0", "set link up of near0", "add address 192.0.2.10/24 of near0",
 		"add address 2001:db8:1::10/64 of near0", "add route 203.0.113.0/24 of near0", "add route default via 192.0.2.1 of near0",
 		"add route ::/0 via 2001:db8:1::1 of near0"}

@@ -65,7 +65,7 @@ func (c *conn) dump(kind uint16, header []byte) ([][]byte, error) {
 		if err == nil || !errors.Is(err, unix.EINTR) {                                     // ErrDumpInterrupted is EINTR
 			return list, err
 		}
-		time.Sleep(time.Duration(n) * 100 * time.Microsecond)
+		<-time.After(time.Duration(n) * 100 * time.Microsecond)
 	}
 	return nil, fmt.Errorf("it was changed during each of %d attempts", maxDumps)
 }

@@ -26,9 +26,9 @@ const (
 // change is a difference between the plan and the state, and how to remove it.
 type change struct {
 	Change
-	stage   stage
-	prefix  netip.Prefix // the address that is added
-	index   int        // of the link; 0: none
+	stage  stage
+	prefix netip.Prefix // the address that is added
+	index  int          // of the link; 0: none
 	// later: not in this round, because the link does not exist yet, or never, because it is refused.
 	later bool
 	// do makes the change, undo takes it back.
@@ -66,7 +66,7 @@ func diff(plan *netinit.Plan, found targets, s *state, record *Record, o Options
 	for _, l := range s.links {
 		d.names[l.index] = l.name
 	}
-	if lo := s.linkNamed("lo"); lo != nil && !lo.up {
+	if lo := s.linkNamed("lo"); lo != nil && !lo.up && !slices.Contains(found, lo.index) {
 		d.add(change{Change: Change{"set", "link", "lo", "up"}, do: setUp(lo.index, true), undo: setUp(lo.index, false)})
 	}
 	for i := range plan.Links {

@@ -35,6 +35,9 @@ func resolve(plan *netinit.Plan, s *state, known targets, renamed []string) (fou
 			return nil, nil, fmt.Errorf("link %q (%s): %w: %s", l.ID, describeMatch(l), ErrAmbiguous, strings.Join(fits, ", "))
 		case len(fits) == 1:
 			found[i] = s.linkNamed(fits[0]).index
+			if other := slices.Index(found, found[i]); other < i {
+				return nil, nil, fmt.Errorf("links %q and %q are both %q of the kernel", plan.Links[other].ID, l.ID, fits[0])
+			}
 		case !l.Optional:
 			missing = append(missing, fmt.Sprintf("%q (%s)", l.ID, describeMatch(l)))
 		}

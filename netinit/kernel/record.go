@@ -81,7 +81,7 @@ func namespace() (string, error) {
 	if err := unix.Stat(path, &st); err != nil {
 		return "", fmt.Errorf("cannot identify the network namespace %s: %w", path, err)
 	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := untrusted.ReadFile("/proc/sys/kernel/random/boot_id", 100)
 	if err != nil {
 		return "", fmt.Errorf("cannot identify the boot: %w", untrusted.Cause(err))
 	}
@@ -93,7 +93,7 @@ func lock(ctx context.Context, stateDir string) (unlock func(), err error) {
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(filepath.Join(stateDir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	file, err := os.OpenFile(filepath.Join(stateDir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err
 	}

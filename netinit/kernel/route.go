@@ -149,7 +149,7 @@ func routeBody(r netinit.Route, index int) []byte {
 		b = attribute(b, unix.RTA_DST, r.To.Addr().AsSlice())
 	}
 	if r.Via.IsValid() {
-		b = attribute(b, unix.RTA_GATEWAY, r.Via.WithZone("").AsSlice())
+		b = attribute(b, unix.RTA_GATEWAY, r.Via.AsSlice())
 	}
 	if r.Source.IsValid() {
 		b = attribute(b, unix.RTA_PREFSRC, r.Source.AsSlice())

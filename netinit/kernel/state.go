@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -73,22 +74,23 @@ func (c *conn) read() (*state, error) {
 	s := &state{}
 	header := attribute(make([]byte, unix.SizeofIfInfomsg), unix.IFLA_EXT_MASK, number32(skipStats))
 	for _, of := range []struct {
-		what   string
-		kind   uint16
-		header []byte
-		parse  func([]byte)
+		what  string
+		kind  uint16
+		size  int // of the header
+		body  []byte
+		parse func([]byte)
 	}{
-		{"links", unix.RTM_GETLINK, header, s.parseLink},
-		{"addresses", unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg), s.parseAddress},
-		{"routes", unix.RTM_GETROUTE, make([]byte, unix.SizeofRtMsg), s.parseRoute},
-		{"rules", unix.RTM_GETRULE, make([]byte, unix.SizeofRtMsg), s.parseRule},
+		{"links", unix.RTM_GETLINK, unix.SizeofIfInfomsg, header, s.parseLink},
+		{"addresses", unix.RTM_GETADDR, unix.SizeofIfAddrmsg, make([]byte, unix.SizeofIfAddrmsg), s.parseAddress},
+		{"routes", unix.RTM_GETROUTE, unix.SizeofRtMsg, make([]byte, unix.SizeofRtMsg), s.parseRoute},
+		{"rules", unix.RTM_GETRULE, sizeofRuleHeader, make([]byte, sizeofRuleHeader), s.parseRule},
 	} {
-		list, err := c.dump(of.kind, of.header)
-		if err != nil {
+		list, err := c.dump(of.kind, of.body)
+		if err != nil && !(of.kind == unix.RTM_GETRULE && errors.Is(err, unix.EOPNOTSUPP)) { // the kernel has no rules
 			return nil, fmt.Errorf("cannot list the %s of the kernel: %w", of.what, err)
 		}
 		for _, m := range list {
-			if len(m) >= len(of.header)-8 {
+			if len(m) >= of.size {
 				of.parse(m)
 			}
 		}
@@ -97,9 +99,6 @@ func (c *conn) read() (*state, error) {
 }
 
 func (s *state) parseLink(m []byte) {
-	if len(m) < unix.SizeofIfInfomsg {
-		return
-	}
 	flags := binary.NativeEndian.Uint32(m[8:])
 	l := link{
 		index:    int(binary.NativeEndian.Uint32(m[4:])),
@@ -249,6 +248,7 @@ func normalRoute(r netinit.Route) netinit.Route {
 	if r.Table == 0 {
 		r.Table = netinit.MainTable
 	}
+	r.Via = r.Via.WithZone("") // the link is known
 	switch {
 	case r.To.Addr().Is6():
 		r.Scope = "" // IPv6 has none

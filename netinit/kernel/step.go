@@ -1,8 +1,8 @@
 package kernel
 
 import (
-	"errors"
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 

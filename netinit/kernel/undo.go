@@ -45,7 +45,7 @@ func missing(before, after *state, touched map[int]bool, gone netip.Prefix) []ob
 
 // restore adds what is missing, and returns what still is. A route may need another that the kernel lists after it.
 func (a *applier) restore(before *state, touched map[int]bool, gone netip.Prefix) (lost []string, err error) {
-	for {
+	for range maxRounds {
 		after, err := a.conn.read()
 		if err != nil {
 			return nil, err
@@ -61,9 +61,10 @@ func (a *applier) restore(before *state, touched map[int]bool, gone netip.Prefix
 			}
 		}
 		if !progress {
-			return lost, nil
+			break
 		}
 	}
+	return lost, nil
 }
 
 // preserve does something to a link that may remove addresses and routes as a side effect, and adds them again.

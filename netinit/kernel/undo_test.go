@@ -3,6 +3,8 @@ package kernel
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -105,6 +107,26 @@ func TestUndo(t *testing.T) {
 	}
 }
 
+// TestDuplicate applies an address that the peer has.
+func TestDuplicate(t *testing.T) {
+	for name, taken := range map[string]string{"probe": "192.0.2.10/24", "duplicate address detection": "2001:db8:1::10/64 nodad"} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.o.Probe = true
+			b.ip(t, "address add "+taken+" dev far0")
+			before := snapshot(t)
+			_, err := b.apply()
+			if address, _, _ := strings.Cut(taken, "/"); !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), address) {
+				t.Errorf("error %v, want that another host has %s", err, taken)
+			}
+			t.Log(err)
+			if after := snapshot(t); after != before {
+				t.Errorf("after:\n%s\nbefore:\n%s", after, before)
+			}
+		})
+	}
+}
+
 func (b *bench) record() string {
 	r, err := ReadRecord(b.o.StateDir)
 	must(b.t, err)
@@ -124,6 +146,7 @@ func TestKilled(t *testing.T) {
 		a, err := newApplier(b.plan, b.o)
 		must(t, err)
 		must(t, os.MkdirAll(b.o.StateDir, 0o700))
+		a.readRecord()
 		_, err = a.load()
 		must(t, err)
 		a.first = a.state
@@ -139,7 +162,7 @@ func TestKilled(t *testing.T) {
 		b.mustApply()
 		machine{}.ip(t, "link set near0 down mtu 1500")
 		machine{}.setting(t, "ipv6/conf/near0/accept_ra", "1")
-		if left := snapshot(t); strings.Contains(left, "115") || len(left) != len(empty) {
+		if left := snapshot(t); left != empty {
 			t.Errorf("killed after %d changes: there is\n%s\nbut there was\n%s", n, left, empty)
 		}
 		machine{}.ip(t, "link del near0")
@@ -184,8 +207,8 @@ func TestKill9(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n+1)*5*time.Millisecond) // and then SIGKILL
 		cmd := exec.CommandContext(ctx, "/proc/self/exe")
 		cmd.Env = append(os.Environ(), helperPlan+"="+jsonText(helperInput{b.plan, b.o}))
-		if err := cmd.Run(); err != nil && ctx.Err() == nil {
-			t.Error(err)
+		if out, err := cmd.CombinedOutput(); err != nil && ctx.Err() == nil {
+			t.Errorf("%v: %s", err, out)
 		}
 		cancel()
 		b.plan = good
@@ -195,4 +218,30 @@ func TestKill9(t *testing.T) {
 	b.plan = &netinit.Plan{}
 	b.mustApply()
 	b.wantAddresses("near0")
+}
+
+// TestTogether applies two plans in two processes, which wait for each other.
+func TestTogether(t *testing.T) {
+	b := newBench(t)
+	plans := []*netinit.Plan{b.plan, b.changed()}
+	done := make(chan error, len(plans))
+	for _, p := range plans {
+		cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
+		cmd.Env = append(os.Environ(), helperPlan+"="+jsonText(helperInput{p, b.o}))
+		// It ends with the process.
+		go func() {
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				err = fmt.Errorf("%w: %s", err, out)
+			}
+			done <- err
+		}()
+	}
+	must(t, <-done)
+	must(t, <-done)
+	r, err := ReadRecord(b.o.StateDir)
+	must(t, err)
+	if left, err := Compare(r.Plan, b.o); err != nil || len(left) > 0 {
+		t.Errorf("the record differs from the kernel: %v, %v", left, err)
+	}
 }
