@@ -94,7 +94,7 @@ func jsonText(v any) string {
 func snapshot(t *testing.T) string {
 	settled(t)
 	var all string
-	for _, what := range []string{"address", "route show table all", "-6 route show table all", "rule", "-6 rule"} {
+	for _, what := range []string{"address", "route show table all", "rule", "-6 rule"} {
 		all += what + "\n" + (machine{}).ip(t, what)
 	}
 	return strings.ReplaceAll(all, "qdisc noop ", "qdisc noqueue ")
