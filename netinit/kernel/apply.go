@@ -128,6 +128,9 @@ func (a *applier) findLinks(ctx context.Context) error {
 		if missing, err = a.load(); err != nil || len(missing) == 0 {
 			return err
 		}
+		if a.o.OnMissing != nil {
+			a.o.OnMissing(strings.Join(missing, ", "))
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():

@@ -16,6 +16,8 @@ type Options struct {
 	DAD      netinit.DAD
 	Probe    bool // ask for IPv4 addresses before they are added
 	Log      hclog.Logger
+	// OnMissing gets the links that Apply waits for; nil: it is not needed.
+	OnMissing func(links string)
 }
 
 // Change is a difference between a plan and the kernel.
