@@ -69,7 +69,7 @@ var cniScopes = map[string]string{"0": "global", "253": "link", "254": "host"}
 const cniDefaultName = "eth0"
 
 // cniFields are the words for what finish checks.
-var cniFields = map[string]string{"id": "name", "match": "mac", "to": "dst", "via": "gw", "metric": "priority", "adv_mss": "advmss"}
+var cniFields = map[string]string{"id": "name", "match": "name", "to": "dst", "via": "gw", "metric": "priority", "adv_mss": "advmss"}
 
 func detectCNI(k keys) bool { return k.has("cniVersion") }
 
@@ -98,9 +98,9 @@ func readCNI(name string, data []byte) (*Plan, *input, error) {
 		r.route(layeredyaml.Index("routes", i), route)
 	}
 	in.servers(&r.plan.DNS, "dns.nameservers", doc.DNS.Servers)
-	in.search(&r.plan.DNS, "dns.search", doc.DNS.Search)
-	if len(doc.DNS.Search) == 0 && doc.DNS.Domain != "" {
-		r.plan.DNS.Search = []string{doc.DNS.Domain} // resolv.conf has one of the two
+	in.domains(&r.plan.DNS, "dns.search", doc.DNS.Search)
+	if len(doc.DNS.Search) == 0 && doc.DNS.Domain != "" { // resolv.conf has one of the two
+		in.domain(&r.plan.DNS, "dns.domain", doc.DNS.Domain)
 	}
 	r.plan.DNS.Options = doc.DNS.Options
 	return r.plan, in, nil
@@ -148,6 +148,9 @@ func (r *cniReader) findLinks(ips []cniIP) {
 	}
 	if len(r.links) > 0 {
 		return
+	}
+	if len(ips) == 0 {
+		r.Missing("ips", "", "no address is described, and no interface in the sandbox of a container")
 	}
 	for i, ip := range ips {
 		if ip.Interface != "" {
@@ -211,44 +214,35 @@ func (r *cniReader) route(path string, route cniRoute) {
 	if route.Scope != "" && !known {
 		r.Bad(path+".scope", "there are: 0 (global), 253 (link), 254 (host)", "%s is an unknown scope", layeredyaml.Quote(path, route.Scope))
 	}
-	link, ok := r.linkFor(to, via)
+	link, via, ok := r.linkFor(to, via, scope == "link" || scope == "host")
 	if !ok {
 		r.Bad(path, "", "no interface in the sandbox has an address of the family of %s", to)
 		return
-	}
-	if via == (netip.Addr{}) && scope != "link" && scope != "host" {
-		via = r.gatewayOf(link, to.Addr().Is6())
 	}
 	if route.Table == "0" { // of the kernel: not given
 		route.Table = ""
 	}
 	out := Route{To: to, Via: via, Scope: scope, MTU: r.number(path+".mtu", route.MTU), AdvMSS: r.number(path+".advmss", route.AdvMSS),
-		Metric: r.number(path+".priority", route.Priority), metricSet: route.Priority != "", Table: r.table(path+".table", route.Table), path: path}
+		Metric: r.number(path+".priority", route.Priority), metricSet: route.Priority != "", Table: r.table(path+".table", route.Table),
+		path: path}
 	r.plan.Links[link].Routes = append(r.plan.Links[link].Routes, out)
 }
 
-// linkFor returns the link of a route, which a result does not say: that with the subnet of its gateway, else the first one with an address
-// of the family.
-func (r *cniReader) linkFor(to netip.Prefix, via netip.Addr) (link int, ok bool) {
-	for _, ip := range r.ips {
-		if via.IsValid() && ip.address.Contains(via) || ip.gateway == via && via.IsValid() {
-			return ip.link, true
+// linkFor returns the link of a route, which a result does not say, and its gateway: that of the first subnet with one if the route has
+// none and its destination is not on the link. The link is that with the subnet of the gateway, else the first with an address of the
+// family.
+func (r *cniReader) linkFor(to netip.Prefix, via netip.Addr, onLink bool) (link int, gateway netip.Addr, ok bool) {
+	sameFamily := slices.DeleteFunc(slices.Clone(r.ips), func(ip cniAddress) bool { return ip.address.Addr().Is6() != to.Addr().Is6() })
+	for _, ip := range sameFamily {
+		switch {
+		case via.IsValid() && (ip.address.Contains(via) || ip.gateway == via):
+			return ip.link, via, true
+		case !via.IsValid() && !onLink && ip.gateway.IsValid():
+			return ip.link, ip.gateway, true
 		}
 	}
-	for _, ip := range r.ips {
-		if ip.address.Addr().Is6() == to.Addr().Is6() {
-			return ip.link, true
-		}
+	if len(sameFamily) > 0 {
+		return sameFamily[0].link, via, true
 	}
-	return 0, len(r.plan.Links) == 1
-}
-
-// gatewayOf returns the first gateway of a family on a link, if there is one.
-func (r *cniReader) gatewayOf(link int, ipv6 bool) netip.Addr {
-	for _, ip := range r.ips {
-		if ip.link == link && ip.gateway.IsValid() && ip.gateway.Is6() == ipv6 {
-			return ip.gateway
-		}
-	}
-	return netip.Addr{}
+	return 0, via, len(r.plan.Links) == 1
 }

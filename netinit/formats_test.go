@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files")
 
 // TestFixtures converts testdata/FORMAT/NAME.json or .yaml to the plan in NAME.plan.json. Every fixture is also detected.
 func TestFixtures(t *testing.T) {
@@ -42,6 +42,7 @@ func checkFixture(t *testing.T, format Format, file, golden string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkPlan(t, plan)
 	got, err := json.MarshalIndent(plan, "", "  ")
 	if err != nil {
 		t.Fatal(err)

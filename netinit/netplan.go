@@ -167,6 +167,7 @@ func readNetplan(name string, data []byte) (*Plan, *input, error) {
 		network, path = doc.Network, "network"
 	}
 	r.network(path, network)
+	in.notEmpty(r.plan, layeredyaml.Join(path, "ethernets"))
 	if len(r.ignored) > 0 {
 		in.Warn("", "", "keys that have no meaning here are ignored: %s", strings.Join(slices.Sorted(maps.Keys(r.ignored)), ", "))
 	}
@@ -291,7 +292,9 @@ func (r *netplanReader) device(path string, d netplanDevice, link *Link) {
 		key, text string
 		ipv6      bool
 	}{{".gateway4", d.Gateway4, false}, {".gateway6", d.Gateway6, true}} {
-		if via := r.addr(path+g.key, g.text); r.family(path+g.key, via, g.ipv6) {
+		if via := r.addr(path+g.key, g.text); link.hasAddress(via) {
+			r.Bad(path+g.key, "", "%s is the own address", via)
+		} else if r.family(path+g.key, via, g.ipv6) {
 			link.Routes = append(link.Routes, Route{To: defaultRoute(via), Via: via, path: path + g.key})
 		}
 	}
@@ -302,7 +305,7 @@ func (r *netplanReader) device(path string, d netplanDevice, link *Link) {
 		r.rule(layeredyaml.Index(path+".routing-policy", i), rule)
 	}
 	r.servers(&r.plan.DNS, path+".nameservers.addresses", d.Nameservers.Addresses)
-	r.search(&r.plan.DNS, path+".nameservers.search", d.Nameservers.Search)
+	r.domains(&r.plan.DNS, path+".nameservers.search", d.Nameservers.Search)
 }
 
 // linkLocal checks link-local. The kernel makes IPv6 addresses of that kind, and stoker leaves them.
@@ -320,9 +323,6 @@ func (r *netplanReader) linkLocal(path string, families []string) {
 }
 
 func (r *netplanReader) address(path string, a netplanAddress, link *Link) {
-	if !r.IsSet(path) {
-		r.origins[path] = r.origins[path+".address"]
-	}
 	for _, option := range slices.Sorted(maps.Keys(a.options)) {
 		if value := a.options[option]; option != "lifetime" || value != "forever" {
 			r.Bad(path, "remove it", "stoker does not support %s: %s of an address", layeredyaml.Shorten(option), layeredyaml.Quote(path, value))

@@ -99,6 +99,7 @@ func readNeutron(name string, data []byte) (*Plan, *input, error) {
 	each(in, "network", doc.Network, doc.Networks, r.network)
 	each(in, "subnet", doc.Subnet, doc.Subnets, r.subnet)
 	each(in, "port", doc.Port, doc.Ports, r.port)
+	in.notEmpty(r.plan, "ports")
 	if len(r.unknown) > 0 {
 		keys := make([]string, 0, len(r.unknown))
 		for _, key := range slices.Sorted(maps.Keys(r.unknown)) {
@@ -130,6 +131,7 @@ type neutronReader struct {
 // subnet is a neutronSubnet whose values were checked.
 type subnet struct {
 	prefix  netip.Prefix
+	gateway netip.Addr
 	auto    bool // addresses and the default route come from router advertisements
 	routes  []Route
 	servers []netip.Addr
@@ -177,7 +179,11 @@ func (r *neutronReader) subnet(path string, s neutronSubnet) {
 		}
 	}
 	if out.prefix.IsValid() {
-		out.routes = r.routes(path, s, out.prefix.Addr().Is6(), out.auto)
+		out.gateway = r.gateway(path+".gateway_ip", s.Gateway, out.prefix.Addr().Is6())
+		out.routes = r.hostRoutes(path+".host_routes", s.Routes, out.prefix.Addr().Is6())
+	}
+	if out.gateway.IsValid() && !out.auto {
+		out.routes = append(out.routes, Route{To: defaultRoute(out.gateway), Via: out.gateway, path: path + ".gateway_ip"})
 	}
 	var dns DNS
 	r.servers(&dns, path+".dns_nameservers", s.Servers)
@@ -185,13 +191,10 @@ func (r *neutronReader) subnet(path string, s neutronSubnet) {
 	r.subnets[s.ID] = out
 }
 
-// routes returns those of a subnet: the default route, unless router advertisements bring it, and the others.
-func (r *neutronReader) routes(path string, s neutronSubnet, ipv6, auto bool) (routes []Route) {
-	if via := r.gateway(path+".gateway_ip", s.Gateway, ipv6); via.IsValid() && !auto {
-		routes = append(routes, Route{To: defaultRoute(via), Via: via, path: path + ".gateway_ip"})
-	}
-	for i, route := range s.Routes {
-		at := layeredyaml.Index(path+".host_routes", i)
+// hostRoutes returns those of a subnet.
+func (r *neutronReader) hostRoutes(path string, list []neutronHostRoute, ipv6 bool) (routes []Route) {
+	for i, route := range list {
+		at := layeredyaml.Index(path, i)
 		if route.Destination == "" {
 			r.Missing(at+".destination", "", "is missing")
 		}
@@ -248,6 +251,8 @@ func (r *neutronReader) fixedIP(path string, ip neutronFixedIP, link *Link, agai
 	switch {
 	case s.auto:
 		link.AcceptRA = AcceptRAOn
+	case a.IsValid() && a == s.gateway:
+		r.Bad(path+".ip_address", "", "%s is the gateway of its subnet", a)
 	case a.IsValid() && s.prefix.IsValid():
 		link.Addresses = append(link.Addresses, netip.PrefixFrom(a, s.prefix.Bits()))
 		link.addressPaths = append(link.addressPaths, path+".ip_address")

@@ -1,7 +1,6 @@
 package netinit
 
 import (
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -67,8 +66,8 @@ type openStackService struct {
 
 // openStackPhysical are the types of a link that exists already: those of nova's schema, and others that were seen. A type that is in no
 // list means the same, as for cloud-init.
-var openStackPhysical = []string{"bridge", "dvs", "hw_veb", "hyperv", "ovs", "tap", "vhostuser", "vif", "phy", "cascading", "hostdev_physical",
-	"macvtap", "ethernet"}
+var openStackPhysical = []string{"bridge", "dvs", "hw_veb", "hyperv", "ovs", "tap", "vhostuser", "vif", "phy", "cascading",
+	"hostdev_physical", "macvtap", "ethernet"}
 
 // openStackFields are the words for what finish checks.
 var openStackFields = map[string]string{"match": "ethernet_mac_address", "vlan.id": "vlan_id", "vlan.parent": "vlan_link", "rename": "name",
@@ -99,6 +98,7 @@ func readOpenStack(name string, data []byte) (*Plan, *input, error) {
 	for i := range r.plan.Links {
 		in.dropOwnGateways(&r.plan.Links[i])
 	}
+	in.notEmpty(r.plan, "links")
 	return r.plan, in, nil
 }
 
@@ -121,11 +121,14 @@ func (r *openStackReader) link(path string, l openStackLink) {
 	if l.ID == "" {
 		r.Missing(path+".id", "", "is missing: networks refer to it")
 	}
-	name := r.input.name(path+".name", l.Name)
+	name := r.name(path+".name", l.Name)
 	switch {
 	case l.Type == "bond" || l.bond || len(l.Members) > 0:
 		r.Bad(path, "give the container one link, with the bond on the host", "is a bond: stoker makes none")
-	case l.Type == "vlan":
+	case l.Type == "vlan" || l.VLANID != "" || l.VLANLink != "":
+		if l.Type != "vlan" {
+			r.Bad(path+".type", "write vlan", "%s is not the type of a VLAN", layeredyaml.Quote(path, l.Type))
+		}
 		link.Rename = name
 		link.VLAN = &VLAN{ID: r.number(path+".vlan_id", l.VLANID), Parent: l.VLANLink, MAC: r.mac(path+".vlan_mac_address", l.VLANMAC)}
 		if l.VLANID == "" {
@@ -191,7 +194,7 @@ func (r *openStackReader) network(path string, n openStackNetwork) {
 	}
 	r.services(path+".services", n.Services)
 	r.servers(&r.plan.DNS, path+".dns_nameservers", n.Servers)
-	r.search(&r.plan.DNS, path+".dns_search", n.Search)
+	r.domains(&r.plan.DNS, path+".dns_search", n.Search)
 }
 
 // static adds the address of a network to its link. Router advertisements would bring more than what is described, so they are off.
@@ -242,93 +245,5 @@ func (r *openStackReader) services(path string, services []openStackService) {
 		default:
 			r.server(&r.plan.DNS, at+".address", s.Address)
 		}
-	}
-}
-
-func unspecified(ipv6 bool) netip.Addr {
-	if ipv6 {
-		return netip.IPv6Unspecified()
-	}
-	return netip.IPv4Unspecified()
-}
-
-// family reports an address of the other family. It returns whether there is an address, of the right one.
-func (in *input) family(path string, a netip.Addr, ipv6 bool) bool {
-	if a.IsValid() && a.Is6() != ipv6 {
-		in.Bad(path, "", "%s is no %s address", a, map[bool]string{true: "IPv6", false: "IPv4"}[ipv6])
-		return false
-	}
-	return a.IsValid()
-}
-
-// gateway parses the address of a router. 0.0.0.0 and :: say that there is none: OpenStack uses them for a destination on the link.
-func (in *input) gateway(path, text string, ipv6 bool) netip.Addr {
-	if a := in.addr(path, text); in.family(path, a, ipv6) && !a.IsUnspecified() {
-		return a
-	}
-	return netip.Addr{}
-}
-
-// masked parses an address whose prefix length is behind it, or in a mask of its own.
-func (in *input) masked(path, text, maskPath, mask string) netip.Prefix {
-	if strings.Contains(text, "/") {
-		p := in.prefix(path, text)
-		if n := in.netmask(maskPath, mask, p.Addr()); p.IsValid() && mask != "" && n != p.Bits() {
-			in.Bad(maskPath, "", "%s is not the mask of %s", layeredyaml.Quote(maskPath, mask), p)
-		}
-		return p
-	}
-	a := in.addr(path, text)
-	if mask == "" && a.IsValid() {
-		in.Missing(maskPath, "", "is missing: %s has no prefix length", a)
-	}
-	n := in.netmask(maskPath, mask, a)
-	if a.Zone() != "" {
-		in.Bad(path, "", "%s has a zone", a)
-	}
-	if !a.IsValid() || in.Refused(path, maskPath) {
-		return netip.Prefix{}
-	}
-	return netip.PrefixFrom(a, n)
-}
-
-// dropOwnGateways removes routes through the link's own addresses. OpenStack gives the routes of a subnet to all its hosts, also to that
-// which is the router.
-func (in *input) dropOwnGateways(link *Link) {
-	link.Routes = slices.DeleteFunc(link.Routes, func(r Route) bool {
-		own := r.To.Bits() > 0 && slices.ContainsFunc(link.Addresses, func(p netip.Prefix) bool { return p.Addr() == r.Via })
-		if own {
-			in.Warn(r.path, "", "the route to %s is through %s, the own address; it is left out", r.To, r.Via)
-		}
-		return own
-	})
-}
-
-// server adds a DNS server.
-func (in *input) server(dns *DNS, path, text string) {
-	switch a := in.addr(path, text); {
-	case a.IsUnspecified() || a.IsMulticast():
-		in.Bad(path, "", "%s is no address of a server", a)
-	case a.IsValid():
-		dns.Servers = append(dns.Servers, a)
-	}
-}
-
-// search adds search domains.
-func (in *input) search(dns *DNS, path string, domains []string) {
-	for i, domain := range domains {
-		if err := checkDomain(domain); err != nil && domain != "." {
-			at := layeredyaml.Index(path, i)
-			in.Bad(at, "", "%s is not a domain: %s", layeredyaml.Quote(at, domain), err)
-			continue
-		}
-		dns.Search = append(dns.Search, domain)
-	}
-}
-
-// servers adds DNS servers.
-func (in *input) servers(dns *DNS, path string, addresses []string) {
-	for i, text := range addresses {
-		in.server(dns, layeredyaml.Index(path, i), text)
 	}
 }

@@ -65,6 +65,7 @@ func TestOpenStackRefuses(t *testing.T) {
 		{`"vlan_link": "a"`, `"vlan_link": ""`, "links[1].vlan_link", "is missing"},
 		{`"vlan_id": 5`, `"vlan_id": "x"`, "links[1].vlan_id", `"x" is not a whole number`},
 		{`"vlan_id": 5, `, ``, "links[1].vlan_id", "is missing"},
+		{`"type": "vlan"`, `"type": "phy"`, "links[1].type", `"phy" is not the type of a VLAN (write vlan)`},
 		{`{"id": "a", "ty`, `{"ty`, "links[0].id", "is missing"},
 		{`"02:00:5e:00:00:01"`, `null`, "links[0].ethernet_mac_address", "is missing: nothing else says which link"},
 		{`"02:00:5e:00:00:01"`, `"02:00:5e:00:00"`, "links[0].ethernet_mac_address", "is not a MAC address"},
@@ -84,11 +85,24 @@ func TestOpenStackRefuses(t *testing.T) {
 		{`, "gateway": "192.0.2.1"`, ``, "networks[0].routes[0].gateway", "is missing (write 0.0.0.0 for a destination on the link)"},
 		{`{"network": "0.0.0.0", `, `{`, "networks[0].routes[0].network", "is missing"},
 		{`"network": "0.0.0.0", "netmask": "0.0.0.0"`, `"network": "::", "netmask": "::"`, "networks[0].routes[0].network", "is no IPv4 address"},
+		{`"routes": []`, `"routes": [{"network": "2001:db8:3::/48"}]`, "networks[1].routes[0].gateway", "is missing (write :: for a destination"},
 		{`"routes": []`, `"gateway": "192.0.2.1"`, "networks[1].gateway", "is no IPv6 address"},
 		{`"routes": []`, `"dns_nameservers": ["dns.example.org"]`, "networks[1].dns_nameservers[0]", "is not an address"},
 		{`"192.0.2.53"`, `"192.0.2.53\nnameserver 198.51.100.1"`, "services[0].address", `"192.0.2.53\nnameserver 198.51.100.1" is not an address`},
 		{`"address": "192.0.2.53"`, `"address": null`, "services[0].address", "is missing"},
 		{`"services"`, `"srevices"`, "srevices", "unknown key"},
+		// Of finish:
+		{`"id": "v"`, `"id": "a"`, "links[1].id", `"a" is used twice, first by links[0]`},
+		{`"type": "vlan", "vlan_link": "a", "vlan_id": 5, "vlan_mac_address": "02:00:5e:00:00:02"`,
+			`"type": "tap", "ethernet_mac_address": "02:00:5E:00:00:01"`, "links[1].ethernet_mac_address", "is used twice"},
+		{`"vlan_id": 5`, `"vlan_id": 4095`, "links[1].vlan_id", "4095 is not the number of a VLAN"},
+		{`"mtu": 1500`, `"mtu": 60`, "links[0].mtu", "60 is not between 68 and 65535"},
+		{`"192.0.2.2"`, `"192.0.2.0"`, "networks[0].ip_address", "is the address of the network"},
+		{`"192.0.2.2"`, `"224.0.0.1"`, "networks[0].ip_address", "is a multicast address"},
+		{`"gateway": "192.0.2.1"`, `"gateway": "192.0.2.2"`, "networks[0].routes[0].gateway", "192.0.2.2 is the own address at networks[0].ip_address"},
+		{`"routes": []`, `"gateway": "2001:db8::2"`, "networks[1].gateway", "is the own address"},
+		{`"address": "192.0.2.53"`, `"address": "0.0.0.0"`, "services[0].address", "0.0.0.0 is no address of a server"},
+		{`"routes": []`, `"dns_search": ["a b"]`, "networks[1].dns_search[0]", `"a b" is not a domain`},
 	})
 }
 
@@ -132,6 +146,12 @@ func TestNeutronRefuses(t *testing.T) {
 		{`, "nexthop": "192.0.2.9"`, `, "next_hop": "192.0.2.9"`, "subnets[0].host_routes[0].next_hop", "unknown key"},
 		{`"ipv6_address_mode": null`, `"ipv6_address_mode": "dhcp"`, "subnets[1].ipv6_address_mode", `"dhcp" is an unknown mode`},
 		{`"networks"`, `"netwroks"`, "netwroks", "unknown key"},
+		// Of finish:
+		{`"192.0.2.2"`, `"192.0.2.1"`, "ports[0].fixed_ips[0].ip_address", "192.0.2.1 is the gateway of its subnet"},
+		{`"192.0.2.2"`, `"192.0.2.255"`, "ports[0].fixed_ips[0].ip_address", "is the broadcast address"},
+		{`"mtu": 1450`, `"mtu": 1279`, "ports[0].mtu", "1279 is less than 1280"},
+		{`"nexthop": "192.0.2.9"`, `"nexthop": "224.0.0.9"`, "subnets[0].host_routes[0].nexthop", "is no gateway"},
+		{`"networks"`, `"port": {"mac_address": "02:00:5e:00:00:01"}, "networks"`, "ports[0].mac_address", "is used twice"},
 	})
 }
 
@@ -177,6 +197,7 @@ func TestNetplanRefuses(t *testing.T) {
 		{`{macaddress: "02:00:5e:00:00:01"}`, `{name: "eth*"}`, eth + ".match.name", `"eth*" is a pattern`},
 		{`{macaddress: "02:00:5e:00:00:01"}`, `{driver: ixgbe}`, eth + ".match.driver", "stoker does not support it"},
 		{`{macaddress: "02:00:5e:00:00:01"}`, `{}`, eth + ".match", "fits every link"},
+		{`{macaddress: "02:00:5e:00:00:01"}`, `{name: null}`, eth + ".match", "fits every link"},
 		{`"02:00:5e:00:00:01"`, `"02:00:5e"`, eth + ".match.macaddress", "is not a MAC address"},
 		{"set-name: app0", "set-name: application-network", eth + ".set-name", "more than 15 bytes"},
 		{"mtu: 1500", "mtu: large", eth + ".mtu", "is not a whole number"},
@@ -202,6 +223,15 @@ func TestNetplanRefuses(t *testing.T) {
 		{"link: eth0, ", "", vlan + ".link", "is missing"},
 		{"{id: 5, ", "{", vlan + ".id", "is missing: it is the number of the VLAN"},
 		{"{id: 5, ", "{id: 5, match: {name: x}, ", vlan + ".match", "a VLAN is made, not looked for"},
+		// Of finish:
+		{"id: 5", "id: 0", vlan + ".id", "0 is not the number of a VLAN"},
+		{"link: eth0", "link: eth0.5", vlan + ".link", "is on top of itself"},
+		{"gateway4: 192.0.2.1", "gateway4: 192.0.2.2", eth + ".gateway4", "192.0.2.2 is the own address"},
+		{"metric: 5", "on-link: false, from: 192.0.2.2", route + ".from", "192.0.2.2 is of another family"},
+		{`via: "2001:db8::1", metric: 5`, `via: "2001:db8:7::1", on-link: false`, route + ".via", "is in no network of the link"},
+		{`via: "2001:db8::1", metric: 5`, `type: blackhole, scope: link`, route + ".type", "blackhole goes with to, metric and table only"},
+		{"priority: 10", "priority: 0", eth + ".routing-policy[0].priority", "0 is not a priority"},
+		{"[example.org]", `["example.org\nnameserver 192.0.2.66"]`, eth + ".nameservers.search[0]", "is not a domain"},
 		{"    eth0.5:", "    a-vlan-with-a-long-name:", "network.vlans.a-vlan-with-a-long-name", "more than 15 bytes"},
 	})
 }
@@ -244,9 +274,31 @@ func TestCNIRefuses(t *testing.T) {
 		{`"table": 9`, `"table": "x"`, "routes[0].table", `"x" is no routing table`},
 		{`["192.0.2.53"]`, `["192.0.2.53", "x"]`, "dns.nameservers[1]", "is not an address"},
 		{`"dns":`, `"ip4": {}, "dns":`, "ip4", "unknown key"},
+		{`"dns": {`, `"dns": {"domain": "a..b", `, "dns.domain", `"a..b" is not a domain: a part is empty`},
+		// Of finish:
+		{`"dns": {`, `"dns": {"options": ["ndots:1\nnameserver x"], `, "dns.options[0]", "is not a single word"},
+		{`"net1"`, `"eth0"`, "interfaces[2].name", "the name eth0 is used twice, first by interfaces[1]"},
+		{`"198.51.100.2/24"`, `"192.0.2.2/24"`, "ips[1].address", `192.0.2.2 is an address of "eth0" too`},
+		{`"198.51.100.2/24"`, `"127.0.0.1/8"`, "ips[1].address", "is an address of lo only"},
+		{`"192.0.2.1"`, `"192.0.2.2"`, "routes[0].gw", "192.0.2.2 is the own address at ips[0].address"},
 	})
-	if _, err := Parse(CNI, "net", []byte(`{"cniVersion": "1.0.0", "interfaces": [{"name": "veth1"}], "ips": [{"interface": 0, "address": "192.0.2.2/24"}]}`)); err == nil ||
-		!strings.Contains(err.Error(), "ips[0].interface: the address is for an interface, but none is in the sandbox of a container") {
-		t.Errorf("only an interface of the host: %v", err)
+}
+
+// TestRefusedAsAWhole is of documents that are not a change of another one away from being right.
+func TestRefusedAsAWhole(t *testing.T) {
+	for _, c := range []struct{ text, says string }{
+		{`{"cniVersion": "1.0.0", "interfaces": [{"name": "veth1"}], "ips": [{"interface": 0, "address": "192.0.2.2/24"}]}`,
+			"ips[0].interface: the address is for an interface, but none is in the sandbox of a container (give interfaces with their sandbox)"},
+		{`{"cniVersion": "1.0.0"}`, "ips: no address is described, and no interface in the sandbox of a container"},
+		{`{"links": [], "networks": [], "services": []}`, "links: no link is described"},
+		{`{"port": null, "subnets": []}`, "ports: no link is described"},
+		{`{"network": {"version": 2, "bonds": {}}}`, "network.ethernets: no link is described"},
+		{`{"version": 2, "vlans": null}`, "ethernets: no link is described"},
+		{`{"network": {"version": 1, "config": []}}`, `network.version: "1" is an unknown version (write 2)`},
+		{`{"version": 1, "config": []}`, `cannot tell the format of net: no format has the keys "version", "config"`},
+	} {
+		if plan, err := Parse(Auto, "net", []byte(c.text)); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s\ngot the plan %+v and the error %v, not %s", c.text, plan, err, c.says)
+		}
 	}
 }

@@ -284,11 +284,12 @@ func networkError(err error) error {
 	}
 	err = daemon.NetworkError(err)
 	var coded *exit.Error
+	var unreachable *source.UnreachableError
 	if !errors.As(err, &coded) || coded.Hint != "" {
 		return err
 	}
 	switch {
-	case coded.Code == exit.NoSource:
+	case errors.As(err, &unreachable) && unreachable.Waited:
 		coded.Hint = "--wait 5m waits longer"
 	case errors.Is(err, kernel.ErrNoLink):
 		coded.Hint = "ip link shows the links; --wait 5m waits longer, and optional: true in the description does without the link"

@@ -23,7 +23,8 @@ func TestNetworkError(t *testing.T) {
 		hint string
 	}{
 		"refused":       {&source.RefusedError{Err: errors.New("links[0]: x")}, 65, ""},
-		"unreachable":   {&source.UnreachableError{Err: errors.New("connection refused")}, 68, "--wait"},
+		"unreachable":   {&source.UnreachableError{Err: errors.New("connection refused"), Waited: true}, 68, "--wait"},
+		"no such page":  {&source.UnreachableError{Err: errors.New("it answers with the status 404")}, 68, ""},
 		"not permitted": {fmt.Errorf("x: %w", kernel.ErrNotPermitted), 3, "NET_ADMIN"},
 		"no link":       {fmt.Errorf("x: %w", kernel.ErrNoLink), 75, "optional: true"},
 		"two links":     {fmt.Errorf("x: %w", kernel.ErrAmbiguous), 71, "by its name"},

@@ -91,6 +91,33 @@ func TestLeavesHaveTheirTags(t *testing.T) {
 	}
 }
 
+// TestNullIsAbsent is of schemas that take null for absent: such a key is not set, but an entry of a map is there, and an item of a
+// list needs a value.
+func TestNullIsAbsent(t *testing.T) {
+	s := sampleSchema()
+	s.NullIsAbsent = true
+	l := New(s)
+	l.Bytes("app.json", []byte(`{"name": null, "args": null, "remote": null, "entries": {"web": null}}`))
+	var c sampleConfig
+	l.Decode(&c)
+	if ps := l.Problems(); len(ps) > 0 {
+		t.Fatal(ps)
+	}
+	if want := (sampleConfig{Entries: map[string]sampleEntry{"web": {}}}); !reflect.DeepEqual(c, want) {
+		t.Errorf("got %+v, want %+v", c, want)
+	}
+	for path, want := range map[string]bool{"name": false, "args": false, "remote": false, "entries": true, "entries.web": true} {
+		if got := l.Checker().IsSet(path); got != want {
+			t.Errorf("%s is set: %t", path, got)
+		}
+	}
+	l = New(s)
+	l.Bytes("app.yaml", []byte("args: [a, null]\n"))
+	if ps := l.Problems(); len(ps) != 1 || ps[0].Path != "args[1]" {
+		t.Errorf("an item: %v", ps)
+	}
+}
+
 // openSection takes the keys that begin with "x-".
 type openSection struct {
 	Name  string `yaml:"name"`
@@ -119,6 +146,15 @@ func TestSectionsTakeKeys(t *testing.T) {
 	}
 	if ps := l.Problems(); len(ps) != 1 || ps[0].Path != "named.i.naem" {
 		t.Errorf("problems: %v", ps)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	for text, want := range map[string]string{"b: {c: 1}\na: 2": "b a", `{"x": [1]}`: "x", "{}": "", "[a]": "-", "": "-", "a": "-", "{": "-"} {
+		keys, ok := Keys([]byte(text))
+		if got := strings.Join(keys, " "); ok == (want == "-") || ok && got != want {
+			t.Errorf("%q: %q, %v", text, got, ok)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -136,5 +137,22 @@ func TestFetchFile(t *testing.T) {
 	_, err = f.Fetch(t.Context(), src, Variables(map[string]string{"APPID": ".."}, nil))
 	if err == nil || !strings.Contains(err.Error(), `the variable APPID is ".."`) {
 		t.Error(err)
+	}
+}
+
+// An answer that an earlier version saved is readable.
+func TestSavedAnswer(t *testing.T) {
+	const saved = `{"stoker":"last-good-answer","sha256":"6c3d9203b8651313f20fb3eba47c7118b8a8576727310ab2e3dd6e4bd78ca6fd","data":` +
+		`{"url":"http://192.0.2.1:1/jvm","key":"f950558a277ec854d5a58dc3421ec4072844be40a78cb11b65232909c7b1a495",` +
+		`"time":"2001-09-09T01:46:40Z","etag":"\"1\"","content_type":"text/plain","body":"-Dgood=1\n"}}` + "\n"
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/f950558a277ec854d5a58dc3421ec407.json", []byte(saved), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // nothing is asked
+	d, err := keeping(dir).Fetch(ctx, patient("http://192.0.2.1:1/jvm"), nil)
+	if err != nil || d.Stale == nil || d.Value.Text != "-Dgood=1\n" || !d.Time.Equal(time.Unix(1e9, 0)) {
+		t.Errorf("%+v, %v", d, err)
 	}
 }

@@ -42,8 +42,13 @@ func newApplier(plan *netinit.Plan, o Options) (*applier, error) {
 	if a.conn, err = dial(); err != nil {
 		return nil, err
 	}
-	if o.StateDir != "" {
-		switch r, err := ReadRecord(o.StateDir); {
+	return a, nil
+}
+
+// readRecord reads what the last run has added.
+func (a *applier) readRecord() {
+	if a.o.StateDir != "" {
+		switch r, err := ReadRecord(a.o.StateDir); {
 		case err != nil:
 			a.warn(fmt.Errorf("cannot read what was applied before: %w", err))
 		case r != nil:
@@ -51,7 +56,6 @@ func newApplier(plan *netinit.Plan, o Options) (*applier, error) {
 		}
 	}
 	a.owned = a.record
-	return a, nil
 }
 
 func (a *applier) close() { a.conn.socket.Close() }
@@ -93,6 +97,7 @@ func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) 
 			defer unlock()
 		}
 	}
+	a.readRecord()
 	if err := a.findLinks(ctx); err != nil {
 		return nil, err
 	}
@@ -174,7 +179,7 @@ func mayChange(changes []change) error {
 	if len(kernel) == 0 || capable(unix.CAP_NET_ADMIN) {
 		return nil
 	}
-	return fmt.Errorf("%w: needs CAP_NET_ADMIN to %s", ErrNotPermitted, summary(kernel))
+	return fmt.Errorf("%w: needs CAP_NET_ADMIN to %s (hint: start the container with --cap-add NET_ADMIN)", ErrNotPermitted, summary(kernel))
 }
 
 func capable(capability int) bool {
@@ -231,6 +236,9 @@ func (a *applier) make(c change) error {
 	switch {
 	case err == nil:
 		a.done = append(a.done, c)
+		if a.o.Log != nil {
+			a.o.Log.Debug("network changed", "change", c.Change.String())
+		}
 	case isWarning:
 		a.skipped[c.Change] = true
 		a.warn(err)
@@ -240,6 +248,9 @@ func (a *applier) make(c change) error {
 	default:
 		if _, partial := c.do.(sequence); partial {
 			a.done = append(a.done, c)
+		}
+		if c.Object == "link" && errors.Is(err, unix.EOPNOTSUPP) {
+			err = fmt.Errorf("%w (hint: the kernel has no 802.1Q: load the module 8021q)", err)
 		}
 		return fmt.Errorf("cannot %s: %w", c, err)
 	}
@@ -320,19 +331,13 @@ func (a *applier) rollback(err error) error {
 		}
 		return err
 	}
-	var left []string
 	touched := map[int]bool{}
-	for _, c := range slices.Backward(a.done) {
-		if c.drops {
-			touched[c.index] = true
-		}
-		if c.undo == nil {
-			continue
-		}
-		if e := c.undo.run(a); e != nil && !isAbsent(e) && !errors.Is(e, unix.EEXIST) {
-			left = append(left, fmt.Sprintf("%s (%v)", c, e))
-		}
+	for _, c := range a.done {
+		touched[c.index] = touched[c.index] || c.drops
 	}
+	slices.Reverse(a.done)
+	failed, _ := a.undo(a.done)
+	_, left := a.undo(failed) // a VLAN may need the MTU of its parent
 	lost, e := a.restore(a.first, touched, netip.Prefix{})
 	if e != nil {
 		left = append(left, e.Error())
@@ -342,6 +347,19 @@ func (a *applier) rollback(err error) error {
 	}
 	a.restoreRecord()
 	return fmt.Errorf("%w; all changes have been undone", err)
+}
+
+// undo takes changes back, and returns those that fail, and why.
+func (a *applier) undo(changes []change) (failed []change, why []string) {
+	for _, c := range changes {
+		if c.undo == nil {
+			continue
+		}
+		if err := c.undo.run(a); err != nil && !isAbsent(err) && !errors.Is(err, unix.EEXIST) {
+			failed, why = append(failed, c), append(why, fmt.Sprintf("%s (%v)", c, err))
+		}
+	}
+	return failed, why
 }
 
 // restoreRecord makes the record what it was.

@@ -92,8 +92,9 @@ func jsonText(v any) string {
 
 // snapshot is everything that ip shows, but for the queue that a link has for ever after it was up once.
 func snapshot(t *testing.T) string {
+	settled(t)
 	var all string
-	for _, what := range []string{"address", "route show table all", "-6 route show table all", "rule", "-6 rule"} {
+	for _, what := range []string{"address", "route show table all", "rule", "-6 rule"} {
 		all += what + "\n" + (machine{}).ip(t, what)
 	}
 	return strings.ReplaceAll(all, "qdisc noop ", "qdisc noqueue ")

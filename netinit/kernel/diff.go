@@ -66,7 +66,7 @@ func diff(plan *netinit.Plan, found targets, s *state, record *Record, o Options
 	for _, l := range s.links {
 		d.names[l.index] = l.name
 	}
-	if lo := s.linkNamed("lo"); lo != nil && !lo.up {
+	if lo := s.linkNamed("lo"); lo != nil && !lo.up && !slices.Contains(found, lo.index) {
 		d.add(change{Change: Change{"set", "link", "lo", "up"}, do: setUp(lo.index, true), undo: setUp(lo.index, false)})
 	}
 	for i := range plan.Links {

@@ -124,11 +124,14 @@ func TestConflicts(t *testing.T) {
 			}
 			machine{}.ip(t, line)
 			before := snapshot(t)
+			for strings.Contains(line, "address") && !strings.Contains(before, "\nlocal 2001:db8:1::10 ") {
+				before = snapshot(t) // the kernel adds its own route a little later
+			}
 			if _, err := b.apply(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "hint: ") {
 				t.Errorf("error %v, want %q", err, want)
 			}
 			if snapshot(t) != before {
-				t.Error("a conflict changes something")
+				t.Errorf("after:\n%s\nbefore:\n%s", snapshot(t), before)
 			}
 		})
 	}

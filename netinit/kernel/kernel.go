@@ -59,6 +59,7 @@ func Compare(plan *netinit.Plan, o Options) ([]Change, error) {
 		return nil, err
 	}
 	defer a.close()
+	a.readRecord()
 	if _, err := a.load(); err != nil {
 		return nil, err
 	}

@@ -3,7 +3,10 @@ package kernel
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -155,6 +158,31 @@ func TestAmbiguous(t *testing.T) {
 	}
 	if snapshot(t) != before {
 		t.Error("an ambiguous plan changes something")
+	}
+}
+
+// TestMacvlan matches a link by the MAC address that another has, whose parent is in another namespace, as Docker's macvlan networks do.
+func TestMacvlan(t *testing.T) {
+	b := newBench(t)
+	machine{}.ip(t, "link set near0 up")
+	b.ip(t, fmt.Sprintf("link add link far0 name mv0 netns %d address 02:00:5e:00:00:09 type macvlan mode bridge", os.Getpid()))
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "mv0").Run() })
+	b.plan.Links[0].Match = netinit.Match{MAC: "02:00:5e:00:00:09"}
+	b.mustApply()
+	b.wantAddresses("mv0", "192.0.2.10/24", "2001:db8:1::10/64")
+}
+
+// TestDADPolicies binds to an IPv6 address as soon as it is applied.
+func TestDADPolicies(t *testing.T) {
+	for _, policy := range []netinit.DAD{netinit.DADWait, netinit.DADNone, netinit.DADOptimistic} {
+		t.Run(string(policy), func(t *testing.T) {
+			b := newBench(t)
+			b.o.DAD = policy
+			b.mustApply()
+			l, err := net.Listen("tcp", "[2001:db8:1::10]:0")
+			must(t, err)
+			l.Close()
+		})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,6 +157,28 @@ func quick(t *testing.T, m machine, link string) {
 	t.Helper()
 	m.setting(t, "ipv6/conf/"+link+"/router_solicitation_delay", "0")
 	m.setting(t, "ipv6/neigh/"+link+"/retrans_time_ms", "100")
+}
+
+// settled waits until no IPv6 address of a link with a carrier is tentative, in the namespace of the tests, so that what ip shows does not
+// change by itself.
+func settled(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	must(t, await(ctx, func() (bool, error) {
+		out := machine{}.ip(t, "-6 -o address show up tentative")
+		pending := slices.ContainsFunc(strings.Split(out, "\n"), func(line string) bool {
+			fields := strings.Fields(line)
+			return len(fields) > 1 && !strings.Contains(line, "dadfailed") && carrier(fields[1])
+		})
+		return !pending, nil
+	}))
+}
+
+// carrier reports whether a link can pass packets; a link that does not exist cannot.
+func carrier(link string) bool {
+	l, err := net.InterfaceByName(link)
+	return err == nil && l.Flags&net.FlagRunning != 0
 }
 
 // capture reads the packets that arrive at a link.

@@ -29,6 +29,15 @@ func watchGroups() (mask uint32) {
 // subscribe returns a channel that receives after links, addresses, routes or rules of the kernel have changed. It holds one value, which
 // stands for all changes since the last receive. It is closed after ctx ends, or if the kernel's notifications end.
 func subscribe(ctx context.Context) (<-chan struct{}, error) {
+	socket, err := openNotifications()
+	if err != nil {
+		return nil, err
+	}
+	return follow(ctx, socket), nil
+}
+
+// openNotifications opens a socket that receives the kernel's notifications of changes.
+func openNotifications() (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open a netlink socket: %w", err)
@@ -37,7 +46,11 @@ func subscribe(ctx context.Context) (<-chan struct{}, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("cannot subscribe to changes of the network: %w", err)
 	}
-	socket := os.NewFile(uintptr(fd), "netlink")
+	return os.NewFile(uintptr(fd), "netlink"), nil
+}
+
+// follow is the channel of subscribe for an open socket, which it closes.
+func follow(ctx context.Context, socket *os.File) <-chan struct{} {
 	stop := context.AfterFunc(ctx, func() { socket.Close() })
 	changed := make(chan struct{}, 1)
 	// It ends when ctx ends, which closes the socket.
@@ -57,7 +70,7 @@ func subscribe(ctx context.Context) (<-chan struct{}, error) {
 			}
 		}
 	}()
-	return changed, nil
+	return changed
 }
 
 // Watch calls changed, not more often than every 100 ms, after the kernel's links, addresses, routes or rules have changed, until ctx ends.

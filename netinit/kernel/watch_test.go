@@ -74,7 +74,7 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// A burst is more than the socket's buffer holds. It blocks nothing, and the last change is seen.
+// A burst blocks nothing, and its last change is seen.
 func TestWatchBurst(t *testing.T) {
 	newPeer(t)
 	link, err := netlink.LinkByName("near0")
@@ -86,6 +86,7 @@ func TestWatchBurst(t *testing.T) {
 		if calls++; calls == 1 {
 			close(blocked)
 			<-proceed
+			return // the next call must follow
 		}
 		all, err := netlink.AddrList(link, netlink.FAMILY_V4)
 		if err == nil && len(all) == 1 && all[0].IPNet.String() == last && !closed(seen) {
@@ -102,13 +103,8 @@ func TestWatchBurst(t *testing.T) {
 	if !closed(blocked) {
 		t.Fatal("Watch does not call")
 	}
-	address, err := netlink.ParseAddr("192.0.2.10/24")
-	must(t, err)
-	for range 2500 {
-		must(t, netlink.AddrAdd(link, address))
-		must(t, netlink.AddrDel(link, address))
-	}
-	address, err = netlink.ParseAddr(last)
+	burst(t, link)
+	address, err := netlink.ParseAddr(last)
 	must(t, err)
 	must(t, netlink.AddrAdd(link, address))
 	close(proceed)
@@ -123,6 +119,37 @@ func TestWatchBurst(t *testing.T) {
 	}
 	if stacks := goroutines(); strings.Contains(stacks, "kernel.subscribe") || strings.Contains(stacks, "kernel.Watch") {
 		t.Errorf("goroutines are left:\n%s", stacks)
+	}
+}
+
+// burst makes 5,000 changes, each of which causes several notifications.
+func burst(t *testing.T, link netlink.Link) {
+	t.Helper()
+	address, err := netlink.ParseAddr("192.0.2.10/24")
+	must(t, err)
+	for range 2500 {
+		must(t, netlink.AddrAdd(link, address))
+		must(t, netlink.AddrDel(link, address))
+	}
+}
+
+// More notifications than the socket's buffer holds are a change, and not the end.
+func TestSubscribeOverflow(t *testing.T) {
+	newPeer(t)
+	link, err := netlink.LinkByName("near0")
+	must(t, err)
+	must(t, netlink.LinkSetUp(link))
+	socket, err := openNotifications()
+	must(t, err)
+	burst(t, link)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	changes := follow(ctx, socket)
+	for mtu := 1400; mtu < 1403; mtu++ {
+		must(t, netlink.LinkSetMTU(link, mtu))
+		if _, open := <-changes; !open {
+			t.Fatal("the notifications have ended")
+		}
 	}
 }
 

@@ -62,7 +62,10 @@ func (d *Description) Warnings() []string {
 }
 
 // UnreachableError means that no description could be had, fresh or kept. Another error of Fetch is about its content.
-type UnreachableError struct{ Err error }
+type UnreachableError struct {
+	Err    error
+	Waited bool // until the deadline; false: another try would be of no use
+}
 
 func (e *UnreachableError) Error() string { return e.Err.Error() }
 func (e *UnreachableError) Unwrap() error { return e.Err }
@@ -98,13 +101,14 @@ func Fetch(ctx context.Context, o Options) (*Description, error) {
 	if o.StateDir != "" {
 		f.Dir = filepath.Join(o.StateDir, "sources")
 	}
+	began := time.Now()
 	doc, err := f.Fetch(ctx, o.source(), lookup)
 	var refused *remote.RefusedError
 	switch {
 	case errors.As(cmp.Or(err, doc.Stale), &refused):
 		return nil, &RefusedError{refused.Err}
 	case err != nil:
-		return nil, &UnreachableError{err}
+		return nil, &UnreachableError{err, time.Since(began) >= o.Wait}
 	}
 	d := &Description{Plan: doc.Value, From: doc.URL, Time: doc.Time, Stale: doc.Stale}
 	if o.StateDir != "" {

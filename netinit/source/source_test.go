@@ -134,6 +134,10 @@ func TestFetch(t *testing.T) {
 				t.Errorf("a fresh one is required: %s, %v; want %s", got, err, tc.without)
 			}
 			d, err = Fetch(t.Context(), options(t.TempDir()))
+			var unreachable *UnreachableError
+			if errors.As(err, &unreachable) && unreachable.Waited == (name == "404") {
+				t.Errorf("waited: %v", unreachable.Waited)
+			}
 			if got := outcome(d, err); got != tc.without || err != nil && !strings.Contains(err.Error(), tc.why) {
 				t.Errorf("nothing kept: %s, %v; want %s", got, err, tc.without)
 			}
