@@ -34,6 +34,7 @@ var update = flag.Bool("update", false, "rewrite the golden files and scripts")
 // which a test binary cannot be.
 func TestMain(m *testing.M) {
 	flag.Parse()
+	heedSignals()
 	bin, err := os.MkdirTemp("", "stoker-bin-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -77,6 +78,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("JAVA_HOME", os.Getenv("JAVA_HOME"))
 			e.Setenv("XDG_STATE_HOME", e.Getenv("WORK")+"/state")
 			e.Values[serviceValue] = new(configService)
+			limitScript(e)
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
