@@ -185,7 +185,7 @@ func (w *networkWorker) repair(ctx context.Context, plan *netinit.Plan, text str
 	w.unrepaired = ""
 	w.set(func(s *api.NetworkStatus) { s.Repairs, s.Differences = s.Repairs+1, nil })
 	w.warn(result.Warnings)
-	w.announce(ctx, result)
+	w.announce(result)
 	w.log.Warn("the network differed from what was applied, and is repaired", "changes", redact.Clip(text, driftReason))
 	w.publish(text, "repaired: ")
 	w.told = ""
