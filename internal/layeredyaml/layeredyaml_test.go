@@ -91,8 +91,8 @@ func TestLeavesHaveTheirTags(t *testing.T) {
 	}
 }
 
-// TestNullIsAbsent is of schemas that take null for absent: such a key is not set, but an entry of a map is there.
-func TestNullIsAbsent(t *testing.T) {
+// TestNullEntryIsThere is of schemas that take null for absent: a section without a value is not set, but an entry of a map is there.
+func TestNullEntryIsThere(t *testing.T) {
 	s := sampleSchema()
 	s.NullIsAbsent = true
 	l := New(s)
