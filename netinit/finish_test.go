@@ -65,6 +65,7 @@ var refusals = []struct {
 	// VLANs.
 	{two("mtu: 1500", "vlan: {id: 0, parent: eth0}"), []string{"links[1].vlan.id: 0 is not the number of a VLAN"}},
 	{two("mtu: 1500", "vlan: {id: 4095, parent: eth0}"), []string{"links[1].vlan.id: "}},
+	{two("mtu: 1500", "vlan: {}"), []string{"links[1].vlan.parent: is missing"}},
 	{two("mtu: 1500", "vlan: {id: 5}"), []string{"links[1].vlan.parent: is missing"}},
 	{two("mtu: 1500", "vlan: {id: 5, parent: eth1}"), []string{`links[1].vlan.parent: there is no link "eth1"`}},
 	{two("mtu: 1500", "match: {name: eth0.5}, vlan: {id: 5, parent: eth0}"), []string{"links[1].match: is set for a VLAN"}},
@@ -109,6 +110,7 @@ var refusals = []struct {
 	{routes(`{to: "::/0", source: 192.0.2.10}`), []string{"links[0].routes[0].source: 192.0.2.10 is of another family than ::/0"}},
 	{routes("{to: default, via: 192.0.2.1, source: 192.0.2.11}"), []string{"links[0].routes[0].source: 192.0.2.11 is no address of a link here"}},
 	{routes("{to: default, via: 192.0.2.10}"), []string{"links[0].routes[0].via: 192.0.2.10 is the own address at links[0].addresses[0]"}},
+	{eth(`addresses: ["fe80::1/64"], routes: [{to: default, via: "fe80::1"}]`), []string{"links[0].routes[0].via: fe80::1 is the own address"}},
 	{routes(`{to: default, via: "fe80::1%eth0"}`), []string{"links[0].routes[0].via: fe80::1%eth0 has a zone"}},
 	{routes("{to: default, via: 224.0.0.1}"), []string{"links[0].routes[0].via: 224.0.0.1 is no gateway"}},
 	{routes("{to: default, via: 127.0.0.1}"), []string{"links[0].routes[0].via: "}},
@@ -158,10 +160,10 @@ var refusals = []struct {
 	{top("dns: {search: [\u212aelvin.org]}"), []string{"dns.search[0]: "}},
 	{top(`dns: {options: ["ndots:2 edns0", ""]}`), []string{"dns.options[0]: ", "dns.options[1]: "}},
 	{top("hosts: [{names: [a]}]"), []string{"hosts[0].ip: is missing"}},
-	{top("hosts: [{ip: 192.0.2.1}]"), []string{"hosts[0]: has no names"}},
-	{top("hosts: [{ip: 192.0.2.1, names: [a#b]}]"), []string{"hosts[0]: "}},
-	{top(`hosts: [{ip: 192.0.2.1, names: ["a\n192.0.2.2 b"]}]`), []string{"hosts[0]: "}},
-	{top(`hosts: [{ip: "fe80::1%eth0", names: [a]}]`), []string{"hosts[0]: fe80::1%eth0 has a zone"}},
+	{top("hosts: [{ip: 192.0.2.1}]"), []string{"hosts[0].names: are missing"}},
+	{top("hosts: [{ip: 192.0.2.1, names: [a#b, ok, a/b]}]"), []string{"hosts[0].names[0]: ", "hosts[0].names[2]: "}},
+	{top(`hosts: [{ip: 192.0.2.1, names: ["a\n192.0.2.2 b"]}]`), []string{"hosts[0].names[0]: "}},
+	{top(`hosts: [{ip: "fe80::1%eth0", names: [a]}]`), []string{"hosts[0].ip: fe80::1%eth0 has a zone"}},
 	{top("hostname: my_app"), []string{`hostname: "my_app" is not a hostname`}},
 	{top("hostname: " + strings.Repeat("abcdefg.", 9)), []string{"hostname: ", "more than 64 bytes"}},
 	// All of it at once, and what is broken is not judged again.
@@ -258,6 +260,8 @@ func TestRoutes(t *testing.T) {
 		"names of tables": {routes("{to: 10.1.0.0/16, table: main, type: unicast}", "{to: 10.2.0.0/16, table: local}", "{to: 10.3.0.0/16, table: default}",
 			"{to: 10.4.0.0/16, table: 4294967295}"),
 			[]string{"eth0 10.1.0.0/16", "eth0 10.2.0.0/16 table 255", "eth0 10.3.0.0/16 table 253", "eth0 10.4.0.0/16 table 4294967295"}},
+		"a gateway with the link-local address of another link": {
+			two(`routes: [{to: default, via: "fe80::1"}]`, `match: {name: eth1}, addresses: ["fe80::1/64"]`), []string{"eth0 ::/0 via fe80::1"}},
 		"bits of a host": {routes("{to: 10.1.2.3/16}", "{to: 10.9.9.9}"), []string{"eth0 10.1.0.0/16", "eth0 10.9.9.9/32"}},
 	} {
 		plan, err := Parse(Own, "net.yaml", []byte(tc.input))

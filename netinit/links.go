@@ -114,7 +114,7 @@ func (f *finisher) addresses(i int) {
 		if k < len(l.addressPaths) {
 			path = l.addressPaths[k]
 		}
-		before, has := f.own[p.Addr()]
+		before, has := f.own[keyOf(p.Addr(), i)]
 		switch problem := addressProblem(p, l.Match.Name == "lo"); {
 		case f.broken[path]:
 		case problem != "":
@@ -122,10 +122,10 @@ func (f *finisher) addresses(i int) {
 		case has && before.link == i && before.prefix == p:
 		case has && before.link == i:
 			f.Bad(path, "", "%s is here with another prefix length: %s", before.path, before.prefix)
-		case has && !p.Addr().IsLinkLocalUnicast():
+		case has:
 			f.Bad(path, "", "%s is an address of %q too, at %s", p.Addr(), f.plan.Links[before.link].ID, before.path)
 		default:
-			f.own[p.Addr()] = ownAddress{i, p, path}
+			f.own[keyOf(p.Addr(), i)] = ownAddress{i, p, path}
 			out = append(out, p)
 		}
 	}

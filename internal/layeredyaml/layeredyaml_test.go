@@ -91,8 +91,9 @@ func TestLeavesHaveTheirTags(t *testing.T) {
 	}
 }
 
-// TestNullEntryIsThere is of schemas that take null for absent: a section without a value is not set, but an entry of a map is there.
-func TestNullEntryIsThere(t *testing.T) {
+// TestNullIsAbsent is of schemas that take null for absent: such a key is not set, but an entry of a map is there, and an item of a
+// list needs a value.
+func TestNullIsAbsent(t *testing.T) {
 	s := sampleSchema()
 	s.NullIsAbsent = true
 	l := New(s)
@@ -109,6 +110,11 @@ func TestNullEntryIsThere(t *testing.T) {
 		if got := l.Checker().IsSet(path); got != want {
 			t.Errorf("%s is set: %t", path, got)
 		}
+	}
+	l = New(s)
+	l.Bytes("app.yaml", []byte("args: [a, null]\n"))
+	if ps := l.Problems(); len(ps) != 1 || ps[0].Path != "args[1]" {
+		t.Errorf("an item: %v", ps)
 	}
 }
 
@@ -140,26 +146,6 @@ func TestSectionsTakeKeys(t *testing.T) {
 	}
 	if ps := l.Problems(); len(ps) != 1 || ps[0].Path != "named.i.naem" {
 		t.Errorf("problems: %v", ps)
-	}
-}
-
-func TestNullIsAbsent(t *testing.T) {
-	s := sampleSchema()
-	s.NullIsAbsent = true
-	l := New(s)
-	l.Bytes("app.yaml", []byte("name: null\nwait:\non: ~\nargs: null\nenv: null\nremote: {url: null, tries: 1}\nitems: [{tries: null}]\n"))
-	var c sampleConfig
-	origins := l.Decode(&c)
-	if want := (sampleConfig{Remote: sampleRemote{Tries: 1}, Items: []sampleRemote{{}}}); !reflect.DeepEqual(c, want) || len(l.Problems()) > 0 {
-		t.Errorf("%+v, %v", c, l.Problems())
-	}
-	if _, set := origins["name"]; set {
-		t.Error("null has an origin")
-	}
-	l = New(s)
-	l.Bytes("app.yaml", []byte("args: [a, null]\n"))
-	if ps := l.Problems(); len(ps) != 1 || ps[0].Path != "args[1]" {
-		t.Errorf("an item: %v", ps)
 	}
 }
 
