@@ -124,12 +124,13 @@ func (a *applier) findLinks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for {
+	for before := ""; ; {
 		if missing, err = a.load(); err != nil || len(missing) == 0 {
 			return err
 		}
-		if a.o.OnMissing != nil {
-			a.o.OnMissing(strings.Join(missing, ", "))
+		if names := strings.Join(missing, ", "); a.o.OnMissing != nil && names != before {
+			a.o.OnMissing(names)
+			before = names
 		}
 		select {
 		case <-changed:

@@ -86,7 +86,10 @@ func (b *bench) addresses(link string) (list []string) {
 }
 
 func jsonText(v any) string {
-	text, _ := json.Marshal(v)
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
 	return string(text)
 }
 

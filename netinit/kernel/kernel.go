@@ -16,7 +16,7 @@ type Options struct {
 	DAD      netinit.DAD
 	Probe    bool // ask for IPv4 addresses before they are added
 	Log      hclog.Logger
-	// OnMissing gets the links that Apply waits for; nil: it is not needed.
+	// OnMissing gets the links that Apply waits for, whenever they are others than before; nil: it is not needed.
 	OnMissing func(links string)
 }
 

@@ -165,7 +165,10 @@ func TestAmbiguous(t *testing.T) {
 func TestMacvlan(t *testing.T) {
 	b := newBench(t)
 	machine{}.ip(t, "link set near0 up")
-	b.ip(t, fmt.Sprintf("link add link far0 name mv0 netns %d address 02:00:5e:00:00:09 type macvlan mode bridge", os.Getpid()))
+	own, err := os.Open("/proc/thread-self/ns/net")
+	must(t, err)
+	defer own.Close()
+	b.ip(t, fmt.Sprintf("link add link far0 name mv0 netns /proc/%d/fd/%d address 02:00:5e:00:00:09 type macvlan mode bridge", os.Getpid(), own.Fd()))
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "mv0").Run() })
 	b.plan.Links[0].Match = netinit.Match{MAC: "02:00:5e:00:00:09"}
 	b.mustApply()

@@ -65,3 +65,24 @@ func TestSavedResolv(t *testing.T) {
 		})
 	}
 }
+
+// TestUnmarkedAddresses keeps the addresses of kernels without IFA_PROTO in the record.
+func TestUnmarkedAddresses(t *testing.T) {
+	s := ready()
+	for i, p := range prefixes("192.0.2.1/24", "192.0.2.2/24", "192.0.2.3/24") {
+		s.addresses = append(s.addresses, address{index: 2, prefix: p, ours: i == 0})
+	}
+	a := &applier{plan: &netinit.Plan{}, record: &Record{}, first: &s, state: &s}
+	var changes []change
+	for _, p := range prefixes("192.0.2.1/24", "192.0.2.2/24", "192.0.2.9/24") {
+		changes = append(changes, change{Change: Change{"add", "address", "eth0", p.String()}, prefix: p, index: 2})
+	}
+	a.owned = a.pending(changes)
+	if n := len(a.owned.Addresses); n != 3 {
+		t.Errorf("pending: %v", a.owned.Addresses)
+	}
+	want := []RecordedAddress{{"eth0", "02:00:00:00:00:02", prefixes("192.0.2.2/24")[0]}}
+	if got := a.final().Addresses; !reflect.DeepEqual(got, want) {
+		t.Errorf("final: %v, want %v", got, want)
+	}
+}

@@ -172,12 +172,12 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// helperPlan is the environment variable with the plan and options that a helper process applies.
+// helperPlan is the environment variable with what a helper process applies.
 const helperPlan = "STOKER_TEST_APPLY"
 
 type helperInput struct {
-	Plan    *netinit.Plan
-	Options Options
+	Plan     *netinit.Plan
+	StateDir string
 }
 
 // init makes the test binary a process that applies a plan.
@@ -190,7 +190,7 @@ func init() {
 	if err := json.Unmarshal([]byte(text), &in); err != nil {
 		panic(err)
 	}
-	if _, err := Apply(context.Background(), in.Plan, in.Options); err != nil {
+	if _, err := Apply(context.Background(), in.Plan, Options{StateDir: in.StateDir, DAD: netinit.DADWait}); err != nil {
 		panic(err)
 	}
 	os.Exit(0)
@@ -206,7 +206,7 @@ func TestKill9(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n+1)*5*time.Millisecond) // and then SIGKILL
 		cmd := exec.CommandContext(ctx, "/proc/self/exe")
-		cmd.Env = append(os.Environ(), helperPlan+"="+jsonText(helperInput{b.plan, b.o}))
+		cmd.Env = append(os.Environ(), helperPlan+"="+jsonText(helperInput{b.plan, b.o.StateDir}))
 		if out, err := cmd.CombinedOutput(); err != nil && ctx.Err() == nil {
 			t.Errorf("%v: %s", err, out)
 		}
@@ -227,7 +227,7 @@ func TestTogether(t *testing.T) {
 	done := make(chan error, len(plans))
 	for _, p := range plans {
 		cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
-		cmd.Env = append(os.Environ(), helperPlan+"="+jsonText(helperInput{p, b.o}))
+		cmd.Env = append(os.Environ(), helperPlan+"="+jsonText(helperInput{p, b.o.StateDir}))
 		// It ends with the process.
 		go func() {
 			out, err := cmd.CombinedOutput()
