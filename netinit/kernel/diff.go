@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -155,12 +156,33 @@ func (d *differ) diffLink(i int) {
 	}
 	d.diffSettings(want, have)
 	d.rename(i, have, name)
-	if want.MTU != 0 && want.MTU != have.mtu {
+	if !d.refuseMTU(want, have) && want.MTU != 0 && want.MTU != have.mtu {
 		set(fmt.Sprintf("mtu %d (was %d)", want.MTU, have.mtu), setMTU(have.index, want.MTU), setMTU(have.index, have.mtu), true)
 	}
 	if !have.up {
 		set("up", setUp(have.index, true), setUp(have.index, false), true)
 	}
+}
+
+// minMTU is the least MTU of IPv6. A smaller one removes it from the link.
+const minMTU = 1280
+
+func (d *differ) refuseMTU(want *netinit.Link, have *link) bool {
+	c := change{Change: Change{"set", "link", have.name, fmt.Sprintf("mtu %d (was %d)", cmp.Or(want.MTU, minMTU), have.mtu)}}
+	switch {
+	case want.MTU == 0 && have.mtu < minMTU && needsIPv6(want):
+		d.refuse(c, "cannot use IPv6 on link %q: its MTU is %d, and IPv6 needs %d (hint: give the link an MTU)", have.name, have.mtu, minMTU)
+		return true
+	case want.MTU != 0 && want.MTU < minMTU && have.mtu >= minMTU:
+		for _, a := range d.state.addresses {
+			if a.index == have.index && a.prefix.Addr().Is6() && !a.prefix.Addr().IsLinkLocalUnicast() && !d.ourAddress(a) {
+				d.refuse(c, "cannot set the MTU of link %q to %d: that would remove the address %s, which stoker has not added, because IPv6 needs %d",
+					have.name, want.MTU, a.prefix, minMTU)
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // addLink adds a VLAN. Other links appear by themselves.
@@ -307,7 +329,7 @@ func (d *differ) removeAddress(k int, at stage) {
 	name := d.names[a.index]
 	d.add(change{
 		Change: Change{"remove", "address", name, a.prefix.String()}, stage: at, index: a.index, drops: true,
-		do:   dropAddress{a.index, a.prefix, message{unix.RTM_DELADDR, 0, a.raw}, a.flags&unix.IFA_F_SECONDARY == 0 && a.prefix.Addr().Is4()},
+		do:   dropAddress{a.index, a.prefix, message{unix.RTM_DELADDR, 0, a.raw}},
 		undo: message{unix.RTM_NEWADDR, unix.NLM_F_CREATE | unix.NLM_F_EXCL, a.raw},
 	})
 }
