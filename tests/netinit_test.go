@@ -325,13 +325,17 @@ func (n *network) state() string {
 	return out.String() + n.run("hostname")
 }
 
-// unchanged checks that the state is what it was; the order of addresses and routes may be another one.
+// is reports whether the state is this one; the order of addresses and routes may be another one.
+func (n *network) is(state string) bool {
+	sorted := func(text string) []string { return slices.Sorted(strings.Lines(text)) }
+	return slices.Equal(sorted(n.state()), sorted(state))
+}
+
+// unchanged checks that the state is what it was.
 func (n *network) unchanged(before string) {
 	n.t.Helper()
-	after := n.state()
-	sorted := func(text string) []string { return slices.Sorted(strings.Lines(text)) }
-	if !slices.Equal(sorted(before), sorted(after)) {
-		n.t.Errorf("the network was changed from\n%s\nto\n%s", before, after)
+	if !n.is(before) {
+		n.t.Errorf("the network was changed from\n%s\nto\n%s", before, n.state())
 	}
 }
 
