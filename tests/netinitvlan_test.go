@@ -67,7 +67,7 @@ cat >/tmp/network.yaml <<'EOF'
 `+vlans+`
 EOF
 apply() { stoker netinit apply --from /tmp/network.yaml --state-dir /tmp/state --no-announce; }
-devices() { sed -n 's/ *| */|/gp' /proc/net/vlan/config | sort | tr '\n' ' '; }
+devices() { grep '^[a-z].*|' /proc/net/vlan/config | tr -d ' ' | sort | tr '\n' ' '; }
 apply
 tell apply $?
 apply
