@@ -72,6 +72,7 @@ func edges() map[string][]string {
 		"internal/events":     {"internal/lifecycle", "internal/proc", "internal/redact", "internal/fdstore"},
 		"internal/exit":       {},
 		"internal/mounts":     {},
+		"netinit":             {"internal/layeredyaml", "internal/redact", "internal/remote"},
 		"internal/jacoco":     {"internal/wholefile"},
 		"internal/wholefile":  {},
 		"internal/lifecycle":  {},

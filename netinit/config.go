@@ -1,21 +1,29 @@
 package netinit
 
-import "time"
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/remote"
+)
 
 // Config is the section netinit of the configuration. Without Source the network is left alone.
 type Config struct {
 	// Source is a file, a URL (http, https) or unix:SOCKET; it may contain ${NAME}.
-	Source string `yaml:"source"`
+	Source string `yaml:"source" secret:"url"`
 	Format Format `yaml:"format" default:"auto" check:"oneof auto openstack neutron netplan cni own"`
 	// Wait bounds everything: the source, links that appear late, addresses that are checked for duplicates.
 	Wait time.Duration `yaml:"wait" default:"60s" check:"positive"`
 	// Required: without a network the container ends. Default true.
 	Required     *bool             `yaml:"required" default:"true"`
 	RequireFresh bool              `yaml:"require_fresh"` // forbids the last good description
-	Headers      map[string]string `yaml:"headers"`
-	CAFile       string            `yaml:"ca_file"`
+	Headers      map[string]string `yaml:"headers" check:"headers"`
+	CAFile       string            `yaml:"ca_file" check:"absolute"`
 	// StateDir holds the last good description and what was applied; empty: the folder netinit of stoker's state folder.
-	StateDir string `yaml:"state_dir"`
+	StateDir string `yaml:"state_dir" check:"absolute"`
 	Files    `yaml:",inline"`
 	// DAD says what happens to IPv6 addresses until duplicate address detection is over.
 	DAD DAD `yaml:"dad" default:"wait" check:"oneof wait nodad optimistic"`
@@ -24,10 +32,35 @@ type Config struct {
 	Drift Drift `yaml:"drift"`
 }
 
+// Check reports what the tags cannot say of the section at path.
+func (c Config) Check(to *layeredyaml.Checker, path string) {
+	if err := checkSource(c.Source); c.Source != "" && err != nil {
+		at := layeredyaml.Join(path, "source")
+		to.Bad(at, `write "/path/of/file", "http://host/path/${NAME}" or "unix:/run/agent.sock"`, "%s is no source: %s",
+			layeredyaml.Quote("", redact.URL(c.Source)), err)
+	}
+}
+
+// checkSource checks the form of a source. One that begins with a variable can be anything.
+func checkSource(text string) error {
+	socket, isSocket := strings.CutPrefix(text, "unix:")
+	switch {
+	case strings.HasPrefix(text, "${"), strings.HasPrefix(text, "/"):
+		return nil
+	case strings.Contains(text, "://"):
+		return remote.Check(text)
+	case isSocket && strings.HasPrefix(socket, "/"):
+		return nil
+	case isSocket:
+		return errors.New("the path of the socket is not absolute")
+	}
+	return errors.New("it is neither an absolute path nor a URL")
+}
+
 // Files are what is written beside the kernel.
 type Files struct {
-	ResolvConf string `yaml:"resolv_conf" default:"/etc/resolv.conf"`
-	HostsFile  string `yaml:"hosts_file" default:"/etc/hosts"`
+	ResolvConf string `yaml:"resolv_conf" default:"/etc/resolv.conf" check:"absolute"`
+	HostsFile  string `yaml:"hosts_file" default:"/etc/hosts" check:"absolute"`
 	// Hostname allows to set the hostname.
 	Hostname bool `yaml:"hostname"`
 }

@@ -41,7 +41,9 @@ type Link struct {
 	AcceptRA  AcceptRA       `json:"accept_ra,omitempty"`
 	Addresses []netip.Prefix `json:"addresses,omitempty"` // with the host's bits
 	Routes    []Route        `json:"routes,omitempty"`
-	path      string         // in the input
+	// Of the input, empty in a plan:
+	path         string
+	addressPaths []string // of Addresses, where a format knows them
 }
 
 // Match says which link is meant: all that is set must fit. It is empty for a VLAN.
@@ -81,7 +83,10 @@ type Route struct {
 	Scope  string       `json:"scope,omitempty"` // global, link or host; empty: link without Via for IPv4, else global
 	Type   string       `json:"type,omitempty"`  // blackhole, unreachable, prohibit, throw; empty: unicast
 	OnLink bool         `json:"on_link,omitempty"`
-	path   string
+	// Of the input, empty in a plan:
+	path      string
+	metricSet bool // it has a metric, perhaps 0
+	notOnLink bool // the gateway must be reachable without OnLink; else that is set where it is needed
 }
 
 // Rule is a policy routing rule.
@@ -93,7 +98,9 @@ type Rule struct {
 	Table    int          `json:"table"`
 	// IPv6 is the family, also of a rule without From and To.
 	IPv6 bool `json:"ipv6,omitempty"`
+	// Of the input, empty in a plan:
 	path string
+	ipv4 bool // the family is given
 }
 
 // DNS is the content of resolv.conf; without servers, search domains and options the file is left alone.

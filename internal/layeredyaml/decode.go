@@ -291,6 +291,8 @@ func (d *decoder) leaf(n *node, v reflect.Value, path, own string) bool {
 	t := plain(v.Type())
 	var e *valueError
 	switch {
+	case d.schema.NullIsAbsent && isNull(n) && !strings.HasSuffix(path, "]"):
+		return false
 	case n.Kind == sectionNode && len(n.Content) > 0 && n.Content[0].Kind == sectionNode:
 		e = &valueError{"is a section of keys, not " + typeName(t),
 			"a template with {{ }} that was not filled in? A value that begins with { is put in quotes"}

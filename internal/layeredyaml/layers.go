@@ -29,6 +29,8 @@ type Schema struct {
 	Type reflect.Type
 	// Example is the smallest document, and ExampleSetting a setting, for hints.
 	Example, ExampleSetting string
+	// NullIsAbsent takes a key without a value for one that is not there. An item of a list needs a value all the same.
+	NullIsAbsent bool
 	// EnvPrefix begins the names of the variables that set values.
 	EnvPrefix string
 	// ReservedEnv reports whether a variable with the prefix does not belong to the schema.
@@ -137,6 +139,18 @@ func (l *Layers) Bytes(path string, data []byte) {
 	if root != nil {
 		l.decode(root, path, true)
 	}
+}
+
+// Keys returns the keys at the top of a document, in their order. ok is false if it cannot be read, or is no section.
+func Keys(data []byte) (keys []string, ok bool) {
+	root, _, ok := parse(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), "")
+	if !ok || root == nil || root.Kind != sectionNode {
+		return nil, false
+	}
+	for i := 0; i < len(root.Content); i += 2 {
+		keys = append(keys, root.Content[i].Value)
+	}
+	return keys, true
 }
 
 // decode lays a document over what is set so far. lines is false if its source has none.

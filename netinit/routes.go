@@ -1,0 +1,231 @@
+package netinit
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// maxNumber is the largest metric, table or priority.
+const maxNumber = 1<<32 - 1
+
+// The kernel's metrics: of a route without one, and of what it adds itself for an address; metricStep is between those that are chosen.
+const (
+	defaultMetricIPv6 = 1024
+	addressMetricIPv6 = 256
+	metricStep        = 100
+)
+
+// routes checks the routes of a link, and merges those that it has twice.
+func (f *finisher) routes(l *Link) {
+	var out []Route
+	index := map[Route]int{}
+	for _, r := range l.Routes {
+		if f.broken[r.path] || !f.route(&r) || f.isOfAddress(l, r) {
+			continue
+		}
+		key := r
+		key.path, key.metricSet, key.OnLink, key.notOnLink = "", false, false, false
+		if i, has := index[key]; has {
+			out[i].metricSet, out[i].OnLink = out[i].metricSet || r.metricSet, out[i].OnLink || r.OnLink
+			out[i].notOnLink = out[i].notOnLink || r.notOnLink
+			continue
+		}
+		index[key] = len(out)
+		out = append(out, r)
+	}
+	l.Routes = out
+}
+
+// route checks and normalises a route; false: it has a problem.
+func (f *finisher) route(r *Route) bool {
+	bad := func(field, format string, args ...any) bool {
+		f.Bad(f.at(r.path, field), "", format, args...)
+		return false
+	}
+	r.Table = cmp.Or(r.Table, MainTable)
+	if r.Via.IsUnspecified() {
+		r.Via = netip.Addr{}
+	}
+	switch is6 := r.To.Addr().Is6(); {
+	case !r.To.IsValid():
+		return bad("to", "is missing")
+	case r.Via.IsValid() && r.Via.Is6() != is6:
+		return bad("via", "%s is of another family than %s", r.Via, r.To)
+	case r.Source.IsValid() && r.Source.Is6() != is6:
+		return bad("source", "%s is of another family than %s", r.Source, r.To)
+	case r.Metric < 0 || r.Metric > maxNumber:
+		return bad("metric", "%d is not between 0 and %d", r.Metric, maxNumber)
+	case r.Table < 0 || r.Table > maxNumber:
+		return bad("table", "%d is no routing table", r.Table)
+	case r.MTU != 0 && (r.MTU < minMTU || r.MTU > maxMTU):
+		return bad("mtu", "%d is not between %d and %d", r.MTU, minMTU, maxMTU)
+	case r.MTU != 0 && r.MTU < minMTUIPv6 && is6:
+		return bad("mtu", "%d is less than %d, which IPv6 needs", r.MTU, minMTUIPv6)
+	case r.AdvMSS < 0 || r.AdvMSS > maxMTU:
+		return bad("adv_mss", "%d is not between 0 and %d", r.AdvMSS, maxMTU)
+	}
+	r.To = r.To.Masked()
+	return f.typed(r, bad) && f.scoped(r, bad) && f.ends(r, bad)
+}
+
+// typed checks the type of a route.
+func (f *finisher) typed(r *Route, bad func(field, format string, args ...any) bool) bool {
+	switch r.Type {
+	case "", "unicast":
+		r.Type = ""
+	case "blackhole", "unreachable", "prohibit", "throw":
+		if r.Via.IsValid() || r.Source.IsValid() || r.OnLink || r.notOnLink || r.Scope != "" || r.MTU != 0 || r.AdvMSS != 0 {
+			return bad("type", "%s goes with to, metric and table only", r.Type)
+		}
+	default:
+		return bad("type", "%q is not unicast, blackhole, unreachable, prohibit or throw", r.Type)
+	}
+	return true
+}
+
+// scoped checks the scope of a route, and leaves it out where it follows from the rest. IPv6 has none.
+func (f *finisher) scoped(r *Route, bad func(field, format string, args ...any) bool) bool {
+	usual := "link"
+	if r.Via.IsValid() || r.To.Addr().Is6() {
+		usual = "global"
+	}
+	switch {
+	case r.Scope != "" && r.Scope != "global" && r.Scope != "link" && r.Scope != "host":
+		return bad("scope", "%q is not global, link or host", r.Scope)
+	case r.Scope == usual || r.To.Addr().Is6():
+		r.Scope = ""
+	case r.Scope != "" && r.Via.IsValid():
+		return bad("scope", "is %s for a route with a gateway", r.Scope)
+	}
+	return true
+}
+
+// ends checks the gateway and the source of a route.
+func (f *finisher) ends(r *Route, bad func(field, format string, args ...any) bool) bool {
+	_, ownSource := f.own[r.Source]
+	switch own, isOwn := f.own[r.Via]; {
+	case r.Source.IsValid() && !ownSource:
+		return bad("source", "%s is no address of a link here", r.Source)
+	case !r.Via.IsValid():
+		r.OnLink, r.notOnLink = false, false
+	case r.Via.Is4In6() || r.Via.IsMulticast() || r.Via.IsLoopback() || r.Via == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return bad("via", "%s is no gateway", r.Via)
+	case r.Via.Zone() != "":
+		return bad("via", "%s has a zone; a route is through its link", r.Via)
+	case isOwn:
+		return bad("via", "%s is the own address at %s", r.Via, own.path)
+	}
+	return true
+}
+
+// isOfAddress reports whether a route is the one that the kernel adds itself for an address of the link.
+func (f *finisher) isOfAddress(l *Link, r Route) bool {
+	plain := Route{To: r.To, Table: MainTable, path: r.path, metricSet: r.metricSet}
+	return r == plain && slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Masked() == r.To && !p.IsSingleIP() })
+}
+
+// routeKey is what the kernel allows once.
+type routeKey struct {
+	table  int
+	to     netip.Prefix
+	metric int
+}
+
+// metrics chooses metrics for routes that have none: the first to a destination gets the kernel's default, the others more in steps.
+func (f *finisher) metrics() {
+	used := map[routeKey]string{}
+	for _, l := range f.plan.Links {
+		for _, p := range l.Addresses {
+			metric := 0
+			if p.Addr().Is6() {
+				metric = addressMetricIPv6
+			}
+			if p.Addr().Is6() || !p.IsSingleIP() {
+				used[routeKey{MainTable, p.Masked(), metric}] = "the route of the address " + p.String()
+			}
+		}
+	}
+	each := func(explicit bool, do func(r *Route, key routeKey)) {
+		for i := range f.plan.Links {
+			for k := range f.plan.Links[i].Routes {
+				if r := &f.plan.Links[i].Routes[k]; r.metricSet == explicit {
+					key := routeKey{r.Table, r.To, r.Metric}
+					if r.Metric == 0 && r.To.Addr().Is6() {
+						key.metric = defaultMetricIPv6
+					}
+					do(r, key)
+				}
+			}
+		}
+	}
+	each(true, func(r *Route, key routeKey) {
+		if other, has := used[key]; has {
+			f.Bad(f.at(r.path, "metric"), "give one of them another", "%d to %s is the metric of another route: %s", key.metric, r.To, other)
+			return
+		}
+		used[key] = r.path
+	})
+	next := map[routeKey]int{} // by the key without a metric of its own
+	each(false, func(r *Route, key routeKey) {
+		first := key
+		key.metric = max(key.metric, next[first])
+		for _, has := used[key]; has; _, has = used[key] {
+			key.metric += metricStep
+		}
+		if key.metric != first.metric {
+			r.Metric = key.metric
+		}
+		used[key], next[first] = r.path, key.metric+metricStep
+	})
+}
+
+// gateways sets OnLink where a gateway cannot be reached without it, and orders the routes.
+func (f *finisher) gateways(l *Link) {
+	type place struct {
+		table int
+		to    netip.Prefix
+	}
+	near := map[place]bool{}
+	for _, p := range l.Addresses {
+		near[place{MainTable, p.Masked()}] = true
+	}
+	for _, r := range l.Routes {
+		if !r.Via.IsValid() && r.Type == "" && r.Scope != "global" {
+			near[place{r.Table, r.To}] = true
+		}
+	}
+	reachable := func(r Route) bool {
+		for bits := r.Via.BitLen(); bits >= 0; bits-- {
+			p, _ := r.Via.Prefix(bits)
+			if near[place{MainTable, p}] || near[place{r.Table, p}] {
+				return true
+			}
+		}
+		return r.Via.Is6() && r.Via.IsLinkLocalUnicast()
+	}
+	for i := range l.Routes {
+		r := &l.Routes[i]
+		if r.Via.IsValid() && !r.OnLink && !reachable(*r) {
+			r.OnLink = !r.notOnLink
+			if r.notOnLink && !f.broken[l.path] {
+				f.Bad(f.at(r.path, "via"), "", "%s is in no network of the link, and onlink is no", r.Via)
+			}
+		}
+		r.path, r.metricSet, r.notOnLink = "", false, false
+	}
+	slices.SortStableFunc(l.Routes, func(a, b Route) int { return a.turn() - b.turn() })
+}
+
+// turn is the place of a route in an order that the kernel accepts: a gateway is reached through the routes before.
+func (r *Route) turn() int {
+	switch {
+	case r.Type != "":
+		return 0
+	case !r.Via.IsValid():
+		return 1
+	case r.To.Bits() > 0:
+		return 2
+	}
+	return 3
+}
