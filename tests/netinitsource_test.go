@@ -234,7 +234,7 @@ func TestNetinitRefusedInput(t *testing.T) {
 func TestNetinitPlan(t *testing.T) {
 	t.Parallel()
 	n := &network{t: t, dir: t.TempDir()}
-	o := finish(unprivileged(n.plan(vlans, "-o", "json")))
+	o := finish(unprivileged(n.plan(vlans)))
 	o.ends(t, 0, "")
 	for _, part := range []string{`"vlan":{"id":101,"parent":"trunk"`, `"192.0.2.10/24"`, `"to":"0.0.0.0/0"`, `"format":"own"`} {
 		if !strings.Contains(strings.NewReplacer(" ", "", "\n", "").Replace(o.stdout), part) {
