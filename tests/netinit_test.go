@@ -4,11 +4,13 @@ package tests
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -296,13 +298,16 @@ func (n *network) routes(family, table string) []string {
 			}
 		}
 		if r.Protocol != "115" {
-			text += " proto " + r.Protocol
+			text += " proto " + cmp.Or(r.Protocol, "boot") // of ip's own, which it leaves out
 		}
 		out = append(out, text)
 	}
 	slices.Sort(out)
 	return out
 }
+
+// volatile is what a link has after it was up and down again, though it is as before.
+var volatile = regexp.MustCompile(` qdisc \w+`)
 
 // state is all that can be changed, for comparison, without the link-local addresses, which come and go by themselves.
 func (n *network) state() string {
@@ -311,7 +316,7 @@ func (n *network) state() string {
 	for _, args := range []string{"-o link", "-o addr", "-4 route show table all", "-6 route show table all", "-4 rule", "-6 rule"} {
 		for line := range strings.Lines(n.ip(args)) {
 			if !strings.Contains(line, "fe80:") && !strings.Contains(line, "ff00:") {
-				out.WriteString(line)
+				out.WriteString(volatile.ReplaceAllString(line, ""))
 			}
 		}
 	}
@@ -325,17 +330,29 @@ func (n *network) state() string {
 	return out.String() + n.run("hostname")
 }
 
-// is reports whether the state is this one; the order of addresses and routes may be another one.
-func (n *network) is(state string) bool {
-	sorted := func(text string) []string { return slices.Sorted(strings.Lines(text)) }
-	return slices.Equal(sorted(n.state()), sorted(state))
+// changes returns the lines in which the state differs from an earlier one, in any order.
+func (n *network) changes(before string) []string {
+	n.t.Helper()
+	var out []string
+	left := slices.Collect(strings.Lines(n.state()))
+	for line := range strings.Lines(before) {
+		if at := slices.Index(left, line); at >= 0 {
+			left = slices.Delete(left, at, at+1)
+		} else {
+			out = append(out, "- "+line)
+		}
+	}
+	for _, line := range left {
+		out = append(out, "+ "+line)
+	}
+	return out
 }
 
 // unchanged checks that the state is what it was.
 func (n *network) unchanged(before string) {
 	n.t.Helper()
-	if !n.is(before) {
-		n.t.Errorf("the network was changed from\n%s\nto\n%s", before, n.state())
+	if changes := n.changes(before); len(changes) > 0 {
+		n.t.Errorf("the network was changed:\n%s", strings.Join(changes, ""))
 	}
 }
 

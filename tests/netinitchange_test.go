@@ -90,10 +90,21 @@ func TestNetinitUndo(t *testing.T) {
 	guest.ip("link set lo up")
 	guest.apply(bothFamilies, "--dad", "nodad")
 	before := guest.state()
-	// The kernel refuses a source address that the host does not have.
-	o := guest.try("apply", linked("192.0.2.20/24", "\n    mtu: 1300\n    routes: [{to: default, via: 192.0.2.1, source: 192.0.2.77}]\n"+
-		"dns: {servers: [192.0.2.53]}\n"), "--dad", "nodad")
-	o.ends(t, netinitConflict, "192.0.2.77")
+	guest.run("mount", "-o", "remount,bind,ro", "/etc/hosts")
+	// The files come last. MTU, addresses, routes and rules of both families have been changed by then.
+	o := guest.try("apply", `
+version: 1
+links:
+  - match: {name: eth0}
+    rename: other0
+    mtu: 1300
+    addresses: [192.0.2.20/24, "2001:db8:1::20/64"]
+    routes: [{to: default, via: 192.0.2.2}, {to: default, via: "2001:db8:1::2"}, {to: default, via: 192.0.2.3, table: 100}]
+rules: [{from: 192.0.2.20/32, table: 100, priority: 1000}]
+dns: {servers: [192.0.2.53]}
+hosts: [{ip: 192.0.2.20, names: [app1]}]
+`, "--dad", "nodad")
+	o.ends(t, netinitConflict, "/etc/hosts")
 	guest.unchanged(before)
 }
 

@@ -167,7 +167,6 @@ func TestNetinitChildrenAreNotMeant(t *testing.T) {
 	t.Parallel()
 	_, guest := newLab(t, "veth")
 	guest.ip("link add link eth0 name child address " + labMAC + " type macvlan")
-	guest.ip("link add br0 address " + labMAC + " type bridge")
 	guest.apply(onlyIPv4)
 	same(t, "the addresses", guest.addresses("eth0"), "192.0.2.10/24")
 }

@@ -35,7 +35,7 @@ func TestNetinitNoVLANs(t *testing.T) {
 	}
 	guest.ip("link set lo up")
 	before := guest.state()
-	guest.try("apply", vlans).ends(t, netinitConflict, "VLAN")
+	guest.try("apply", vlans).ends(t, netinitConflict, "vlan 102")
 	guest.unchanged(before)
 }
 
