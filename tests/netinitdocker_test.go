@@ -78,11 +78,12 @@ func TestNetinitTomcatInDocker(t *testing.T) {
 	if out, err := exec.Command("docker", "restart", c.id).CombinedOutput(); err != nil {
 		t.Fatalf("cannot restart the container: %v: %s", err, out)
 	}
+	await(t, 10*time.Second, "the end of the link to the network before", func() bool { return host.command("ip", "link", "show", "gw").Run() != nil })
 	serves()
 	if out, _ := exec.Command("docker", "logs", c.id).CombinedOutput(); !strings.Contains(string(out), "503") {
 		t.Error("there is no warning of the source")
 	}
-	c.must("stoker", "netinit", "status")
+	c.must("/usr/bin/stoker", "netinit", "status")
 	if took := c.stop(); c.exitCode() != 0 {
 		t.Errorf("docker stop gives %d after %v", c.exitCode(), took)
 	}
