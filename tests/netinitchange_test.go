@@ -328,14 +328,19 @@ func TestNetinitStorm(t *testing.T) {
 	guest.ip("link set eth0 up")
 	var batch bytes.Buffer
 	var kept []string
-	count := number(t, "STOKER_NETINIT_STORM", 10000) / 2
+	address := func(k int) string {
+		if k%2 == 0 {
+			return fmt.Sprintf("10.%d.%d.%d/32", k>>16, k>>8&255, k&255)
+		}
+		return fmt.Sprintf("2001:db8:2::%x/128", k)
+	}
+	count := number(t, "STOKER_NETINIT_STORM", 20000) / 2
 	for k := range count + 10 {
-		address := func(k int) string { return fmt.Sprintf("10.%d.%d.%d/32", k>>16, k>>8&255, k&255) }
 		if k < count {
-			fmt.Fprintf(&batch, "addr add %s dev eth0\n", address(k))
+			fmt.Fprintf(&batch, "addr add %s dev eth0%s\n", address(k), map[int]string{1: " nodad"}[k%2])
 		}
 		switch gone := k - 10; { // every address is there for a while
-		case gone >= 0 && gone%50 == 0:
+		case gone >= 0 && gone%51 == 0:
 			kept = append(kept, address(gone))
 		case gone >= 0:
 			fmt.Fprintf(&batch, "addr del %s dev eth0\n", address(gone))
@@ -360,9 +365,11 @@ func TestNetinitStorm(t *testing.T) {
 	guest.apply(bothFamilies, "--dad", "nodad")
 	var foreign []string
 	for _, a := range guest.addresses("eth0") {
-		if strings.HasPrefix(a, "10.") {
+		if strings.HasPrefix(a, "10.") || strings.HasPrefix(a, "2001:db8:2:") {
 			foreign = append(foreign, a)
 		}
 	}
+	slices.Sort(foreign)
+	slices.Sort(kept)
 	same(t, "the addresses of the other process", foreign, kept...)
 }
