@@ -271,3 +271,24 @@ func TestNetinitDuplicateAddress(t *testing.T) {
 		})
 	}
 }
+
+// The neighbours learn of new addresses: what they had remembered of another host is replaced.
+func TestNetinitAnnounces(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"veth", "macvlan"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			host, guest := newLab(t, kind)
+			addresses := []string{"192.0.2.10", "2001:db8:1::10"}
+			for _, a := range addresses {
+				host.ip("neigh replace " + a + " lladdr 02:00:00:00:00:99 dev gw nud stale")
+			}
+			finish(guest.command(stoker(t), "netinit", "apply", "--from", guest.source(bothFamilies), "--state-dir", guest.stateDir())).ends(t, 0, "")
+			for _, a := range addresses {
+				if got := host.ip("neigh show " + a + " dev gw"); !strings.Contains(got, labMAC) {
+					t.Errorf("the neighbour remembers %s", got)
+				}
+			}
+		})
+	}
+}

@@ -66,6 +66,52 @@ services:
 	same(t, "the addresses at the end", guest.addresses("eth0"), "192.0.2.10/24", "2001:db8:1::10/64")
 }
 
+// The supervisor is killed while it waits for the source: the next one goes on, and nothing starts before the network is there.
+func TestNetinitSupervisorKilledMeanwhile(t *testing.T) {
+	t.Parallel()
+	_, guest := newLab(t, "veth")
+	s := newSource(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	b := newBox(t, boxOptions{dir: guest.dir, network: guest, config: withNetwork(guest, "unix:"+s.socket, "", fmt.Sprintf(
+		"services:\n  web: {command: [sh, -c, 'ip -o addr >>%s/web; exec sleep 1000']}\n", guest.dir))})
+	await(t, 10*time.Second, "a request", func() bool { return s.requests.Load() == 1 })
+	if st := b.state("web"); st == "RUNNING" {
+		t.Error("the service runs before there is a network")
+	}
+	b.killSupervisor()
+	await(t, 10*time.Second, "another request", func() bool { return s.requests.Load() == 2 })
+	s.answers(text(onlyIPv4))
+	b.killSupervisor()
+	b.awaitState("web", "RUNNING", 10*time.Second)
+	await(t, 5*time.Second, "the service's addresses", func() bool { return b.file("web") != "" })
+	if seen := b.file("web"); strings.Count(seen, "192.0.2.10/24") != 1 || len(b.lines("web")) < 2 {
+		t.Errorf("the service sees %s", seen)
+	}
+}
+
+// A stop while the source, or a link, is waited for does not wait for it.
+func TestNetinitStopMeanwhile(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"source", "link"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			guest := newNetwork(t)
+			s := newSource(t, text(onlyIPv4)) // there is no link
+			if what == "source" {
+				s.answers(code(503))
+			}
+			b := newBox(t, boxOptions{network: guest, config: withNetwork(guest, "unix:"+s.socket, "", idleService)})
+			await(t, 10*time.Second, "a request", func() bool { return s.requests.Load() > 0 })
+			await(t, 10*time.Second, "a status", func() bool { _, ok := b.status(); return ok })
+			from := time.Now()
+			b.signal(syscall.SIGTERM)
+			code := b.wait(10 * time.Second)
+			if took := time.Since(from); took > 2*time.Second || code != 0 {
+				t.Errorf("it ends with %d after %v", code, took)
+			}
+		})
+	}
+}
+
 // What is taken away comes back, also after a restart of the supervisor, or is reported.
 func TestNetinitDrift(t *testing.T) {
 	t.Parallel()
