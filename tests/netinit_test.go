@@ -309,13 +309,13 @@ func (n *network) routes(family, table string) []string {
 // volatile is what a link has after it was up and down again, though it is as before.
 var volatile = regexp.MustCompile(` qdisc \w+`)
 
-// state is all that can be changed, for comparison, without the link-local addresses, which come and go by themselves.
+// state is all that can be changed, for comparison, without what follows by itself: link-local addresses and the table local.
 func (n *network) state() string {
 	n.t.Helper()
 	var out strings.Builder
 	for _, args := range []string{"-o link", "-o addr", "-4 route show table all", "-6 route show table all", "-4 rule", "-6 rule"} {
 		for line := range strings.Lines(n.ip(args)) {
-			if !strings.Contains(line, "fe80:") && !strings.Contains(line, "ff00:") {
+			if !strings.Contains(line, "fe80:") && !strings.Contains(line, "table local") {
 				out.WriteString(volatile.ReplaceAllString(line, ""))
 			}
 		}
