@@ -27,7 +27,8 @@ func run() error {
 	before := flag.String("before", "", "an older build of stoker to measure beside it")
 	rounds := flag.Int("rounds", 15, "launches and restarts of each")
 	idle := flag.Duration("idle", idleSpan, "how long context switches are counted")
-	only := flag.String("only", "", "measure only these parts: launch,restart,idle,orphans,lines,recovery,stop,spawn,hooks,jobs,kept,console,netinit")
+	only := flag.String("only", "",
+		"measure only these parts: launch,restart,idle,orphans,lines,recovery,stop,spawn,hooks,jobs,kept,console,netinit")
 	flag.Parse()
 	if *probe == "" {
 		return errors.New("cannot measure without a probe: run make bench")

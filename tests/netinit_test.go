@@ -284,7 +284,7 @@ func (n *network) routes(family, table string) []string {
 				text += " " + part.name + " " + part.value
 			}
 		}
-		if r.Metric != 0 && !(family == "-6" && r.Metric == 1024) {
+		if r.Metric != 0 && (family == "-4" || r.Metric != 1024) {
 			text += fmt.Sprintf(" metric %d", r.Metric)
 		}
 		for _, m := range r.Metrics {
