@@ -93,6 +93,24 @@ func TestNetinitPrefixChanges(t *testing.T) {
 	guest.unchanged(before)
 }
 
+// A link with an MTU below 1280 has no IPv6: such an MTU does not take the IPv6 addresses of somebody else away, and one that is there
+// is named as the reason why an IPv6 address cannot be added.
+func TestNetinitSmallMTU(t *testing.T) {
+	t.Parallel()
+	_, guest := newLab(t, "veth")
+	guest.ip("link set eth0 up")
+	guest.ip("addr add 2001:db8:1::200/64 dev eth0 nodad")
+	before := guest.state()
+	guest.try("apply", linked("192.0.2.10/24", "    mtu: 1200\n")).ends(t, netinitConflict, "2001:db8:1::200")
+	guest.unchanged(before)
+	guest.ip("link set eth0 mtu 1200")
+	before = guest.state()
+	guest.try("apply", onlyIPv6, "--dad", "nodad").ends(t, netinitConflict, "1200")
+	guest.unchanged(before)
+	guest.ip("link set eth0 mtu 1500")
+	guest.apply(onlyIPv6, "--dad", "nodad")
+}
+
 // Without a place for the record there is a warning, and what was added is recognised by its marks.
 func TestNetinitWithoutRecord(t *testing.T) {
 	t.Parallel()

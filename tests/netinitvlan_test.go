@@ -40,7 +40,8 @@ func TestNetinitNoVLANs(t *testing.T) {
 }
 
 // VLANs are made on a link, carry packets, and are removed; one of somebody else is left.
-func testMachineVLANs(t *testing.T) {
+func TestMachineVLANs(t *testing.T) {
+	t.Parallel()
 	m := boot(t, `
 set -- /modules/*-8021q.ko
 [ -e "$1" ] || { tell modules none; exit 0; }

@@ -14,7 +14,6 @@ func TestMachine(t *testing.T) {
 	t.Run("life", testMachineLife)
 	t.Run("clock", testMachineClock)
 	t.Run("first process", testMachineFirstProcess)
-	t.Run("VLANs", testMachineVLANs)
 }
 
 // The limits of a cgroup v2 and of those above it.
