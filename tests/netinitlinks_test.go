@@ -228,7 +228,13 @@ links:
 func TestNetinitOwnFormat(t *testing.T) {
 	t.Parallel()
 	host, guest := newLab(t, "veth")
-	guest.apply(`
+	// What others have added survives the rename.
+	for _, args := range []string{"link set eth0 up", "addr add 192.0.2.200/24 dev eth0", "addr add 2001:db8:1::200/64 dev eth0 nodad",
+		"route add 10.0.0.0/8 via 192.0.2.1"} {
+		guest.ip(args)
+	}
+	hostname := guest.run("hostname")
+	description := `
 version: 1
 hostname: app1
 links:
@@ -240,9 +246,19 @@ links:
       - {to: default, via: 192.0.2.1, metric: 50, mtu: 1300}
 rules:
   - {from: 192.0.2.11/32, table: 100, priority: 1000}
-`, "--dad", "nodad")
-	same(t, "the addresses", guest.addresses("service0"), "192.0.2.10/24", "192.0.2.11/24", "2001:db8:1::10/64")
-	same(t, "the routes", guest.routes("-4", "main"), "default via 192.0.2.1 dev service0 metric 50 mtu 1300")
+`
+	guest.apply(description, "--dad", "nodad")
+	if got := guest.run("hostname"); got != hostname {
+		t.Errorf("the hostname was set to %s though that was not allowed", got)
+	}
+	guest.apply(description, "--dad", "nodad", "--hostname")
+	if got := guest.run("hostname"); got != "app1\n" {
+		t.Errorf("the hostname is %s", got)
+	}
+	same(t, "the addresses", sorted(guest.addresses("service0")...), "192.0.2.10/24", "192.0.2.11/24", "192.0.2.200/24",
+		"2001:db8:1::10/64", "2001:db8:1::200/64")
+	same(t, "the routes", guest.routes("-4", "main"), "10.0.0.0/8 via 192.0.2.1 dev service0 proto boot",
+		"default via 192.0.2.1 dev service0 metric 50 mtu 1300")
 	same(t, "the routes of table 100", guest.routes("-4", "100"), "default via 192.0.2.1 dev service0")
 	if rules := guest.ip("rule"); !strings.Contains(rules, "1000:\tfrom 192.0.2.11 lookup 100 proto 115") {
 		t.Errorf("the rules are %s", rules)
