@@ -15,7 +15,20 @@ type finisher struct {
 	broken map[string]bool   // paths that have a problem at or below them
 	ids    map[string]int    // of plan.Links
 	names  map[string]int    // the names that links will have
-	own    map[netip.Addr]ownAddress
+	own    map[ownKey]ownAddress
+}
+
+// ownKey is an address, and for a link-local one of IPv6 the link, since others may have it too; -1 otherwise.
+type ownKey struct {
+	addr netip.Addr
+	link int
+}
+
+func keyOf(a netip.Addr, link int) ownKey {
+	if a.Is6() && a.IsLinkLocalUnicast() {
+		return ownKey{a, link}
+	}
+	return ownKey{a, -1}
 }
 
 // ownAddress is an address of the plan.
@@ -29,7 +42,7 @@ type ownAddress struct {
 // has a problem already is left out of further checks, which would only repeat it.
 func finish(in *input, plan *Plan, fields map[string]string) {
 	f := &finisher{input: in, plan: plan, fields: fields, broken: map[string]bool{}, ids: map[string]int{}, names: map[string]int{},
-		own: map[netip.Addr]ownAddress{}}
+		own: map[ownKey]ownAddress{}}
 	for _, p := range in.layers.Problems() {
 		f.broken[p.Path] = true
 		for _, path := range layeredyaml.Ancestors(p.Path) {
@@ -42,7 +55,7 @@ func finish(in *input, plan *Plan, fields map[string]string) {
 	}
 	for i := range plan.Links {
 		f.mtu(&plan.Links[i])
-		f.routes(&plan.Links[i])
+		f.routes(i)
 	}
 	f.metrics()
 	for i := range plan.Links {
@@ -60,7 +73,7 @@ func finish(in *input, plan *Plan, fields map[string]string) {
 	}
 }
 
-// at is the path of a field of the link or route at path, by the own format's word for it.
+// at is the path of a field of the link, route or rule at path, by the own format's word for it.
 func (f *finisher) at(path, field string) string { return path + "." + cmp.Or(f.fields[field], field) }
 
 // rules checks the rules of policy routing.
@@ -90,7 +103,7 @@ func (f *finisher) rule(r *Rule) {
 		}
 		is6 := p.Addr().Is6()
 		if is6 && r.ipv4 || !is6 && r.IPv6 {
-			f.Bad(r.path, "", "%s is of the other family", p)
+			f.Bad(r.path, "", "%s is of another family than the rule", p)
 		}
 		r.IPv6, r.ipv4 = is6, !is6
 		if p.Bits() == 0 {
@@ -98,10 +111,11 @@ func (f *finisher) rule(r *Rule) {
 		}
 	}
 	if r.Priority < 1 || r.Priority > maxNumber {
-		f.Bad(r.path, "rules are tried from the lowest priority; main has 32766", "has the priority %d, not one from 1 to 4294967295", r.Priority)
+		f.Bad(f.at(r.path, "priority"), "the kernel's rule for main has 32766; lower ones come first", "%d is not a priority from 1 to %d",
+			r.Priority, maxNumber)
 	}
 	if r.Table < 0 || r.Table > maxNumber {
-		f.Bad(r.path, "", "%d is no routing table", r.Table)
+		f.Bad(f.at(r.path, "table"), "", "%d is no routing table", r.Table)
 	}
 }
 
@@ -109,18 +123,18 @@ func (f *finisher) rule(r *Rule) {
 func (f *finisher) hosts() {
 	for i, h := range f.plan.Hosts {
 		path := layeredyaml.Index("hosts", i)
-		switch {
-		case f.broken[path]:
+		switch ip := path + ".ip"; {
 		case !h.Address.IsValid():
-			f.Bad(path, "", "has no address")
+			f.Bad(ip, "", "is missing")
 		case h.Address.Zone() != "":
-			f.Bad(path, "", "%s has a zone", h.Address)
-		case len(h.Names) == 0:
-			f.Bad(path, "", "has no names")
+			f.Bad(ip, "", "%s has a zone", h.Address)
 		}
-		for _, name := range h.Names {
-			if err := checkDomain(name); err != nil {
-				f.Bad(path, "", "%s is not a host name: %s", layeredyaml.Quote(path, name), err)
+		if len(h.Names) == 0 {
+			f.Bad(path+".names", "", "are missing")
+		}
+		for k, name := range h.Names {
+			if at := layeredyaml.Index(path+".names", k); checkDomain(name) != nil {
+				f.Bad(at, "", "%s is not a host name: %s", layeredyaml.Quote(at, name), checkDomain(name))
 			}
 		}
 	}

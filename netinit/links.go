@@ -32,17 +32,19 @@ func (f *finisher) links() {
 		case l.Match.MAC != "":
 			unique(f, macs, l.Match.MAC, i, match, "the MAC address "+l.Match.MAC)
 		}
-		if l.Rename != "" && l.Match.Name == "lo" {
-			f.Bad(f.at(l.path, "rename"), "", "lo keeps its name")
-		} else if l.Rename != "" {
-			unique(f, f.names, l.Rename, i, f.at(l.path, "rename"), "the name "+l.Rename)
-		} else if l.Match.Name != "" {
+		rename := f.at(l.path, "rename")
+		switch {
+		case l.Rename != "" && l.Match.Name == "lo":
+			f.Bad(rename, "", "lo keeps its name")
+		case l.Rename != "":
+			unique(f, f.names, l.Rename, i, rename, "the name "+l.Rename)
+		case l.Match.Name != "" && l.VLAN == nil:
 			unique(f, f.names, l.Match.Name, i, match, "the name "+l.Match.Name)
 		}
 		if l.ID = cmp.Or(l.ID, l.name(), l.Match.MAC); l.ID == "" && l.VLAN != nil {
 			l.ID = l.VLAN.Parent + "." + strconv.Itoa(l.VLAN.ID)
 		}
-		if first, has := f.ids[l.ID]; has && !f.Refused(match) {
+		if first, has := f.ids[l.ID]; has && !f.Refused(match, rename) {
 			f.Bad(f.at(l.path, "id"), "", "%s is used twice, first by %s", layeredyaml.Quote("", l.ID), f.plan.Links[first].path)
 		} else if !has {
 			f.ids[l.ID] = i
@@ -112,7 +114,7 @@ func (f *finisher) addresses(i int) {
 		if k < len(l.addressPaths) {
 			path = l.addressPaths[k]
 		}
-		before, has := f.own[p.Addr()]
+		before, has := f.own[keyOf(p.Addr(), i)]
 		switch problem := addressProblem(p, l.Match.Name == "lo"); {
 		case f.broken[path]:
 		case problem != "":
@@ -120,10 +122,10 @@ func (f *finisher) addresses(i int) {
 		case has && before.link == i && before.prefix == p:
 		case has && before.link == i:
 			f.Bad(path, "", "%s is here with another prefix length: %s", before.path, before.prefix)
-		case has && !p.Addr().IsLinkLocalUnicast():
+		case has:
 			f.Bad(path, "", "%s is an address of %q too, at %s", p.Addr(), f.plan.Links[before.link].ID, before.path)
 		default:
-			f.own[p.Addr()] = ownAddress{i, p, path}
+			f.own[keyOf(p.Addr(), i)] = ownAddress{i, p, path}
 			out = append(out, p)
 		}
 	}

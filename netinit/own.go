@@ -103,7 +103,7 @@ func (in *input) ownLink(path string, l ownLink) Link {
 	if out.AcceptRA == "leave" {
 		out.AcceptRA = ""
 	}
-	if at := path + ".vlan"; in.IsSet(at+".id") || in.IsSet(at+".parent") || in.IsSet(at+".mac") {
+	if at := path + ".vlan"; in.IsSet(at) {
 		out.VLAN = &VLAN{ID: l.VLAN.ID, Parent: l.VLAN.Parent, MAC: in.mac(at+".mac", l.VLAN.MAC)}
 		if l.VLAN.Parent == "" {
 			in.Missing(at+".parent", "write the id or the name of a link", "is missing")

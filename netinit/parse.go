@@ -34,6 +34,10 @@ type format struct {
 
 var formats = []format{
 	{Own, detectOwn, readOwn, nil},
+	{OpenStack, detectOpenStack, readOpenStack, openStackFields},
+	{Neutron, detectNeutron, readNeutron, neutronFields},
+	{Netplan, detectNetplan, readNetplan, netplanFields},
+	{CNI, detectCNI, readCNI, cniFields},
 }
 
 // Parse converts a description to a plan. name is its source, for messages. An error lists everything that is wrong, with the lines and
@@ -97,7 +101,10 @@ func Detect(name string, data []byte) (Format, error) {
 		seen = append(seen, layeredyaml.Shorten(key))
 	}
 	what := "no format has the keys " + layeredyaml.QuoteList(seen)
-	if len(fits) > 1 {
+	switch {
+	case len(top) == 0:
+		what = "it has no keys"
+	case len(fits) > 1:
 		what = "the keys " + layeredyaml.QuoteList(seen) + " are those of " + strings.Join(fits, " and ")
 	}
 	return "", fmt.Errorf("cannot tell the format of %s: %s (name it with --format, or netinit.format: %s)", name, what,

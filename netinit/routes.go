@@ -16,19 +16,20 @@ const (
 	metricStep        = 100
 )
 
-// routes checks the routes of a link, and merges those that it has twice.
-func (f *finisher) routes(l *Link) {
+// routes checks the routes of link i, and merges those that it has twice.
+func (f *finisher) routes(i int) {
+	l := &f.plan.Links[i]
 	var out []Route
 	index := map[Route]int{}
 	for _, r := range l.Routes {
-		if f.broken[r.path] || !f.route(&r) || f.isOfAddress(l, r) {
+		if f.broken[r.path] || !f.route(&r, i) || f.isOfAddress(l, r) {
 			continue
 		}
 		key := r
 		key.path, key.metricSet, key.OnLink, key.notOnLink = "", false, false, false
-		if i, has := index[key]; has {
-			out[i].metricSet, out[i].OnLink = out[i].metricSet || r.metricSet, out[i].OnLink || r.OnLink
-			out[i].notOnLink = out[i].notOnLink || r.notOnLink
+		if k, has := index[key]; has {
+			out[k].metricSet, out[k].OnLink = out[k].metricSet || r.metricSet, out[k].OnLink || r.OnLink
+			out[k].notOnLink = out[k].notOnLink || r.notOnLink
 			continue
 		}
 		index[key] = len(out)
@@ -37,8 +38,8 @@ func (f *finisher) routes(l *Link) {
 	l.Routes = out
 }
 
-// route checks and normalises a route; false: it has a problem.
-func (f *finisher) route(r *Route) bool {
+// route checks and normalises a route of a link; false: it has a problem.
+func (f *finisher) route(r *Route, link int) bool {
 	bad := func(field, format string, args ...any) bool {
 		f.Bad(f.at(r.path, field), "", format, args...)
 		return false
@@ -66,7 +67,7 @@ func (f *finisher) route(r *Route) bool {
 		return bad("adv_mss", "%d is not between 0 and %d", r.AdvMSS, maxMTU)
 	}
 	r.To = r.To.Masked()
-	return f.typed(r, bad) && f.scoped(r, bad) && f.ends(r, bad)
+	return f.typed(r, bad) && f.scoped(r, bad) && f.ends(r, link, bad)
 }
 
 // typed checks the type of a route.
@@ -102,9 +103,9 @@ func (f *finisher) scoped(r *Route, bad func(field, format string, args ...any) 
 }
 
 // ends checks the gateway and the source of a route.
-func (f *finisher) ends(r *Route, bad func(field, format string, args ...any) bool) bool {
-	_, ownSource := f.own[r.Source]
-	switch own, isOwn := f.own[r.Via]; {
+func (f *finisher) ends(r *Route, link int, bad func(field, format string, args ...any) bool) bool {
+	_, ownSource := f.own[keyOf(r.Source, link)]
+	switch own, isOwn := f.own[keyOf(r.Via, link)]; {
 	case r.Source.IsValid() && !ownSource:
 		return bad("source", "%s is no address of a link here", r.Source)
 	case !r.Via.IsValid():
@@ -180,41 +181,51 @@ func (f *finisher) metrics() {
 	})
 }
 
-// gateways sets OnLink where a gateway cannot be reached without it, and orders the routes.
+// place is a network in a table.
+type place struct {
+	table int
+	to    netip.Prefix
+}
+
+// gateways checks the gateways of a link and orders its routes.
 func (f *finisher) gateways(l *Link) {
-	type place struct {
-		table int
-		to    netip.Prefix
+	near := map[place]bool{} // what is on the link; true: by an address
+	for _, r := range l.Routes {
+		if !r.Via.IsValid() && r.Type == "" && r.Scope != "global" {
+			near[place{r.Table, r.To}] = false
+		}
 	}
-	near := map[place]bool{}
 	for _, p := range l.Addresses {
 		near[place{MainTable, p.Masked()}] = true
 	}
-	for _, r := range l.Routes {
-		if !r.Via.IsValid() && r.Type == "" && r.Scope != "global" {
-			near[place{r.Table, r.To}] = true
-		}
-	}
-	reachable := func(r Route) bool {
-		for bits := r.Via.BitLen(); bits >= 0; bits-- {
-			p, _ := r.Via.Prefix(bits)
-			if near[place{MainTable, p}] || near[place{r.Table, p}] {
-				return true
-			}
-		}
-		return r.Via.Is6() && r.Via.IsLinkLocalUnicast()
-	}
 	for i := range l.Routes {
 		r := &l.Routes[i]
-		if r.Via.IsValid() && !r.OnLink && !reachable(*r) {
-			r.OnLink = !r.notOnLink
-			if r.notOnLink && !f.broken[l.path] {
-				f.Bad(f.at(r.path, "via"), "", "%s is in no network of the link, and onlink is no", r.Via)
-			}
+		if r.Via.IsValid() {
+			f.gateway(r, near, f.broken[l.path])
 		}
 		r.path, r.metricSet, r.notOnLink = "", false, false
 	}
 	slices.SortStableFunc(l.Routes, func(a, b Route) int { return a.turn() - b.turn() })
+}
+
+// gateway sets OnLink if the gateway of a route cannot be reached without it. A link with problems may be near to more.
+func (f *finisher) gateway(r *Route, near map[place]bool, broken bool) {
+	reachable := r.Via.Is6() && r.Via.IsLinkLocalUnicast()
+	for bits := 0; bits <= r.Via.BitLen(); bits++ {
+		p, _ := r.Via.Prefix(bits)
+		ofAddress, has := near[place{MainTable, p}]
+		if ofAddress && isBroadcast(netip.PrefixFrom(r.Via, bits)) {
+			f.Bad(f.at(r.path, "via"), "", "%s is the broadcast address of %s", r.Via, p)
+		}
+		_, own := near[place{r.Table, p}]
+		reachable = reachable || has || own
+	}
+	if reachable || r.OnLink {
+		return
+	}
+	if r.OnLink = !r.notOnLink; !r.OnLink && !broken {
+		f.Bad(f.at(r.path, "via"), "remove onlink, or add a route to it without via", "%s is in no network of the link, and onlink is no", r.Via)
+	}
 }
 
 // turn is the place of a route in an order that the kernel accepts: a gateway is reached through the routes before.

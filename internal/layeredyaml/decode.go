@@ -57,8 +57,8 @@ func (d *decoder) node(n, at *node, v reflect.Value, path string) bool {
 	switch v.Kind() {
 	case reflect.Struct, reflect.Map:
 		ok := d.section(n, v, path)
-		if _, has := d.checker.origins[path]; ok && !has && path != "" {
-			d.checker.origins[path] = d.origin(at)
+		if absent := d.schema.NullIsAbsent && isNull(n); ok && path != "" && !absent {
+			d.setOrigin(path, at)
 		}
 		return ok
 	case reflect.Slice:
@@ -99,10 +99,26 @@ func (d *decoder) section(n *node, v reflect.Value, path string) bool {
 			d.mapEntry(e, v, Join(path, e.key))
 		} else if f, ok := fieldNamed(v.Type(), e.key); ok {
 			d.node(e.value, e.at, fieldAt(v, f.index), Join(path, e.key))
-		} else {
+		} else if !d.takeKey(e, v, path) {
 			d.unknown(e, v.Type(), path)
 		}
 	}
+	return true
+}
+
+// keyTaker is a section that takes keys which its type does not have. What is below such a key is
+// not checked.
+type keyTaker interface {
+	TakeKey(key string, v Value) bool
+}
+
+// takeKey offers a key that is not in the schema to its section.
+func (d *decoder) takeKey(e entry, v reflect.Value, path string) bool {
+	section, ok := v.Addr().Interface().(keyTaker)
+	if !ok || !section.TakeKey(e.key, valueOf(e.value)) {
+		return false
+	}
+	d.checker.origins[Join(path, e.key)] = d.origin(e.at)
 	return true
 }
 
@@ -119,6 +135,14 @@ func (d *decoder) mapEntry(e entry, v reflect.Value, path string) {
 		v.Set(reflect.MakeMap(v.Type()))
 	}
 	v.SetMapIndex(key, elem)
+	d.setOrigin(path, e.at) // the key is there, even without a value
+}
+
+// setOrigin keeps an origin of an earlier layer.
+func (d *decoder) setOrigin(path string, at *node) {
+	if _, has := d.checker.origins[path]; !has {
+		d.checker.origins[path] = d.origin(at)
+	}
 }
 
 // unknown reports a key that is not in the schema. Later checks do not report the key that

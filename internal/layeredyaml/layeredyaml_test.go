@@ -91,6 +91,73 @@ func TestLeavesHaveTheirTags(t *testing.T) {
 	}
 }
 
+// TestNullIsAbsent is of schemas that take null for absent: such a key is not set, but an entry of a map is there, and an item of a
+// list needs a value.
+func TestNullIsAbsent(t *testing.T) {
+	s := sampleSchema()
+	s.NullIsAbsent = true
+	l := New(s)
+	l.Bytes("app.json", []byte(`{"name": null, "args": null, "remote": null, "entries": {"web": null}}`))
+	var c sampleConfig
+	l.Decode(&c)
+	if ps := l.Problems(); len(ps) > 0 {
+		t.Fatal(ps)
+	}
+	if want := (sampleConfig{Entries: map[string]sampleEntry{"web": {}}}); !reflect.DeepEqual(c, want) {
+		t.Errorf("got %+v, want %+v", c, want)
+	}
+	for path, want := range map[string]bool{"name": false, "args": false, "remote": false, "entries": true, "entries.web": true} {
+		if got := l.Checker().IsSet(path); got != want {
+			t.Errorf("%s is set: %t", path, got)
+		}
+	}
+	l = New(s)
+	l.Bytes("app.yaml", []byte("args: [a, null]\n"))
+	if ps := l.Problems(); len(ps) != 1 || ps[0].Path != "args[1]" {
+		t.Errorf("an item: %v", ps)
+	}
+}
+
+// openSection takes the keys that begin with "x-".
+type openSection struct {
+	Name  string `yaml:"name"`
+	taken []string
+}
+
+func (s *openSection) TakeKey(key string, v Value) bool {
+	s.taken = append(s.taken, key+"="+v.Text())
+	return strings.HasPrefix(key, "x-")
+}
+
+func TestSectionsTakeKeys(t *testing.T) {
+	type config struct {
+		Items []openSection          `yaml:"items"`
+		Named map[string]openSection `yaml:"named"`
+	}
+	l := New(Schema{Type: reflect.TypeFor[config]()})
+	l.Bytes("app.yaml", []byte("items: [{name: a, x-b: 1, x-c: {d: [e]}}]\nnamed: {f: {x-g: h}, i: {naem: j}}\n"))
+	var c config
+	origins := l.Decode(&c)
+	if got := append(c.Items[0].taken, c.Named["f"].taken...); strings.Join(got, " ") != "x-b=1 x-c= x-g=h" {
+		t.Errorf("taken: %q", got)
+	}
+	if got := origins["items[0].x-b"].String(); got != "app.yaml:1" {
+		t.Errorf("a key that was taken comes from %q", got)
+	}
+	if ps := l.Problems(); len(ps) != 1 || ps[0].Path != "named.i.naem" {
+		t.Errorf("problems: %v", ps)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	for text, want := range map[string]string{"b: {c: 1}\na: 2": "b a", `{"x": [1]}`: "x", "{}": "", "[a]": "-", "": "-", "a": "-", "{": "-"} {
+		keys, ok := Keys([]byte(text))
+		if got := strings.Join(keys, " "); ok == (want == "-") || ok && got != want {
+			t.Errorf("%q: %q, %v", text, got, ok)
+		}
+	}
+}
+
 // FuzzBytes reads a file of any contents: it becomes values or problems, each with the
 // file's name and on one line.
 func FuzzBytes(f *testing.F) {

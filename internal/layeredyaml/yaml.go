@@ -103,7 +103,7 @@ func parse(data []byte, example string) (root *node, p Problem, ok bool) {
 		return nil, p, true
 	case len(docs) > 1:
 		return nil, Problem{Line: docs[1].Line, Column: docs[1].Column, Message: "a second YAML document begins here",
-			Hint: "put it into a file of its own in conf.d"}, false
+			Hint: "put it into a file of its own"}, false
 	}
 	return docs[0].Content[0], p, true
 }

@@ -1,65 +1,22 @@
 package netinit
 
 import (
-	"bytes"
 	"encoding/json"
-	"flag"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the golden files")
-
-// TestPlans compares the plans of the descriptions in testdata with JSON files beside them. The folder is the format, and it is detected
-// too; a description without one has the answer in a file ending in .err.
-func TestPlans(t *testing.T) {
-	for _, f := range formats {
-		paths, err := filepath.Glob(filepath.Join("testdata", string(f.name), "*.yaml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, path := range paths {
-			t.Run(path, func(t *testing.T) { testPlan(t, f.name, path) })
-		}
+// TestOwnFixtures converts testdata/own/NAME.yaml to the plan in NAME.plan.json.
+func TestOwnFixtures(t *testing.T) {
+	files, err := filepath.Glob("testdata/own/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
 	}
-}
-
-func testPlan(t *testing.T, format Format, path string) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if detected, err := Detect(path, data); err != nil || detected != format {
-		t.Errorf("detected: %q, %v", detected, err)
-	}
-	plan, err := Parse(format, filepath.Base(path), data)
-	base := strings.TrimSuffix(path, filepath.Ext(path))
-	if err != nil {
-		golden(t, base+".err", []byte(err.Error()+"\n"))
-		return
-	}
-	text, err := json.MarshalIndent(plan, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	golden(t, base+".json", append(text, '\n'))
-	checkPlan(t, plan)
-}
-
-// golden compares a text with a file.
-func golden(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%s differs (%v); go test ./netinit -update writes it:\n%s", path, err, got)
+	for _, file := range files {
+		name := strings.TrimSuffix(file, ".yaml")
+		t.Run(filepath.Base(name), func(t *testing.T) { checkFixture(t, Own, file, name+".plan.json") })
 	}
 }
 
