@@ -3,31 +3,47 @@ package supervisor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
-// notOpen is what services wait for at first.
-const notOpen = "the container's init and network-ready hooks are not through"
+// What services wait for at first.
+const (
+	noNetwork = "the container's network is not configured"
+	notOpen   = "the container's init and network-ready hooks are not through"
+)
 
-// beginOpening runs the container's init and network-ready hooks, before which no service starts. opened has their
-// error; closeUp ends them.
+// Opened reports whether an earlier supervisor has been through the opening: the container's network and first hooks.
+func (s *Supervisor) Opened(rec *proc.Recovered) bool {
+	return rec.Starts > 1 && !rec.Has(openItem) && s.resumed
+}
+
+// beginOpening configures the container's network and runs its init and network-ready hooks, before which no service
+// starts. opened has the error; closeUp ends them.
 func (s *Supervisor) beginOpening(ctx context.Context, rec *proc.Recovered, stops bool) (opened <-chan error, closeUp func()) {
-	c, begun := s.opts.Listener, rec.Has(openItem)
-	if c == nil || rec.Starts > 1 && !begun && s.resumed {
-		return nil, func() {} // an earlier supervisor has been through them
+	c := s.opts.Listener
+	if c == nil || s.Opened(rec) {
+		return nil, func() {}
 	}
 	events := []lifecycle.Event{lifecycle.Init, lifecycle.NetworkReady}
-	hooks := begun || c.Wants(events[0], "") || c.Wants(events[1], "")
-	s.opening.Store(hooks)
+	network := s.opts.Network != nil
+	waits := network || rec.Has(openItem) || c.Wants(events[0], "") || c.Wants(events[1], "")
+	switch {
+	case network:
+		s.holdServices(noNetwork)
+	case waits:
+		s.holdServices(notOpen)
+	}
 	if stops {
 		return nil, func() {}
 	}
-	if !hooks {
+	if !waits {
 		for _, e := range events {
 			c.Tell(lifecycle.Occurrence{Event: e, At: time.Now()})
 		}
@@ -38,27 +54,52 @@ func (s *Supervisor) beginOpening(ctx context.Context, rec *proc.Recovered, stop
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	through := make(chan error, 1)
-	go func() { // ends with the hooks, which obey ctx
-		for _, e := range events {
-			if err := c.Await(ctx, lifecycle.Occurrence{Event: e, At: time.Now()}); err != nil {
-				through <- err
-				return
-			}
-		}
-		through <- nil
-	}()
+	go func() { through <- s.open(ctx, events) }() // ends with the network and the hooks, which obey ctx
 	return through, cancel
 }
 
+// open configures the network and runs the hooks.
+func (s *Supervisor) open(ctx context.Context, events []lifecycle.Event) error {
+	if s.opts.Network != nil {
+		waits := func(what string) { s.holdServices(noNetwork + ": " + what) }
+		if err := s.opts.Network(ctx, waits); err != nil {
+			return err
+		}
+		s.holdServices(notOpen)
+	}
+	for _, e := range events {
+		if err := s.opts.Listener.Await(ctx, lifecycle.Occurrence{Event: e, At: time.Now()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holdServices changes what the services wait for.
+func (s *Supervisor) holdServices(why string) {
+	s.opening.Store(&why)
+	s.wakeWaiters()
+}
+
 func (s *Supervisor) endOpening() {
-	s.opening.Store(false)
+	s.opening.Store(nil)
 	s.m.FDStore().Delete(openItem)
 	s.wakeWaiters()
 }
 
 func (s *Supervisor) shutdownUnopened(ctx context.Context, err error) int {
-	s.log.Error("the container ends: " + err.Error())
-	s.saveStop(stopState{Until: initproto.BootNow() + int64(s.set.Load().StopTimeout), Code: 1, Why: err.Error()})
+	code, args := 1, []any{}
+	if e, ok := errors.AsType[*exit.Error](err); ok {
+		if e.Code != 0 {
+			code = e.Code
+		}
+		if e.Hint != "" {
+			args = append(args, "hint", e.Hint)
+		}
+	}
+	s.log.Error("the container ends: "+err.Error(), args...)
+	why := redact.Clip(err.Error(), maxOccurrenceReason)
+	s.saveStop(stopState{Until: initproto.BootNow() + int64(s.set.Load().StopTimeout), Code: code, Why: why})
 	return s.shutdown(ctx, 0, 0)
 }
 

@@ -9,11 +9,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/supervisor/incident"
@@ -48,9 +50,15 @@ func (b *lockedBuffer) text() string { b.mu.Lock(); defer b.mu.Unlock(); return 
 
 func runWith(t *testing.T, c Listener, budget time.Duration, blobs map[string]any, stop int) *runningSet {
 	t.Helper()
+	return runWithNetwork(t, c, nil, budget, blobs, stop)
+}
+
+func runWithNetwork(t *testing.T, c Listener, network func(context.Context, func(string)) error, budget time.Duration,
+	blobs map[string]any, stop int) *runningSet {
+	t.Helper()
 	init, m, rec := connect(t, blobs, stop)
 	o := &runningSet{t: t, init: init, l: &cannotStart{}, log: &lockedBuffer{}, code: make(chan int, 1)}
-	opts := Options{Log: hclog.New(&hclog.LoggerOptions{Output: o.log}), Listener: c,
+	opts := Options{Log: hclog.New(&hclog.LoggerOptions{Output: o.log}), Listener: c, Network: network,
 		Stops: func(why string, _ time.Duration) { fmt.Fprintln(o.log, "stops:", why) }}
 	o.s = New(m, rec, ServiceSet{Main: "app", StopTimeout: budget, Definitions: []Definition{
 		{Name: "app", Kind: "process", Config: defaults(), Launcher: o.l}}}, opts)
@@ -157,6 +165,90 @@ func TestFirstHooksDoNotComeLater(t *testing.T) {
 	o.await("the failed start", func() bool { return o.app().State == Backoff })
 	o.term(1)
 	o.wantCode(1)
+	o.wantContainerEvents(c, lifecycle.Exit)
+}
+
+// fakeNetwork is configured when it gets a result.
+type fakeNetwork struct {
+	begun  atomic.Int32
+	result chan error
+}
+
+func (n *fakeNetwork) configure(ctx context.Context, waits func(string)) error {
+	n.begun.Add(1)
+	waits("no answer of the agent")
+	select {
+	case err := <-n.result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// The network comes before the first hooks, also after a supervisor that has died in the middle of it, and the services wait for both.
+func TestServicesWaitForTheNetwork(t *testing.T) {
+	held := savedState{State: Starting, Gen: 1, Start: 1, Phase: PhaseWaiting}
+	for name, blobs := range map[string]map[string]any{"first": nil, "taken over": {openItem: "", servicePrefix + "app": held}} {
+		t.Run(name, func(t *testing.T) {
+			c, n := newFakeListener(nil), &fakeNetwork{result: make(chan error)}
+			o := runWithNetwork(t, c, n.configure, 8*time.Second, blobs, 0)
+			const why = noNetwork + ": no answer of the agent"
+			o.await("the service waits", func() bool { return o.app().Waiting == why })
+			if ready, not := o.s.Ready(); ready || not[0] != why {
+				t.Errorf("ready %v, %q", ready, not)
+			}
+			if o.l.asked.Load() != 0 || len(c.containerEvents()) != 0 {
+				t.Error("something came before the network")
+			}
+			n.result <- nil
+			o.await("the failed start", func() bool { return o.app().State == Backoff })
+			o.term(1)
+			o.wantCode(1)
+			o.wantContainerEvents(c, lifecycle.Init, lifecycle.NetworkReady, lifecycle.Exit)
+		})
+	}
+}
+
+// A supervisor that takes over after the opening does not configure the network.
+func TestNetworkIsNotConfiguredAgain(t *testing.T) {
+	n := &fakeNetwork{}
+	blobs := map[string]any{servicePrefix + "app": savedState{State: Stopped, Gen: 1}}
+	o := runWithNetwork(t, newFakeListener(nil), n.configure, 8*time.Second, blobs, 0)
+	if err := o.s.Command(t.Context(), "app", EvStart, "test"); err != nil {
+		t.Fatal(err)
+	}
+	o.await("the failed start", func() bool { return o.app().State == Backoff })
+	o.term(1)
+	o.wantCode(1)
+	if n.begun.Load() != 0 {
+		t.Error("it was configured")
+	}
+}
+
+func TestNetworkFails(t *testing.T) {
+	c, n := newFakeListener(nil), &fakeNetwork{result: make(chan error, 1)}
+	n.result <- &exit.Error{Err: errors.New("no such link: 02:00:5e:aa:0b:01"), Hint: "is it plugged in?", Code: exit.TryLater}
+	o := runWithNetwork(t, c, n.configure, 8*time.Second, nil, 0)
+	o.wantCode(exit.TryLater)
+	o.wantContainerEvents(c, lifecycle.Exit)
+	if m := c.last(t, lifecycle.Exit); m.Reason != "no such link: 02:00:5e:aa:0b:01" || *m.ExitCode != exit.TryLater {
+		t.Errorf("%+v", m)
+	}
+	if text := o.log.text(); !strings.Contains(text, `no such link: 02:00:5e:aa:0b:01: hint="is it plugged in?"`) {
+		t.Errorf("the log does not say so:\n%s", text)
+	}
+}
+
+// TERM does not wait for the network.
+func TestTermDuringTheNetwork(t *testing.T) {
+	c, n := newFakeListener(nil), &fakeNetwork{}
+	o := runWithNetwork(t, c, n.configure, 8*time.Second, nil, 0)
+	o.await("the network", func() bool { return n.begun.Load() == 1 })
+	o.term(1)
+	o.wantCode(0)
+	if o.l.asked.Load() != 0 {
+		t.Error("a service was started")
+	}
 	o.wantContainerEvents(c, lifecycle.Exit)
 }
 

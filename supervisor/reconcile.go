@@ -97,8 +97,8 @@ func (s *Supervisor) startRequired(ctx context.Context, svc, waiting *Service) {
 func (s *Supervisor) mayStart(name string) string {
 	set := s.set.Load()
 	var why []string
-	if s.opening.Load() {
-		why = append(why, notOpen)
+	if opening := s.opening.Load(); opening != nil {
+		why = append(why, *opening)
 	}
 	for _, r := range set.requires[name] {
 		snap := set.services[r].snap.Load()

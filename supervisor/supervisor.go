@@ -46,6 +46,10 @@ type Options struct {
 	Reload func()
 	// Listener gets the events of the container and the services; nil: there is none.
 	Listener Listener
+	// Network configures the container's network before the first hooks, and calls waits with what it is doing. If this
+	// supervisor ends before the hooks have, the next one calls it again. An error ends the container, with the code of an
+	// *exit.Error; nil: there is nothing to configure.
+	Network func(ctx context.Context, waits func(what string)) error
 	// OOM reads the counter of OOM kills of these cgroups, of none: of the container's; nil: they are unknown.
 	OOM func(cgroups []string) incident.OOMCount
 	// Stops is called when the container begins to stop, also by a supervisor that takes over meanwhile.
@@ -71,14 +75,14 @@ type Supervisor struct {
 
 	incidents *incident.Recorder
 
-	opening     atomic.Bool       // the init and network-ready hooks run
-	startCounts map[string]uint64 // starts of removed services, which are numbered on; guarded by applyMu
-	resumed     bool              // an earlier supervisor had begun with the services
-	stop        *stopState        // of the container; nil: it does not stop
-	stopping    atomic.Int64      // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
-	uncaptured  sync.Map          // names of services whose output cannot be kept, which was logged
-	oomMu       sync.Mutex        // guards oom and oomAt
-	oom         incident.OOMCount // of the container, read at oomAt
+	opening     atomic.Pointer[string] // what services wait for at first; nil: nothing any more
+	startCounts map[string]uint64      // starts of removed services, which are numbered on; guarded by applyMu
+	resumed     bool                   // an earlier supervisor had begun with the services
+	stop        *stopState             // of the container; nil: it does not stop
+	stopping    atomic.Int64           // CLOCK_BOOTTIME of the end of the budget; 0: not stopping
+	uncaptured  sync.Map               // names of services whose output cannot be kept, which was logged
+	oomMu       sync.Mutex             // guards oom and oomAt
+	oom         incident.OOMCount      // of the container, read at oomAt
 	oomAt       time.Time
 	planDue     atomic.Bool
 	planMu      sync.Mutex // guards plan
@@ -315,8 +319,8 @@ func (s *Supervisor) Stopping() bool { return s.stopping.Load() != 0 }
 // Ready reports whether every wanted service is RUNNING and healthy, and which is not.
 func (s *Supervisor) Ready() (bool, []string) {
 	var not []string
-	if s.opening.Load() {
-		not = append(not, notOpen)
+	if why := s.opening.Load(); why != nil {
+		not = append(not, *why)
 	}
 	if s.Stopping() {
 		not = append(not, "the container stops")

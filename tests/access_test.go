@@ -94,10 +94,7 @@ api:
 
 	for range 3 {
 		supervisor := b.supervisor()
-		if err := syscall.Kill(supervisor, syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
-		await(t, 5*time.Second, "the supervisor stands still", func() bool { p, _ := look(supervisor); return p.state == 'T' })
+		halt(t, supervisor)
 		var waiting []net.Conn
 		for range 20 {
 			conn, err := net.Dial("tcp", address)

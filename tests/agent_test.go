@@ -196,11 +196,9 @@ func TestAgentOfFrozenContainer(t *testing.T) {
 		app, _ := st.service("app")
 		pids[k] = app.Pid
 	}
-	for _, pid := range []int{frozen.init, frozen.supervisor()} {
-		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
-	}
+	supervisor := frozen.supervisor()
+	halt(t, frozen.init) // it would resume its supervisor
+	halt(t, supervisor)
 	defer frozen.signal(syscall.SIGCONT)
 	begun := time.Now()
 	c := h.ask()

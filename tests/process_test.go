@@ -74,6 +74,33 @@ func childrenOf(pid int) []process {
 	return out
 }
 
+// halt stops a process with SIGSTOP.
+func halt(t testing.TB, pid int) {
+	t.Helper()
+	if pid <= 0 {
+		t.Fatalf("there is no process %d to be stopped", pid)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	awaitHalt(t, pid)
+}
+
+// awaitHalt waits until all threads of a process have stopped: a signal is sent before it has its effect.
+func awaitHalt(t testing.TB, pid int) {
+	t.Helper()
+	await(t, 10*time.Second, fmt.Sprintf("the stop of process %d", pid), func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid)) // the pattern is valid
+		for _, thread := range threads {
+			data, _ := os.ReadFile(thread)
+			if p, ok := parseStat(string(data)); ok && p.state != 'T' {
+				return false
+			}
+		}
+		return len(threads) > 0
+	})
+}
+
 // sinceBoot returns the time since boot, the clock of process.start.
 func sinceBoot() time.Duration {
 	var ts unix.Timespec

@@ -58,12 +58,11 @@ func TestStopOfWhatDoesNotRun(t *testing.T) {
 	}{
 		"stopped": {command: "sleep 98431 & exec sleep 98430", before: func(t *testing.T, b *box, pid int) {
 			syscall.Kill(-pid, syscall.SIGSTOP)
-			await(t, 5*time.Second, "the process to be stopped", func() bool { p, _ := look(pid); return p.state == 'T' })
+			awaitHalt(t, pid)
 		}},
 		"stopped child": {command: "sleep 98431 & exec sleep 98430", before: func(t *testing.T, b *box, pid int) {
 			child := b.awaitInside("sleep 98431", 1)[0].pid
-			syscall.Kill(child, syscall.SIGSTOP)
-			await(t, 5*time.Second, "the process to be stopped", func() bool { p, _ := look(child); return p.state == 'T' })
+			halt(t, child)
 		}},
 		"vfork": {command: "exec perl -e 'syscall(58); sleep 98430'", before: func(t *testing.T, b *box, pid int) {
 			if runtime.GOARCH != "amd64" {

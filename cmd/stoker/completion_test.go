@@ -26,7 +26,7 @@ func TestComplete(t *testing.T) {
 		"status --":             "--output --check --help",
 		"logs -fn 5 --f":        "--follow",
 		"logs --lines 5 --s":    "--since",
-		"hook run net":          "network-ready",
+		"hook run net":          "network-ready network-drift",
 		"hook list --service ":  "",
 		"events --kind un":      "unhealthy",
 		"signal web ":           "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS",
@@ -89,7 +89,7 @@ func TestShellsComplete(t *testing.T) {
 		"stoker stat": "stoker status ", "stoker jvm exp": "stoker jvm explain ", "stoker status --out": "stoker status --output ",
 		"stoker status -o j": "stoker status -o json ", "stoker restart wo": "stoker restart worker ",
 		"stoker restart worker al": "stoker restart worker all ",
-		"stoker logs -n 5 web":     "stoker logs -n 5 web-one ", "stoker hook run network": "stoker hook run network-ready ",
+		"stoker logs -n 5 web":     "stoker logs -n 5 web-one ", "stoker hook run network-r": "stoker hook run network-ready ",
 		"stoker events --service=wor": "stoker events --service=worker ", "stoker config check -c sto": "stoker config check -c stoker.yaml ",
 	}
 	start := map[string][]string{"bash": {"--norc", "--noprofile", "-i"}, "zsh": {"-f", "-i"}}

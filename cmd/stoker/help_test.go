@@ -36,7 +36,7 @@ func TestEachCommandIsExplained(t *testing.T) {
 	p := testProgram()
 	printsTable := strings.Fields("status signal reload events incidents incidents-show hook-list hook-run limits jvm-render jvm-check jvm-explain " +
 		"plugin-list plugin-show plugin-enable plugin-disable plugin-run upgrade version job-submit job-list job-show job-status job-artifacts " +
-		"job-kill job-wait job-pause job-resume job-drain")
+		"job-kill job-wait job-pause job-resume job-drain netinit-apply netinit-status")
 	if !strings.Contains(cmdline.HelpText(cmdline.RootCommand(p.App), "stoker", 80), "\nJava:\n  jvm ") {
 		t.Errorf("the help has no categories:\n%s", cmdline.HelpText(cmdline.RootCommand(p.App), "stoker", 80))
 	}
@@ -147,7 +147,7 @@ func hasFlags(c *cli.Command, dashes, name string) bool {
 func proseVerbs() []string {
 	return strings.Fields("alone and answers apart as asked beside between bin by chooses did does finds for has in is itself knows may or reads refuses " +
 		"restarts runs sizes something stoker speaks starts stays string takes testdata that then was where which within " +
-		"acts adds asks gets here if leaves makes relies sees sends started writes")
+		"acts adds asks configures gets here if leaves makes relies sees sends started writes")
 }
 
 func TestManPage(t *testing.T) {

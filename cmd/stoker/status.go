@@ -37,7 +37,7 @@ func showStatus(c *cli.Context, client *api.Client) error {
 			return err
 		}
 		st.Services = slices.DeleteFunc(st.Services, func(s supervisor.Snapshot) bool { return s.Name != name })
-		st.Plugins = nil
+		st.Plugins, st.Network = nil, nil
 	}
 	if w := c.App.Writer; asJSON(c) {
 		err = printJSON(w, st)
@@ -100,8 +100,41 @@ func printStatus(w io.Writer, st api.Status, now time.Time, colour bool, width i
 		}
 		line(fmt.Sprintf("plugin %s: %s%s", p.Name, p.State, optional(": ", strings.ReplaceAll(p.Why, "\n", "\n  "), "")))
 	}
+	for k, text := range networkLines(st.Network, now) {
+		if k == 0 {
+			b.WriteByte('\n')
+		}
+		line(text)
+	}
 	_, err := io.WriteString(display.Exact(w), b.String())
 	return err
+}
+
+// networkLines returns the state of the network; none if netinit is not configured.
+func networkLines(n *api.NetworkStatus, now time.Time) (out []string) {
+	if n == nil {
+		return nil
+	}
+	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	ago := func(t time.Time) string { return layout.Duration(now.Sub(t)) + " ago" }
+	switch {
+	case n.Applied == nil:
+		add("network: not configured from %s", n.From)
+	case n.Stale != "" && n.Described != nil:
+		add("network: configured %s from %s, with the last good description, of %s: %s", ago(*n.Applied), n.From, ago(*n.Described), n.Stale)
+	default:
+		add("network: configured %s from %s", ago(*n.Applied), n.From)
+	}
+	if n.Doing != "" {
+		add("  under way: %s", n.Doing)
+	}
+	if n.Error != "" {
+		add("  error: %s", strings.ReplaceAll(n.Error, "\n", "\n    "))
+	}
+	for _, d := range n.Differences {
+		add("  differs from what was applied: %s", d)
+	}
+	return out
 }
 
 // details returns what a row cannot show.

@@ -79,6 +79,13 @@ func snapshots() map[string]api.Status {
 			Reason: "\x1b[2J\x1b[1;1Hall is well\a\r\u009b31m\x7f, tab\tkept, \u202eno turning\u2066, 全角　空格"}),
 		"output": one(supervisor.Snapshot{State: supervisor.Running, Pid: 42, UpSince: at(-time.Second),
 			Output: &logs.Stats{Lines: 1e6, DroppedLines: 12, DroppedBytes: 960, LostLines: 3, LostBytes: 240}}),
+		"network": {Version: "v1", Services: []supervisor.Snapshot{{Name: "tomcat", State: supervisor.Running, Pid: 42, UpSince: at(-time.Hour)}},
+			Network: &api.NetworkStatus{From: "https://agent/net?token=***", Applied: at(-3 * time.Minute), Described: at(-50 * time.Hour),
+				Stale: "connection refused", Error: "cannot repair the network: not permitted",
+				Differences: []string{"add address 192.0.2.10/24 on eth0", "remove route default on eth0"}}},
+		"network-waits": {Version: "v1", Services: []supervisor.Snapshot{{Name: "tomcat", State: supervisor.Starting,
+			Waiting: "the container's network is not configured: its description is fetched from unix:/run/agent.sock"}},
+			Network: &api.NetworkStatus{From: "unix:/run/agent.sock", Doing: "its description is fetched from unix:/run/agent.sock"}},
 		"end": {Version: "v1", Stopping: &until, Services: []supervisor.Snapshot{
 			{Name: "a", State: supervisor.Stopping, Phase: "asked to end", Pid: 7, UpSince: at(-time.Minute), Deadline: at(3 * time.Second)},
 			{Name: "a-longer-name", State: supervisor.Stopped}}},

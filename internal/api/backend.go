@@ -63,12 +63,14 @@ type ServiceManager interface {
 	RunHooks(ctx context.Context, event lifecycle.Event, name, service, by string) ([]hooks.Outcome, error)
 }
 
-// Reloader has the configuration in force and the limits of the container.
+// Reloader has the configuration in force, the network and the limits of the container.
 type Reloader interface {
 	// Reload reads the configuration again and applies the changes; dryRun only lists them.
 	Reload(by string, dryRun bool) (ReloadResult, error)
 	// ConfigProblem is why the configuration's files are not in force; empty: they are.
 	ConfigProblem() string
+	// Network is the state of the network; nil: netinit is not configured.
+	Network() *NetworkStatus
 	// Limits are the current limits of the cgroups.
 	Limits() any
 }

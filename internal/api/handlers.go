@@ -26,6 +26,8 @@ type Status struct {
 	Services []supervisor.Snapshot `json:"services"`
 	// Config is why the configuration's files are not in force; empty: they are.
 	Config string `json:"configuration_refused,omitempty"`
+	// Network is absent where netinit is not configured.
+	Network *NetworkStatus `json:"network,omitempty"`
 	// TCP is why the API is not served over TCP, or not with the present files; empty: neither.
 	TCP string `json:"tcp_problem,omitempty"`
 	// Plugins are those that are active, failed, or switched off by an operator.
@@ -62,7 +64,7 @@ func (s *Server) ready(_ http.ResponseWriter, r *http.Request) (any, error) {
 
 func (s *Server) services() Status {
 	st := Status{Version: s.opts.Version, Services: s.opts.Backend.Services(), Config: s.opts.Backend.ConfigProblem(),
-		TCP: s.opts.Gate.Problem()}
+		Network: s.opts.Backend.Network(), TCP: s.opts.Gate.Problem()}
 	st.Ready, _ = s.opts.Backend.Ready()
 	if s.opts.Labels != nil {
 		st.Labels = s.opts.Labels()

@@ -42,6 +42,9 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) (any, error) {
 	x.sample(float64(s.opts.Events.Last()))
 	x.family("stoker_goroutines", "gauge", "Goroutines of the supervisor.")
 	x.sample(float64(runtime.NumGoroutine()))
+	if n := s.opts.Backend.Network(); n != nil {
+		networkMetrics(&x, n)
+	}
 	s.hookMetrics(&x)
 	if m := s.opts.Backend.JobMetrics; m != nil {
 		jobMetrics(&x, m.Metrics())

@@ -180,6 +180,7 @@ type fake struct {
 	jvmText map[string]string
 	signals []string // received
 	problem string   // of the configuration's files
+	network *NetworkStatus
 	reloads []string // received
 	broken  []incident.Incident
 	text    io.Reader // the answer of a JVM
@@ -266,6 +267,7 @@ func (f *fake) Log(name string) *logs.Log       { return f.logs[name] }
 func (f *fake) StopDeadline() (time.Time, bool) { return f.until, !f.until.IsZero() }
 func (f *fake) Statuses() []hooks.Status        { return f.hooks }
 func (f *fake) ConfigProblem() string           { return f.problem }
+func (f *fake) Network() *NetworkStatus         { return f.network }
 func (f *fake) Reload(by string, dryRun bool) (ReloadResult, error) {
 	f.reloads = append(f.reloads, fmt.Sprint(by, " ", dryRun))
 	return ReloadResult{DryRun: dryRun, Changes: []string{"restart web"}}, f.refuse

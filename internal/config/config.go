@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/tomcat"
+	"github.com/stoker-init/stoker/netinit"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -43,6 +44,8 @@ type Config struct {
 	Plugins plugin.Config     `yaml:"plugins"`
 	Labels  map[string]string `yaml:"labels"`
 	Hooks   hooks.Config      `yaml:"hooks"`
+	// Netinit configures the container's network.
+	Netinit netinit.Config `yaml:"netinit" default:"-"`
 	// Executor runs jobs.
 	Executor Executor `yaml:"executor"`
 	// Console is the sessions of operators.

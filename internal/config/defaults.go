@@ -28,6 +28,7 @@ import (
 //	stop                       timeout the container's less 2s, thread_dump for java and tomcat
 //	output.file                only with output.file.path
 //	tomcat                     only of kind tomcat
+//	netinit                    only with netinit.source
 //	hooks.*                    see hooks.Hook
 //
 // What is found on the machine when it is absent (user, paths of Tomcat and the JVM, the
@@ -46,6 +47,9 @@ func WithDefaults(cfg Config) Config {
 		for k := range layer.URLs {
 			layeredyaml.SetDefaults(&layer.URLs[k])
 		}
+	}
+	if cfg.Netinit.Source != "" {
+		layeredyaml.SetDefaults(&cfg.Netinit)
 	}
 	hookDefaults(&cfg.Hooks.ByEvent)
 	return cfg

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/netinit"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -58,7 +59,7 @@ func TestDiffOfManyServices(t *testing.T) {
 }
 
 func sample() Config {
-	return Config{Main: "cat", Services: map[string]Service{
+	return Config{Main: "cat", Netinit: netinit.Config{Source: "/net.yaml"}, Services: map[string]Service{
 		"cat": {Kind: KindTomcat, Config: supervisor.Config{ProcessConfig: supervisor.ProcessConfig{Env: map[string]string{"A": "1", "B": "2"}}}},
 		"web": {Config: supervisor.Config{Command: []string{"x"}}},
 	}}
@@ -123,6 +124,8 @@ func TestEveryFieldIsCompared(t *testing.T) {
 			*changed.Reload.Watch = false
 		case "jvm.check":
 			*changed.JVM.Check = false
+		case "netinit.required":
+			*changed.Netinit.Required = false
 		}
 		want := map[string]Action{changeLive: ActionUpdate, changeContainer: ActionRenew}[l.Change]
 		got := Diff(old, changed)
@@ -152,7 +155,7 @@ func TestDiff(t *testing.T) {
 		want     string
 	}{
 		{"nothing", sample(), WithDefaults(sample()), ""},
-		{"both empty", none, Config{}, ""},
+		{"both empty", Config{}, Config{}, ""},
 		{"an empty list is none", sample(), service("web", func(s *Service) { s.EnvFiles, s.Ready.Exec = []string{}, []string{} }), ""},
 		{"an empty map is none", sample(), service("web", func(s *Service) { s.Env, s.Rlimits = map[string]string{}, map[string]string{} }), ""},
 		{"no groups are not the user's groups", sample(), service("web", func(s *Service) { s.Groups = []string{} }),

@@ -30,6 +30,8 @@ func apiBackend(d *daemon) api.Backend {
 	return b
 }
 
+func (d *daemon) Network() *api.NetworkStatus { return d.network.snapshot() }
+
 func (d *daemon) Limits() any { return cgroup.Read("/") }
 
 func (d *daemon) JVM(name string) (data any, text func(width int) string, ok bool) {

@@ -15,6 +15,7 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
@@ -149,7 +150,16 @@ func (h *hookRunner) Await(ctx context.Context, o lifecycle.Occurrence) error {
 	return h.Runner.Await(ctx, o)
 }
 
-func (h *hookRunner) configChanged(by string) {
-	// The number comes from a monotonic clock: an occurrence with a lower number was already published.
-	h.Runner.Tell(lifecycle.Occurrence{Event: lifecycle.ConfigChanged, Start: uint64(initproto.BootNow()), Reason: by, At: time.Now()})
+func (h *hookRunner) configChanged(by string) { h.tellNumbered(lifecycle.ConfigChanged, by) }
+
+// networkDrift publishes differences between the network and what was applied.
+func (h *hookRunner) networkDrift(differences string) {
+	h.journal.events.Append(events.Event{Kind: string(lifecycle.NetworkDrift), Reason: differences})
+	h.tellNumbered(lifecycle.NetworkDrift, differences)
+}
+
+// tellNumbered runs the hooks of an event that happens again and again. Its number comes from a monotonic clock: an occurrence with a
+// lower number was already published.
+func (h *hookRunner) tellNumbered(e lifecycle.Event, reason string) {
+	h.Runner.Tell(lifecycle.Occurrence{Event: e, Start: uint64(initproto.BootNow()), Reason: reason, At: time.Now()})
 }

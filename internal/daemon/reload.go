@@ -39,6 +39,7 @@ type daemon struct {
 	journal *journal
 	hooks   *hookRunner
 	jobs    *executor.Executor // nil: there is none
+	network *network           // of the container
 	gate    *access.Gate
 	console *console.Manager
 	audit   *audit.Log         // of the console, as recordings are
@@ -154,9 +155,13 @@ func (d *daemon) sources() config.Options {
 func (d *daemon) Reload(by string, dryRun bool) (api.ReloadResult, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	before := d.currentPlan()
 	done, err := d.reloadLocked(by, dryRun)
 	if !dryRun {
 		d.journal.reloaded(by, done, err)
+	}
+	if !dryRun && err == nil && d.network.reload(before, d.currentPlan(), by != byWatch) {
+		done.Changes = append(done.Changes, "configure the network again, in the background")
 	}
 	return done, err
 }

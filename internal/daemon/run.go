@@ -138,19 +138,24 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	d.startExecutor(rec)
 	d.gate = newGate(d, rec)
 	d.startConsole(rec)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	d.network = newNetwork(ctx, d)
+	opening := d.network.opening(d.currentPlan())
 	d.sup = supervisor.New(m, rec, d.currentPlan().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
 		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP"); d.api.configureTCP() }, OOM: launch.OOMCount, LogAfter: queue.After,
 		Stops:    d.journal.stopping,
 		StopJobs: d.stopJobs,
-		Listener: d.hooks})
+		Listener: d.hooks, Network: opening})
+	if opening != nil && d.sup.Opened(rec) {
+		d.network.resume(d.currentPlan(), rec.Items)
+	}
 	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.currentPlan().jvmLaunchers() }, log)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	d.engines = d.startEngines(ctx)
 	d.api = newAPIServer(ctx, d, apiBackend(d))
 	serve := func() { d.api.begin(rec) }
-	if rec.Starts > 1 || d.hooks.hasHooks() {
-		serve() // clients may be waiting, and hooks may use the API
+	if rec.Starts > 1 || d.hooks.hasHooks() || opening != nil {
+		serve() // clients may be waiting, hooks may use the API, and the network may take its time
 	} else {
 		time.AfterFunc(apiDelay, serve) // the services start first
 	}

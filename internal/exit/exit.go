@@ -6,16 +6,19 @@ import "fmt"
 
 // Exit codes of stoker itself; docs/reference/exit-codes.md is their table.
 const (
-	Failed      = 1
-	Usage       = 2
-	Refused     = 3  // not permitted
-	NotFound    = 4  // no such service or job
-	Unavailable = 69 // no stoker answers, or it runs no jobs
-	CannotWrite = 73 // a file cannot be written there
-	InitFailed  = 70 // no supervisor worked
-	TryLater    = 75 // it may work later
-	Taken       = 76 // another client has, or took, the keyboard of a session
-	BadConfig   = 78 // the configuration was refused
+	Failed        = 1
+	Usage         = 2
+	Refused       = 3  // not permitted
+	NotFound      = 4  // no such service or job
+	BadInput      = 65 // a description was refused
+	NoSource      = 68 // no description could be had
+	Unavailable   = 69 // no stoker answers, or it runs no jobs
+	CannotWrite   = 73 // a file cannot be written there
+	InitFailed    = 70 // no supervisor worked
+	KernelRefused = 71 // the kernel refused a change of the network, or it conflicts with what is there
+	TryLater      = 75 // it may work later
+	Taken         = 76 // another client has, or took, the keyboard of a session
+	BadConfig     = 78 // the configuration was refused
 
 	Signalled = 128 // plus the number of the signal that ended a job, or that had a command leave one alone
 )
@@ -30,7 +33,10 @@ var Meanings = []struct {
 	{Usage, "the command line is wrong, or there is nothing to run"},
 	{Refused, "not permitted"},
 	{NotFound, "there is no such service, plugin or job, or nothing is known of it"},
+	{BadInput, "the description of a network is refused"},
+	{NoSource, "no description of a network could be had"},
 	{Unavailable, "no stoker answers, it runs no jobs, or the end of a job is unknown"},
+	{KernelRefused, "the kernel refused a change of the network, or it conflicts with what is there"},
 	{CannotWrite, "a file cannot be written there"},
 	{TryLater, "not now: it may work later"},
 	{Taken, "another client has, or took, the keyboard of the session"},

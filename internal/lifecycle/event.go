@@ -25,6 +25,7 @@ const (
 	JobStarted    Event = "job-started"    // a job's process runs
 	JobFinished   Event = "job-finished"   // a job's process has ended
 	ConfigChanged Event = "config-changed" // another configuration is in force
+	NetworkDrift  Event = "network-drift"  // the network differs from what netinit has configured
 )
 
 // Scope is whose life an event belongs to.
@@ -72,6 +73,7 @@ var table = [...]row{
 	{JobStarted, ScopeJob, 0},
 	{JobFinished, ScopeJob, ending},
 	{ConfigChanged, ScopeContainer, 0},
+	{NetworkDrift, ScopeContainer, 0},
 }
 
 // Count is the number of events.

@@ -7,13 +7,9 @@ import (
 	"fmt"
 	"mime"
 	"strings"
-	"unicode/utf8"
 )
 
-// maxAnswer bounds a document, in bytes.
-const maxAnswer = 1 << 20
-
-// Answer is a document: lines of text, or a list.
+// Answer is a document of options: lines of text, or a list.
 type Answer struct {
 	// Text holds one option per line; empty if List is set.
 	Text string
@@ -21,15 +17,12 @@ type Answer struct {
 	List []string
 }
 
-// ParseAnswer parses a document. It is JSON (an array of strings, or an object with the key "options") if its content type says so or
-// it begins with [ or {, else text. Anything else is rejected.
+// ParseAnswer parses a document of options, which is UTF-8. It is JSON (an array of strings, or an object with the key "options") if its
+// content type says so or it begins with [ or {, else text. Anything else is rejected.
 func ParseAnswer(contentType string, body []byte) (Answer, error) {
 	kind, _, err := mime.ParseMediaType(contentType)
 	if err != nil && contentType != "" {
 		return Answer{}, errors.New("its content type cannot be read")
-	}
-	if len(body) > maxAnswer {
-		return Answer{}, fmt.Errorf("it has more than %d KiB", maxAnswer>>10)
 	}
 	body = bytes.TrimPrefix(body, []byte("\ufeff"))
 	begin := bytes.TrimLeft(body, " \t\r\n")
@@ -37,8 +30,6 @@ func ParseAnswer(contentType string, body []byte) (Answer, error) {
 	switch {
 	case !isJSON && kind != "" && kind != "text/plain" && kind != "application/octet-stream":
 		return Answer{}, fmt.Errorf("its content type is %q, and not text/plain or application/json", kind)
-	case !utf8.Valid(body):
-		return Answer{}, errors.New("it is not UTF-8")
 	case isJSON || len(begin) > 0 && (begin[0] == '[' || begin[0] == '{'):
 		return parseList(body)
 	}

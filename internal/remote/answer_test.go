@@ -28,9 +28,8 @@ func TestParseAnswer(t *testing.T) {
 		{"empty JSON", "application/json", "", "", "unexpected end"},
 		{"page", "text/html", "<html>", "", "content type"},
 		{"odd type", "a/b/c", "x", "", "content type"},
-		{"binary", "application/octet-stream", "\x1f\x8b\x00", "", "not UTF-8"},
+		{"binary", "application/octet-stream", "\x1f\x00", "", "line 1"},
 		{"control", "text/plain", "-Xmx1g\n-Da=\x1b[31m", "", "line 2"},
-		{"too large", "text/plain", strings.Repeat("-Da=b\n", maxAnswer/6+1), "", "more than 1024 KiB"},
 	} {
 		a, err := ParseAnswer(tc.kind, []byte(tc.body))
 		got := a.Text
@@ -49,6 +48,9 @@ func FuzzParseAnswer(f *testing.F) {
 		f.Add("", []byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, kind string, body []byte) {
+		if !utf8.Valid(body) {
+			return // the fetcher refuses it
+		}
 		a, err := ParseAnswer(kind, body)
 		if err != nil && (a.Text != "" || a.List != nil) {
 			t.Errorf("a refused answer gives %+v", a)
@@ -65,7 +67,7 @@ func FuzzParseAnswer(f *testing.F) {
 }
 
 func FuzzSavedAnswer(f *testing.F) {
-	file := (&Fetcher{}).file(strings.Repeat("k", 64))
+	file := (&Fetcher[Answer]{}).file(strings.Repeat("k", 64))
 	whole, err := statefile.Encode(file.Kind, savedAnswer{URL: "http://c/x", Key: "key", Time: time.Unix(1e9, 0), ContentType: "text/plain",
 		Body: "-Xmx1g\n"})
 	if err != nil {
@@ -80,16 +82,12 @@ func FuzzSavedAnswer(f *testing.F) {
 		var got savedAnswer
 		err := statefile.Decode(file.Kind, data, &got)
 		if err == nil {
-			err = got.parse("key", now)
+			err = got.check("key", now)
 		}
 		if err == nil && (got.Key != "key" || got.Time.After(now)) {
 			t.Errorf("%q is believed: %+v", data, got)
 		}
-		a := got.answer
-		if err == nil && a.Text != got.Body && a.List == nil {
-			t.Errorf("the answer is %q of %q", a.Text, got.Body)
-		}
-		if err == nil && a.Text == "-Xmx2g\n" {
+		if err == nil && got.Body == "-Xmx2g\n" {
 			t.Error("an edited copy is believed")
 		}
 	})

@@ -11,14 +11,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/statefile"
@@ -27,6 +30,8 @@ import (
 
 // Bounds of a request.
 const (
+	// MaxBody bounds a document, in bytes.
+	MaxBody      = 1 << 20
 	maxRedirects = 5
 	firstPause   = 100 * time.Millisecond // after the first failed try; it doubles
 	longestPause = time.Second
@@ -35,10 +40,11 @@ const (
 	confirmAfter = 10 * time.Minute
 )
 
-// Document is the answer of a service.
-type Document struct {
-	Answer
-	// URL is the masked URL.
+// Document is the answer of a service, or the content of a file.
+type Document[T any] struct {
+	// Value is what Accept has made of it.
+	Value T
+	// URL is the masked URL, or the path of the file.
 	URL string
 	// Time is when the service gave or confirmed the answer.
 	Time time.Time
@@ -51,39 +57,55 @@ type Document struct {
 }
 
 // Fetcher fetches documents and saves good answers. It is safe for concurrent use; its fields must not change meanwhile.
-type Fetcher struct {
+type Fetcher[T any] struct {
 	// Dir is the folder of saved answers, created on demand; empty: none are saved.
 	Dir string
-	// Accept returns an error for an unusable answer, which then counts as a failed try. nil: every answer is accepted.
-	Accept func(Answer) error
+	// Accept parses an answer, which is UTF-8 and has at most MaxBody bytes. An error makes it a RefusedError. The content type is as
+	// the service has sent it; a file has none.
+	Accept func(contentType string, body []byte) (T, error)
+}
+
+// RefusedError is the error of an answer that arrived and is not acceptable.
+type RefusedError struct{ Err error }
+
+func (e *RefusedError) Error() string { return "the answer is refused: " + e.Err.Error() }
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// good is an acceptable answer.
+type good[T any] struct {
+	*savedAnswer
+	value T
 }
 
 // Fetch asks for a document until it gets a good answer, the deadline expires, or a retry is pointless. Then it returns the saved
 // answer unless the source requires a fresh one. Errors and documents have masked URLs.
-func (f *Fetcher) Fetch(ctx context.Context, s Source, lookup Lookup) (Document, error) {
-	t, err := parse(s.URL, lookup)
+func (f *Fetcher[T]) Fetch(ctx context.Context, s Source, lookup Lookup) (Document[T], error) {
+	t, err := s.target(lookup)
 	if err != nil {
-		return Document{}, fmt.Errorf("cannot ask %s: %w", redact.URL(s.URL), err)
+		return Document[T]{}, fmt.Errorf("cannot ask %s: %w", redact.URL(cmp.Or(s.File, s.URL)), err)
 	}
 	old, damage := f.load(cacheKey(t))
-	doc := Document{URL: redact.URL(t.full), Damaged: damage}
+	if old != nil && s.KeptDeadline > 0 && !s.RequireFresh {
+		s.Deadline = s.KeptDeadline
+	}
+	doc := Document[T]{URL: t.shown(), Damaged: damage}
 	fresh, err := f.ask(ctx, s, t, old)
 	switch {
 	case err == nil:
-		doc.Answer, doc.Time = fresh.answer, time.Now()
+		doc.Value, doc.Time = fresh.value, time.Now()
 		if fresh.Time.Before(doc.Time.Add(-confirmAfter)) {
 			fresh.Time = doc.Time
-			doc.Unkept = f.save(fresh)
+			doc.Unkept = f.save(fresh.savedAnswer)
 		}
 		return doc, nil
 	case s.RequireFresh:
-		return Document{}, fmt.Errorf("cannot get %s: %w, and require_fresh forbids the last good answer", doc.URL, err)
+		return Document[T]{}, fmt.Errorf("cannot get %s: %w, and require_fresh forbids the last good answer", doc.URL, err)
 	case old == nil && damage != nil:
-		return Document{}, fmt.Errorf("cannot get %s: %w, and the last good answer cannot be used: %w", doc.URL, err, damage)
+		return Document[T]{}, fmt.Errorf("cannot get %s: %w, and the last good answer cannot be used: %w", doc.URL, err, damage)
 	case old == nil:
-		return Document{}, fmt.Errorf("cannot get %s: %w, and no good answer was kept", doc.URL, err)
+		return Document[T]{}, fmt.Errorf("cannot get %s: %w, and no good answer was kept", doc.URL, err)
 	}
-	doc.Answer, doc.Time, doc.Stale = old.answer, old.Time, err
+	doc.Value, doc.Time, doc.Stale = old.value, old.Time, err
 	return doc, nil
 }
 
@@ -93,7 +115,7 @@ type finalError struct{ error }
 func (e finalError) Unwrap() error { return e.error }
 
 // ask retries until the deadline. It returns old if the service has confirmed it.
-func (f *Fetcher) ask(ctx context.Context, s Source, t target, old *savedAnswer) (*savedAnswer, error) {
+func (f *Fetcher[T]) ask(ctx context.Context, s Source, t target, old *good[T]) (*good[T], error) {
 	client, err := newClient(t, s.CAFile, s.Headers) // reading certificates does not count against the timeout
 	if err != nil {
 		return nil, err
@@ -104,7 +126,7 @@ func (f *Fetcher) ask(ctx context.Context, s Source, t target, old *savedAnswer)
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		try, cancel := context.WithTimeout(ctx, s.Timeout)
 		before := err
-		var fresh *savedAnswer
+		var fresh *good[T]
 		fresh, err = f.tryOnce(try, client, s, t, old)
 		switch {
 		case err == nil || try.Err() == nil:
@@ -117,9 +139,12 @@ func (f *Fetcher) ask(ctx context.Context, s Source, t target, old *savedAnswer)
 		if err == nil || errors.As(err, new(finalError)) {
 			return fresh, err
 		}
+		if s.OnRetry != nil {
+			s.OnRetry(err)
+		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause):
+		case <-time.After(jittered(pause, rand.Float64())):
 		}
 		if ctx.Err() != nil {
 			return nil, err
@@ -127,9 +152,17 @@ func (f *Fetcher) ask(ctx context.Context, s Source, t target, old *savedAnswer)
 	}
 }
 
+// jittered spreads the tries of many containers: it returns a pause from half of the given one (random 0) to all of it (random 1).
+func jittered(pause time.Duration, random float64) time.Duration {
+	return time.Duration((1 + random) / 2 * float64(pause))
+}
+
 // tryOnce makes one try.
-func (f *Fetcher) tryOnce(ctx context.Context, client *http.Client, s Source, t target, old *savedAnswer) (*savedAnswer, error) {
-	headers := http.Header{"Accept": {"application/json, text/plain"}, "User-Agent": {"stoker"}}
+func (f *Fetcher[T]) tryOnce(ctx context.Context, client *http.Client, s Source, t target, old *good[T]) (*good[T], error) {
+	if t.file != "" {
+		return f.readFile(t, old)
+	}
+	headers := http.Header{"Accept": {cmp.Or(s.Accept, "application/json, text/plain")}, "User-Agent": {"stoker"}}
 	for name, value := range s.Headers {
 		headers.Set(name, value)
 	}
@@ -156,20 +189,51 @@ func (f *Fetcher) tryOnce(ctx context.Context, client *http.Client, s Source, t 
 	case code != http.StatusOK:
 		return nil, finalError{fmt.Errorf("it answers with the status %d", code)}
 	}
-	body, err := readBody(resp, maxAnswer+1)
+	body, err := readBody(resp, MaxBody+1)
 	if err != nil {
 		return nil, err
 	}
-	k := &savedAnswer{URL: redact.URL(t.full), Key: cacheKey(t), ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"),
-		ContentType: resp.Header.Get("Content-Type"), Body: string(body)}
-	k.answer, err = ParseAnswer(k.ContentType, body)
-	if err == nil && f.Accept != nil {
-		err = f.Accept(k.answer)
+	return f.fresh(t, body, savedAnswer{ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"),
+		ContentType: resp.Header.Get("Content-Type")})
+}
+
+// readFile is tryOnce for a file. One that does not exist or is empty may still be written.
+func (f *Fetcher[T]) readFile(t target, old *good[T]) (*good[T], error) {
+	body, err := untrusted.ReadFile(t.file, MaxBody)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	case errors.Is(err, untrusted.ErrTooLarge):
+		return nil, finalError{&RefusedError{err}}
+	case err != nil:
+		return nil, finalError{err}
+	case len(body) == 0:
+		return nil, errors.New("it is empty")
+	case old != nil && old.Body == string(body):
+		return old, nil
 	}
+	return f.fresh(t, body, savedAnswer{})
+}
+
+// fresh returns a fresh answer to t, if it is acceptable. about has what else is known of it.
+func (f *Fetcher[T]) fresh(t target, body []byte, about savedAnswer) (*good[T], error) {
+	about.URL, about.Key, about.Body = t.shown(), cacheKey(t), string(body)
+	value, err := f.accept(&about)
 	if err != nil {
-		return nil, finalError{fmt.Errorf("the answer is refused: %w", err)}
+		return nil, finalError{&RefusedError{err}}
 	}
-	return k, nil
+	return &good[T]{&about, value}, nil
+}
+
+// accept parses an answer.
+func (f *Fetcher[T]) accept(a *savedAnswer) (value T, err error) {
+	switch {
+	case len(a.Body) > MaxBody:
+		return value, fmt.Errorf("it has more than %d KiB", MaxBody>>10)
+	case !utf8.ValidString(a.Body):
+		return value, errors.New("it is not UTF-8")
+	}
+	return f.Accept(a.ContentType, []byte(a.Body))
 }
 
 // newRequest returns a request with headers, of which Host is sent as the host.
@@ -209,7 +273,7 @@ const maxHeader = 64 << 10
 // newClient returns the HTTP client of one Fetch or Send. caFile has certificates beside the system's; headers are those that were
 // configured for the host of the target.
 func newClient(t target, caFile string, headers map[string]string) (*http.Client, error) {
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: maxHeader}
+	transport := &http.Transport{Proxy: exceptLinkLocal(http.ProxyFromEnvironment), ForceAttemptHTTP2: true, MaxResponseHeaderBytes: maxHeader}
 	if t.socket != "" {
 		transport.Proxy = nil
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -250,8 +314,19 @@ func newClient(t target, caFile string, headers map[string]string) (*http.Client
 	}}, nil
 }
 
+// exceptLinkLocal makes requests to link-local addresses, such as those of a metadata service, without a proxy. Of loopback addresses
+// package http does so itself.
+func exceptLinkLocal(proxy func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+	return func(req *http.Request) (*url.URL, error) {
+		if addr, err := netip.ParseAddr(req.URL.Hostname()); err == nil && addr.Unmap().IsLinkLocalUnicast() {
+			return nil, nil
+		}
+		return proxy(req)
+	}
+}
+
 // maxCopy bounds a saved answer in bytes: one with every byte escaped, plus metadata.
-const maxCopy = 6*maxAnswer + 64<<10
+const maxCopy = 6*MaxBody + 64<<10
 
 // savedAnswer is the last good answer to one URL, as stored on disk.
 type savedAnswer struct {
@@ -263,7 +338,6 @@ type savedAnswer struct {
 	LastModified string    `json:"last_modified,omitempty"`
 	ContentType  string    `json:"content_type,omitempty"`
 	Body         string    `json:"body"`
-	answer       Answer    // the parsed body
 }
 
 func cacheKey(t target) string {
@@ -272,12 +346,12 @@ func cacheKey(t target) string {
 }
 
 // file returns the state file of a key.
-func (f *Fetcher) file(key string) statefile.File {
+func (f *Fetcher[T]) file(key string) statefile.File {
 	return statefile.File{Path: filepath.Join(f.Dir, key[:32]+".json"), Kind: "last-good-answer", Max: maxCopy}
 }
 
-// load reads the saved answer of a key; nil without an error if there is none that is accepted.
-func (f *Fetcher) load(key string) (*savedAnswer, error) {
+// load reads the saved answer of a key; nil without an error if there is none.
+func (f *Fetcher[T]) load(key string) (*good[T], error) {
 	if f.Dir == "" {
 		return nil, nil
 	}
@@ -287,28 +361,31 @@ func (f *Fetcher) load(key string) (*savedAnswer, error) {
 		return nil, nil
 	}
 	if err == nil {
-		err = k.parse(key, time.Now())
+		err = k.check(key, time.Now())
 	}
-	if err != nil || f.Accept != nil && f.Accept(k.answer) != nil { // Accept has changed since it was saved
+	if err != nil {
 		return nil, err
 	}
-	return k, nil
+	value, err := f.accept(k)
+	if err != nil { // Accept has changed since it was saved
+		return nil, fmt.Errorf("it is refused: %w", err)
+	}
+	return &good[T]{k, value}, nil
 }
 
-// parse parses the saved answer if it belongs to key. A time after now is set to now.
-func (k *savedAnswer) parse(key string, now time.Time) (err error) {
+// check checks that the saved answer belongs to key. A time after now is set to now.
+func (k *savedAnswer) check(key string, now time.Time) error {
 	if k.Key != key {
 		return errors.New("it is that of another URL")
 	}
 	if k.Time.After(now) { // the clock was set back
 		k.Time = now
 	}
-	k.answer, err = ParseAnswer(k.ContentType, []byte(k.Body))
-	return err
+	return nil
 }
 
 // save replaces the saved answer.
-func (f *Fetcher) save(k *savedAnswer) error {
+func (f *Fetcher[T]) save(k *savedAnswer) error {
 	if f.Dir == "" {
 		return errors.New("there is no folder for it")
 	}

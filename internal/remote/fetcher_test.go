@@ -53,16 +53,20 @@ func quick(url string) Source {
 	return Source{URL: url, Timeout: time.Minute, Deadline: 500 * time.Millisecond}
 }
 
-func fetch(f *Fetcher, s Source) (Document, error) {
+// keeping saves answers in a folder; empty: nowhere.
+func keeping(dir string) *Fetcher[Answer] { return &Fetcher[Answer]{Dir: dir, Accept: ParseAnswer} }
+
+func fetch(f *Fetcher[Answer], s Source) (Document[Answer], error) {
 	return f.Fetch(context.Background(), s, Variables(map[string]string{"APPID": "7"}, nil))
 }
 
 // onlyOptions accepts lines that begin with "-".
-func onlyOptions(a Answer) error {
-	if a.Text != "" && !strings.HasPrefix(a.Text, "-") {
-		return errors.New("it holds no options")
+func onlyOptions(contentType string, body []byte) (Answer, error) {
+	a, err := ParseAnswer(contentType, body)
+	if err == nil && a.Text != "" && !strings.HasPrefix(a.Text, "-") {
+		err = errors.New("it holds no options")
 	}
-	return nil
+	return a, err
 }
 
 func TestFetchIsConditional(t *testing.T) {
@@ -75,12 +79,12 @@ func TestFetchIsConditional(t *testing.T) {
 		}
 		fmt.Fprint(w, "-Dpath="+r.URL.Path+" "+r.Header.Get("X-Team"))
 	})
-	f := &Fetcher{Dir: filepath.Join(t.TempDir(), "state", "jvm")}
+	f := keeping(filepath.Join(t.TempDir(), "state", "jvm"))
 	src := patient(s.URL + "/apps/${APPID}")
 	src.Headers = map[string]string{"X-Team": "blue"}
 	for k := range 3 {
 		d, err := fetch(f, src)
-		if err != nil || d.Text != "-Dpath=/apps/7 blue" || d.Stale != nil || d.Unkept != nil || d.URL != s.URL+"/apps/7" {
+		if err != nil || d.Value.Text != "-Dpath=/apps/7 blue" || d.Stale != nil || d.Unkept != nil || d.URL != s.URL+"/apps/7" {
 			t.Errorf("%d: %+v, %v", k, d, err)
 		}
 	}
@@ -100,6 +104,8 @@ func TestFetchFallsBack(t *testing.T) {
 		why    string
 		tries  int32 // at least; 1: exactly
 	}{
+		"408":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(408) }, "status 408", 2},
+		"429":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, "status 429", 2},
 		"500":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "status 500", 2},
 		"404":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, "status 404", 1},
 		"204":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, "status 204", 1},
@@ -113,9 +119,22 @@ func TestFetchFallsBack(t *testing.T) {
 			case <-r.Context().Done():
 			case <-time.After(5 * time.Second):
 			}
-		}, "no answer within 500ms", 2},
+		}, "no answer within 300ms", 2},
+		"stuck in the body": {func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, "-Dhalf=1\n")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}, "no answer within 300ms", 2},
+		"slow and endless": {func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				fmt.Fprint(w, "-Dx=1\n")
+				w.(http.Flusher).Flush()
+				<-time.After(10 * time.Millisecond)
+			}
+		}, "no answer within 300ms", 2},
+		"binary": {says("\xff\xfe"), "it is not UTF-8", 1},
 		"endless": {func(w http.ResponseWriter, _ *http.Request) {
-			for range maxAnswer/1024 + 2 {
+			for range MaxBody/1024 + 2 {
 				fmt.Fprintf(w, "-D%s=x\n", strings.Repeat("a", 1020))
 			}
 		}, "more than 1024 KiB", 1},
@@ -130,22 +149,22 @@ func TestFetchFallsBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newService(t, says("-Dgood=1"))
-			f := &Fetcher{Dir: t.TempDir(), Accept: onlyOptions}
+			f := &Fetcher[Answer]{Dir: t.TempDir(), Accept: onlyOptions}
 			src := patient(s.URL + "/x?token=geheim")
-			if d, err := fetch(f, src); err != nil || d.Text != "-Dgood=1" {
+			if d, err := fetch(f, src); err != nil || d.Value.Text != "-Dgood=1" {
 				t.Fatalf("%+v, %v", d, err)
 			}
 			s.set(tc.handle)
 			s.asked.Store(0)
 			if tc.tries == 2 { // it is asked again until the deadline
-				src.Deadline = 2 * time.Second
+				src.Deadline = time.Second
 			}
-			if name == "slow" {
-				src.Timeout = 500 * time.Millisecond
+			if strings.Contains(tc.why, "300ms") {
+				src.Timeout = 300 * time.Millisecond
 			}
 			begin := time.Now()
 			d, err := fetch(f, src)
-			if err != nil || d.Text != "-Dgood=1" || d.Stale == nil || !strings.Contains(d.Stale.Error(), tc.why) {
+			if err != nil || d.Value.Text != "-Dgood=1" || d.Stale == nil || !strings.Contains(d.Stale.Error(), tc.why) {
 				t.Errorf("%+v, %v", d, err)
 			}
 			if took := time.Since(begin); took > 20*time.Second {
@@ -156,7 +175,7 @@ func TestFetchFallsBack(t *testing.T) {
 			}
 			src.RequireFresh = true
 			if tc.tries == 2 {
-				src.Deadline = 500 * time.Millisecond
+				src.Deadline = 300 * time.Millisecond
 			}
 			if _, err := fetch(f, src); err == nil || !strings.Contains(err.Error(), "require_fresh") || strings.Contains(err.Error(), "geheim") {
 				t.Errorf("require_fresh gives %v", err)
@@ -168,7 +187,7 @@ func TestFetchFallsBack(t *testing.T) {
 func TestFetchWithoutServer(t *testing.T) {
 	t.Parallel() // it waits for deadlines
 	s := newService(t, says("-Dgood=1"))
-	f := &Fetcher{Dir: t.TempDir()}
+	f := keeping(t.TempDir())
 	src := patient(strings.Replace(s.URL, "http://", "http://me:geheim@", 1) + "/x")
 	if _, err := fetch(f, src); err != nil {
 		t.Fatal(err)
@@ -176,7 +195,7 @@ func TestFetchWithoutServer(t *testing.T) {
 	s.Close()
 	src = quick(src.URL)
 	d, err := fetch(f, src)
-	if err != nil || d.Text != "-Dgood=1" || d.Stale == nil || !strings.Contains(d.Stale.Error(), "refused") {
+	if err != nil || d.Value.Text != "-Dgood=1" || d.Stale == nil || !strings.Contains(d.Stale.Error(), "refused") {
 		t.Errorf("%+v, %v", d, err)
 	}
 	if all := fmt.Sprintf("%v %+v", err, d); strings.Contains(all, "geheim") {
@@ -232,14 +251,14 @@ func TestFetchFromASocket(t *testing.T) {
 	s.Listener = l
 	s.Start()
 	defer s.Close()
-	d, err := fetch(&Fetcher{}, patient("unix://"+path+":/v1/${APPID}?q=1"))
-	if err != nil || strings.Join(d.List, " ") != "-Dpath=/v1/7 -Dq=1" {
+	d, err := fetch(keeping(""), patient("unix://"+path+":/v1/${APPID}?q=1"))
+	if err != nil || strings.Join(d.Value.List, " ") != "-Dpath=/v1/7 -Dq=1" {
 		t.Errorf("%+v, %v", d, err)
 	}
 	if d.Unkept == nil {
 		t.Error("without a folder nothing is saved, and no error says so")
 	}
-	if _, err := fetch(&Fetcher{}, patient("unix://"+path+":/away")); err == nil || !strings.Contains(err.Error(), "away from its socket") {
+	if _, err := fetch(keeping(""), patient("unix://"+path+":/away")); err == nil || !strings.Contains(err.Error(), "away from its socket") {
 		t.Errorf("%v", err)
 	}
 }
@@ -251,8 +270,8 @@ func TestFetchKeepsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newService(t, says("-Dgood=1"))
-	d, err := fetch(&Fetcher{Dir: filepath.Join(file, "jvm")}, patient(s.URL))
-	if err != nil || d.Text != "-Dgood=1" || d.Unkept == nil {
+	d, err := fetch(keeping(filepath.Join(file, "jvm")), patient(s.URL))
+	if err != nil || d.Value.Text != "-Dgood=1" || d.Unkept == nil {
 		t.Errorf("%+v, %v", d, err)
 	}
 }
@@ -277,26 +296,26 @@ func TestFetchOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	src := patient(s.URL)
-	if _, err := fetch(&Fetcher{}, src); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if _, err := fetch(keeping(""), src); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("an unknown certificate gives %v", err)
 	}
 	src.CAFile = ca
-	if d, err := fetch(&Fetcher{}, src); err != nil || d.Text != "-Dsafe=1" {
+	if d, err := fetch(keeping(""), src); err != nil || d.Value.Text != "-Dsafe=1" {
 		t.Errorf("%+v, %v", d, err)
 	}
 	src.URL += "/down"
-	if _, err := fetch(&Fetcher{}, src); err == nil || !strings.Contains(err.Error(), "from https to http") {
+	if _, err := fetch(keeping(""), src); err == nil || !strings.Contains(err.Error(), "from https to http") {
 		t.Errorf("%v", err)
 	}
 	src.CAFile = os.DevNull
-	if _, err := fetch(&Fetcher{}, src); err == nil || !strings.Contains(err.Error(), "ca_file") {
+	if _, err := fetch(keeping(""), src); err == nil || !strings.Contains(err.Error(), "ca_file") {
 		t.Errorf("%v", err)
 	}
 	// What was configured for one host does not go to another.
 	front := newService(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, plain.URL, http.StatusFound) })
 	src = patient(front.URL)
 	src.Headers = map[string]string{"X-Team": "blue"}
-	if d, err := fetch(&Fetcher{}, src); err != nil || d.Text != "-Dplain=1" || seen != "" {
+	if d, err := fetch(keeping(""), src); err != nil || d.Value.Text != "-Dplain=1" || seen != "" {
 		t.Errorf("%+v, %v; the other host saw %q", d, err, seen)
 	}
 }

@@ -1,5 +1,5 @@
-// Package remote fetches a small document of options from a configuration service over http, https or a unix socket, and saves the
-// last good answer for when the service is down. Its callers interpret the options and decide when to fetch.
+// Package remote fetches a small document from a service over http, https or a unix socket, or from a file, and saves the last good
+// answer for when the service is down. Its callers interpret the document and decide when to fetch.
 package remote
 
 import (
@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/reference"
 )
 
@@ -19,13 +20,20 @@ import (
 type Source struct {
 	// URL is http://, https:// or unix:///path/of/socket:/http/path, and may contain ${NAME}.
 	URL string
+	// File is a path, and may contain ${NAME}; empty: URL counts. A file that does not exist, or is empty, is tried again.
+	File string
 	// Timeout bounds one try, Deadline all tries with their pauses.
 	Timeout, Deadline time.Duration
+	// KeptDeadline is the Deadline if the saved answer can be used instead; 0: no other.
+	KeptDeadline time.Duration
 	// RequireFresh forbids the saved answer.
 	RequireFresh bool
 	Headers      map[string]string
+	Accept       string // the header of that name; empty: JSON and text
 	// CAFile holds PEM certificates added to the system's; empty: none.
 	CAFile string
+	// OnRetry gets the error of each try after which there is another one; nil: it is not needed.
+	OnRetry func(error)
 }
 
 // Lookup returns the value of a variable; false: it is not set.
@@ -58,11 +66,34 @@ func Check(text string) error {
 	return err
 }
 
-// target is a URL with its variables replaced.
+// target is a URL, or a file, with its variables replaced.
 type target struct {
 	url    *url.URL // for the request
 	socket string   // path; empty: the host of url
-	full   string   // the whole URL as written
+	file   string   // path; empty: there is a URL
+	full   string   // the whole URL as written, or file: and the path
+}
+
+// shown is the target for messages.
+func (t target) shown() string { return cmp.Or(t.file, redact.URL(t.full)) }
+
+// target returns the target of a source.
+func (s Source) target(lookup Lookup) (target, error) {
+	if s.File == "" {
+		return parse(s.URL, lookup)
+	}
+	path, err := substitute(s.File, lookup, func(_, name, value string) (string, error) {
+		if value == "." || value == ".." || strings.Contains(value, "/") {
+			return "", elsewhere(name, value)
+		}
+		return value, nil
+	})
+	return target{file: path, full: "file:" + path}, err
+}
+
+// elsewhere is the error for a variable that would lead to another place than the one that is written.
+func elsewhere(name, value string) error {
+	return fmt.Errorf("the variable %s is %q, which leads to another place", name, value)
 }
 
 // parse replaces the variables of a URL and splits it.
@@ -105,7 +136,7 @@ func expand(text string, lookup Lookup) (string, error) {
 		case strings.Contains(before, "?"):
 			return url.QueryEscape(value), nil
 		case value == "." || value == "..":
-			return "", fmt.Errorf("the variable %s is %q, which leads to another place", name, value)
+			return "", elsewhere(name, value)
 		}
 		// url.PathEscape keeps @ and :, which in a host change its meaning.
 		return strings.ReplaceAll(url.QueryEscape(value), "+", "%20"), nil

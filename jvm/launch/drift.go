@@ -59,7 +59,7 @@ type polledURL struct {
 	// Env and Labels expand the URL of the service.
 	Env, Labels map[string]string
 	Service     string
-	fetch       *remote.Fetcher
+	fetch       *remote.Fetcher[remote.Answer]
 }
 
 // NewDrift returns a Drift for the JVM services of a supervisor.
@@ -235,7 +235,7 @@ func (r *Drift) poll(ctx context.Context, p polledURL, changed chan<- struct{}) 
 			r.log.Debug("a configuration service does not answer", "url", redact.URL(p.Source.URL), "error", errors.Join(err, doc.Stale))
 			continue
 		}
-		if now := fmt.Sprintf("%q %q", doc.Text, doc.List); !known || now != last {
+		if now := fmt.Sprintf("%q %q", doc.Value.Text, doc.Value.List); !known || now != last {
 			last, known = now, true
 			signal(changed)
 		}

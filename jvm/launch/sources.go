@@ -35,7 +35,7 @@ type Shared struct {
 	Labels func() map[string]string // current values
 	// Plugins add options; nil: there are none.
 	Plugins  *plugin.Set
-	fetch    *remote.Fetcher
+	fetch    *remote.Fetcher[remote.Answer]
 	checker  hotspot.Checker // caches preflight results
 	Attacher *Attacher
 	// Store keeps the reports for the next supervisor; nil: nothing does.
@@ -45,7 +45,7 @@ type Shared struct {
 
 // NewShared keeps answers of configuration services in stateFolder, or nowhere if it is empty.
 func NewShared(stateFolder string) *Shared {
-	s := &Shared{Attacher: NewAttacher(), fetch: &remote.Fetcher{Accept: acceptOptions}}
+	s := &Shared{Attacher: NewAttacher(), fetch: &remote.Fetcher[remote.Answer]{Accept: acceptOptions}}
 	if stateFolder != "" {
 		s.fetch.Dir = filepath.Join(stateFolder, "jvm")
 	}
@@ -88,9 +88,17 @@ func (s *Shared) Report(service string) *Report {
 	return nil
 }
 
-// acceptOptions rejects a document that holds anything but options, such as the error page of a proxy. It does not check whether a JVM
-// accepts them.
-func acceptOptions(a remote.Answer) error {
+// acceptOptions parses a document, and rejects one that holds anything but options, such as the error page of a proxy. It does not
+// check whether a JVM accepts them.
+func acceptOptions(contentType string, body []byte) (remote.Answer, error) {
+	a, err := remote.ParseAnswer(contentType, body)
+	if err != nil {
+		return a, err
+	}
+	return a, onlyOptions(a)
+}
+
+func onlyOptions(a remote.Answer) error {
 	if a.List == nil && strings.TrimSpace(a.Text) == "" {
 		return errors.New("it is empty (for no options answer [] or a comment)")
 	}
@@ -139,11 +147,11 @@ type sources struct {
 	policy        jvm.Policy // with the flavor, which conditions may name
 	notes         []string
 	states        []SourceState
-	digest        string                                     // fingerprint of what readConfigured has read
-	files         []string                                   // named by options, as found by readConfigured; sorted
-	fetched       map[string]func() (remote.Document, error) // by urlID; each waits for its answer
-	pluginOptions []plugin.JVMOptions                        // options of the plugins
-	err           error                                      // the first error of a source
+	digest        string                                                    // fingerprint of what readConfigured has read
+	files         []string                                                  // named by options, as found by readConfigured; sorted
+	fetched       map[string]func() (remote.Document[remote.Answer], error) // by urlID; each waits for its answer
+	pluginOptions []plugin.JVMOptions                                       // options of the plugins
+	err           error                                                     // the first error of a source
 }
 
 // readConfigured reads the sources outside the environment, and the files that their options name.
@@ -323,9 +331,9 @@ func urlID(n layer, k int) string { return fmt.Sprintf("%s.urls[%d]", n.path, k)
 
 // fetchAll starts to fetch all applicable URLs. Each has its own deadline.
 func (l *sources) fetchAll(ctx context.Context) {
-	l.fetched = map[string]func() (remote.Document, error){}
+	l.fetched = map[string]func() (remote.Document[remote.Answer], error){}
 	for id, u := range l.urls() {
-		fetch := sync.OnceValues(func() (remote.Document, error) {
+		fetch := sync.OnceValues(func() (remote.Document[remote.Answer], error) {
 			return l.shared.fetch.Fetch(ctx, sourceOf(u), remote.Variables(l.serviceEnv.Vars, l.shared.Labels()))
 		})
 		l.fetched[id] = fetch
@@ -362,7 +370,7 @@ func (l *sources) document(n layer, id string) []jvm.Option {
 		}
 	}
 	l.record(n, doc.URL, state, why, &at)
-	options := append(jvm.ParseFile(doc.URL, doc.Text), jvm.ParseArgs(doc.URL, doc.List)...)
+	options := append(jvm.ParseFile(doc.URL, doc.Value.Text), jvm.ParseArgs(doc.URL, doc.Value.List)...)
 	for i := range options {
 		options[i].Source += ", as of " + at.Format(time.RFC3339)
 	}

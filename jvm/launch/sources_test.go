@@ -78,7 +78,7 @@ func TestLayerReadsAllSources(t *testing.T) {
 		serviceEnv: service.Environment{Vars: map[string]string{"ENV": "fat", "APPID": "7", "TOKEN": "geheim"}},
 		env:        service.Environment{Vars: map[string]string{"APP_OPTS": "-Denv=1"}},
 		shared: &Shared{Labels: func() map[string]string { return map[string]string{"tier": "gold"} },
-			fetch: &remote.Fetcher{Dir: t.TempDir(), Accept: acceptOptions}}}
+			fetch: &remote.Fetcher[remote.Answer]{Dir: t.TempDir(), Accept: acceptOptions}}}
 	in, err := l.input(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +137,7 @@ func TestWindowsTextInEverySource(t *testing.T) {
 			"JDK_JAVA_OPTIONS": text("jdk"), "_JAVA_OPTIONS": text("under"),
 			"JAVA_OPTS": text("java"), "CATALINA_OPTS": text("catalina")}},
 		hookOptions: []hooks.OutputOption{{Option: "-Dhook=1\r", Source: "hook"}},
-		shared:      &Shared{Labels: noLabels, fetch: &remote.Fetcher{Dir: t.TempDir(), Accept: acceptOptions}}}
+		shared:      &Shared{Labels: noLabels, fetch: &remote.Fetcher[remote.Answer]{Dir: t.TempDir(), Accept: acceptOptions}}}
 	l.kind.names = []string{"JAVA_OPTS", "CATALINA_OPTS"}
 	in, err := l.input(t.Context())
 	if err != nil {
@@ -171,7 +171,8 @@ func TestDigestOfSources(t *testing.T) {
 		t.Helper()
 		l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{Dirs: []jvm.Dir{{Dir: dir + "/dir"}},
 			Files: []jvm.File{{File: dir + "/a.opts"}, {File: dir + "/later"}},
-			URLs:  []jvm.URL{urlOf(web.URL)}}}, shared: &Shared{Labels: noLabels, fetch: &remote.Fetcher{Dir: dir + "/state"}}}
+			URLs:  []jvm.URL{urlOf(web.URL)}}},
+			shared: &Shared{Labels: noLabels, fetch: &remote.Fetcher[remote.Answer]{Dir: dir + "/state", Accept: acceptOptions}}}
 		if _, err := l.readConfigured(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -249,7 +250,7 @@ func TestAcceptOptions(t *testing.T) {
 		{remote.Answer{Text: " \n"}, false}, {remote.Answer{}, false}, {remote.Answer{Text: "<html>"}, false},
 		{remote.Answer{List: []string{"evil.Main"}}, false},
 	} {
-		if err := acceptOptions(c.answer); (err == nil) != c.ok {
+		if err := onlyOptions(c.answer); (err == nil) != c.ok {
 			t.Errorf("%+v: %v", c.answer, err)
 		}
 	}

@@ -3,7 +3,6 @@
 package kernel
 
 import (
-	"context"
 	"errors"
 
 	"github.com/hashicorp/go-hclog"
@@ -13,10 +12,12 @@ import (
 // Options say how a plan is applied.
 type Options struct {
 	netinit.Files
-	StateDir string // holds the record of what was applied
+	StateDir string // holds the record of what was applied; empty: none is kept
 	DAD      netinit.DAD
 	Probe    bool // ask for IPv4 addresses before they are added
 	Log      hclog.Logger
+	// OnMissing gets the links that Apply waits for, whenever they are others than before; nil: it is not needed.
+	OnMissing func(links string)
 }
 
 // Change is a difference between a plan and the kernel.
@@ -27,16 +28,21 @@ type Change struct {
 	Detail string `json:"detail"` // such as "192.0.2.10/24", or "mtu 1450 (was 1500)"
 }
 
+func (c Change) String() string {
+	s := c.Verb + " " + c.Object + " " + c.Detail
+	if c.Link != "" && c.Link != c.Detail {
+		s += " of " + c.Link
+	}
+	return s
+}
+
 // Result is what Apply did.
 type Result struct {
 	Changes  []Change `json:"changes"`
 	Warnings []string `json:"warnings,omitempty"`
-	// Announced are the addresses that others should learn of, for Announce.
+	// Announce are the addresses that others should learn of, for Announce.
 	Announce []Announcement `json:"-"`
 }
-
-// Announcement is an address that is new on a link.
-type Announcement struct{}
 
 // Errors of Apply; errors.Is finds them. The error of a link that did not appear is ErrNoLink, of two that match ErrAmbiguous.
 var (
@@ -45,27 +51,21 @@ var (
 	ErrAmbiguous    = errors.New("more than one link matches")
 )
 
-// Apply makes the kernel what the plan says, or leaves it as it was. ctx bounds the wait for links and addresses.
-func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) {
-	return nil, errors.New("not written yet")
-}
-
 // Compare returns the differences between the plan and the kernel, in the order in which Apply would change them. It changes nothing and
 // needs no privileges.
 func Compare(plan *netinit.Plan, o Options) ([]Change, error) {
-	return nil, errors.New("not written yet")
+	a, err := newApplier(plan, o)
+	if err != nil {
+		return nil, err
+	}
+	defer a.close()
+	a.readRecord()
+	if _, err := a.load(); err != nil {
+		return nil, err
+	}
+	var list []Change
+	for _, c := range diff(plan, a.found, a.state, a.record, o).changes {
+		list = append(list, c.Change)
+	}
+	return list, nil
 }
-
-// Announce tells the neighbours of the links about addresses: three times, a second apart. It ends with ctx.
-func Announce(ctx context.Context, list []Announcement, log hclog.Logger) {}
-
-// Watch calls changed, not more often than every 100 ms, after the kernel's links, addresses, routes or rules have changed, until ctx ends.
-func Watch(ctx context.Context, changed func()) error { return errors.New("not written yet") }
-
-// Record is what was applied in this network namespace.
-type Record struct {
-	Plan *netinit.Plan `json:"plan"`
-}
-
-// ReadRecord returns the record of this network namespace; nil without an error: nothing was applied in it.
-func ReadRecord(stateDir string) (*Record, error) { return nil, errors.New("not written yet") }

@@ -2,24 +2,39 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/layout"
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/reference"
+	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/netinit"
 )
 
+// tryTime bounds one request.
+const tryTime = 10 * time.Second
+
 // Options say what to fetch, and how.
 type Options struct {
-	From         string // a file, a URL (http, https, unix:///SOCKET:/PATH) or unix:SOCKET
+	// From is a file, a URL (http, https, unix:///SOCKET:/PATH) or unix:SOCKET. It may contain ${NAME}, or be one that stands for all
+	// of it.
+	From         string
 	Format       netinit.Format
-	Wait         time.Duration // total deadline
+	Wait         time.Duration // total deadline; half of it if there is a last good description
 	RequireFresh bool          // forbids the last good description
 	Headers      map[string]string
 	CAFile       string
 	StateDir     string // for the last good description; empty: none is kept
 	// Lookup returns the value of a variable in From; nil: there are none.
 	Lookup func(name string) (string, bool)
+	// OnRetry gets the error of each try after which there is another one; nil: it is not needed.
+	OnRetry func(error)
 }
 
 // Description is a plan, and where it came from.
@@ -33,14 +48,122 @@ type Description struct {
 	Unkept error
 }
 
+// Warnings returns those of the plan and of how the description was had.
+func (d *Description) Warnings() []string {
+	var out []string
+	if d.Stale != nil {
+		age := layout.Duration(time.Since(d.Time))
+		out = append(out, fmt.Sprintf("the network description of %s from %s ago is used: %v", d.From, age, d.Stale))
+	}
+	if d.Unkept != nil {
+		out = append(out, fmt.Sprintf("the network description is not kept for a start without %s: %v", d.From, d.Unkept))
+	}
+	return append(out, d.Plan.Warnings...)
+}
+
 // UnreachableError means that no description could be had, fresh or kept. Another error of Fetch is about its content.
-type UnreachableError struct{ Err error }
+type UnreachableError struct {
+	Err    error
+	Waited bool // until the deadline; false: another try would be of no use
+}
 
 func (e *UnreachableError) Error() string { return e.Err.Error() }
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
+// RefusedError means that a description is not accepted. Err has all its problems, one a line.
+type RefusedError struct{ Err error }
+
+func (e *RefusedError) Error() string {
+	return "cannot accept the network description:\n" + e.Err.Error()
+}
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// Parse is netinit.Parse with a RefusedError.
+func Parse(format netinit.Format, name string, data []byte) (*netinit.Plan, error) {
+	plan, err := netinit.Parse(format, name, data)
+	if err != nil {
+		return nil, &RefusedError{err}
+	}
+	return plan, nil
+}
+
 // Fetch returns the plan of a description. It retries until the deadline, and then uses the last good description. One that was
 // fetched and is refused is an error (not replaced by the last good one).
 func Fetch(ctx context.Context, o Options) (*Description, error) {
-	return nil, errors.New("not written yet")
+	lookup := o.Lookup
+	if lookup == nil {
+		lookup = func(string) (string, bool) { return "", false }
+	}
+	o.From = whole(o.From, lookup)
+	f := &remote.Fetcher[*netinit.Plan]{Accept: func(_ string, body []byte) (*netinit.Plan, error) {
+		return netinit.Parse(o.Format, redact.URL(o.From), body)
+	}}
+	if o.StateDir != "" {
+		f.Dir = filepath.Join(o.StateDir, "sources")
+	}
+	began := time.Now()
+	doc, err := f.Fetch(ctx, o.source(), lookup)
+	var refused *remote.RefusedError
+	switch {
+	case errors.As(cmp.Or(err, doc.Stale), &refused):
+		return nil, &RefusedError{refused.Err}
+	case err != nil:
+		return nil, &UnreachableError{err, time.Since(began) >= o.Wait}
+	}
+	d := &Description{Plan: doc.Value, From: doc.URL, Time: doc.Time, Stale: doc.Stale}
+	if o.StateDir != "" {
+		d.Unkept = doc.Unkept
+	}
+	return d, nil
+}
+
+// Check validates the form of a source.
+func Check(from string) error {
+	s := Options{From: from}.source()
+	if s.File != "" {
+		_, err := remote.Names(s.File)
+		return err
+	}
+	return remote.Check(s.URL)
+}
+
+// hasScheme reports whether a source is no file.
+func hasScheme(from string) bool {
+	scheme, _, ok := strings.Cut(from, ":")
+	return ok && scheme != "" && !strings.ContainsFunc(scheme, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') })
+}
+
+// whole replaces a source that is one variable.
+func whole(from string, lookup remote.Lookup) string {
+	pieces, err := reference.Split(from)
+	if err != nil || len(pieces) != 1 || !pieces[0].Ref {
+		return from
+	}
+	name, fallback, ok := reference.Variable(pieces[0].Text)
+	if value, set := lookup(name); ok && set && value != "" {
+		return value
+	}
+	if fallback != nil {
+		return *fallback
+	}
+	return from
+}
+
+// source returns what package remote fetches.
+func (o Options) source() remote.Source {
+	s := remote.Source{Timeout: tryTime, Deadline: o.Wait, KeptDeadline: o.Wait / 2, RequireFresh: o.RequireFresh, Headers: o.Headers,
+		Accept: "application/json, application/yaml, text/plain", CAFile: o.CAFile, OnRetry: o.OnRetry}
+	socket, isSocket := strings.CutPrefix(o.From, "unix:")
+	switch {
+	case isSocket && !strings.HasPrefix(socket, "//"):
+		s.URL = "unix://" + socket
+		if !strings.Contains(socket, ":/") {
+			s.URL += ":/"
+		}
+	case hasScheme(o.From):
+		s.URL = o.From
+	default:
+		s.File = o.From
+	}
+	return s
 }

@@ -1,0 +1,365 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/api"
+	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/fdstore"
+	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/remote"
+	"github.com/stoker-init/stoker/internal/service"
+	"github.com/stoker-init/stoker/netinit"
+	"github.com/stoker-init/stoker/netinit/kernel"
+	"github.com/stoker-init/stoker/netinit/source"
+)
+
+// networkItem is the state of the network in the fd store.
+const networkItem = "network"
+
+// networkTools are the functions that reach the source and the kernel.
+type networkTools struct {
+	fetch    func(context.Context, source.Options) (*source.Description, error)
+	apply    func(context.Context, *netinit.Plan, kernel.Options) (*kernel.Result, error)
+	compare  func(*netinit.Plan, kernel.Options) ([]kernel.Change, error)
+	record   func(stateDir string) (*kernel.Record, error)
+	watch    func(ctx context.Context, changed func()) error
+	announce func(context.Context, []kernel.Announcement, hclog.Logger)
+}
+
+// network configures the container's network: at its start, at a reload, and when the kernel differs from what was applied. Where
+// netinit is not configured it does nothing.
+type network struct {
+	tools   networkTools
+	log     hclog.Logger
+	ctx     context.Context //nolint:containedctx // of the workers, which a reload starts
+	folder  string          // of the state, unless the configuration has one; empty: none
+	save    func(savedNetwork) error
+	drifted func(reason string) // publishes the event
+
+	mu     sync.Mutex        // guards the fields below
+	worker *networkWorker    // the current one; nil: netinit is not configured
+	last   <-chan struct{}   // closed when the latest worker has ended; nil: there was none
+	waits  func(string)      // of the opening; nil: it is over
+	status api.NetworkStatus // of worker
+	warned []string          // of the last description
+}
+
+// savedNetwork is what the next supervisor continues with.
+type savedNetwork struct {
+	Status  api.NetworkStatus `json:"status"`
+	Pending bool              `json:"pending"` // it is to be configured: an attempt has failed, or was under way
+}
+
+func newNetwork(ctx context.Context, d *daemon) *network {
+	n := &network{ctx: ctx, log: d.log.Named("netinit"), drifted: d.hooks.networkDrift,
+		save: func(s savedNetwork) error { return d.m.FDStore().PutJSON(networkItem, s) },
+		tools: networkTools{fetch: source.Fetch, apply: kernel.Apply, compare: kernel.Compare, record: kernel.ReadRecord,
+			watch: kernel.Watch, announce: kernel.Announce}}
+	if folder := stateFolder(os.Geteuid(), os.Getenv); folder != "" {
+		n.folder = filepath.Join(folder, "netinit")
+	}
+	return n
+}
+
+// opening returns what the supervisor calls before the first hooks; nil: netinit is not configured.
+func (n *network) opening(p *plan) func(context.Context, func(string)) error {
+	if p.Config.Netinit.Source == "" {
+		return nil
+	}
+	return func(ctx context.Context, waits func(string)) error {
+		n.mu.Lock()
+		n.waits = waits
+		n.mu.Unlock()
+		n.configure(p, true)
+		return n.await(ctx)
+	}
+}
+
+// await waits until the network was configured, or could not be, by the latest configuration.
+func (n *network) await(ctx context.Context) error {
+	defer func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.waits = nil
+	}()
+	for {
+		w := n.current()
+		if w == nil {
+			return nil // a reload has removed it
+		}
+		select {
+		case <-ctx.Done():
+			w.stop()
+			return ctx.Err()
+		case err := <-w.first:
+			switch {
+			case n.current() != w: // a reload replaced it
+			case err == nil:
+				return nil
+			case *w.cfg.Required:
+				w.stop()
+				return withoutNetwork(err)
+			default:
+				w.log.Warn("the network is not configured; the container goes on with that of the runtime", "error", err,
+					"again_in", w.cfg.Drift.Every)
+				return nil
+			}
+		}
+	}
+}
+
+// resume continues after an earlier supervisor that has been through the opening.
+func (n *network) resume(p *plan, items fdstore.Items) {
+	var saved savedNetwork
+	found, err := items.TakeJSON(networkItem, &saved)
+	if err != nil {
+		n.log.Error("cannot read the saved state of the network; it is configured again", "error", err)
+	}
+	saved.Status.Repairs, saved.Status.RepairFailures, saved.Status.Doing = 0, 0, ""
+	n.status = saved.Status
+	n.configure(p, !found || err != nil || saved.Pending)
+}
+
+// reload configures the network again if the section has changed, or the reload was asked for, and reports whether it does.
+func (n *network) reload(before, next *plan, asked bool) bool {
+	same := reflect.DeepEqual(before.Config.Netinit, next.Config.Netinit) && maps.Equal(before.Config.Labels, next.Config.Labels)
+	if same && !asked {
+		return false
+	}
+	had := n.current() != nil
+	if n.configure(next, true); had && next.Config.Netinit.Source == "" {
+		n.log.Info("netinit is not configured any more; the network stays as it is and is not checked")
+	}
+	return next.Config.Netinit.Source != ""
+}
+
+// configure begins with a configuration in the background, after the worker of the one before has ended. fetch: its description is
+// fetched and applied, otherwise only what was applied is watched.
+func (n *network) configure(p *plan, fetch bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.worker != nil {
+		n.worker.stop()
+		n.worker = nil
+	}
+	cfg := p.Config.Netinit
+	if cfg.Source == "" {
+		return
+	}
+	from := redact.URL(cfg.Source)
+	if n.status.From == "" || fetch {
+		n.status.From = from
+	}
+	if cfg.StateDir == "" {
+		cfg.StateDir = n.folder
+	}
+	ctx, stop := context.WithCancel(n.ctx)
+	done, before := make(chan struct{}), n.last
+	w := &networkWorker{network: n, cfg: cfg, from: from, stop: stop, first: make(chan error, 1), awaited: n.waits != nil,
+		lookup:  remote.Variables(service.EnvironMap(os.Environ()), p.Config.Labels),
+		options: kernel.Options{Files: cfg.Files, StateDir: cfg.StateDir, DAD: cfg.DAD, Probe: cfg.Probe, Log: n.log}}
+	n.worker, n.last = w, done
+	go func() { // ends with ctx
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		w.run(ctx, fetch)
+	}()
+}
+
+func (n *network) current() *networkWorker {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.worker
+}
+
+// snapshot returns the state of the network; nil: netinit is not configured.
+func (n *network) snapshot() *api.NetworkStatus {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.worker == nil {
+		return nil
+	}
+	s := n.status
+	s.Differences = slices.Clone(s.Differences)
+	return &s
+}
+
+// networkWorker is the goroutine of one configuration. It owns its fields.
+type networkWorker struct {
+	*network
+	cfg     netinit.Config
+	from    string // the source, masked
+	stop    context.CancelFunc
+	lookup  remote.Lookup
+	options kernel.Options
+	awaited bool          // by the opening, which logs a failure
+	first   chan error    // the result of the first attempt
+	applied *netinit.Plan // by this supervisor, for a folder that has no record
+
+	unconfigured, unrepaired string // why; empty: it is
+	unknown                  string // why the network cannot be compared
+	brake                    repairBrake
+	told                     string // the differences that were published and are still there
+}
+
+// set changes the status, unless a reload has replaced the worker.
+func (w *networkWorker) set(change func(*api.NetworkStatus)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.worker == w {
+		change(&w.status)
+		w.status.Error = cmp.Or(w.unconfigured, w.unrepaired, w.unknown)
+	}
+}
+
+// doing says what is under way, also to the services that wait for it.
+func (w *networkWorker) doing(what string) {
+	w.set(func(s *api.NetworkStatus) { s.Doing = what })
+	w.mu.Lock()
+	waits := w.waits
+	w.mu.Unlock()
+	if waits != nil && what != "" {
+		waits(what)
+	}
+}
+
+// run configures the network if fetch is set, and then watches it until ctx ends.
+func (w *networkWorker) run(ctx context.Context, fetch bool) {
+	if !fetch && w.plan() == nil {
+		fetch = true // nothing was recorded
+	}
+	var err error
+	if fetch {
+		err = w.configureNow(ctx)
+		w.first <- err
+	}
+	if ctx.Err() == nil {
+		w.keep(ctx, err != nil, !fetch)
+	}
+}
+
+// configureNow fetches the description and applies it. An error leaves the network as it was.
+func (w *networkWorker) configureNow(ctx context.Context) error {
+	began := time.Now()
+	w.keepForNext(true)
+	d, result, err := w.fetchAndApply(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err() // a reload or a stop
+	}
+	if err != nil {
+		err = NetworkError(err)
+		known := w.unconfigured == err.Error()
+		w.unconfigured = err.Error()
+		w.doing("")
+		w.keepForNext(true)
+		if !known && !w.awaited {
+			w.log.Error("the network is not configured; it stays as it was", "error", err, "again_in", w.cfg.Drift.Every)
+		}
+		return err
+	}
+	w.applied, w.unconfigured, w.unrepaired, w.told = d.Plan, "", "", ""
+	w.warn(slices.Concat(d.Warnings(), result.Warnings))
+	w.log.Info("the network is configured", "from", d.From, "changes", len(result.Changes),
+		"took", time.Since(began).Round(time.Millisecond))
+	w.set(func(s *api.NetworkStatus) {
+		*s = api.NetworkStatus{From: d.From, Applied: new(time.Now()), Described: &d.Time, Repairs: s.Repairs, RepairFailures: s.RepairFailures}
+		if d.Stale != nil {
+			s.Stale = d.Stale.Error()
+		}
+	})
+	w.keepForNext(false)
+	w.announce(ctx, result)
+	return nil
+}
+
+func (w *networkWorker) fetchAndApply(ctx context.Context) (*source.Description, *kernel.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.Wait)
+	defer cancel()
+	w.doing("its description is fetched from " + w.from)
+	d, err := w.tools.fetch(ctx, source.Options{From: w.cfg.Source, Format: w.cfg.Format, Wait: w.cfg.Wait,
+		RequireFresh: w.cfg.RequireFresh, Headers: w.cfg.Headers, CAFile: w.cfg.CAFile, StateDir: w.cfg.StateDir, Lookup: w.lookup,
+		OnRetry: func(err error) { w.doing(fmt.Sprintf("no description from %s yet: %v", w.from, err)) }})
+	if err != nil {
+		return nil, nil, err
+	}
+	w.doing("the description from " + d.From + " is applied")
+	o := w.options
+	o.OnMissing = func(links string) { w.doing("no link yet: " + links) }
+	result, err := w.tools.apply(ctx, d.Plan, o)
+	return d, result, err
+}
+
+func (w *networkWorker) announce(ctx context.Context, result *kernel.Result) {
+	if len(result.Announce) > 0 {
+		go w.tools.announce(ctx, result.Announce, w.log) // ends after its announcements, or with ctx
+	}
+}
+
+// warn logs the warnings that the description before did not have.
+func (w *networkWorker) warn(list []string) {
+	w.mu.Lock()
+	before := w.warned
+	w.warned = list
+	w.mu.Unlock()
+	for _, text := range list {
+		if !slices.Contains(before, text) {
+			w.log.Warn("network", "warning", text)
+		}
+	}
+}
+
+// keepForNext saves the status for the next supervisor, which configures the network again if that is pending.
+func (w *networkWorker) keepForNext(pending bool) {
+	w.mu.Lock()
+	s := savedNetwork{w.status, pending}
+	w.mu.Unlock()
+	if err := w.save(s); err != nil {
+		w.log.Error("cannot keep the state of the network; the next supervisor configures it again", "error", err)
+	}
+}
+
+// withoutNetwork adds how the container can go on.
+func withoutNetwork(err error) error {
+	e, ok := errors.AsType[*exit.Error](err)
+	if !ok {
+		return err
+	}
+	hint := "netinit.required: false, or STOKER_NETINIT_REQUIRED=false, goes on with the runtime's network"
+	if e.Hint != "" {
+		hint = e.Hint + "; " + hint
+	}
+	return &exit.Error{Err: fmt.Errorf("cannot configure the network: %w", e.Err), Hint: hint, Code: e.Code}
+}
+
+// NetworkError gives an error of netinit its exit code and a hint.
+func NetworkError(err error) error {
+	e := &exit.Error{Err: err, Code: exit.KernelRefused}
+	_, refused := errors.AsType[*source.RefusedError](err)
+	_, unreachable := errors.AsType[*source.UnreachableError](err)
+	switch {
+	case refused:
+		e.Code = exit.BadInput
+	case unreachable:
+		e.Code = exit.NoSource
+	case errors.Is(err, kernel.ErrNotPermitted):
+		e.Code, e.Hint = exit.Refused, "give the container the capability NET_ADMIN: docker run --cap-add NET_ADMIN"
+	case errors.Is(err, kernel.ErrNoLink), errors.Is(err, kernel.ErrDuplicate), errors.Is(err, kernel.ErrTentative),
+		errors.Is(err, context.DeadlineExceeded):
+		e.Code = exit.TryLater
+	}
+	return e
+}

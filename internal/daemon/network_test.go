@@ -1,0 +1,350 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/exit"
+	"github.com/stoker-init/stoker/internal/fdstore"
+	"github.com/stoker-init/stoker/netinit"
+	"github.com/stoker-init/stoker/netinit/kernel"
+	"github.com/stoker-init/stoker/netinit/source"
+)
+
+// fakeMachine is a source and a kernel.
+type fakeMachine struct {
+	mu       sync.Mutex // guards the fields below
+	fetchErr error
+	hangs    bool // the source does not answer
+	applyErr error
+	differs  []kernel.Change
+	recorded *kernel.Record
+	breaks   bool // another program changes what was applied at once
+	changed  func()
+
+	fetched, applied, compared int
+	events                     []string
+	saved                      savedNetwork
+	log                        strings.Builder
+}
+
+// set changes what the machine does.
+func (m *fakeMachine) set(change func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change()
+}
+
+// drift makes the kernel differ, with a notification.
+func (m *fakeMachine) drift(details ...string) {
+	m.set(func() {
+		m.differs = nil
+		for _, d := range details {
+			m.differs = append(m.differs, kernel.Change{Verb: "add", Object: "address", Link: "eth0", Detail: d})
+		}
+	})
+	m.changed()
+}
+
+func (m *fakeMachine) Write(p []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.log.Write(p)
+}
+
+func (m *fakeMachine) tools() networkTools {
+	return networkTools{
+		fetch: func(ctx context.Context, o source.Options) (*source.Description, error) {
+			m.mu.Lock()
+			m.fetched++
+			hangs, err := m.hangs, m.fetchErr
+			m.mu.Unlock()
+			o.OnRetry(errors.New("connection refused"))
+			if hangs {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			if err != nil {
+				return nil, err
+			}
+			return &source.Description{Plan: &netinit.Plan{Warnings: []string{"four name servers"}}, From: o.From, Time: time.Now()}, nil
+		},
+		apply: func(_ context.Context, _ *netinit.Plan, o kernel.Options) (*kernel.Result, error) {
+			if o.OnMissing != nil {
+				o.OnMissing(`"eth0" (name eth0)`)
+			}
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.applied++
+			if m.applyErr != nil {
+				return nil, m.applyErr
+			}
+			m.recorded = &kernel.Record{Plan: &netinit.Plan{}}
+			result := &kernel.Result{Changes: m.differs}
+			if m.differs = nil; m.breaks {
+				m.differs = result.Changes
+				m.changed()
+			}
+			return result, nil
+		},
+		compare: func(*netinit.Plan, kernel.Options) ([]kernel.Change, error) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.compared++
+			return m.differs, nil
+		},
+		record: func(string) (*kernel.Record, error) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return m.recorded, nil
+		},
+		watch: func(ctx context.Context, changed func()) error {
+			m.set(func() { m.changed = changed })
+			<-ctx.Done()
+			return nil
+		},
+		announce: func(context.Context, []kernel.Announcement, hclog.Logger) {},
+	}
+}
+
+func (m *fakeMachine) network(ctx context.Context) *network {
+	return &network{tools: m.tools(), log: hclog.New(&hclog.LoggerOptions{Output: m}), ctx: ctx, folder: "/state",
+		save:    func(s savedNetwork) error { m.set(func() { m.saved = s }); return nil },
+		drifted: func(reason string) { m.set(func() { m.events = append(m.events, reason) }) }}
+}
+
+// wantCounts compares how often the machine was asked.
+func (m *fakeMachine) wantCounts(t *testing.T, fetched, applied int) {
+	t.Helper()
+	synctest.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fetched != fetched || m.applied != applied {
+		t.Errorf("fetched %d times, applied %d times, want %d and %d", m.fetched, m.applied, fetched, applied)
+	}
+}
+
+func (m *fakeMachine) wantEvents(t *testing.T, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if fmt.Sprintf("%q", m.events) != fmt.Sprintf("%q", want) {
+		t.Errorf("events %q, want %q", m.events, want)
+	}
+}
+
+func (m *fakeMachine) wantLog(t *testing.T, want string, times int) {
+	t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := strings.Count(m.log.String(), want); n != times {
+		t.Errorf("the log has %q %d times, want %d:\n%s", want, n, times, m.log.String())
+	}
+}
+
+// planOf is a configuration with a section netinit.
+func planOf(change func(*netinit.Config)) *plan {
+	cfg := config.Config{Netinit: netinit.Config{Source: "/net.yaml"}}
+	change(&cfg.Netinit)
+	return &plan{Loaded: &config.Loaded{Config: config.WithDefaults(cfg)}}
+}
+
+func usual(*netinit.Config) {}
+
+// inBubble runs a test with a machine whose workers end with it.
+func inBubble(t *testing.T, f func(t *testing.T, m *fakeMachine, n *network)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		m := &fakeMachine{}
+		f(t, m, m.network(ctx))
+		cancel()
+		synctest.Wait()
+	})
+}
+
+func TestNetworkOpens(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+		if n.opening(planOf(func(c *netinit.Config) { c.Source = "" })) != nil || n.snapshot() != nil {
+			t.Error("without a source there is something to do")
+		}
+		var waits []string
+		if err := n.opening(planOf(usual))(t.Context(), func(what string) { waits = append(waits, what) }); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"its description is fetched from /net.yaml", "no description from /net.yaml yet: connection refused",
+			"the description from /net.yaml is applied", `no link yet: "eth0" (name eth0)`}; !slices.Equal(waits, want) {
+			t.Errorf("the services wait for %q", waits)
+		}
+		m.wantCounts(t, 1, 1)
+		if s := n.snapshot(); s.Applied == nil || s.From != "/net.yaml" || s.Error != "" || s.Doing != "" {
+			t.Errorf("%+v", s)
+		}
+		m.wantLog(t, `warning="four name servers"`, 1)
+		n.reload(planOf(usual), planOf(usual), true)
+		m.wantCounts(t, 2, 2)
+		m.wantLog(t, `warning="four name servers"`, 1)
+	})
+}
+
+func TestNetworkErrors(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fetch, apply error
+		code         int
+	}{
+		"refused":     {fetch: &source.RefusedError{Err: errors.New("links[0].mac: x")}, code: exit.BadInput},
+		"unreachable": {fetch: &source.UnreachableError{Err: errors.New("connection refused")}, code: exit.NoSource},
+		"forbidden":   {apply: fmt.Errorf("cannot add an address: %w", kernel.ErrNotPermitted), code: exit.Refused},
+		"no link":     {apply: fmt.Errorf("eth0: %w", kernel.ErrNoLink), code: exit.TryLater},
+		"duplicate":   {apply: fmt.Errorf("192.0.2.1: %w", kernel.ErrDuplicate), code: exit.TryLater},
+		"too late":    {apply: context.DeadlineExceeded, code: exit.TryLater},
+		"ambiguous":   {apply: fmt.Errorf("eth0, eth1: %w", kernel.ErrAmbiguous), code: exit.KernelRefused},
+		"kernel":      {apply: errors.New("no buffer space"), code: exit.KernelRefused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+				m.fetchErr, m.applyErr = tc.fetch, tc.apply
+				err := n.opening(planOf(usual))(t.Context(), func(string) {})
+				if e, ok := errors.AsType[*exit.Error](err); !ok || e.Code != tc.code {
+					t.Errorf("%v: %#v, want the code %d", err, e, tc.code)
+				}
+				m.wantLog(t, "[ERROR]", 0) // the supervisor logs it
+			})
+		})
+	}
+}
+
+// Where it is not required the container goes on, and the network is configured when that is possible.
+func TestNetworkIsNotRequired(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+		m.fetchErr = &source.UnreachableError{Err: errors.New("connection refused")}
+		err := n.opening(planOf(func(c *netinit.Config) { c.Required = new(false) }))(t.Context(), func(string) {})
+		if s := n.snapshot(); err != nil || s.Applied != nil || s.Error != "connection refused" || !m.saved.Pending {
+			t.Errorf("%v, %+v", err, s)
+		}
+		m.wantLog(t, "the container goes on with that of the runtime", 1)
+		time.Sleep(150 * time.Second)
+		m.wantCounts(t, 3, 0)
+		m.wantLog(t, "connection refused", 1)
+		m.set(func() { m.fetchErr = nil })
+		time.Sleep(time.Minute)
+		m.wantCounts(t, 4, 1)
+		if s := n.snapshot(); s.Applied == nil || s.Error != "" || m.saved.Pending {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(time.Hour)
+		m.wantCounts(t, 4, 1)
+	})
+}
+
+// A stop does not wait for the source.
+func TestStopWhileTheNetworkIsAwaited(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+		m.hangs = true
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		began := time.Now()
+		if err := n.opening(planOf(usual))(ctx, func(string) {}); !errors.Is(err, context.Canceled) || time.Since(began) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		time.Sleep(time.Hour)
+		m.wantCounts(t, 1, 0)
+	})
+}
+
+// A reload during the opening replaces the source that does not answer.
+func TestReloadWhileTheNetworkIsAwaited(t *testing.T) {
+	for name, next := range map[string]func(*netinit.Config){"changed": func(c *netinit.Config) { c.Source = "/other.yaml" },
+		"removed": func(c *netinit.Config) { c.Source = "" }} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+				m.hangs = true
+				time.AfterFunc(time.Second, func() {
+					m.set(func() { m.hangs = false })
+					n.reload(planOf(usual), planOf(next), false)
+				})
+				began := time.Now()
+				if err := n.opening(planOf(usual))(t.Context(), func(string) {}); err != nil || time.Since(began) != time.Second {
+					t.Errorf("%v after %v", err, time.Since(began))
+				}
+				if s := n.snapshot(); (s == nil) != (name == "removed") || s != nil && s.From != "/other.yaml" {
+					t.Errorf("%+v", s)
+				}
+			})
+		})
+	}
+}
+
+func TestNetworkReload(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+		none, some := planOf(func(c *netinit.Config) { c.Source = "" }), planOf(usual)
+		n.reload(none, none, true)
+		m.wantCounts(t, 0, 0)
+		n.reload(none, some, false) // added
+		m.wantCounts(t, 1, 1)
+		n.reload(some, some, false) // another section has changed
+		m.wantCounts(t, 1, 1)
+		n.reload(some, some, true) // asked for
+		m.wantCounts(t, 2, 2)
+		m.set(func() { m.applyErr = errors.New("no buffer space") })
+		n.reload(some, planOf(func(c *netinit.Config) { c.Probe = true }), false)
+		m.wantCounts(t, 3, 3)
+		m.wantLog(t, "the network is not configured; it stays as it was: error=\"no buffer space\"", 1)
+		if s := n.snapshot(); s.Applied == nil || s.Error != "no buffer space" {
+			t.Errorf("%+v", s)
+		}
+		n.reload(some, none, false)
+		m.drift("192.0.2.10/24")
+		time.Sleep(time.Hour)
+		m.wantCounts(t, 3, 3)
+		m.wantEvents(t)
+		m.wantLog(t, "the network stays as it is and is not checked", 1)
+		if n.snapshot() != nil {
+			t.Error("it has a status")
+		}
+	})
+}
+
+// The next supervisor continues with what was applied, or configures the network if that had not succeeded.
+func TestNetworkResumes(t *testing.T) {
+	applied := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for name, tc := range map[string]struct {
+		saved    savedNetwork
+		recorded *kernel.Record
+		fetched  int
+	}{
+		"applied":    {savedNetwork{}, &kernel.Record{Plan: &netinit.Plan{}}, 0},
+		"pending":    {savedNetwork{Pending: true}, &kernel.Record{Plan: &netinit.Plan{}}, 1},
+		"unrecorded": {savedNetwork{}, nil, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+				tc.saved.Status.Applied, tc.saved.Status.Repairs = &applied, 7
+				items := fdstore.NewItems()
+				items.Add(networkItem, mustJSON(t, tc.saved), nil)
+				m.recorded = tc.recorded
+				n.resume(planOf(usual), items)
+				m.wantCounts(t, tc.fetched, tc.fetched)
+				if s := n.snapshot(); s.Repairs != 0 || s.Applied.Equal(applied) != (tc.fetched == 0) {
+					t.Errorf("%+v", s)
+				}
+				time.Sleep(time.Millisecond)
+				synctest.Wait()
+				m.drift("192.0.2.10/24")
+				time.Sleep(2 * time.Second)
+				m.wantEvents(t, "repaired: add address 192.0.2.10/24 of eth0")
+			})
+		})
+	}
+}

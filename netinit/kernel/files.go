@@ -1,0 +1,159 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/untrusted"
+	"golang.org/x/sys/unix"
+)
+
+// maxText bounds the files that are read and written, in bytes.
+const maxText = 1 << 20
+
+// openText opens a regular file, through links. Without O_NONBLOCK the open of a FIFO would wait.
+func openText(path string, flags int) (*os.File, error) {
+	file, err := os.OpenFile(path, flags|unix.O_NONBLOCK|unix.O_NOCTTY, 0o644)
+	if err != nil {
+		return nil, untrusted.Cause(err)
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = untrusted.ErrNotRegular
+	}
+	if err != nil {
+		file.Close()
+		return nil, untrusted.Cause(err)
+	}
+	return file, nil
+}
+
+// readText returns the content of a regular file of at most 1 MiB. A missing file is empty.
+func readText(path string) (string, error) {
+	file, err := openText(path, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	defer file.Close()
+	data, err := untrusted.ReadAll(file, maxText)
+	if err != nil {
+		return "", fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	return string(data), nil
+}
+
+// writeInPlace replaces the content of a regular file, and returns the content before. The file stays the same inode, because the
+// resolv.conf and hosts of a container are bind mounts, which cannot be replaced by rename(2). A missing file is created. After an error
+// the file has its old content, unless the error says otherwise.
+func writeInPlace(path, content string) (before string, err error) {
+	file, err := openText(path, os.O_RDWR)
+	created := errors.Is(err, fs.ErrNotExist)
+	if created {
+		file, err = openText(path, os.O_RDWR|os.O_CREATE)
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	defer file.Close()
+	if created {
+		if err := file.Chmod(0o644); err != nil { // whatever the umask: every user resolves names
+			return "", fmt.Errorf("cannot make %s readable for all users: %w", path, untrusted.Cause(err))
+		}
+	}
+	data, err := untrusted.ReadAll(file, maxText)
+	if err != nil {
+		return "", fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	before = string(data)
+	if before == content {
+		return before, nil
+	}
+	if err := overwrite(file, content); err != nil {
+		err = fmt.Errorf("cannot write %s: %w", path, untrusted.Cause(err))
+		if again := overwrite(file, before); again != nil {
+			err = fmt.Errorf("%w; nor can its old content be restored: %w", err, untrusted.Cause(again))
+		}
+		return before, err
+	}
+	return before, nil
+}
+
+// overwrite writes first and truncates then, so that a reader never finds an empty file.
+func overwrite(file *os.File, content string) error {
+	if _, err := file.WriteAt([]byte(content), 0); err != nil {
+		return err
+	}
+	return file.Truncate(int64(len(content)))
+}
+
+// Lines around the block of stoker in a hosts file.
+const (
+	beginBlock = "# begin stoker netinit"
+	endBlock   = "# end stoker netinit"
+)
+
+// withBlock returns the hosts file content with the lines of block in the place of the block of stoker, or at the end. Without lines there
+// is no block. Every other line is kept as it is; of a block that does not end, only the first line is not. More blocks than one are
+// replaced by one.
+func withBlock(content, block string) string {
+	lines := strings.SplitAfter(content, "\n")
+	var kept []string
+	place, begin := -1, -1 // in kept: where the new block goes, and where an open block begins
+	for _, line := range lines {
+		switch strings.TrimRight(line, " \t\r\n") {
+		case beginBlock:
+			begin = len(kept)
+			if place < 0 {
+				place = begin
+			}
+		case endBlock:
+			if begin >= 0 {
+				kept, begin = kept[:begin], -1
+			}
+		default:
+			kept = append(kept, line)
+		}
+	}
+	if place < 0 {
+		place = len(kept)
+	}
+	head, tail := strings.Join(kept[:place], ""), strings.Join(kept[place:], "")
+	if block == "" {
+		return head + tail
+	}
+	if head != "" && !strings.HasSuffix(head, "\n") {
+		head += "\n"
+	}
+	if !strings.HasSuffix(block, "\n") {
+		block += "\n"
+	}
+	return head + beginBlock + "\n" + block + endBlock + "\n" + tail
+}
+
+// hostname returns the hostname of this UTS namespace.
+func hostname() (string, error) {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return "", fmt.Errorf("cannot read the hostname: %w", err)
+	}
+	return unix.ByteSliceToString(name.Nodename[:]), nil
+}
+
+// setHostname changes the hostname of this UTS namespace. The error is a warning without CAP_SYS_ADMIN.
+func setHostname(name string) error {
+	err := unix.Sethostname([]byte(name))
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("cannot set the hostname to %q: %w", name, err)
+	if errors.Is(err, unix.EPERM) {
+		err = warning{err}
+	}
+	return err
+}

@@ -1,0 +1,232 @@
+package kernel
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stoker-init/stoker/internal/untrusted"
+	"golang.org/x/sys/unix"
+)
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	must(t, err)
+	return string(data)
+}
+
+func TestWithBlock(t *testing.T) {
+	const (
+		begin = "# begin stoker netinit\n"
+		end   = "# end stoker netinit\n"
+		block = "192.0.2.10\tapp1\n"
+		whole = begin + block + end
+	)
+	for _, c := range []struct{ name, content, block, want string }{
+		{"empty file", "", block, whole},
+		{"no block", "127.0.0.1 localhost\n", block, "127.0.0.1 localhost\n" + whole},
+		{"no newline at the end", "127.0.0.1 localhost", block, "127.0.0.1 localhost\n" + whole},
+		{"no newline at the end of the block", "", "192.0.2.10\tapp1", whole},
+		{"the same block", "a\n" + whole + "b\n", block, "a\n" + whole + "b\n"},
+		{"another block", "a\n" + begin + "x\ny\n" + end + "b", block, "a\n" + whole + "b"},
+		{"an empty block", begin + end, block, whole},
+		{"several blocks", "a\n" + begin + "x\n" + end + "b\n" + begin + "y\n" + end + "c\n", block, "a\n" + whole + "b\nc\n"},
+		{"no end", "a\n" + begin + "b\n", block, "a\n" + whole + "b\n"},
+		{"no end before the next block", begin + "a\n" + begin + "x\n" + end + "b\n", block, whole + "a\nb\n"},
+		{"no begin", "a\n" + end + "b\n", block, "a\nb\n" + whole},
+		{"end without newline", begin + "x\n" + strings.TrimSuffix(end, "\n"), block, whole},
+		{"CRLF", "a\r\n# begin stoker netinit\r\nx\r\n# end stoker netinit \r\nb\r\n", block, "a\r\n" + whole + "b\r\n"},
+		{"a comment that only begins like it", "# begin stoker netinit 2\n", block, "# begin stoker netinit 2\n" + whole},
+		{"no lines, no block", "a\n", "", "a\n"},
+		{"no lines, a block", "a\n" + whole + "b\n", "", "a\nb\n"},
+		{"no lines, no end", "a\n" + begin + "b\n", "", "a\nb\n"},
+	} {
+		got := withBlock(c.content, c.block)
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+		if again := withBlock(got, c.block); again != got {
+			t.Errorf("%s, a second time: %q, want %q", c.name, again, got)
+		}
+	}
+}
+
+func FuzzWithBlock(f *testing.F) {
+	f.Add("127.0.0.1 localhost\n# begin stoker netinit\nx\n# end stoker netinit\n", "192.0.2.10 app1\n")
+	f.Add("# begin stoker netinit\r\n# begin stoker netinit", "")
+	f.Fuzz(func(t *testing.T, content, block string) {
+		if strings.Contains(block, "stoker netinit") {
+			return
+		}
+		got := withBlock(content, block)
+		if again := withBlock(got, block); again != got {
+			t.Errorf("%q, then %q", got, again)
+		}
+		if n := strings.Count(got, beginBlock+"\n"+block); block != "" && n != 1 {
+			t.Errorf("%d blocks in %q", n, got)
+		}
+		if without := withBlock(content, ""); withBlock(got, "") != without && withBlock(got, "") != without+"\n" {
+			t.Errorf("without the block %q, want %q", withBlock(got, ""), without)
+		}
+	})
+}
+
+// resolv.conf and hosts of a container are bind mounts.
+func TestWriteInPlace(t *testing.T) {
+	isolated(t)
+	if err := os.Rename(filepath.Join(t.TempDir(), "x"), "/etc/resolv.conf"); err == nil {
+		t.Fatal("/etc/resolv.conf can be replaced: this tests nothing")
+	}
+	for _, path := range []string{"/etc/resolv.conf", "/etc/hosts"} {
+		old := readFile(t, path)
+		t.Cleanup(func() { must(t, os.WriteFile(path, []byte(old), 0o644)) })
+		was, err := os.Stat(path)
+		must(t, err)
+		for _, content := range []string{strings.Repeat("a longer line\n", 1000), "short\n", "", "nameserver 192.0.2.53\n"} {
+			before, err := writeInPlace(path, content)
+			must(t, err)
+			if before != old || readFile(t, path) != content {
+				t.Errorf("%s: before %q, want %q; now %q, want %q", path, before, old, readFile(t, path), content)
+			}
+			old = content
+		}
+		if is, err := os.Stat(path); err != nil || !os.SameFile(was, is) || is.Mode() != was.Mode() {
+			t.Errorf("%s is another file: %v", path, err)
+		}
+	}
+}
+
+func TestWriteInPlaceFollowsLinks(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.Symlink("target", dir+"/link"))
+	before, err := writeInPlace(dir+"/link", "one\n") // the target does not exist yet
+	must(t, err)
+	if before != "" || readFile(t, dir+"/target") != "one\n" {
+		t.Errorf("before %q, now %q", before, readFile(t, dir+"/target"))
+	}
+	info, err := os.Lstat(dir + "/target")
+	must(t, err)
+	if info.Mode() != 0o644 {
+		t.Errorf("mode %s", info.Mode())
+	}
+	must(t, os.Chmod(dir+"/target", 0o600))
+	before, err = writeInPlace(dir+"/link", "two\n")
+	must(t, err)
+	if info, _ = os.Lstat(dir + "/target"); before != "one\n" || info.Mode() != 0o600 {
+		t.Errorf("before %q, mode %s", before, info.Mode())
+	}
+	if info, err := os.Lstat(dir + "/link"); err != nil || info.Mode().Type() != fs.ModeSymlink {
+		t.Errorf("the link is gone: %v", err)
+	}
+}
+
+func TestTextFilesAreRegularAndBounded(t *testing.T) {
+	dir := t.TempDir()
+	must(t, unix.Mkfifo(dir+"/fifo", 0o600))
+	must(t, os.WriteFile(dir+"/large", nil, 0o600))
+	must(t, os.Truncate(dir+"/large", maxText+1))
+	for path, want := range map[string]error{
+		dir + "/fifo":    untrusted.ErrNotRegular,
+		"/dev/null":      untrusted.ErrNotRegular,
+		dir + "/large":   untrusted.ErrTooLarge,
+		dir + "/no/file": fs.ErrNotExist,
+		dir:              unix.EISDIR,
+	} {
+		if _, err := writeInPlace(path, "x"); !errors.Is(err, want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("write %s: %v, want %v", path, err, want)
+		}
+		if want == fs.ErrNotExist {
+			want = nil
+		} else if path == dir {
+			want = untrusted.ErrNotRegular
+		}
+		if _, err := readText(path); !errors.Is(err, want) {
+			t.Errorf("read %s: %v, want %v", path, err, want)
+		}
+	}
+	if info, _ := os.Stat(dir + "/large"); info.Size() != maxText+1 {
+		t.Errorf("the large file has %d bytes", info.Size())
+	}
+}
+
+// A full file system leaves the old content.
+func TestWriteInPlaceWithoutSpace(t *testing.T) {
+	isolated(t)
+	dir := t.TempDir()
+	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8k"))
+	t.Cleanup(func() { must(t, unix.Unmount(dir, 0)) })
+	const old = "127.0.0.1\tlocalhost\n"
+	must(t, os.WriteFile(dir+"/hosts", []byte(old), 0o644))
+	must(t, os.WriteFile(dir+"/other", []byte("x"), 0o644))
+	before, err := writeInPlace(dir+"/hosts", strings.Repeat("x", 8192))
+	if !errors.Is(err, unix.ENOSPC) || before != old {
+		t.Errorf("%v, before %q", err, before)
+	}
+	if now := readFile(t, dir+"/hosts"); now != old {
+		t.Errorf("the file has %d bytes and begins with %.30q, want %q", len(now), now, old)
+	}
+}
+
+func TestHostname(t *testing.T) {
+	isolated(t)
+	old, err := hostname()
+	must(t, err)
+	t.Cleanup(func() { must(t, setHostname(old)) })
+	must(t, setHostname("app1.example.org"))
+	if got, err := hostname(); got != "app1.example.org" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	withoutCapability(t, unix.CAP_SYS_ADMIN, func() {
+		var warns warning
+		if err := setHostname("other"); !errors.As(err, &warns) {
+			t.Errorf("without CAP_SYS_ADMIN: %v, want a warning", err)
+		}
+	})
+	var warns warning
+	if err := setHostname(strings.Repeat("x", 65)); err == nil || errors.As(err, &warns) {
+		t.Errorf("a name that is too long: %v, want an error", err)
+	}
+}
+
+func TestSysctl(t *testing.T) {
+	isolated(t)
+	own := machine{}
+	own.ip(t, "link add with.dot type veth peer name other")
+	t.Cleanup(func() { own.ip(t, "link del with.dot") })
+	before, err := writeSysctl("with.dot", "ipv6", "accept_ra", "0")
+	must(t, err)
+	now, err := readSysctl("with.dot", "ipv6", "accept_ra")
+	if before != "1" || now != "0" || err != nil {
+		t.Errorf("before %q, now %q, %v", before, now, err)
+	}
+	if _, err := readSysctl("absent", "ipv6", "accept_ra"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an absent link: %v", err)
+	}
+	var warns warning
+	if _, err := writeSysctl("with.dot", "ipv6", "accept_ra", "many"); !errors.Is(err, unix.EINVAL) || errors.As(err, &warns) {
+		t.Errorf("a bad value: %v, want an error", err)
+	}
+}
+
+// Docker mounts /proc/sys read-only, whatever the capabilities.
+func TestReadOnlySysctl(t *testing.T) {
+	isolated(t)
+	must(t, unix.Mount("/proc/sys", "/proc/sys", "", unix.MS_BIND, ""))
+	t.Cleanup(func() { must(t, unix.Unmount("/proc/sys", unix.MNT_DETACH)) })
+	must(t, unix.Mount("", "/proc/sys", "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	value, err := readSysctl("lo", "ipv4", "promote_secondaries")
+	must(t, err)
+	if _, err := writeSysctl("lo", "ipv4", "promote_secondaries", value); err != nil {
+		t.Errorf("the value that is there: %v", err)
+	}
+	other := map[string]string{"0": "1", "1": "0"}[value]
+	var warns warning
+	_, err = writeSysctl("lo", "ipv4", "promote_secondaries", other)
+	if !errors.As(err, &warns) || !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), "promote_secondaries of lo") {
+		t.Errorf("%v, want a warning that names the setting and the link", err)
+	}
+}

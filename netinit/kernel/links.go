@@ -1,0 +1,107 @@
+package kernel
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stoker-init/stoker/netinit"
+)
+
+// targets are the links of the kernel that the links of a plan are: the indexes in the order of the plan. 0: absent.
+type targets []int
+
+// resolve finds the links of a plan. missing describes those that are absent and not optional. known are the indexes that were found
+// before; renamed are the links that were renamed by an earlier run.
+func resolve(plan *netinit.Plan, s *state, known targets, renamed []string) (found targets, missing []string, err error) {
+	found = make(targets, len(plan.Links))
+	for i := range plan.Links {
+		l := &plan.Links[i]
+		switch {
+		case l.VLAN != nil:
+			parent := position(plan, l.VLAN.Parent)
+			found[i] = s.findVLAN(found[parent], l.VLAN.ID)
+			if found[parent] == 0 && plan.Links[parent].Optional && !l.Optional {
+				missing = append(missing, fmt.Sprintf("%q (parent of %q)", l.VLAN.Parent, l.ID))
+			}
+			continue
+		case known != nil && s.link(known[i]) != nil:
+			found[i] = known[i]
+			continue
+		}
+		fits := s.fits(l, slices.Contains(renamed, l.Rename))
+		switch {
+		case len(fits) > 1:
+			return nil, nil, fmt.Errorf("link %q (%s): %w: %s", l.ID, describeMatch(l), ErrAmbiguous, strings.Join(fits, ", "))
+		case len(fits) == 1:
+			found[i] = s.linkNamed(fits[0]).index
+			if other := slices.Index(found, found[i]); other < i {
+				return nil, nil, fmt.Errorf("links %q and %q are both %q of the kernel", plan.Links[other].ID, l.ID, fits[0])
+			}
+		case !l.Optional:
+			missing = append(missing, fmt.Sprintf("%q (%s)", l.ID, describeMatch(l)))
+		}
+	}
+	return found, missing, nil
+}
+
+// position returns the place of a link in a plan. The IDs of parents are checked when the plan is made.
+func position(plan *netinit.Plan, id string) int {
+	return slices.IndexFunc(plan.Links, func(l netinit.Link) bool { return l.ID == id })
+}
+
+// fits returns the names of the links that match. A MAC address means a link of its own: VLANs, macvlans and ipvlans in this namespace
+// have that of their parent, and a member of a bridge or bond has no addresses. Of a link with the name and one with the name that the
+// plan gives it, the latter counts only if an earlier run has renamed it.
+func (s *state) fits(l *netinit.Link, renamed bool) []string {
+	var names, named []string
+	for _, have := range s.links {
+		if l.Match.MAC != "" && (have.mac != l.Match.MAC || !have.ethernet || have.parent != 0 || have.master != 0) {
+			continue
+		}
+		switch {
+		case have.name == l.Rename:
+			named = append(named, have.name)
+		case l.Match.Name == "", l.Match.Name == have.name:
+			names = append(names, have.name)
+		}
+	}
+	switch {
+	case l.Match.Name == "":
+		return append(named, names...)
+	case len(named) > 0 && (renamed || len(names) == 0):
+		return named
+	}
+	return names
+}
+
+func (s *state) findVLAN(parent, id int) int {
+	for _, l := range s.links {
+		if parent != 0 && l.kind == "vlan" && l.parent == parent && l.vlan == id {
+			return l.index
+		}
+	}
+	return 0
+}
+
+// describeMatch says how a link is found.
+func describeMatch(l *netinit.Link) string {
+	var parts []string
+	if l.Match.MAC != "" {
+		parts = append(parts, "MAC address "+l.Match.MAC)
+	}
+	if l.Match.Name != "" {
+		parts = append(parts, "name "+l.Match.Name)
+	}
+	return strings.Join(parts, " and ")
+}
+
+// needsIPv6 reports whether a link has IPv6 addresses or routes.
+func needsIPv6(l *netinit.Link) bool {
+	for _, a := range l.Addresses {
+		if a.Addr().Is6() {
+			return true
+		}
+	}
+	return slices.ContainsFunc(l.Routes, func(r netinit.Route) bool { return r.To.Addr().Is6() })
+}

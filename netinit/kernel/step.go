@@ -1,0 +1,210 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+
+	"github.com/stoker-init/stoker/netinit"
+	"golang.org/x/sys/unix"
+)
+
+// step is an action of a change.
+type step interface{ run(a *applier) error }
+
+func (m message) run(a *applier) error { return a.conn.send(m) }
+
+// sequence is several steps. The first error ends it.
+type sequence []step
+
+func (s sequence) run(a *applier) error {
+	for _, step := range s {
+		if err := step.run(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// linkMessage is a request for the link with an index; 0: that of IFLA_IFNAME.
+func linkMessage(kind uint16, index int, flags, mask uint32) message {
+	b := make([]byte, unix.SizeofIfInfomsg)
+	binary.NativeEndian.PutUint32(b[4:], uint32(index))
+	binary.NativeEndian.PutUint32(b[8:], flags)
+	binary.NativeEndian.PutUint32(b[12:], mask)
+	return message{kind: kind, body: b}
+}
+
+func (m message) with(attr uint16, value []byte) message {
+	m.body = attribute(m.body, attr, value)
+	return m
+}
+
+func setUp(index int, up bool) message {
+	var flags uint32
+	if up {
+		flags = unix.IFF_UP
+	}
+	return linkMessage(unix.RTM_NEWLINK, index, flags, unix.IFF_UP)
+}
+
+func setMTU(index, mtu int) message {
+	return linkMessage(unix.RTM_NEWLINK, index, 0, 0).with(unix.IFLA_MTU, number32(uint32(mtu)))
+}
+
+func setMAC(index int, mac string) message {
+	return linkMessage(unix.RTM_NEWLINK, index, 0, 0).with(unix.IFLA_ADDRESS, macBytes(mac))
+}
+
+// macBytes returns the bytes of a MAC address, which is checked when the plan is made.
+func macBytes(mac string) []byte {
+	b, _ := net.ParseMAC(mac)
+	return b
+}
+
+func setAlias(name string) message {
+	return linkMessage(unix.RTM_SETLINK, 0, 0, 0).with(unix.IFLA_IFNAME, name0(name)).with(unix.IFLA_IFALIAS, []byte(alias))
+}
+
+func deleteLink(name string) message {
+	return linkMessage(unix.RTM_DELLINK, 0, 0, 0).with(unix.IFLA_IFNAME, name0(name))
+}
+
+// addVLAN makes a link and marks it. The kernel takes no alias of a link that does not exist yet.
+func addVLAN(name string, parent int, v *netinit.VLAN, mtu int) step {
+	return sequence{addLink(name, 0, parent, v.ID, v.MAC, mtu), setAlias(name)}
+}
+
+// addLink makes a VLAN. An index of 0, a MAC address of "" and an MTU of 0 leave these to the kernel.
+func addLink(name string, index, parent, vlan int, mac string, mtu int) message {
+	data := attribute(nil, unix.IFLA_VLAN_ID, number16(uint16(vlan)))
+	info := attribute(attribute(nil, unix.IFLA_INFO_KIND, []byte("vlan")), unix.IFLA_INFO_DATA, data)
+	m := linkMessage(unix.RTM_NEWLINK, index, 0, 0).with(unix.IFLA_IFNAME, name0(name)).
+		with(unix.IFLA_LINK, number32(uint32(parent))).with(unix.IFLA_LINKINFO, info)
+	if mac != "" {
+		m = m.with(unix.IFLA_ADDRESS, macBytes(mac))
+	}
+	if mtu != 0 {
+		m = m.with(unix.IFLA_MTU, number32(uint32(mtu)))
+	}
+	m.flags = unix.NLM_F_CREATE | unix.NLM_F_EXCL
+	return m
+}
+
+// rename names a link. Kernels before 6.2 rename none that is up.
+type rename struct {
+	index int
+	name  string
+}
+
+func (r rename) run(a *applier) error {
+	m := linkMessage(unix.RTM_NEWLINK, r.index, 0, 0).with(unix.IFLA_IFNAME, name0(r.name))
+	err := a.conn.send(m)
+	if !errors.Is(err, unix.EBUSY) {
+		return err
+	}
+	return a.preserve(r.index, netip.Prefix{}, func() error {
+		if err := a.conn.send(setUp(r.index, false)); err != nil {
+			return err
+		}
+		err := a.conn.send(m)
+		return errors.Join(err, a.conn.send(setUp(r.index, true)))
+	})
+}
+
+func addressBody(index int, prefix netip.Prefix, dad netinit.DAD) []byte {
+	addr := prefix.Addr()
+	b := make([]byte, unix.SizeofIfAddrmsg)
+	b[0], b[1] = family(addr), byte(prefix.Bits())
+	binary.NativeEndian.PutUint32(b[4:], uint32(index))
+	if addr.IsLoopback() {
+		b[3] = unix.RT_SCOPE_HOST
+	}
+	b = attribute(b, unix.IFA_LOCAL, addr.AsSlice())
+	b = attribute(b, unix.IFA_ADDRESS, addr.AsSlice())
+	switch {
+	case addr.Is6() && dad == netinit.DADNone:
+		b[2] = unix.IFA_F_NODAD
+	case addr.Is6() && dad == netinit.DADOptimistic:
+		b[2] = unix.IFA_F_OPTIMISTIC
+	case addr.Is4() && prefix.Bits() < 31:
+		last := addr.As4()
+		bits := binary.BigEndian.Uint32(last[:]) | ^uint32(0)>>prefix.Bits()
+		b = attribute(b, unix.IFA_BROADCAST, binary.BigEndian.AppendUint32(nil, bits))
+	}
+	return attribute(b, ifaProto, []byte{protocol})
+}
+
+func addAddress(index int, prefix netip.Prefix, dad netinit.DAD) message {
+	return message{unix.RTM_NEWADDR, unix.NLM_F_CREATE | unix.NLM_F_EXCL, addressBody(index, prefix, dad)}
+}
+
+func removeAddress(index int, prefix netip.Prefix) step {
+	m := message{unix.RTM_DELADDR, 0, addressBody(index, prefix, "")}
+	return dropAddress{index, prefix, m, prefix.Addr().Is4()}
+}
+
+// dropAddress removes an address. The kernel also removes the others of the same IPv4 subnet if it is the first (primary) one, unless
+// promote_secondaries is on.
+type dropAddress struct {
+	index   int
+	prefix  netip.Prefix
+	message message
+	primary bool
+}
+
+func (d dropAddress) run(a *applier) error {
+	if !d.primary {
+		return d.message.run(a)
+	}
+	const setting = "promote_secondaries"
+	name, err := a.conn.name(d.index)
+	if err != nil {
+		return err
+	}
+	before, err := writeSysctl(name, "ipv4", setting, "1")
+	if err != nil {
+		return a.preserve(d.index, d.prefix, func() error { return d.message.run(a) })
+	}
+	err = d.message.run(a)
+	if _, again := writeSysctl(name, "ipv4", setting, before); err == nil {
+		err = again
+	}
+	return err
+}
+
+// setting is a setting of a link in /proc/sys.
+type setting struct {
+	index        int
+	family, name string
+	have, want   string
+	locked       bool // it cannot be written
+}
+
+// to returns the step that changes a setting.
+func (s setting) to(value string) step {
+	s.want = value
+	return s
+}
+
+func (s setting) run(a *applier) error {
+	name, err := a.conn.name(s.index)
+	if err == nil {
+		_, err = writeSysctl(name, s.family, s.name, s.want)
+	}
+	return err
+}
+
+// fileText replaces the content of a file.
+type fileText struct{ path, content string }
+
+func (f fileText) run(*applier) error {
+	_, err := writeInPlace(f.path, f.content)
+	return err
+}
+
+// newHostname sets the hostname.
+type newHostname string
+
+func (h newHostname) run(*applier) error { return setHostname(string(h)) }

@@ -1,0 +1,54 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/stoker-init/stoker/internal/untrusted"
+	"golang.org/x/sys/unix"
+)
+
+// warning is an error that does not keep the rest of a plan from being applied. errors.AsType[warning] finds it.
+type warning struct{ error }
+
+func (w warning) Unwrap() error { return w.error }
+
+// sysctlPath is the file of a setting of a link. In a path, unlike in the dotted form, a link's name may contain dots.
+func sysctlPath(link, family, name string) string {
+	return filepath.Join("/proc/sys/net", family, "conf", link, name)
+}
+
+// readSysctl returns a setting of a link; family is "ipv4" or "ipv6". The error is fs.ErrNotExist if the kernel does not have it, which
+// it does not for any link if it has no IPv6.
+func readSysctl(link, family, name string) (string, error) {
+	data, err := os.ReadFile(sysctlPath(link, family, name))
+	if err != nil {
+		return "", fmt.Errorf("cannot read the setting %s of %s: %w", name, link, untrusted.Cause(err))
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+// writeSysctl changes a setting of a link to value and returns the one before. The same value is not written. The error is a warning if
+// settings cannot be changed here, as in a container whose /proc/sys is mounted read-only.
+func writeSysctl(link, family, name, value string) (before string, err error) {
+	before, err = readSysctl(link, family, name)
+	if err != nil || before == value {
+		return before, err
+	}
+	fd, err := os.OpenFile(sysctlPath(link, family, name), os.O_WRONLY, 0)
+	if err == nil {
+		_, err = fd.WriteString(value)
+		err = errors.Join(err, fd.Close())
+	}
+	if err == nil {
+		return before, nil
+	}
+	err = fmt.Errorf("cannot change the setting %s of %s from %s to %s: %w", name, link, before, value, untrusted.Cause(err))
+	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+		err = warning{err}
+	}
+	return before, err
+}
