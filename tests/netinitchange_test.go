@@ -46,7 +46,7 @@ func TestNetinitInputChanges(t *testing.T) {
 	guest.apply(linked(`192.0.2.12/24, 192.0.2.20/24, "2001:db8:1::20/64"`, `
     routes: [{to: default, via: 192.0.2.1}, {to: "2001:db8:8::/48", via: "2001:db8:1::1"}]
 `), "--dad", "nodad")
-	want("re-addressed", []string{"192.0.2.12/24", "192.0.2.20/24", "192.0.2.200/24", "2001:db8:1::200/64", "2001:db8:1::20/64"},
+	want("re-addressed", []string{"192.0.2.12/24", "192.0.2.20/24", "192.0.2.200/24", "2001:db8:1::20/64", "2001:db8:1::200/64"},
 		[]string{"10.0.0.0/8 via 192.0.2.1 dev eth0 proto boot", "default via 192.0.2.1 dev eth0"},
 		[]string{"2001:db8:8::/48 via 2001:db8:1::1 dev eth0"})
 	host.reaches("192.0.2.12", "192.0.2.20", "192.0.2.200")
