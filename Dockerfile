@@ -3,13 +3,10 @@
 # applications; copy it whole and add yours.
 FROM golang:1.26 AS build
 WORKDIR /src
-COPY go.mod go.sum ./
-RUN go mod download
 COPY . .
 ARG VERSION=dev
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false \
-        -tags urfave_cli_no_docs,urfave_cli_no_suggest \
-        -ldflags "-s -w -X main.version=${VERSION}" -o /stoker ./cmd/stoker
+RUN CGO_ENABLED=0 go build $(scripts/goflags.sh) \
+        -ldflags "-s -w -funcalign 16 -X main.version=${VERSION}" -o /stoker ./cmd/stoker
 
 FROM tomcat:10.1-jre17
 COPY --from=build /stoker /usr/local/bin/stoker

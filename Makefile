@@ -1,8 +1,6 @@
 # The targets; `make help` lists them. The work is done in scripts/.
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# Leaves out unused parts of the command line library.
-TAGS := urfave_cli_no_docs,urfave_cli_no_suggest
 
 .PHONY: help demo build test test-container lint fmt bench image jacoco-agent man clean
 .DEFAULT_GOAL := help
@@ -14,7 +12,7 @@ demo: build ## run a real Tomcat under stoker: start, crash, kill -9, stop
 	@scripts/demo.sh
 
 build: ## build bin/stoker, one static binary
-	@scripts/build.sh "$(VERSION)" "$(TAGS)"
+	@scripts/build.sh "$(VERSION)"
 
 test: ## run the tests of all packages with the race detector
 	@scripts/test.sh unit

@@ -37,3 +37,6 @@ require (
 
 // See internal/nuid.
 replace github.com/nats-io/nuid => ./internal/nuid
+
+// See internal/klauspost.
+replace github.com/klauspost/compress => ./internal/klauspost

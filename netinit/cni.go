@@ -232,8 +232,14 @@ func (r *cniReader) route(path string, route cniRoute) {
 // none and its destination is not on the link. The link is that with the subnet of the gateway, else the first with an address of the
 // family.
 func (r *cniReader) linkFor(to netip.Prefix, via netip.Addr, onLink bool) (link int, gateway netip.Addr, ok bool) {
-	sameFamily := slices.DeleteFunc(slices.Clone(r.ips), func(ip cniAddress) bool { return ip.address.Addr().Is6() != to.Addr().Is6() })
-	for _, ip := range sameFamily {
+	first := -1 // in r.ips, of the family
+	for i, ip := range r.ips {
+		if ip.address.Addr().Is6() != to.Addr().Is6() {
+			continue
+		}
+		if first < 0 {
+			first = i
+		}
 		switch {
 		case via.IsValid() && (ip.address.Contains(via) || ip.gateway == via):
 			return ip.link, via, true
@@ -241,8 +247,8 @@ func (r *cniReader) linkFor(to netip.Prefix, via netip.Addr, onLink bool) (link 
 			return ip.link, ip.gateway, true
 		}
 	}
-	if len(sameFamily) > 0 {
-		return sameFamily[0].link, via, true
+	if first >= 0 {
+		return r.ips[first].link, via, true
 	}
 	return 0, via, len(r.plan.Links) == 1
 }

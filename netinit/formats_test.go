@@ -3,10 +3,12 @@ package netinit
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -59,5 +61,31 @@ func checkFixture(t *testing.T, format Format, file, golden string) {
 	}
 	if string(got) != string(want) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestManyProblems wants the report of a large document with an error in each value in seconds: hints must not compare all with all.
+func TestManyProblems(t *testing.T) {
+	many := func(format string) string {
+		var b strings.Builder
+		for i := range 3000 {
+			fmt.Fprintf(&b, format, i)
+		}
+		return strings.TrimSuffix(b.String(), ",")
+	}
+	links := many(`{"id": "a%d", "name": "l", "type": "phy"},`)
+	for _, text := range []string{
+		`{"links": [` + links + `], "networks": [` + many(`{"link": "x%d"},`) + `]}`,
+		`{"ethernets": {` + many(`"a%[1]d": {"adresses": []},`) + `}, "vlans": {` + many(`"b%[1]d": {"link": "x%[1]d"},`) + `}}`,
+		`{"ports": [{` + many(`"k%d": [],`) + `}]}`,
+		`{"cniVersion": "1.1.0", ` + many(`"k%d": {},`) + `}`,
+	} {
+		begin := time.Now()
+		if _, err := Parse(Auto, "net", []byte(text)); err == nil {
+			t.Errorf("%.40s: no error", text)
+		}
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("%.40s: %s", text, took)
+		}
 	}
 }

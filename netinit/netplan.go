@@ -195,13 +195,13 @@ func (r *netplanReader) network(path string, n netplanNetwork) {
 	for id := range n.VLANs {
 		vlans[layeredyaml.Join(path, "vlans", id)] = id
 	}
-	known := slices.Sorted(maps.Keys(n.Ethernets))
-	known = append(known, slices.Sorted(maps.Keys(n.VLANs))...)
 	for _, at := range r.order(slices.Sorted(maps.Keys(ethernets))) {
 		r.ethernet(at, ethernets[at], n.Ethernets[ethernets[at]])
 	}
 	for _, at := range r.order(slices.Sorted(maps.Keys(vlans))) {
-		r.vlan(at, vlans[at], n.VLANs[vlans[at]], known)
+		_, isEthernet := n.Ethernets[n.VLANs[vlans[at]].Link]
+		_, isVLAN := n.VLANs[n.VLANs[vlans[at]].Link]
+		r.vlan(at, vlans[at], n.VLANs[vlans[at]], isEthernet || isVLAN)
 	}
 }
 
@@ -249,7 +249,7 @@ func (r *netplanReader) exactName(path, text string) string {
 	return r.name(path, text)
 }
 
-func (r *netplanReader) vlan(path, id string, d netplanVLAN, known []string) {
+func (r *netplanReader) vlan(path, id string, d netplanVLAN, hasParent bool) {
 	link := Link{ID: id, path: path, Rename: r.name(path, id)}
 	link.VLAN = &VLAN{ID: r.number(path+".id", d.ID), Parent: d.Link, MAC: r.mac(path+".macaddress", d.MAC)}
 	if d.ID == "" {
@@ -258,8 +258,8 @@ func (r *netplanReader) vlan(path, id string, d netplanVLAN, known []string) {
 	switch {
 	case d.Link == "":
 		r.Missing(path+".link", "", "is missing: it is the link below the VLAN")
-	case !slices.Contains(known, d.Link):
-		r.Bad(path+".link", layeredyaml.DidYouMean(d.Link, known), "no link has the id %s", layeredyaml.Quote(path, d.Link))
+	case !hasParent:
+		r.Bad(path+".link", "it is a key of ethernets or vlans", "no link has the id %s", layeredyaml.Quote(path, d.Link))
 	}
 	for _, key := range []string{"match", "set-name"} {
 		if r.IsSet(path + "." + key) {

@@ -109,11 +109,11 @@ type openStackReader struct {
 }
 
 func (r *openStackReader) dangling(path, id string) {
-	known := make([]string, 0, len(r.links))
-	for _, l := range r.plan.Links {
-		known = append(known, l.ID)
+	known := make([]string, 0, maxKnown)
+	for _, l := range r.plan.Links[:min(len(r.plan.Links), maxKnown)] {
+		known = append(known, layeredyaml.Shorten(l.ID))
 	}
-	r.Bad(path, layeredyaml.DidYouMean(id, known), "no link has the id %s", layeredyaml.Quote(path, id))
+	r.Bad(path, "there are: "+strings.Join(known, ", "), "no link has the id %s", layeredyaml.Quote(path, id))
 }
 
 func (r *openStackReader) link(path string, l openStackLink) {

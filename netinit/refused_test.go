@@ -59,7 +59,7 @@ func TestOpenStackRefuses(t *testing.T) {
 		{`"type": "ipv4"`, `"type": null`, "networks[0].type", "is missing"},
 		{`"type": "ovs"`, `"type": "bond", "bond_links": [], "bond_mode": "802.3ad", "bond_new": {"x": 1}`, "links[0]", "is a bond: stoker makes none"},
 		{`"type": "ovs"`, `"type": "phy", "bond_mode": "4"`, "links[0]", "is a bond"},
-		{`"link": "a", "ip`, `"link": "b", "ip`, "networks[0].link", `no link has the id "b" (known: a, v)`},
+		{`"link": "a", "ip`, `"link": "b", "ip`, "networks[0].link", `no link has the id "b" (there are: a, v)`},
 		{`"link": "a", "ip`, `"ip`, "networks[0].link", "is missing"},
 		{`"vlan_link": "a"`, `"vlan_link": "c"`, "links[1].vlan_link", `no link has the id "c"`},
 		{`"vlan_link": "a"`, `"vlan_link": ""`, "links[1].vlan_link", "is missing"},

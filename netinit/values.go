@@ -10,6 +10,9 @@ import (
 
 // The rest of input: what several of the formats of other programs share.
 
+// maxKnown bounds the IDs that a hint lists.
+const maxKnown = 8
+
 func unspecified(ipv6 bool) netip.Addr {
 	if ipv6 {
 		return netip.IPv6Unspecified()

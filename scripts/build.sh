@@ -1,5 +1,5 @@
 #!/bin/sh
-# build.sh VERSION TAGS builds bin/stoker, one static binary.
+# build.sh VERSION builds bin/stoker, one static binary.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh
@@ -8,5 +8,6 @@ scripts/page.sh
 go=$(scripts/go.sh)
 # shellcheck disable=SC2034 # for progress
 progress_doing=go_doing
-progress "building bin/stoker" env CGO_ENABLED=0 "$go" build -trimpath -buildvcs=false -tags "$2" \
-	-ldflags "-s -w -X main.version=$1" -o bin/stoker ./cmd/stoker
+flags=$(scripts/goflags.sh)
+# shellcheck disable=SC2086 # a list of flags
+progress "building bin/stoker" env CGO_ENABLED=0 "$go" build $flags -ldflags "-s -w -funcalign 16 -X main.version=$1" -o bin/stoker ./cmd/stoker

@@ -25,7 +25,7 @@ case ${1:-unit} in
 unit)
 	tomcat=$(tomcat_version)
 	# The race detector needs cgo and a C compiler. zsh and fish are for the tests of completion.
-	need gcc libc6-dev zsh fish groff=groff-base ps=procps setsid=util-linux libjacoco-java libasm-java \
+	need gcc libc6-dev zsh fish groff=groff-base ps=procps setsid=util-linux ip=iproute2 ping=iputils-ping libjacoco-java libasm-java \
 		"java=$(jre_package)" "javac=$(jdk_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
 	packages=$("$go" list ./... | wc -l)
 	progress_doing=packages_doing
@@ -46,7 +46,7 @@ unit)
 container)
 	tomcat=$(tomcat_version)
 	need_docker
-	need perl bash unshare=util-linux prlimit=util-linux libjacoco-java libasm-java unzip \
+	need perl bash unshare=util-linux prlimit=util-linux ip=iproute2 ping=iputils-ping libjacoco-java libasm-java unzip \
 		"java=$(jre_package)" "javac=$(jdk_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
 	docker_start || die "the container tests need Docker, and none of them was run: $docker_why"
 	scripts/image.sh broken

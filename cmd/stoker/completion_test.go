@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -71,7 +70,7 @@ func TestShellsComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := append(os.Environ(), "STOKER_SOCKET="+socket, "XDG_STATE_HOME="+dir, "HOME="+dir, "TERM=dumb", "LC_ALL=C.UTF-8")
-	init := exec.Command("stoker", "run", "-c", config)
+	init := command(t, "stoker", "run", "-c", config)
 	init.Env = env
 	if err := init.Start(); err != nil {
 		t.Fatal(err)
@@ -80,7 +79,7 @@ func TestShellsComplete(t *testing.T) {
 		_ = init.Process.Signal(os.Interrupt)
 		_ = init.Wait()
 	}()
-	ready := exec.Command("sh", "-c", "until stoker status | grep -q 'worker *RUNNING'; do :; done")
+	ready := command(t, "sh", "-c", "until stoker status | grep -q 'worker *RUNNING'; do :; done")
 	ready.Env = env
 	if err := ready.Run(); err != nil {
 		t.Fatal(err)
@@ -98,7 +97,7 @@ func TestShellsComplete(t *testing.T) {
 	} {
 		t.Run(shell, func(t *testing.T) {
 			needs(t, shell)
-			cmd := exec.Command(shell, start[shell]...)
+			cmd := command(t, shell, start[shell]...)
 			cmd.Env, cmd.Dir = append(slices.Clone(env), "PS1=> "), dir
 			terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 200, Rows: 40})
 			if err != nil {
@@ -108,8 +107,10 @@ func TestShellsComplete(t *testing.T) {
 			go s.follow() // ends with the terminal
 			defer func() {
 				_ = cmd.Process.Kill()
-				for range s.read { // until it is closed
-				}
+				go func() { // ends with the terminal
+					for range s.read {
+					}
+				}()
 				_ = cmd.Wait()
 				terminal.Close()
 			}()
@@ -124,7 +125,7 @@ func TestShellsComplete(t *testing.T) {
 	t.Run("fish", func(t *testing.T) {
 		needs(t, "fish")
 		for typed, want := range cases {
-			cmd := exec.Command("fish", "--no-config", "-c", "stoker completion fish | source; complete -C $argv", typed)
+			cmd := command(t, "fish", "--no-config", "-c", "stoker completion fish | source; complete -C $argv", typed)
 			cmd.Env, cmd.Dir = env, dir
 			out, err := cmd.CombinedOutput()
 			words := strings.Fields(want)
@@ -134,7 +135,7 @@ func TestShellsComplete(t *testing.T) {
 		}
 		for typed, want := range map[string]string{"stoker ": "run", "stoker status ": "worker", "stoker status -o ": "json",
 			"stoker restart worker ": "web-one"} {
-			cmd := exec.Command("fish", "--no-config", "-c", "stoker completion fish | source; complete -C $argv", typed)
+			cmd := command(t, "fish", "--no-config", "-c", "stoker completion fish | source; complete -C $argv", typed)
 			cmd.Env, cmd.Dir = env, dir
 			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains("\n"+string(out), "\n"+want) {
 				t.Errorf("%q: %q, %v; want %s among them", typed, out, err, want)

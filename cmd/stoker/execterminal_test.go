@@ -2,13 +2,10 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -59,10 +56,6 @@ func fakeConsole(t *testing.T, end func(*websocket.Conn)) (socket string, got <-
 
 // TestTerminalIsRestored: whatever ends exec in a raw terminal, its modes are as before.
 func TestTerminalIsRestored(t *testing.T) {
-	// A signal that is ignored here, as under nohup, would be ignored by the commands too; one that is caught has its default.
-	caught := make(chan os.Signal, 1)
-	signal.Notify(caught, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
-	t.Cleanup(func() { signal.Stop(caught) })
 	closeBy := func(code int, text string) func(*websocket.Conn) {
 		return func(c *websocket.Conn) {
 			_ = c.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(code, text))
@@ -97,24 +90,22 @@ func TestTerminalIsRestored(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := modes(t, slave)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, "stoker", "exec", "-it", "--", "x")
+			cmd := command(t, "stoker", "exec", "-it", "--", "x")
 			cmd.Env = append(os.Environ(), "STOKER_SOCKET="+socket)
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			shown := make(chan string)
+			shown := make(chan string, 1)
 			go func() { // ends when nothing has the terminal open
 				var b bytes.Buffer
 				_, _ = io.Copy(&b, master)
 				shown <- b.String()
 			}()
-			if m := <-sent; !strings.Contains(m, `"rows":33,"columns":99`) {
+			if m := receive(t, sent, "the size of the terminal"); !strings.Contains(m, `"rows":33,"columns":99`) {
 				t.Errorf("the first message is %q, want the size", m)
 			}
-			for until := time.Now().Add(5 * time.Second); tc.signal != 0 && modes(t, slave) == before; {
+			for until := time.Now().Add(receiveTime); tc.signal != 0 && modes(t, slave) == before; {
 				if time.Now().After(until) {
 					t.Fatal("the terminal is not raw")
 				}
@@ -129,7 +120,7 @@ func TestTerminalIsRestored(t *testing.T) {
 				t.Error("the modes of the terminal are not as before")
 			}
 			slave.Close()
-			if said := <-shown; cmd.ProcessState.ExitCode() != tc.code || !strings.Contains(said, tc.said) {
+			if said := receive(t, shown, "the end of the terminal"); cmd.ProcessState.ExitCode() != tc.code || !strings.Contains(said, tc.said) {
 				t.Errorf("exit code %d, want %d; it said %q, want %q", cmd.ProcessState.ExitCode(), tc.code, said, tc.said)
 			}
 		})

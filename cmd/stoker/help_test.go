@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -168,7 +167,7 @@ func TestManPage(t *testing.T) {
 		}
 	}
 	needs(t, "groff")
-	cmd := exec.Command("groff", "-man", "-ww", "-Tutf8", "-z")
+	cmd := command(t, "groff", "-man", "-ww", "-Tutf8", "-z")
 	cmd.Stdin = strings.NewReader(page)
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v: %s", err, out)

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -62,22 +61,22 @@ func TestHostileAnswers(t *testing.T) {
 	t.Cleanup(func() { _ = server.Close() })
 	for _, refused := range []bool{false, true} {
 		refuse.Store(refused)
-		for _, command := range []string{"status", "status x", "health", "incidents", "incidents 1", "hook list", "hook run ready", "plugin list",
+		for _, line := range []string{"status", "status x", "health", "incidents", "incidents 1", "hook list", "hook run ready", "plugin list",
 			"plugin show x", "plugin run x y", "job list", "job show x", "job artifacts x", "job status",
 			"jvm threads", "jvm flags", "jvm explain", "reload", "start x", "events", "version", "upgrade --check", "__complete start ''"} {
 			for _, format := range []string{"", "json"} {
-				args := strings.Fields(command)
+				args := strings.Fields(line)
 				if format != "" {
-					if strings.HasPrefix(command, "jvm t") || strings.HasPrefix(command, "jvm f") || strings.HasPrefix(command, "health") ||
-						strings.HasPrefix(command, "__") || strings.HasPrefix(command, "start") {
+					if strings.HasPrefix(line, "jvm t") || strings.HasPrefix(line, "jvm f") || strings.HasPrefix(line, "health") ||
+						strings.HasPrefix(line, "__") || strings.HasPrefix(line, "start") {
 						continue
 					}
 					args = append(args, "-o", format)
 				}
-				cmd := exec.CommandContext(t.Context(), "stoker", args...)
+				cmd := command(t, "stoker", args...)
 				cmd.Env = append(os.Environ(), "STOKER_SOCKET="+socket)
 				out, _ := cmd.CombinedOutput()
-				shows := slices.Contains([]string{"status", "incidents", "incidents 1", "hook list", "plugin list"}, command)
+				shows := slices.Contains([]string{"status", "incidents", "incidents 1", "hook list", "plugin list"}, line)
 				if !refused && shows && !strings.Contains(string(out), "evil") {
 					t.Errorf("%s: %s", args, out)
 				}

@@ -300,17 +300,17 @@ func TestSignalsOfRun(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
-	signals := make(chan os.Signal)
+	signals := make(chan os.Signal, 2)
 	go stopBySignals(ctx, c, "5", signals, func() {}, cancel) // ends with ctx
 	signals <- syscall.SIGINT
-	if got := <-stopped; got != "POST /v1/jobs/5/stop" {
+	if got := receive(t, stopped, "the request"); got != "POST /v1/jobs/5/stop" {
 		t.Errorf("%s", got)
 	}
 	if ctx.Err() != nil {
 		t.Error("the first signal ends the command")
 	}
 	signals <- syscall.SIGINT
-	<-ctx.Done()
+	receive(t, ctx.Done(), "the end by the second signal")
 	if code := exitCode(context.Cause(ctx)); code != 130 || len(stopped) > 0 {
 		t.Errorf("code %d, %d more requests", code, len(stopped))
 	}

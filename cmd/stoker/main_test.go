@@ -34,6 +34,7 @@ var update = flag.Bool("update", false, "rewrite the golden files and scripts")
 // which a test binary cannot be.
 func TestMain(m *testing.M) {
 	flag.Parse()
+	heedSignals()
 	bin, err := os.MkdirTemp("", "stoker-bin-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -53,8 +54,11 @@ func TestMain(m *testing.M) {
 // build builds the program as make does, which has it compiled already, or with STOKER_TEST_RACE=1 with the
 // race detector.
 func build(path string) error {
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", "urfave_cli_no_docs,urfave_cli_no_suggest",
-		"-ldflags", "-X main.version=v0.0.0-test", "-o", path}
+	flags, err := exec.Command("../../scripts/goflags.sh").Output()
+	if err != nil {
+		return fmt.Errorf("cannot read the flags of make build: %w", err)
+	}
+	args := append([]string{"build", "-ldflags", "-X main.version=v0.0.0-test", "-o", path}, strings.Fields(string(flags))...)
 	cgo := "CGO_ENABLED=0"
 	if os.Getenv("STOKER_TEST_RACE") == "1" {
 		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
@@ -77,6 +81,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("JAVA_HOME", os.Getenv("JAVA_HOME"))
 			e.Setenv("XDG_STATE_HOME", e.Getenv("WORK")+"/state")
 			e.Values[serviceValue] = new(configService)
+			limitScript(e)
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {

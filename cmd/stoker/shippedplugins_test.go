@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -55,7 +54,7 @@ func TestHeapDumpRoom(t *testing.T) {
 			}
 			script := `set -e; mkdir plugin; touch plugin/plugin.yaml{,.hprof}; printf '#!/bin/sh\necho heap 1 MiB\n' >stoker; chmod +x stoker
 ` + tc.prepare + "\ncd plugin; exec \"$ROOM\" \"$STOKER\""
-			cmd := exec.Command("bash", "-c", script)
+			cmd := command(t, "bash", "-c", script)
 			cmd.Dir = dir
 			cmd.Env = append(os.Environ(), "ROOM="+room, "STOKER="+dir+"/stoker", "STOKER_OUT="+dir+"/out", "STOKER_SERVICE=web",
 				"STOKER_PARAM_DIR="+dir+"/dumps", "STOKER_PARAM_KEEP=1", "STOKER_PARAM_FACTOR=1")

@@ -132,7 +132,7 @@ func networkLines(n *api.NetworkStatus, now time.Time) (out []string) {
 		add("  error: %s", strings.ReplaceAll(n.Error, "\n", "\n    "))
 	}
 	for _, d := range n.Differences {
-		add("  differs from what was applied: %s", d)
+		add("  not as applied, needs: %s", d)
 	}
 	return out
 }

@@ -82,7 +82,7 @@ func snapshots() map[string]api.Status {
 		"network": {Version: "v1", Services: []supervisor.Snapshot{{Name: "tomcat", State: supervisor.Running, Pid: 42, UpSince: at(-time.Hour)}},
 			Network: &api.NetworkStatus{From: "https://agent/net?token=***", Applied: at(-3 * time.Minute), Described: at(-50 * time.Hour),
 				Stale: "connection refused", Error: "cannot repair the network: not permitted",
-				Differences: []string{"add address 192.0.2.10/24 on eth0", "remove route default on eth0"}}},
+				Differences: []string{"add address 192.0.2.10/24 of eth0", "remove route default of eth0"}}},
 		"network-waits": {Version: "v1", Services: []supervisor.Snapshot{{Name: "tomcat", State: supervisor.Starting,
 			Waiting: "the container's network is not configured: its description is fetched from unix:/run/agent.sock"}},
 			Network: &api.NetworkStatus{From: "unix:/run/agent.sock", Doing: "its description is fetched from unix:/run/agent.sock"}},

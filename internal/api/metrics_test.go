@@ -36,7 +36,7 @@ func TestMetrics(t *testing.T) {
 	up := time.Unix(1767323045, 250e6)
 	f := newFake()
 	f.waits, f.counts = []string{"side car"}, someHookCounts()
-	f.network = &NetworkStatus{Differences: []string{"add address 192.0.2.10/24 on eth0"}, Repairs: 3, RepairFailures: 2}
+	f.network = &NetworkStatus{Differences: []string{"add address 192.0.2.10/24 of eth0"}, Repairs: 3, RepairFailures: 2}
 	f.plugins = []plugin.Info{{Name: "jacoco", State: plugin.Failed}, {Name: "jmx", State: plugin.Active}}
 	f.snaps = []supervisor.Snapshot{
 		{Name: "app", State: supervisor.Running, Starts: 4, UpSince: &up, Output: &logs.Stats{DroppedLines: 5, LostLines: 6,

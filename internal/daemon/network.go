@@ -156,10 +156,11 @@ func (n *network) configure(p *plan, fetch bool) {
 	}
 	cfg := p.Config.Netinit
 	if cfg.Source == "" {
+		n.status = api.NetworkStatus{}
 		return
 	}
 	from := redact.URL(cfg.Source)
-	if n.status.From == "" || fetch {
+	if n.status.Applied == nil {
 		n.status.From = from
 	}
 	if cfg.StateDir == "" {
@@ -282,7 +283,7 @@ func (w *networkWorker) configureNow(ctx context.Context) error {
 		}
 	})
 	w.keepForNext(false)
-	w.announce(ctx, result)
+	w.announce(result)
 	return nil
 }
 
@@ -303,9 +304,9 @@ func (w *networkWorker) fetchAndApply(ctx context.Context) (*source.Description,
 	return d, result, err
 }
 
-func (w *networkWorker) announce(ctx context.Context, result *kernel.Result) {
+func (w *networkWorker) announce(result *kernel.Result) {
 	if len(result.Announce) > 0 {
-		go w.tools.announce(ctx, result.Announce, w.log) // ends after its announcements, or with ctx
+		go w.tools.announce(w.ctx, result.Announce, w.log) // ends after its announcements; a reload does not cut them short
 	}
 }
 

@@ -298,10 +298,10 @@ func TestNetworkReload(t *testing.T) {
 		n.reload(some, some, true) // asked for
 		m.wantCounts(t, 2, 2)
 		m.set(func() { m.applyErr = errors.New("no buffer space") })
-		n.reload(some, planOf(func(c *netinit.Config) { c.Probe = true }), false)
+		n.reload(some, planOf(func(c *netinit.Config) { c.Source = "/other.yaml" }), false)
 		m.wantCounts(t, 3, 3)
 		m.wantLog(t, "the network is not configured; it stays as it was: error=\"no buffer space\"", 1)
-		if s := n.snapshot(); s.Applied == nil || s.Error != "no buffer space" {
+		if s := n.snapshot(); s.Applied == nil || s.From != "/net.yaml" || s.Error != "no buffer space" {
 			t.Errorf("%+v", s)
 		}
 		n.reload(some, none, false)

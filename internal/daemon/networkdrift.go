@@ -154,7 +154,8 @@ func (w *networkWorker) check(ctx context.Context) (again time.Time) {
 		return w.repair(ctx, plan, text)
 	}
 	w.brake.used(time.Now(), false)
-	w.publish(text, "")
+	w.log.Warn("the network differs from what was applied", "needs", redact.Clip(text, driftReason))
+	w.publish(text, "needs: ")
 	return again
 }
 
@@ -176,14 +177,16 @@ func (w *networkWorker) repair(ctx context.Context, plan *netinit.Plan, text str
 		w.unrepaired = fmt.Sprintf("cannot repair the network: %v", err)
 		w.set(func(s *api.NetworkStatus) { s.RepairFailures++ })
 		if text != w.told {
-			w.publish(text, w.unrepaired+"; ")
+			w.log.Error("the network differs from what was applied, and cannot be repaired", "needs", redact.Clip(text, driftReason), "error", err)
+			w.publish(text, w.unrepaired+"; needs: ")
 		}
 		return w.brake.next
 	}
 	w.unrepaired = ""
 	w.set(func(s *api.NetworkStatus) { s.Repairs, s.Differences = s.Repairs+1, nil })
 	w.warn(result.Warnings)
-	w.announce(ctx, result)
+	w.announce(result)
+	w.log.Warn("the network differed from what was applied, and is repaired", "changes", redact.Clip(text, driftReason))
 	w.publish(text, "repaired: ")
 	w.told = ""
 	if braked {
@@ -192,12 +195,10 @@ func (w *networkWorker) repair(ctx context.Context, plan *netinit.Plan, text str
 	return again
 }
 
-// publish logs differences and publishes the event.
+// publish publishes the event of differences.
 func (w *networkWorker) publish(differences, outcome string) {
 	w.told = differences
-	text := redact.Clip(outcome+differences, driftReason)
-	w.log.Warn("the network differs from what was applied", "differences", text)
-	w.drifted(text)
+	w.drifted(redact.Clip(outcome+differences, driftReason))
 }
 
 // changeTexts describes what would be changed.

@@ -70,7 +70,7 @@ func TestDriftIsReported(t *testing.T) {
 		opened(t, n, func(c *netinit.Config) { c.Drift.Then = "report" })
 		m.drift("192.0.2.10/24")
 		time.Sleep(time.Hour)
-		m.wantEvents(t, "add address 192.0.2.10/24 of eth0")
+		m.wantEvents(t, "needs: add address 192.0.2.10/24 of eth0")
 		m.wantCounts(t, 1, 1)
 		if s := n.snapshot(); len(s.Differences) != 1 {
 			t.Errorf("%+v", s)
@@ -82,7 +82,8 @@ func TestDriftIsReported(t *testing.T) {
 		m.wantLog(t, "the network is again what was applied", 1)
 		m.drift("192.0.2.11/24")
 		time.Sleep(time.Hour)
-		m.wantEvents(t, "add address 192.0.2.10/24 of eth0", "add address 192.0.2.11/24 of eth0", "add address 192.0.2.11/24 of eth0")
+		const again = "needs: add address 192.0.2.11/24 of eth0"
+		m.wantEvents(t, "needs: add address 192.0.2.10/24 of eth0", again, again)
 	})
 }
 
@@ -110,7 +111,7 @@ func TestRepairFails(t *testing.T) {
 		if s.RepairFailures < 10 || s.RepairFailures > 16 || s.Error != "cannot repair the network: not permitted" || len(s.Differences) != 1 {
 			t.Errorf("%+v", s)
 		}
-		m.wantEvents(t, "cannot repair the network: not permitted; add address 192.0.2.10/24 of eth0")
+		m.wantEvents(t, "cannot repair the network: not permitted; needs: add address 192.0.2.10/24 of eth0")
 		m.set(func() { m.applyErr = nil })
 		time.Sleep(time.Minute)
 		synctest.Wait()

@@ -148,6 +148,10 @@ func (d *decoder) setOrigin(path string, at *node) {
 // unknown reports a key that is not in the schema. Later checks do not report the key that
 // was probably meant as missing.
 func (d *decoder) unknown(e entry, t reflect.Type, path string) {
+	if len(d.checker.problems) >= maxProblems { // it is not shown, and a suggestion takes long
+		d.problem(e.at, Join(path, Shorten(e.key)), valueError{message: "unknown key"})
+		return
+	}
 	keys := keysOf(t)
 	f := valueError{"unknown key", DidYouMean(e.key, keys)}
 	if a, ok := d.schema.adviseKey(t, path, e.key, valueOf(e.value)); ok {

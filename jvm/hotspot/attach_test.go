@@ -144,8 +144,10 @@ func TestAttachAsksAgain(t *testing.T) {
 					if err := quit(); err != nil {
 						return err
 					}
-					for os.Remove(socket) != nil && t.Context().Err() == nil {
-						runtime.Gosched()
+					for limited := attachTime(t); os.Remove(socket) != nil; runtime.Gosched() {
+						if limited.Err() != nil {
+							return fmt.Errorf("the JVM has not made %s", socket)
+						}
 					}
 				}
 				return nil
@@ -170,8 +172,10 @@ func TestAttachToStoppedJVM(t *testing.T) {
 	if err := syscall.Kill(target.Pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	for !Stopped(target.Pid) && t.Context().Err() == nil { // the test's own time limit ends it
-		runtime.Gosched()
+	for limited := attachTime(t); !Stopped(target.Pid); runtime.Gosched() {
+		if limited.Err() != nil {
+			t.Fatal("the JVM has not stopped")
+		}
 	}
 	if _, err := Attach(attachTime(t), target); !errors.Is(err, ErrStopped) || *sent != 0 {
 		t.Errorf("%v, signal %v", err, *sent)

@@ -46,9 +46,10 @@ func TestIdentifyRealProcesses(t *testing.T) {
 		t.Error(err)
 	}
 	_ = cmd.Process.Kill()
-	for s, err := readStatus(cmd.Process.Pid); !s.ended && t.Context().Err() == nil; s, err = readStatus(cmd.Process.Pid) {
-		if err != nil {
-			t.Fatal(err)
+	limited := attachTime(t)
+	for s, err := readStatus(cmd.Process.Pid); !s.ended; s, err = readStatus(cmd.Process.Pid) {
+		if err != nil || limited.Err() != nil {
+			t.Fatalf("the killed process has not ended: %v", err)
 		}
 	}
 	if err := Identify(cmd.Process.Pid, own); !errors.Is(err, os.ErrProcessDone) {

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -156,33 +155,30 @@ func (d *differ) diffLink(i int) {
 	}
 	d.diffSettings(want, have)
 	d.rename(i, have, name)
-	if !d.refuseMTU(want, have) && want.MTU != 0 && want.MTU != have.mtu {
-		set(fmt.Sprintf("mtu %d (was %d)", want.MTU, have.mtu), setMTU(have.index, want.MTU), setMTU(have.index, have.mtu), true)
-	}
+	d.diffMTU(want, have, name)
 	if !have.up {
 		set("up", setUp(have.index, true), setUp(have.index, false), true)
 	}
 }
 
-// minMTU is the least MTU of IPv6. A smaller one removes it from the link.
-const minMTU = 1280
-
-func (d *differ) refuseMTU(want *netinit.Link, have *link) bool {
-	c := change{Change: Change{"set", "link", have.name, fmt.Sprintf("mtu %d (was %d)", cmp.Or(want.MTU, minMTU), have.mtu)}}
-	switch {
-	case want.MTU == 0 && have.mtu < minMTU && needsIPv6(want):
-		d.refuse(c, "cannot use IPv6 on link %q: its MTU is %d, and IPv6 needs %d (hint: give the link an MTU)", have.name, have.mtu, minMTU)
-		return true
-	case want.MTU != 0 && want.MTU < minMTU && have.mtu >= minMTU:
-		for _, a := range d.state.addresses {
-			if a.index == have.index && a.prefix.Addr().Is6() && !a.prefix.Addr().IsLinkLocalUnicast() && !d.ourAddress(a) {
-				d.refuse(c, "cannot set the MTU of link %q to %d: that would remove the address %s, which stoker has not added, because IPv6 needs %d",
-					have.name, want.MTU, a.prefix, minMTU)
-				return true
-			}
+// diffMTU compares the MTU of a link. With a smaller one than IPv6 needs the kernel takes the IPv6 addresses of the link away.
+func (d *differ) diffMTU(want *netinit.Link, have *link, name string) {
+	if want.MTU == 0 || want.MTU == have.mtu {
+		return
+	}
+	c := change{
+		Change: Change{"set", "link", name, fmt.Sprintf("mtu %d (was %d)", want.MTU, have.mtu)},
+		index:  have.index, do: setMTU(have.index, want.MTU), undo: setMTU(have.index, have.mtu), drops: true,
+	}
+	for _, a := range d.state.addresses {
+		foreign := a.index == have.index && a.prefix.Addr().Is6() && !a.prefix.Addr().IsLinkLocalUnicast() && !d.ourAddress(a)
+		if foreign && want.MTU < netinit.MinMTUIPv6 {
+			d.refuse(c, "cannot set the MTU of link %q to %d: it has %s, which stoker has not added, and IPv6 needs %d",
+				name, want.MTU, a.prefix, netinit.MinMTUIPv6)
+			return
 		}
 	}
-	return false
+	d.add(c)
 }
 
 // addLink adds a VLAN. Other links appear by themselves.
@@ -316,7 +312,12 @@ func (d *differ) diffAddresses(i int) {
 				exists = true
 			}
 		}
-		if !exists {
+		switch {
+		case exists:
+		case prefix.Addr().Is6() && want.MTU == 0 && have.mtu < netinit.MinMTUIPv6:
+			d.refuse(c, "cannot add address %s to link %q: its MTU is %d, and IPv6 needs %d (hint: mtu: 1500)",
+				prefix, name, have.mtu, netinit.MinMTUIPv6)
+		default:
 			d.add(c)
 		}
 	}

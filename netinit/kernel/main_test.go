@@ -7,28 +7,24 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// isolation tells the process that runs the tests where it is: "yes" is in namespaces of its own, anything else why there are none.
+// isolation is the environment variable that tells a process of the tests where it runs: "new" is in namespaces that are to be prepared,
+// "yes" in prepared ones, and anything else is the reason why there are none.
 const isolation = "STOKER_TEST_NAMESPACES"
 
 // TestMain runs the tests in private network, mount and UTS namespaces, so that they never touch the machine. Tests that need them call
-// isolated.
+// isolated. Processes that the tests start from this program stay in them.
 func TestMain(m *testing.M) {
-	fuzzes := slices.ContainsFunc(os.Args, func(arg string) bool { return strings.HasPrefix(arg, "-test.fuzz=") || arg == "-test.fuzzworker" })
-	switch reason := os.Getenv(isolation); {
-	case fuzzes: // no namespaces: its processes talk through descriptors
-		os.Setenv(isolation, "the namespaces are not for fuzzing")
-	case reason == "":
+	switch os.Getenv(isolation) {
+	case "":
 		os.Exit(runIsolated(m))
-	case reason == "yes":
-		if err := furnish(); err != nil {
+	case "new":
+		if err := errors.Join(furnish(), os.Setenv(isolation, "yes")); err != nil {
 			fmt.Fprintln(os.Stderr, "cannot prepare the namespaces of the tests:", err)
 			os.Exit(1)
 		}
@@ -42,7 +38,7 @@ func runIsolated(m *testing.M) int {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), isolation+"=yes")
+	cmd.Env = append(os.Environ(), isolation+"=new")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWUTS,
 		Pdeathsig:  unix.SIGKILL,
