@@ -1,6 +1,6 @@
 // Command bench compares stoker with the inits and supervisors that Debian packages: each runs as PID 1 of a new PID namespace with
 // the same tiny service, interleaved in one run. It prints Markdown tables: medians with their ratio to stoker's, the cost of a start
-// through internal/proc, and the cost of hooks, of jobs and of console sessions.
+// through internal/proc, and the cost of hooks, of jobs, of console sessions and of the configuration of a network.
 package main
 
 import (
@@ -27,7 +27,8 @@ func run() error {
 	before := flag.String("before", "", "an older build of stoker to measure beside it")
 	rounds := flag.Int("rounds", 15, "launches and restarts of each")
 	idle := flag.Duration("idle", idleSpan, "how long context switches are counted")
-	only := flag.String("only", "", "measure only these parts: launch,restart,idle,orphans,lines,recovery,stop,spawn,hooks,jobs,kept,console")
+	only := flag.String("only", "",
+		"measure only these parts: launch,restart,idle,orphans,lines,recovery,stop,spawn,hooks,jobs,kept,console,netinit")
 	flag.Parse()
 	if *probe == "" {
 		return errors.New("cannot measure without a probe: run make bench")
@@ -65,7 +66,7 @@ func run() error {
 	for _, part := range []struct {
 		name    string
 		measure func() (string, error)
-	}{{"jobs", b.jobs}, {"kept", b.kept}, {"console", b.console}} {
+	}{{"jobs", b.jobs}, {"kept", b.kept}, {"console", b.console}, {"netinit", b.netinit}} {
 		if !b.wants(part.name) {
 			continue
 		}

@@ -10,12 +10,14 @@ import (
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
-// Bounds of an MTU in bytes, by IPv4, IPv6 and the kernel.
+// Bounds of an MTU in bytes, by IPv4 and the kernel.
 const (
-	minMTU     = 68
-	minMTUIPv6 = 1280
-	maxMTU     = 65535
+	minMTU = 68
+	maxMTU = 65535
 )
+
+// MinMTUIPv6 is the smallest MTU in bytes of a link with IPv6.
+const MinMTUIPv6 = 1280
 
 // links checks which links are meant, and what they are called.
 func (f *finisher) links() {
@@ -170,8 +172,8 @@ func (f *finisher) mtu(l *Link) {
 	case l.MTU == 0:
 	case l.MTU < minMTU || l.MTU > maxMTU:
 		f.Bad(path, "", "%d is not between %d and %d", l.MTU, minMTU, maxMTU)
-	case l.MTU < minMTUIPv6 && carries6:
-		f.Bad(path, "", "%d is less than %d, which IPv6 needs", l.MTU, minMTUIPv6)
+	case l.MTU < MinMTUIPv6 && carries6:
+		f.Bad(path, "", "%d is less than %d, which IPv6 needs", l.MTU, MinMTUIPv6)
 	}
 }
 

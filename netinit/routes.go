@@ -61,8 +61,8 @@ func (f *finisher) route(r *Route, link int) bool {
 		return bad("table", "%d is no routing table", r.Table)
 	case r.MTU != 0 && (r.MTU < minMTU || r.MTU > maxMTU):
 		return bad("mtu", "%d is not between %d and %d", r.MTU, minMTU, maxMTU)
-	case r.MTU != 0 && r.MTU < minMTUIPv6 && is6:
-		return bad("mtu", "%d is less than %d, which IPv6 needs", r.MTU, minMTUIPv6)
+	case r.MTU != 0 && r.MTU < MinMTUIPv6 && is6:
+		return bad("mtu", "%d is less than %d, which IPv6 needs", r.MTU, MinMTUIPv6)
 	case r.AdvMSS < 0 || r.AdvMSS > maxMTU:
 		return bad("adv_mss", "%d is not between 0 and %d", r.AdvMSS, maxMTU)
 	}

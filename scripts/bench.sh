@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 . scripts/machine.sh
 
 is_root || die "measuring needs root: every program is run as PID 1 of a new PID namespace"
-need gcc libc6-dev tini dumb-init s6-svscan=s6 runsvdir=runit supervisord=supervisor
+need gcc libc6-dev ip=iproute2 tini dumb-init s6-svscan=s6 runsvdir=runit supervisord=supervisor
 go=$(scripts/go.sh)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

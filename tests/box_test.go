@@ -48,6 +48,7 @@ type boxOptions struct {
 	socket string // the path of its API; empty: in dir
 	// program is the stoker to run; empty: the one under test.
 	program string
+	network *network // where it runs; nil: in that of the test
 }
 
 // newBox starts a box. It is removed at the end of the test.
@@ -70,7 +71,11 @@ func newBox(t testing.TB, o boxOptions) *box {
 		}
 		args = append(args, "--config", file)
 	}
-	b.cmd = exec.Command("unshare", append(args, o.args...)...)
+	args = append(append([]string{"unshare"}, args...), o.args...)
+	if o.network != nil {
+		args = append(o.network.enter(), args...)
+	}
+	b.cmd = exec.Command(args[0], args[1:]...)
 	b.cmd.Env = append(os.Environ(), append(o.env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")...)
 	b.cmd.Stdin = o.stdin
 	b.start(o)

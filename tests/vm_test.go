@@ -51,6 +51,7 @@ func boot(t *testing.T, script string) *machine {
 		}
 		a.add(t, name, 0o100755, data)
 	}
+	a.addModules(t, kernel+".modules")
 	a.add(t, "etc/passwd", 0o100644, []byte("root:x:0:0:root:/root:/bin/sh\n"))
 	a.add(t, "etc/group", 0o100644, []byte("root:x:0:\n"))
 	a.add(t, "test.sh", 0o100644, []byte(script))
@@ -167,6 +168,23 @@ func (a *archive) add(t testing.TB, name string, mode int, data []byte) {
 	a.pad()
 	a.Write(data)
 	a.pad()
+}
+
+// addModules adds the kernel's modules, which init.sh does not load.
+func (a *archive) addModules(t testing.TB, dir string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.ko"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.add(t, "modules", 0o040755, nil)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.add(t, "modules/"+filepath.Base(file), 0o100644, data)
+	}
 }
 
 func (a *archive) pad() {

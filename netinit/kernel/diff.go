@@ -155,12 +155,30 @@ func (d *differ) diffLink(i int) {
 	}
 	d.diffSettings(want, have)
 	d.rename(i, have, name)
-	if want.MTU != 0 && want.MTU != have.mtu {
-		set(fmt.Sprintf("mtu %d (was %d)", want.MTU, have.mtu), setMTU(have.index, want.MTU), setMTU(have.index, have.mtu), true)
-	}
+	d.diffMTU(want, have, name)
 	if !have.up {
 		set("up", setUp(have.index, true), setUp(have.index, false), true)
 	}
+}
+
+// diffMTU compares the MTU of a link. With a smaller one than IPv6 needs the kernel takes the IPv6 addresses of the link away.
+func (d *differ) diffMTU(want *netinit.Link, have *link, name string) {
+	if want.MTU == 0 || want.MTU == have.mtu {
+		return
+	}
+	c := change{
+		Change: Change{"set", "link", name, fmt.Sprintf("mtu %d (was %d)", want.MTU, have.mtu)},
+		index:  have.index, do: setMTU(have.index, want.MTU), undo: setMTU(have.index, have.mtu), drops: true,
+	}
+	for _, a := range d.state.addresses {
+		foreign := a.index == have.index && a.prefix.Addr().Is6() && !a.prefix.Addr().IsLinkLocalUnicast() && !d.ourAddress(a)
+		if foreign && want.MTU < netinit.MinMTUIPv6 {
+			d.refuse(c, "cannot set the MTU of link %q to %d: it has %s, which stoker has not added, and IPv6 needs %d",
+				name, want.MTU, a.prefix, netinit.MinMTUIPv6)
+			return
+		}
+	}
+	d.add(c)
 }
 
 // addLink adds a VLAN. Other links appear by themselves.
@@ -294,7 +312,12 @@ func (d *differ) diffAddresses(i int) {
 				exists = true
 			}
 		}
-		if !exists {
+		switch {
+		case exists:
+		case prefix.Addr().Is6() && want.MTU == 0 && have.mtu < netinit.MinMTUIPv6:
+			d.refuse(c, "cannot add address %s to link %q: its MTU is %d, and IPv6 needs %d (hint: mtu: 1500)",
+				prefix, name, have.mtu, netinit.MinMTUIPv6)
+		default:
 			d.add(c)
 		}
 	}
@@ -307,7 +330,7 @@ func (d *differ) removeAddress(k int, at stage) {
 	name := d.names[a.index]
 	d.add(change{
 		Change: Change{"remove", "address", name, a.prefix.String()}, stage: at, index: a.index, drops: true,
-		do:   dropAddress{a.index, a.prefix, message{unix.RTM_DELADDR, 0, a.raw}, a.flags&unix.IFA_F_SECONDARY == 0 && a.prefix.Addr().Is4()},
+		do:   dropAddress{a.index, a.prefix, message{unix.RTM_DELADDR, 0, a.raw}},
 		undo: message{unix.RTM_NEWADDR, unix.NLM_F_CREATE | unix.NLM_F_EXCL, a.raw},
 	})
 }

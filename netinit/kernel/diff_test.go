@@ -71,6 +71,16 @@ func diffCases() map[string]diffCase {
 			state: ready().with(func(s *state) { s.addresses = append(s.addresses, ours("2001:db8::1/128")) }),
 			want:  []string{"remove address 2001:db8::1/128 of eth0", "add address 2001:db8::1/64 of eth0"},
 		},
+		"an MTU that removes an address of others": {
+			plan:  eth0(func(l *netinit.Link) { l.MTU = 1200 }),
+			state: ready().with(func(s *state) { s.addresses = append(s.addresses, other("2001:db8::1/64", false, 0)) }),
+			want:  []string{"later: set link mtu 1200 (was 1500) of eth0", "refused: 2001:db8::1/64, which stoker has not added"},
+		},
+		"an MTU too small for IPv6": {
+			plan:  eth0(func(l *netinit.Link) { l.Addresses = prefixes("2001:db8::1/64") }),
+			state: ready().with(func(s *state) { s.links[1].mtu = 1200 }),
+			want:  []string{"later: add address 2001:db8::1/64 of eth0", "refused: its MTU is 1200"},
+		},
 		"the same, of others": {
 			plan:  eth0(func(l *netinit.Link) { l.Addresses = prefixes("2001:db8::1/64") }),
 			state: ready().with(func(s *state) { s.addresses = append(s.addresses, other("2001:db8::1/128", false, 0)) }),

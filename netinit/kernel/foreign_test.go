@@ -46,23 +46,24 @@ func TestSameSubnet(t *testing.T) {
 	for _, locked := range []bool{false, true} {
 		t.Run(fmt.Sprint("read-only ", locked), func(t *testing.T) {
 			b := newBench(t)
-			b.plan.Links[0].Addresses = prefixes("192.0.2.10/24", "192.0.2.12/24", "2001:db8:1::10/64")
+			b.plan.Links[0].Addresses = prefixes("192.0.2.10/24", "192.0.2.12/24", "192.0.2.13/24", "2001:db8:1::10/64")
 			b.mustApply()
 			machine{}.ip(t, "address add 192.0.2.11/24 dev near0")
 			machine{}.ip(t, "route add 10.9.0.0/16 via 192.0.2.9 src 192.0.2.11")
+			machine{}.ip(t, "route add 10.8.0.0/16 via 192.0.2.9")
 			if locked {
 				readOnlySettings(t)
 			}
-			b.plan.Links[0].Addresses = prefixes("192.0.2.20/24", "192.0.2.12/24", "2001:db8:1::10/64")
-			if got, want := b.mustApply(), []string{"add address 192.0.2.20/24 of near0", "remove address 192.0.2.10/24 of near0"}; !slices.Equal(got, want) {
+			b.plan.Links[0].Addresses = prefixes("192.0.2.20/24", "192.0.2.13/24", "2001:db8:1::10/64")
+			if got, want := b.mustApply(), []string{"add address 192.0.2.20/24 of near0", "remove address 192.0.2.10/24 of near0", "remove address 192.0.2.12/24 of near0"}; !slices.Equal(got, want) {
 				t.Errorf("changes %q, want %q", got, want)
 			}
 			got := b.addresses("near0")
 			slices.Sort(got)
-			if want := []string{"192.0.2.11/24", "192.0.2.12/24", "192.0.2.20/24", "2001:db8:1::10/64"}; !slices.Equal(got, want) {
+			if want := []string{"192.0.2.11/24", "192.0.2.13/24", "192.0.2.20/24", "2001:db8:1::10/64"}; !slices.Equal(got, want) {
 				t.Errorf("addresses %q, want %q", got, want)
 			}
-			if routes := (machine{}).ip(t, "route"); !strings.Contains(routes, "10.9.0.0/16") {
+			if routes := (machine{}).ip(t, "route"); !strings.Contains(routes, "10.9.0.0/16") || !strings.Contains(routes, "10.8.0.0/16") {
 				t.Errorf("the route of others is lost:\n%s", routes)
 			}
 			if value, err := readSysctl("near0", "ipv4", "promote_secondaries"); err != nil || value != "0" {

@@ -142,20 +142,19 @@ func addAddress(index int, prefix netip.Prefix, dad netinit.DAD) message {
 
 func removeAddress(index int, prefix netip.Prefix) step {
 	m := message{unix.RTM_DELADDR, 0, addressBody(index, prefix, "")}
-	return dropAddress{index, prefix, m, prefix.Addr().Is4()}
+	return dropAddress{index, prefix, m}
 }
 
-// dropAddress removes an address. The kernel also removes the others of the same IPv4 subnet if it is the first (primary) one, unless
-// promote_secondaries is on.
+// dropAddress removes an address. The kernel also removes the others of the same IPv4 subnet if it is the first (primary) one by now,
+// unless promote_secondaries is on.
 type dropAddress struct {
 	index   int
 	prefix  netip.Prefix
 	message message
-	primary bool
 }
 
 func (d dropAddress) run(a *applier) error {
-	if !d.primary {
+	if d.prefix.Addr().Is6() {
 		return d.message.run(a)
 	}
 	const setting = "promote_secondaries"
