@@ -200,7 +200,7 @@ func TestInputNumbersAndOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := in.order([]string{"a", "b"}); !slices.Equal(got, []string{"b", "a"}) {
+	if got := in.order("", []string{"a", "b"}); !slices.Equal(got, []string{"b", "a"}) {
 		t.Errorf("order %v", got)
 	}
 	if got := []int{in.number("a", ""), in.number("a", "0"), in.number("a", "4294967295")}; !slices.Equal(got, []int{0, 0, maxNumber}) {
