@@ -85,7 +85,7 @@ func (l *Link) hasAddress(a netip.Addr) bool {
 func (in *input) server(dns *DNS, path, text string) {
 	switch a := in.addr(path, text); {
 	case text == "":
-		in.Bad(path, "", "is empty")
+		in.Missing(path, "", "is empty")
 	case a.IsUnspecified() || a.IsMulticast():
 		in.Bad(path, "", "%s is no address of a server", a)
 	case a.Zone() != "" && (!a.IsLinkLocalUnicast() || checkLinkName(a.Zone()) != nil):

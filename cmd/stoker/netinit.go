@@ -149,7 +149,7 @@ func describe(ctx context.Context, cfg netinit.Config, lookup remote.Lookup, fol
 		plan, err := source.Parse(cfg.Format, stdin, data)
 		return &source.Description{Plan: plan, From: stdin, Time: time.Now()}, err
 	}
-	if err := source.Check(cfg.Source); err != nil {
+	if err := source.Check(cfg.Source, false); err != nil {
 		return nil, exit.UsageError("", "cannot use %q as the source of a description: %w", redact.URL(cfg.Source), err)
 	}
 	return source.Fetch(ctx, source.Options{From: cfg.Source, Format: cfg.Format, Wait: cfg.Wait, RequireFresh: cfg.RequireFresh,
