@@ -1,5 +1,5 @@
-// Package charset decodes text to UTF-8. It knows the encodings of web browsers and IANA by their names, if ASCII is a part of them,
-// with the results of golang.org/x/text, from whose tables its test makes its own: one compressed file.
+// Package charset decodes text to UTF-8. It knows the encodings of web browsers and IANA by their names, if ASCII is a part of them and
+// there are no escape sequences, with the results of golang.org/x/text, from whose tables its test makes its own: one compressed file.
 package charset
 
 import (
@@ -28,10 +28,8 @@ const (
 
 // Forms of an encoding.
 const (
-	plain     = iota
-	escapesJP // EUC-JP with the escape sequences of ISO-2022-JP
-	escapesHZ // GBK with those of HZ-GB-2312
-	noQuads   // GBK is GB18030 without them
+	plain   = iota
+	noQuads // GBK is GB18030 without them
 	utf8Form
 )
 
@@ -58,11 +56,6 @@ type table struct {
 	quad   []rune
 }
 
-// joined are the pairs of Big5 that mean two characters; their table has the first.
-var joined = map[string]string{
-	"\x88\x62": "\u00ca\u0304", "\x88\x64": "\u00ca\u030c", "\x88\xa3": "\u00ea\u0304", "\x88\xa5": "\u00ea\u030c",
-}
-
 // Decode returns text in the encoding with a name as UTF-8, with U+FFFD for what has no meaning.
 func Decode(name string, text []byte) ([]byte, error) {
 	t, form, ok := find(strings.ToLower(strings.TrimSpace(name)))
@@ -72,22 +65,13 @@ func Decode(name string, text []byte) ([]byte, error) {
 	switch form {
 	case utf8Form:
 		return bytes.ToValidUTF8(text, []byte("\ufffd")), nil
-	case escapesJP:
-		text = unescapeJP(text)
-	case escapesHZ:
-		text, t.quad = unescapeHZ(text), nil
 	case noQuads:
 		t.quad = nil
 	}
 	out := make([]byte, 0, len(text)+len(text)/2)
 	for len(text) > 0 {
 		r, size := t.next(text)
-		if pair, ok := joined[string(text[:size])]; ok && r == []rune(pair)[0] {
-			out = append(out, pair...)
-		} else {
-			out = utf8.AppendRune(out, r)
-		}
-		text = text[size:]
+		out, text = utf8.AppendRune(out, r), text[size:]
 	}
 	return out, nil
 }
@@ -139,68 +123,6 @@ func (t *table) fourBytes(text []byte) rune {
 		return n - moreQuads + 0x10000
 	}
 	return 0
-}
-
-// unescapeJP turns ISO-2022-JP into EUC-JP.
-func unescapeJP(text []byte) (out []byte) {
-	prefix, width := []byte(nil), 0 // of a character; 0: ASCII
-	for len(text) > 0 {
-		escape := true
-		switch {
-		case bytes.HasPrefix(text, []byte("\x1b$(D")):
-			prefix, width, text = []byte{tripleLead}, 2, text[1:]
-		case bytes.HasPrefix(text, []byte("\x1b$@")), bytes.HasPrefix(text, []byte("\x1b$B")):
-			prefix, width = nil, 2
-		case bytes.HasPrefix(text, []byte("\x1b(I")):
-			prefix, width = []byte{0x8e}, 1
-		case bytes.HasPrefix(text, []byte("\x1b(B")), bytes.HasPrefix(text, []byte("\x1b(J")):
-			width = 0
-		default:
-			escape = false
-		}
-		switch {
-		case escape:
-			text = text[3:]
-		case text[0] >= utf8.RuneSelf:
-			out, text = append(out, 0xff), text[1:]
-		case width == 0, len(text) < width, text[0] < 0x21:
-			if text[0] == '\n' && width == 2 {
-				width = 0
-			}
-			out, text = append(out, text[0]), text[1:]
-		default:
-			out = append(out, prefix...)
-			for _, b := range text[:width] {
-				out = append(out, b|0x80)
-			}
-			text = text[width:]
-		}
-	}
-	return out
-}
-
-// unescapeHZ turns HZ-GB-2312 into GBK.
-func unescapeHZ(text []byte) (out []byte) {
-	double := false
-	for len(text) > 0 {
-		switch {
-		case len(text) > 1 && text[0] == '~' && strings.IndexByte("{}~\n", text[1]) >= 0:
-			switch text[1] {
-			case '{', '}':
-				double = text[1] == '{'
-			case '~':
-				out = append(out, '~')
-			}
-			text = text[2:]
-		case text[0] >= utf8.RuneSelf:
-			out, text = append(out, 0xff), text[1:]
-		case double && len(text) > 1 && text[0] > ' ':
-			out, text = append(out, text[0]|0x80, text[1]|0x80), text[2:]
-		default:
-			out, text = append(out, text[0]), text[1:]
-		}
-	}
-	return out
 }
 
 // find unpacks the table and the form of the encoding with a name in lower case.
