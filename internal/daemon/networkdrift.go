@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -174,10 +173,11 @@ func (w *networkWorker) repair(ctx context.Context, plan *netinit.Plan, text str
 	}
 	braked := w.brake.used(time.Now(), err != nil)
 	if err != nil {
-		w.unrepaired = fmt.Sprintf("cannot repair the network: %v", err)
+		w.unrepaired = "cannot repair the network: " + explain(err)
 		w.set(func(s *api.NetworkStatus) { s.RepairFailures++ })
 		if text != w.told {
-			w.log.Error("the network differs from what was applied, and cannot be repaired", "needs", redact.Clip(text, driftReason), "error", err)
+			w.log.Error("the network differs from what was applied, and cannot be repaired", "needs", redact.Clip(text, driftReason),
+				"error", explain(err))
 			w.publish(text, w.unrepaired+"; needs: ")
 		}
 		return w.brake.next

@@ -114,32 +114,20 @@ func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) 
 
 // findLinks waits for the links of the plan. The optional ones are not waited for.
 func (a *applier) findLinks(ctx context.Context) error {
-	missing, err := a.load()
-	if err != nil || len(missing) == 0 {
-		return err
+	absent := "" // at the last look
+	err := await(ctx, func() (bool, error) {
+		missing, err := a.load()
+		if names := strings.Join(missing, ", "); names != absent {
+			if absent = names; names != "" && a.o.OnMissing != nil {
+				a.o.OnMissing(names)
+			}
+		}
+		return len(missing) == 0, err
+	})
+	if ctx.Err() != nil && absent != "" {
+		return fmt.Errorf("%w: %s did not appear in time", ErrNoLink, absent)
 	}
-	waiting, stop := context.WithCancel(ctx)
-	defer stop()
-	changed, err := subscribe(waiting)
-	if err != nil {
-		return err
-	}
-	for before := ""; ; {
-		if missing, err = a.load(); err != nil || len(missing) == 0 {
-			return err
-		}
-		if names := strings.Join(missing, ", "); a.o.OnMissing != nil && names != before {
-			a.o.OnMissing(names)
-			before = names
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w: %s did not appear in time", ErrNoLink, strings.Join(missing, ", "))
-		}
-	}
+	return err
 }
 
 // rounds removes the differences, until there are none.
@@ -151,7 +139,7 @@ func (a *applier) rounds(ctx context.Context) error {
 			a.warn(errors.New(w))
 		}
 		if len(d.refusals) > 0 {
-			return errors.Join(d.refusals...)
+			return &HintError{errors.Join(d.refusals...), strings.Join(d.hints, "; ")}
 		}
 		switch {
 		case len(d.changes) == 0:
@@ -180,7 +168,7 @@ func mayChange(changes []change) error {
 	if len(kernel) == 0 || capable(unix.CAP_NET_ADMIN) {
 		return nil
 	}
-	return fmt.Errorf("%w: needs CAP_NET_ADMIN to %s (hint: start the container with --cap-add NET_ADMIN)", ErrNotPermitted, summary(kernel))
+	return fmt.Errorf("%w: needs CAP_NET_ADMIN to %s", ErrNotPermitted, summary(kernel))
 }
 
 func capable(capability int) bool {
@@ -251,7 +239,7 @@ func (a *applier) make(c change) error {
 			a.done = append(a.done, c)
 		}
 		if c.Object == "link" && errors.Is(err, unix.EOPNOTSUPP) {
-			err = fmt.Errorf("%w (hint: the kernel has no 802.1Q: load the module 8021q)", err)
+			err = &HintError{err, "the kernel has no 802.1Q: load the module 8021q"}
 		}
 		return fmt.Errorf("cannot %s: %w", c, err)
 	}
@@ -290,9 +278,6 @@ func (a *applier) probe(ctx context.Context, changes []change) error {
 
 // waitDAD waits until IPv6 addresses can be used.
 func (a *applier) waitDAD(ctx context.Context, list []linkAddr) error {
-	if list = slices.DeleteFunc(list, func(l linkAddr) bool { return l.Address.Is4() }); len(list) == 0 {
-		return nil
-	}
 	err := waitDAD(ctx, a.conn, list, a.o.DAD)
 	if _, isWarning := errors.AsType[warning](err); isWarning {
 		a.warn(err)

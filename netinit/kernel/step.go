@@ -198,10 +198,7 @@ func (s setting) run(a *applier) error {
 // fileText replaces the content of a file.
 type fileText struct{ path, content string }
 
-func (f fileText) run(*applier) error {
-	_, err := writeInPlace(f.path, f.content)
-	return err
-}
+func (f fileText) run(*applier) error { return writeInPlace(f.path, f.content) }
 
 // newHostname sets the hostname.
 type newHostname string
