@@ -11,9 +11,8 @@ import (
 // maxNumber is the largest metric, table or priority.
 const maxNumber = 1<<32 - 1
 
-// The kernel's metrics: of a route without one, and of what it adds itself for an address; metricStep is between those that are chosen.
+// addressMetricIPv6 is the metric of the route that the kernel adds for an address; metricStep is between those that are chosen.
 const (
-	defaultMetricIPv6 = 1024
 	addressMetricIPv6 = 256
 	metricStep        = 100
 )
@@ -155,7 +154,7 @@ func (f *finisher) metrics() {
 				if r := &f.plan.Links[i].Routes[k]; r.metricSet == explicit {
 					key := routeKey{r.Table, r.To, r.Metric}
 					if r.Metric == 0 && r.To.Addr().Is6() {
-						key.metric = defaultMetricIPv6
+						key.metric = DefaultMetricIPv6
 					}
 					do(r, key)
 				}

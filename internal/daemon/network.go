@@ -34,7 +34,7 @@ type networkTools struct {
 	apply    func(context.Context, *netinit.Plan, kernel.Options) (*kernel.Result, error)
 	compare  func(*netinit.Plan, kernel.Options) ([]kernel.Change, error)
 	record   func(stateDir string) (*kernel.Record, error)
-	watch    func(ctx context.Context, changed func()) error
+	watch    func(context.Context) (<-chan struct{}, error)
 	announce func(context.Context, []kernel.Announcement, hclog.Logger)
 }
 
@@ -218,7 +218,7 @@ type networkWorker struct {
 	unconfigured, unrepaired string // why; empty: it is
 	unknown                  string // why the network cannot be compared
 	brake                    repairBrake
-	told                     string // the differences that were published and are still there
+	published                string // the differences that were published and are still there
 }
 
 // set changes the status, unless a reload has replaced the worker.
@@ -275,7 +275,7 @@ func (w *networkWorker) configureNow(ctx context.Context) error {
 		}
 		return NetworkError(err)
 	}
-	w.applied, w.unconfigured, w.unrepaired, w.told = d.Plan, "", "", ""
+	w.applied, w.unconfigured, w.unrepaired, w.published = d.Plan, "", "", ""
 	w.warn(slices.Concat(d.Warnings(), result.Warnings))
 	w.log.Info("the network is configured", "from", d.From, "changes", len(result.Changes),
 		"took", time.Since(began).Round(time.Millisecond))

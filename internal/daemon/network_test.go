@@ -107,10 +107,17 @@ func (m *fakeMachine) tools() networkTools {
 			defer m.mu.Unlock()
 			return m.recorded, nil
 		},
-		watch: func(ctx context.Context, changed func()) error {
-			m.set(func() { m.changed = changed })
-			<-ctx.Done()
-			return nil
+		watch: func(context.Context) (<-chan struct{}, error) {
+			changes := make(chan struct{}, 1)
+			m.set(func() {
+				m.changed = func() {
+					select {
+					case changes <- struct{}{}:
+					default:
+					}
+				}
+			})
+			return changes, nil
 		},
 		announce: func(context.Context, []kernel.Announcement, hclog.Logger) {},
 	}
@@ -230,7 +237,8 @@ func TestNetworkIsRequired(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
 		m.applyErr = fmt.Errorf("cannot add an address: %w", kernel.ErrNotPermitted)
 		err := n.opening(planOf(usual))(t.Context(), func(string) {})
-		if e, ok := errors.AsType[*exit.Error](err); !ok || e.Code != exit.Refused || !strings.Contains(e.Hint, "NET_ADMIN; netinit.required: false") {
+		e, ok := errors.AsType[*exit.Error](err)
+		if !ok || e.Code != exit.Refused || !strings.Contains(e.Hint, "NET_ADMIN; netinit.required: false") {
 			t.Errorf("%v: %+v", err, e)
 		}
 		m.wantLog(t, "[ERROR]", 0)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -64,6 +65,15 @@ func (a *applier) warn(err error) {
 	if text := err.Error(); !slices.Contains(a.result.Warnings, text) {
 		a.result.Warnings = append(a.result.Warnings, text)
 	}
+}
+
+// warned reports whether an error is a warning, which it adds to the result.
+func (a *applier) warned(err error) bool {
+	_, is := errors.AsType[warning](err)
+	if is {
+		a.warn(err)
+	}
+	return is
 }
 
 // load reads the state, and finds the links of the plan.
@@ -220,17 +230,14 @@ func (a *applier) execute(ctx context.Context, changes []change) error {
 
 // make makes a change. It is left to the next round if others have changed the same meanwhile.
 func (a *applier) make(c change) error {
-	err := c.do.run(a)
-	_, isWarning := errors.AsType[warning](err)
-	switch {
+	switch err := c.do.run(a); {
 	case err == nil:
 		a.done = append(a.done, c)
 		if a.o.Log != nil {
 			a.o.Log.Debug("network changed", "change", c.String())
 		}
-	case isWarning:
+	case a.warned(err):
 		a.skipped[c.Change] = true
-		a.warn(err)
 	case c.Verb == "add" && errors.Is(err, unix.EEXIST), c.Verb == "remove" && isAbsent(err):
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("cannot %s: %w: %w", c, ErrNotPermitted, err)
@@ -266,8 +273,7 @@ func (a *applier) probe(ctx context.Context, changes []change) error {
 	}
 	wg.Wait()
 	for i, err := range errs {
-		if _, isWarning := errors.AsType[warning](err); isWarning {
-			a.warn(err)
+		if a.warned(err) {
 			errs[i] = nil
 		} else if err != nil {
 			errs[i] = fmt.Errorf("cannot %s: %w", changes[i], err)
@@ -279,8 +285,7 @@ func (a *applier) probe(ctx context.Context, changes []change) error {
 // waitDAD waits until IPv6 addresses can be used.
 func (a *applier) waitDAD(ctx context.Context, list []linkAddr) error {
 	err := waitDAD(ctx, a.conn, list, a.o.DAD)
-	if _, isWarning := errors.AsType[warning](err); isWarning {
-		a.warn(err)
+	if a.warned(err) {
 		return nil
 	}
 	return err
@@ -353,6 +358,6 @@ func (a *applier) restoreRecord() {
 	if a.record.Plan != nil {
 		a.writeRecord(a.record)
 	} else if a.o.StateDir != "" && !a.unrecorded {
-		removeRecord(a.o.StateDir)
+		_ = os.Remove(recordFile(a.o.StateDir).Path) // one that stays is harmless: it names addresses that are not there
 	}
 }

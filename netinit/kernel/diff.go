@@ -146,7 +146,8 @@ func (d *differ) diffLink(i int) {
 	if want.VLAN != nil {
 		if !d.ourLink(have) && have.name != name {
 			c := Change{"add", "link", name, fmt.Sprintf("vlan %d", have.vlan)}
-			d.refuse(change{Change: c}, "", "cannot add link %q: link %q, which stoker has not added, has the same parent and number", name, have.name)
+			d.refuse(change{Change: c}, "", "cannot add link %q: link %q, which stoker has not added, has the same parent and number",
+				name, have.name)
 			return
 		}
 		if have.alias != alias && slices.Contains(d.record.Links, have.name) {
@@ -206,7 +207,7 @@ func (d *differ) addLink(i int, name string) {
 			d.removeLink(other, linkStage)
 		}
 	}
-	c.do, c.undo = addVLAN(name, d.found[parent], want.VLAN, want.MTU), deleteLink(name)
+	c.do, c.undo = addVLAN(name, 0, d.found[parent], want.VLAN.ID, want.VLAN.MAC, want.MTU), deleteLink(name)
 	d.add(c)
 }
 
@@ -218,9 +219,7 @@ func (d *differ) ourLink(l *link) bool {
 // removeLink removes a VLAN, and with it its addresses and routes.
 func (d *differ) removeLink(l *link, at stage) {
 	d.going[l.index] = true
-	again := sequence{
-		addLink(l.name, l.index, l.parent, l.vlan, l.mac, l.mtu), setAlias(l.name),
-	}
+	again := addVLAN(l.name, l.index, l.parent, l.vlan, l.mac, l.mtu)
 	if l.up {
 		again = append(again, setUp(l.index, true))
 	}

@@ -93,8 +93,8 @@ func overwrite(file *os.File, content string) error {
 	return file.Truncate(int64(len(content)))
 }
 
-// withBlock returns the hosts file content with block (netinit.HostsBlock) in the place of the block of stoker, or at the end. Every other line is kept as it is; of a block that does not end, only the first line is not. More blocks than one are
-// replaced by one.
+// withBlock returns the content of a hosts file with block (netinit.HostsBlock) in the place of the block of stoker, or at the end. Every
+// other line is kept as it is; of a block that does not end, only the first line is not. Several blocks are replaced by one.
 func withBlock(content, block string) string {
 	lines := strings.SplitAfter(content, "\n")
 	var kept []string

@@ -103,7 +103,7 @@ func describeKey(r netinit.Route) string {
 			s = "::/0"
 		}
 	}
-	if r.Metric != 0 && (r.Metric != 1024 || r.To.Addr().Is4()) {
+	if r.Metric != 0 && (r.Metric != netinit.DefaultMetricIPv6 || r.To.Addr().Is4()) {
 		s += fmt.Sprintf(" metric %d", r.Metric)
 	}
 	if r.Table != netinit.MainTable {
