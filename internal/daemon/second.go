@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,8 +14,11 @@ import (
 	"github.com/stoker-init/stoker/internal/procfs"
 )
 
-// secondTimeout bounds the wait for an answer of another stoker.
-const secondTimeout = 2 * time.Second
+// secondTimeout bounds the wait for an answer of another stoker, which is asked again after secondPause if it ends a connection.
+const (
+	secondTimeout = 2 * time.Second
+	secondPause   = 20 * time.Millisecond
+)
 
 // rejectSecond returns an error if another stoker runs services here, as with `docker exec C stoker run`: two Tomcats cannot share one
 // base. The other stoker is PID 1, or answers on the same socket. A separate socket means that a second stoker is wanted. A command
@@ -26,24 +30,32 @@ func (d *daemon) rejectSecond(socket string, initPid int) error {
 	if socket == "" && d.runsServices(1) {
 		return errSecond("(pid 1)")
 	}
-	c, err := api.Find(socket, func(name string) string {
-		if name == "STOKER_SOCKET" { // for client commands only
-			return ""
-		}
-		return os.Getenv(name)
-	})
-	if err != nil {
-		return nil // no stoker answers
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), secondTimeout)
 	defer cancel()
-	switch v, err := c.Versions(ctx); {
-	case err != nil:
-		return errSecond("and answers at " + c.Socket())
-	case d.runsServices(v.Init.Pid): // otherwise it is in another container, or has only a command
-		return errSecond(fmt.Sprintf("(pid %d)", v.Init.Pid))
+	for {
+		c, err := api.Find(socket, func(name string) string {
+			if name == "STOKER_SOCKET" { // for client commands only
+				return ""
+			}
+			return os.Getenv(name)
+		})
+		if err != nil {
+			return nil // no stoker answers
+		}
+		v, err := c.Versions(ctx)
+		switch {
+		case err == nil && d.runsServices(v.Init.Pid):
+			return errSecond(fmt.Sprintf("(pid %d)", v.Init.Pid))
+		case err == nil: // it is in another container, or has only a command
+			return nil
+		case ctx.Err() != nil || errors.As(err, new(*api.StatusError)):
+			return errSecond("and answers at " + c.Socket())
+		}
+		select { // it ends, or its supervisor is restarted
+		case <-ctx.Done():
+		case <-time.After(secondPause):
+		}
 	}
-	return nil
 }
 
 func errSecond(which string) error {
