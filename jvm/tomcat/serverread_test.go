@@ -208,6 +208,7 @@ func TestEncodings(t *testing.T) {
 		"GB18030":            declared("GB18030") + coded(simplifiedchinese.GB18030.NewEncoder().String(text)),
 		"Shift_JIS":          declared("Shift_JIS") + coded(japanese.ShiftJIS.NewEncoder().String(text)),
 		"EUC-JP":             declared("EUC-JP") + coded(japanese.EUCJP.NewEncoder().String(text)),
+		"ISO-2022-JP":        declared("ISO-2022-JP") + coded(japanese.ISO2022JP.NewEncoder().String(text)),
 		"ISO-8859-1":         declared("ISO-8859-1") + "<!-- \xe9 -->" + `<Server><Service><Connector port="8081"/></Service></Server>`,
 		"windows-1251":       declared("windows-1251") + "<!-- \xe9 -->" + `<Server><Service><Connector port="8081"/></Service></Server>`,
 		"IBM850":             declared("IBM850") + "<!-- \xe9 -->" + `<Server><Service><Connector port="8081"/></Service></Server>`,

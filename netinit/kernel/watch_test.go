@@ -2,8 +2,6 @@ package kernel
 
 import (
 	"context"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -79,9 +77,6 @@ func TestWatchBurst(t *testing.T) {
 	cancel()
 	for range changes { // it is closed
 	}
-	if stacks := goroutines(); strings.Contains(stacks, "kernel.follow") {
-		t.Errorf("goroutines are left:\n%s", stacks)
-	}
 }
 
 // burst makes 5,000 changes, each of which causes several notifications.
@@ -113,10 +108,4 @@ func TestWatchOverflow(t *testing.T) {
 			t.Fatal("the notifications have ended")
 		}
 	}
-}
-
-// goroutines are the stacks of all goroutines.
-func goroutines() string {
-	stacks := make([]byte, 1<<20)
-	return string(stacks[:runtime.Stack(stacks, true)])
 }
