@@ -293,24 +293,6 @@ func TestFetchFromAFile(t *testing.T) {
 	}
 }
 
-// A variable can stand for the whole source.
-func TestFetchVariable(t *testing.T) {
-	h := newHost(t)
-	o := patient("${NET}", "")
-	o.Lookup = func(name string) (string, bool) { return h.URL, name == "NET" }
-	if d, err := Fetch(t.Context(), o); outcome(d, err) != "fresh" || d.From != h.URL {
-		t.Errorf("%+v, %v", d, err)
-	}
-	o.From, o.Lookup = "${NONE:-"+h.URL+"}", nil
-	if d, err := Fetch(t.Context(), o); outcome(d, err) != "fresh" {
-		t.Errorf("%+v, %v", d, err)
-	}
-	o = quick("${NONE}", "")
-	if d, err := Fetch(t.Context(), o); outcome(d, err) != "unreachable" || !strings.Contains(err.Error(), "gives NONE a value") {
-		t.Errorf("%+v, %v", d, err)
-	}
-}
-
 func TestCheck(t *testing.T) {
 	for from, want := range map[string]string{
 		"/run/net.json": "", "net.json": "", "./a:b": "", "${DIR}/net.json": "", "${NET:-/run/net.json}": "", "http://169.254.169.254/x": "",
