@@ -192,7 +192,7 @@ func capable(capability int) bool {
 func summary(changes []change) string {
 	var list []string
 	for _, c := range changes {
-		list = append(list, c.Change.String())
+		list = append(list, c.String())
 	}
 	return strings.Join(list, "; ")
 }
@@ -238,7 +238,7 @@ func (a *applier) make(c change) error {
 	case err == nil:
 		a.done = append(a.done, c)
 		if a.o.Log != nil {
-			a.o.Log.Debug("network changed", "change", c.Change.String())
+			a.o.Log.Debug("network changed", "change", c.String())
 		}
 	case isWarning:
 		a.skipped[c.Change] = true

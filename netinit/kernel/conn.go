@@ -36,6 +36,12 @@ func dial() (*conn, error) {
 	return &conn{socket, map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}}, nil
 }
 
+// Flags of a request that adds something.
+const (
+	newOnly    = unix.NLM_F_CREATE | unix.NLM_F_EXCL
+	newOrOther = unix.NLM_F_CREATE | unix.NLM_F_REPLACE
+)
+
 // message is a request to the kernel.
 type message struct {
 	kind  uint16 // RTM_...

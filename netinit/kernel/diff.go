@@ -154,7 +154,7 @@ func (d *differ) diffLink(i int) {
 		}
 	}
 	d.diffSettings(want, have)
-	d.rename(i, have, name)
+	d.rename(have, name)
 	d.diffMTU(want, have, name)
 	if !have.up {
 		set("up", setUp(have.index, true), setUp(have.index, false), true)
@@ -189,7 +189,9 @@ func (d *differ) addLink(i int, name string) {
 		return
 	}
 	parent := position(d.plan, want.VLAN.Parent)
-	c := change{Change: Change{"add", "link", name, fmt.Sprintf("vlan %d on %s", want.VLAN.ID, d.wantedName(parent))}, later: d.found[parent] == 0}
+	c := change{
+		Change: Change{"add", "link", name, fmt.Sprintf("vlan %d on %s", want.VLAN.ID, d.wantedName(parent))}, later: d.found[parent] == 0,
+	}
 	if other := d.state.linkNamed(name); other != nil {
 		switch {
 		case slices.Contains(d.found, other.index):
@@ -227,7 +229,7 @@ func (d *differ) removeLink(l *link, at stage) {
 
 // rename gives a link its name. The link that has it is renamed first: to a name of its own if the plan wants another name for it, and
 // then that is its name of the next round.
-func (d *differ) rename(i int, have *link, name string) {
+func (d *differ) rename(have *link, name string) {
 	if d.names[have.index] == name {
 		return
 	}
@@ -331,7 +333,7 @@ func (d *differ) removeAddress(k int, at stage) {
 	d.add(change{
 		Change: Change{"remove", "address", name, a.prefix.String()}, stage: at, index: a.index, drops: true,
 		do:   dropAddress{a.index, a.prefix, message{unix.RTM_DELADDR, 0, a.raw}},
-		undo: message{unix.RTM_NEWADDR, unix.NLM_F_CREATE | unix.NLM_F_EXCL, a.raw},
+		undo: message{unix.RTM_NEWADDR, newOnly, a.raw},
 	})
 }
 

@@ -179,7 +179,8 @@ func diffCases() map[string]diffCase {
 			want: []string{"set link alias stoker of eth0.5"},
 		},
 		"optional": {
-			plan: netinit.Plan{Links: []netinit.Link{{ID: "x", Match: netinit.Match{Name: "x0"}, Optional: true, Addresses: prefixes("192.0.2.1/24")},
+			plan: netinit.Plan{Links: []netinit.Link{
+				{ID: "x", Match: netinit.Match{Name: "x0"}, Optional: true, Addresses: prefixes("192.0.2.1/24")},
 				{ID: "v", VLAN: &netinit.VLAN{ID: 5, Parent: "x"}, Optional: true}}},
 			state: ready(), want: []string{"warning: optional link \"x\" is absent", "warning: optional link \"v\" is absent"},
 		},
@@ -197,12 +198,14 @@ func diffCases() map[string]diffCase {
 			want:    []string{"set file /r", "set hostname app1 (was old)"},
 		},
 		"the original resolv.conf": {
-			options: Options{Files: netinit.Files{ResolvConf: "/r"}}, record: Record{Resolv: &SavedFile{Path: "/r", Original: "old", Written: []string{"new"}}},
-			state: ready().with(func(s *state) { s.resolv = "new" }), want: []string{"set file /r"},
+			options: Options{Files: netinit.Files{ResolvConf: "/r"}},
+			record:  Record{Resolv: &SavedFile{Path: "/r", Original: "old", Written: []string{"new"}}},
+			state:   ready().with(func(s *state) { s.resolv = "new" }), want: []string{"set file /r"},
 		},
 		"written by others since": {
-			options: Options{Files: netinit.Files{ResolvConf: "/r"}}, record: Record{Resolv: &SavedFile{Path: "/r", Original: "old", Written: []string{"new"}}},
-			state: ready().with(func(s *state) { s.resolv = "newer" }),
+			options: Options{Files: netinit.Files{ResolvConf: "/r"}},
+			record:  Record{Resolv: &SavedFile{Path: "/r", Original: "old", Written: []string{"new"}}},
+			state:   ready().with(func(s *state) { s.resolv = "newer" }),
 		},
 	}
 }

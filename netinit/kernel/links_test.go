@@ -131,7 +131,8 @@ func TestLateLink(t *testing.T) {
 	if snapshot(t) != before {
 		t.Error("without the link something changes")
 	}
-	if list, err := Compare(b.plan, b.o); err != nil || !slices.Contains(list, Change{"add", "link", "late", "there is none with MAC address " + mac}) {
+	absent := Change{"add", "link", "late", "there is none with MAC address " + mac}
+	if list, err := Compare(b.plan, b.o); err != nil || !slices.Contains(list, absent) {
 		t.Errorf("differences %v, %v", list, err)
 	}
 	made := make(chan error, 1)

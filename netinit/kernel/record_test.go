@@ -55,7 +55,8 @@ func TestSavedResolv(t *testing.T) {
 		"another file":             {&SavedFile{"/x", "older", []string{"original"}}, "original", []string{content}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := &applier{plan: plan, o: Options{Files: netinit.Files{ResolvConf: "/r"}}, record: &Record{Resolv: c.old}, first: &state{resolv: c.file}}
+			o := Options{Files: netinit.Files{ResolvConf: "/r"}}
+			a := &applier{plan: plan, o: o, record: &Record{Resolv: c.old}, first: &state{resolv: c.file}}
 			if got, want := a.savedResolv(true), (&SavedFile{"/r", "original", c.pending}); !reflect.DeepEqual(got, want) {
 				t.Errorf("pending: %v, want %v", got, want)
 			}

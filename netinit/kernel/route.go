@@ -57,13 +57,13 @@ func (d *differ) diffRoute(want netinit.Route, have *link, i int) {
 		}
 	}
 	body := routeBody(want, c.index)
-	c.do, c.undo = message{unix.RTM_NEWROUTE, unix.NLM_F_CREATE | unix.NLM_F_EXCL, body}, message{unix.RTM_DELROUTE, 0, body}
+	c.do, c.undo = message{unix.RTM_NEWROUTE, newOnly, body}, message{unix.RTM_DELROUTE, 0, body}
 	if replaced >= 0 {
 		was := d.state.routes[replaced]
 		d.done.routes[replaced] = true
 		c.Verb, c.Detail = "set", c.Detail+" (was "+describeRoute(was.Route)+d.through(was)+")"
-		c.do, c.undo = message{unix.RTM_NEWROUTE, unix.NLM_F_CREATE | unix.NLM_F_REPLACE, body},
-			message{unix.RTM_NEWROUTE, unix.NLM_F_CREATE | unix.NLM_F_REPLACE, was.raw}
+		c.do, c.undo = message{unix.RTM_NEWROUTE, newOrOther, body},
+			message{unix.RTM_NEWROUTE, newOrOther, was.raw}
 	}
 	d.add(c)
 }
@@ -82,7 +82,7 @@ func (d *differ) removeRoute(k int, at stage) {
 	d.done.routes[k] = true
 	d.add(change{
 		Change: Change{"remove", "route", d.names[r.index], describeRoute(r.Route)}, stage: at, index: r.index,
-		do: message{unix.RTM_DELROUTE, 0, r.raw}, undo: message{unix.RTM_NEWROUTE, unix.NLM_F_CREATE | unix.NLM_F_EXCL, r.raw},
+		do: message{unix.RTM_DELROUTE, 0, r.raw}, undo: message{unix.RTM_NEWROUTE, newOnly, r.raw},
 	})
 }
 
@@ -200,7 +200,7 @@ func (d *differ) diffRules() {
 		body := ruleBody(want)
 		d.add(change{
 			Change: Change{"add", "rule", "", describeRule(want)}, stage: ruleStage,
-			do: message{unix.RTM_NEWRULE, unix.NLM_F_CREATE | unix.NLM_F_EXCL, body}, undo: message{unix.RTM_DELRULE, 0, body},
+			do: message{unix.RTM_NEWRULE, newOnly, body}, undo: message{unix.RTM_DELRULE, 0, body},
 		})
 	}
 }
@@ -260,7 +260,7 @@ func (d *differ) removeStale() {
 		if r.ours && !d.done.rules[k] {
 			d.add(change{
 				Change: Change{"remove", "rule", "", describeRule(r.Rule)}, stage: removeStage,
-				do: message{unix.RTM_DELRULE, 0, r.raw}, undo: message{unix.RTM_NEWRULE, unix.NLM_F_CREATE | unix.NLM_F_EXCL, r.raw},
+				do: message{unix.RTM_DELRULE, 0, r.raw}, undo: message{unix.RTM_NEWRULE, newOnly, r.raw},
 			})
 		}
 	}

@@ -86,7 +86,8 @@ func (c *conn) read() (*state, error) {
 		{"rules", unix.RTM_GETRULE, sizeofRuleHeader, make([]byte, sizeofRuleHeader), s.parseRule},
 	} {
 		list, err := c.dump(of.kind, of.body)
-		if err != nil && !(of.kind == unix.RTM_GETRULE && errors.Is(err, unix.EOPNOTSUPP)) { // the kernel has no rules
+		noRules := of.kind == unix.RTM_GETRULE && errors.Is(err, unix.EOPNOTSUPP) // in this kernel
+		if err != nil && !noRules {
 			return nil, fmt.Errorf("cannot list the %s of the kernel: %w", of.what, err)
 		}
 		for _, m := range list {

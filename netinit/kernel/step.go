@@ -88,7 +88,7 @@ func addLink(name string, index, parent, vlan int, mac string, mtu int) message 
 	if mtu != 0 {
 		m = m.with(unix.IFLA_MTU, number32(uint32(mtu)))
 	}
-	m.flags = unix.NLM_F_CREATE | unix.NLM_F_EXCL
+	m.flags = newOnly
 	return m
 }
 
@@ -137,7 +137,7 @@ func addressBody(index int, prefix netip.Prefix, dad netinit.DAD) []byte {
 }
 
 func addAddress(index int, prefix netip.Prefix, dad netinit.DAD) message {
-	return message{unix.RTM_NEWADDR, unix.NLM_F_CREATE | unix.NLM_F_EXCL, addressBody(index, prefix, dad)}
+	return message{unix.RTM_NEWADDR, newOnly, addressBody(index, prefix, dad)}
 }
 
 func removeAddress(index int, prefix netip.Prefix) step {

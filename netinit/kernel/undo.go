@@ -25,19 +25,19 @@ func missing(before, after *state, touched map[int]bool, gone netip.Prefix) []ob
 			if a.prefix.Addr().Is6() {
 				at = 0 // the kernel lists the newest first
 			}
-			list = slices.Insert(list, at, object{"address " + a.prefix.String(), message{unix.RTM_NEWADDR, unix.NLM_F_CREATE | unix.NLM_F_EXCL, a.raw}})
+			list = slices.Insert(list, at, object{"address " + a.prefix.String(), message{unix.RTM_NEWADDR, newOnly, a.raw}})
 		}
 	}
 	for _, r := range before.routes {
 		same := func(b route) bool { return b.Route == r.Route && b.index == r.index && b.proto == r.proto }
 		if (r.proto == protocol || touched[r.index] && r.proto != unix.RTPROT_KERNEL) && !slices.ContainsFunc(after.routes, same) {
-			list = append(list, object{"route " + describeRoute(r.Route), message{unix.RTM_NEWROUTE, unix.NLM_F_CREATE | unix.NLM_F_EXCL, r.raw}})
+			list = append(list, object{"route " + describeRoute(r.Route), message{unix.RTM_NEWROUTE, newOnly, r.raw}})
 		}
 	}
 	for _, r := range before.rules {
 		same := func(b rule) bool { return b.Rule == r.Rule && b.odd == r.odd }
 		if r.ours && !slices.ContainsFunc(after.rules, same) {
-			list = append(list, object{"rule " + describeRule(r.Rule), message{unix.RTM_NEWRULE, unix.NLM_F_CREATE | unix.NLM_F_EXCL, r.raw}})
+			list = append(list, object{"rule " + describeRule(r.Rule), message{unix.RTM_NEWRULE, newOnly, r.raw}})
 		}
 	}
 	return list
