@@ -42,7 +42,6 @@ func edges() map[string][]string {
 			"internal/logs", "internal/proc", "internal/program", "internal/redact", "internal/suggest", "jvm"},
 		"executor/workspace":       {},
 		"internal/console/client":  {"internal/access", "internal/api"},
-		"internal/charset":         {},
 		"internal/klauspost/flate": {},
 		"internal/nuid":            {},
 		"internal/page":            {},
@@ -140,7 +139,7 @@ func edges() map[string][]string {
 		"internal/remote":   {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":   {"internal/lazyregexp"},
 		// for the words of the JVM that it runs in, and to split its options
-		"jvm/tomcat":         {"internal/charset", "jvm/hotspot", "jvm", "internal/untrusted"},
+		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"},
 		"internal/suggest":   {},
 		"internal/printable": {},
 		"jvm":                {"internal/suggest", "internal/printable"},
@@ -224,7 +223,7 @@ func homes() map[string]string {
 		"github.com/moby/sys/mountinfo":    "internal/mounts",
 		"github.com/nats-io/nats.go":       "executor/natsjob",
 		"github.com/robfig/cron/v3":        "executor/schedule",
-		"golang.org/x/text":                "internal/charset jvm/tomcat",
+		"golang.org/x/text":                "jvm/tomcat",
 		"github.com/gorilla/websocket":     "internal/console/wire internal/console/client",
 	}
 }

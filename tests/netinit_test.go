@@ -3,6 +3,7 @@
 package tests
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/json"
@@ -14,7 +15,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -50,11 +50,13 @@ func newNetwork(t testing.TB) *network {
 	write(t, n.resolvConf(), "nameserver 203.0.113.53\n", 0o644)
 	write(t, n.hostsFile(), "127.0.0.1 localhost\n", 0o644)
 	cmd := exec.Command("unshare", "--net", "--mount", "--uts", "sh", "-c",
-		`mount --bind "$0" /etc/resolv.conf && mount --bind "$1" /etc/hosts && echo made && exec sleep infinity`, n.resolvConf(), n.hostsFile())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		`mount --bind "$0" /etc/resolv.conf && mount --bind "$1" /etc/hosts && echo made && exec cat`, n.resolvConf(), n.hostsFile())
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cmd.StdinPipe(); err != nil { // its end ends cat, also if the test is killed
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
@@ -64,21 +66,11 @@ func newNetwork(t testing.TB) *network {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	if said, err := readLine(out); said != "made" {
+	if said, err := bufio.NewReader(out).ReadString('\n'); said != "made\n" {
 		t.Fatalf("cannot make a network namespace: %q, %v", said, err)
 	}
 	n.pid = cmd.Process.Pid
 	return n
-}
-
-func readLine(r interface{ Read([]byte) (int, error) }) (string, error) {
-	var line []byte
-	for one := make([]byte, 1); ; {
-		if _, err := r.Read(one); err != nil || one[0] == '\n' {
-			return string(line), err
-		}
-		line = append(line, one[0])
-	}
 }
 
 func (n *network) resolvConf() string { return filepath.Join(n.dir, "resolv.conf") }

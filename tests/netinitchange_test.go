@@ -332,7 +332,7 @@ func TestNetinitStorm(t *testing.T) {
 		if k%2 == 0 {
 			return fmt.Sprintf("10.%d.%d.%d/32", k>>16, k>>8&255, k&255)
 		}
-		return fmt.Sprintf("2001:db8:2::%x/128", k)
+		return fmt.Sprintf("2001:db8:2:%x::%x/128", k>>16+1, k&0xffff)
 	}
 	count := number(t, "STOKER_NETINIT_STORM", 20000) / 2
 	for k := range count + 10 {

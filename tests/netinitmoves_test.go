@@ -4,6 +4,7 @@ package tests
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -201,5 +202,35 @@ func TestNetinitLinkReplaced(t *testing.T) {
 	host.reaches("192.0.2.10")
 	if b.state("web") != "RUNNING" {
 		t.Error("the service does not run any more")
+	}
+}
+
+// Random changes of what was configured, and kills of the supervisor between them, end in the described network.
+func TestNetinitDisturbed(t *testing.T) {
+	t.Parallel()
+	_, guest := newLab(t, "veth")
+	b := newBox(t, boxOptions{network: guest, config: withNetwork(guest, guest.source(bothFamilies), "  drift: {every: 1h}", idleService)})
+	b.awaitState("web", "RUNNING", 10*time.Second)
+	before := guest.state()
+	seed := uint64(time.Now().UnixNano())
+	random := rand.New(rand.NewPCG(seed, 0))
+	changes := []string{"addr flush dev eth0", "addr del 192.0.2.10/24 dev eth0", "-6 addr flush dev eth0", "route flush proto 115",
+		"-6 route flush proto 115", "route del default", "link set eth0 down", "link set eth0 mtu 1280", "link set eth0 mtu 68", "link set eth0 up",
+		"route replace default via 192.0.2.1 proto 115 metric 5", "addr add 192.0.2.10/25 dev eth0"}
+	var done []string
+	for range number(t, "STOKER_NETINIT_CHANGES", 40) {
+		change := changes[random.IntN(len(changes))]
+		done = append(done, change)
+		guest.command(append([]string{"ip"}, strings.Fields(change)...)...).Run() // it may be undone already, or not yet repaired
+		if random.IntN(15) == 0 {
+			done = append(done, "kill")
+			b.killSupervisor()
+		}
+		pass(time.Duration(random.IntN(100)) * time.Millisecond)
+	}
+	guest.command("ip", "addr", "del", "192.0.2.10/25", "dev", "eth0").Run() // is not ours
+	if !eventually(10*time.Second, 100*time.Millisecond, func() bool { return len(guest.changes(before)) == 0 }) {
+		guest.unchanged(before)
+		t.Logf("seed %d: %q", seed, done)
 	}
 }

@@ -12,7 +12,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/charset"
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/ianaindex"
+	"golang.org/x/text/encoding/unicode"
 )
 
 // Bounds of entities: their bytes in total, with a surcharge for each use, and their depth.
@@ -172,17 +175,25 @@ func localFile(from, uri string) (string, bool) {
 func toUTF8(data []byte) ([]byte, func(name string, r io.Reader) (io.Reader, error)) {
 	big, little := bytes.HasPrefix(data, []byte("\x00<\x00?")), bytes.HasPrefix(data, []byte("<\x00?\x00"))
 	if !big && !little && !bytes.HasPrefix(data, []byte("\xfe\xff")) && !bytes.HasPrefix(data, []byte("\xff\xfe")) {
-		return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), fromCharset
+		return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), charset
 	}
-	return charset.UTF16(data, little), func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
+	endian := unicode.BigEndian
+	if little {
+		endian = unicode.LittleEndian
+	}
+	text, err := unicode.UTF16(endian, unicode.UseBOM).NewDecoder().Bytes(data)
+	if err != nil {
+		text = data // the decoder reports the error
+	}
+	return text, func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
 }
 
-// fromCharset decodes the rest of a file, which is in memory.
-func fromCharset(name string, r io.Reader) (io.Reader, error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
+// charset finds an encoding by its name of the WHATWG or of IANA.
+func charset(name string, r io.Reader) (io.Reader, error) {
+	for _, find := range []func(string) (encoding.Encoding, error){htmlindex.Get, ianaindex.IANA.Encoding} {
+		if e, err := find(name); err == nil && e != nil && e != encoding.Replacement {
+			return e.NewDecoder().Reader(r), nil
+		}
 	}
-	text, err := charset.Decode(name, data)
-	return bytes.NewReader(text), err
+	return nil, fmt.Errorf("the encoding %q is not known", name)
 }

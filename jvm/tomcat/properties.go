@@ -6,7 +6,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/stoker-init/stoker/internal/charset"
+	"golang.org/x/text/encoding/charmap"
 )
 
 const propertyBlanks = " \t\f"
@@ -16,7 +16,7 @@ const propertyBlanks = " \t\f"
 // nothing but a broken escape, which is kept unchanged here.
 func Properties(data []byte) map[string]string {
 	if !utf8.Valid(data) {
-		data = charset.Latin1(data)
+		data, _ = charmap.ISO8859_1.NewDecoder().Bytes(data) // which has every byte
 	}
 	out := map[string]string{}
 	var logical strings.Builder

@@ -180,7 +180,7 @@ func mayChange(changes []change) error {
 	if len(kernel) == 0 || capable(unix.CAP_NET_ADMIN) {
 		return nil
 	}
-	return fmt.Errorf("%w: needs CAP_NET_ADMIN to %s (hint: start the container with --cap-add NET_ADMIN)", ErrNotPermitted, summary(kernel))
+	return fmt.Errorf("%w: needs CAP_NET_ADMIN to %s", ErrNotPermitted, summary(kernel))
 }
 
 func capable(capability int) bool {
