@@ -102,7 +102,7 @@ func readCNI(name string, data []byte) (*Plan, *input, error) {
 	if len(doc.DNS.Search) == 0 && doc.DNS.Domain != "" { // resolv.conf has one of the two
 		in.domain(&r.plan.DNS, "dns.domain", doc.DNS.Domain)
 	}
-	r.plan.DNS.Options = doc.DNS.Options
+	in.dnsOptions(&r.plan.DNS, "dns.options", doc.DNS.Options)
 	return r.plan, in, nil
 }
 

@@ -1,19 +1,11 @@
 package netinit
 
-import (
-	"errors"
-	"strings"
-	"time"
-
-	"github.com/stoker-init/stoker/internal/layeredyaml"
-	"github.com/stoker-init/stoker/internal/redact"
-	"github.com/stoker-init/stoker/internal/remote"
-)
+import "time"
 
 // Config is the section netinit of the configuration. Without Source the network is left alone.
 type Config struct {
 	// Source is a file, a URL (http, https) or unix:SOCKET; it may contain ${NAME}.
-	Source string `yaml:"source" secret:"url"`
+	Source string `yaml:"source" secret:"url" check:"networksource"`
 	Format Format `yaml:"format" default:"auto" check:"oneof auto openstack neutron netplan cni own"`
 	// Wait bounds everything: the source, links that appear late, addresses that are checked for duplicates.
 	Wait time.Duration `yaml:"wait" default:"60s" check:"positive"`
@@ -30,31 +22,6 @@ type Config struct {
 	// Probe asks whether another host has an IPv4 address before it is added (RFC 5227).
 	Probe bool  `yaml:"probe"`
 	Drift Drift `yaml:"drift"`
-}
-
-// Check reports what the tags cannot say of the section at path.
-func (c Config) Check(to *layeredyaml.Checker, path string) {
-	if err := checkSource(c.Source); c.Source != "" && err != nil {
-		at := layeredyaml.Join(path, "source")
-		to.Bad(at, `write "/path/of/file", "http://host/path/${NAME}" or "unix:/run/agent.sock"`, "%s is no source: %s",
-			layeredyaml.Quote("", redact.URL(c.Source)), err)
-	}
-}
-
-// checkSource checks the form of a source. One that begins with a variable can be anything.
-func checkSource(text string) error {
-	socket, isSocket := strings.CutPrefix(text, "unix:")
-	switch {
-	case strings.HasPrefix(text, "${"), strings.HasPrefix(text, "/"):
-		return nil
-	case strings.Contains(text, "://"):
-		return remote.Check(text)
-	case isSocket && strings.HasPrefix(socket, "/"):
-		return nil
-	case isSocket:
-		return errors.New("the path of the socket is not absolute")
-	}
-	return errors.New("it is neither an absolute path nor a URL")
 }
 
 // Files are what is written beside the kernel.

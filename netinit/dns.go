@@ -6,36 +6,11 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-
-	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
-// dns checks what resolv.conf is made of, and removes duplicates.
+// dns removes duplicates, and warns of what a C library would not take.
 func (f *finisher) dns() {
 	d := &f.plan.DNS
-	for i, a := range d.Servers {
-		path := layeredyaml.Index("dns.servers", i)
-		switch {
-		case !a.IsValid():
-			f.Bad(path, "", "is empty")
-		case a.IsUnspecified() || a.IsMulticast() || a.Is4In6():
-			f.Bad(path, "", "%s is no address of a server", a)
-		case a.Zone() != "" && (!a.IsLinkLocalUnicast() || checkLinkName(a.Zone()) != nil):
-			f.Bad(path, "", "%s has a zone that is no link's, or is not link-local", layeredyaml.Quote(path, a.String()))
-		}
-	}
-	for i, domain := range d.Search {
-		path := layeredyaml.Index("dns.search", i)
-		if err := checkDomain(domain); err != nil && domain != "." {
-			f.Bad(path, "", "%s is not a domain: %s", layeredyaml.Quote(path, domain), err)
-		}
-	}
-	for i, option := range d.Options {
-		path := layeredyaml.Index("dns.options", i)
-		if option == "" || strings.ContainsFunc(option, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			f.Bad(path, "one word an item", "%s is not a single word", layeredyaml.Quote(path, option))
-		}
-	}
 	d.Servers = unrepeated(d.Servers, netip.Addr.String)
 	d.Search = unrepeated(d.Search, strings.ToLower)
 	d.Options = unrepeated(d.Options, strings.Clone)

@@ -181,10 +181,10 @@ func (in *input) number(path, text string) int {
 	return int(n)
 }
 
-// order returns paths by their place in the document.
-func (in *input) order(paths []string) []string {
-	return slices.SortedStableFunc(slices.Values(paths), func(a, b string) int {
-		x, y := in.origins[a], in.origins[b]
+// order returns the keys of a section by their place in the document.
+func (in *input) order(section string, keys []string) []string {
+	return slices.SortedStableFunc(slices.Values(keys), func(a, b string) int {
+		x, y := in.origins[layeredyaml.Join(section, a)], in.origins[layeredyaml.Join(section, b)]
 		return cmp.Or(x.Line-y.Line, x.Column-y.Column)
 	})
 }

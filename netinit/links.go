@@ -107,6 +107,12 @@ func (f *finisher) vlan(i int, others map[VLAN]int) {
 // name is the name that a link will have as far as the input says it.
 func (l *Link) name() string { return cmp.Or(l.Rename, l.Match.Name) }
 
+// HasIPv6 reports whether a link has IPv6 addresses or routes.
+func (l *Link) HasIPv6() bool {
+	return slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Addr().Is6() }) ||
+		slices.ContainsFunc(l.Routes, func(r Route) bool { return r.To.Addr().Is6() })
+}
+
 // addresses checks the addresses of link i and merges those that it has twice.
 func (f *finisher) addresses(i int) {
 	l := &f.plan.Links[i]
@@ -140,8 +146,6 @@ func addressProblem(p netip.Prefix, isLo bool) string {
 	switch {
 	case !p.IsValid():
 		return "has no address"
-	case a.Is4In6():
-		return a.String() + " is an IPv4 address in IPv6 form"
 	case a.IsUnspecified():
 		return a.String() + " is no address of a host"
 	case a.IsMulticast():
@@ -165,14 +169,12 @@ func isBroadcast(p netip.Prefix) bool {
 
 // mtu checks the MTU of a link against what it carries.
 func (f *finisher) mtu(l *Link) {
-	path, is6 := f.at(l.path, "mtu"), func(p netip.Prefix) bool { return p.Addr().Is6() }
-	carries6 := slices.ContainsFunc(l.Addresses, is6) || slices.ContainsFunc(l.Routes, func(r Route) bool { return is6(r.To) }) ||
-		l.AcceptRA == AcceptRAOn
+	path := f.at(l.path, "mtu")
 	switch {
 	case l.MTU == 0:
 	case l.MTU < minMTU || l.MTU > maxMTU:
 		f.Bad(path, "", "%d is not between %d and %d", l.MTU, minMTU, maxMTU)
-	case l.MTU < MinMTUIPv6 && carries6:
+	case l.MTU < MinMTUIPv6 && (l.HasIPv6() || l.AcceptRA == AcceptRAOn):
 		f.Bad(path, "", "%d is less than %d, which IPv6 needs", l.MTU, MinMTUIPv6)
 	}
 }

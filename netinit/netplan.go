@@ -39,23 +39,23 @@ var netplanSections = []string{"bonds", "bridges", "wifis", "modems", "tunnels",
 	"openvswitch"}
 
 type netplanDevice struct {
-	Match         netplanMatch       `yaml:"match"`
-	SetName       string             `yaml:"set-name"`
-	Renderer      string             `yaml:"renderer"`
-	DHCP4         string             `yaml:"dhcp4"`
-	DHCP6         string             `yaml:"dhcp6"`
-	AcceptRA      string             `yaml:"accept-ra"`
-	LinkLocal     []string           `yaml:"link-local"`
-	Optional      string             `yaml:"optional"`
-	MTU           string             `yaml:"mtu"`
-	MAC           string             `yaml:"macaddress"`
-	Addresses     []netplanAddress   `yaml:"addresses"`
-	Gateway4      string             `yaml:"gateway4"`
-	Gateway6      string             `yaml:"gateway6"`
-	Nameservers   netplanNameservers `yaml:"nameservers"`
-	Routes        []netplanRoute     `yaml:"routes"`
-	RoutingPolicy []netplanRule      `yaml:"routing-policy"`
-	netplanKeys   `yaml:"-"`
+	Match          netplanMatch       `yaml:"match"`
+	SetName        string             `yaml:"set-name"`
+	Renderer       string             `yaml:"renderer"`
+	DHCP4          string             `yaml:"dhcp4"`
+	DHCP6          string             `yaml:"dhcp6"`
+	AcceptRA       string             `yaml:"accept-ra"`
+	LinkLocal      []string           `yaml:"link-local"`
+	Optional       string             `yaml:"optional"`
+	MTU            string             `yaml:"mtu"`
+	MAC            string             `yaml:"macaddress"`
+	Addresses      []netplanAddress   `yaml:"addresses"`
+	Gateway4       string             `yaml:"gateway4"`
+	Gateway6       string             `yaml:"gateway6"`
+	Nameservers    netplanNameservers `yaml:"nameservers"`
+	Routes         []netplanRoute     `yaml:"routes"`
+	RoutingPolicy  []netplanRule      `yaml:"routing-policy"`
+	netplanIgnored `yaml:"-"`
 }
 
 type netplanVLAN struct {
@@ -64,37 +64,26 @@ type netplanVLAN struct {
 	netplanDevice `yaml:",inline"`
 }
 
-// netplanKeys are the keys of a section that netplan knows and that have no field here.
-type netplanKeys struct{ ignored, unsupported []string }
+// netplanIgnored are the keys of a link that have no meaning here.
+type netplanIgnored []string
 
-// TakeKey takes a key that netplan knows.
-func (k *netplanKeys) TakeKey(key string, _ layeredyaml.Value) bool {
-	switch {
-	case slices.Contains(netplanIgnored, key):
-		k.ignored = append(k.ignored, key)
-	case slices.Contains(netplanUnsupported, key):
-		k.unsupported = append(k.unsupported, key)
-	default:
+// TakeKey takes a key that has no meaning here.
+func (i *netplanIgnored) TakeKey(key string, _ layeredyaml.Value) bool {
+	if !slices.Contains(netplanMeaningless, key) {
 		return false
 	}
+	*i = append(*i, key)
 	return true
 }
 
-// netplanIgnored are options of hardware, of DHCP, which is off, and of how a system starts. One warning names them.
-var netplanIgnored = []string{"wakeonlan", "emit-lldp", "critical", "ignore-carrier", "optional-addresses", "dhcp-identifier",
+// netplanMeaningless are options of hardware, of DHCP, which is off, and of how a system starts. One warning names them.
+var netplanMeaningless = []string{"wakeonlan", "emit-lldp", "critical", "ignore-carrier", "optional-addresses", "dhcp-identifier",
 	"dhcp4-overrides", "dhcp6-overrides", "receive-checksum-offload", "transmit-checksum-offload", "tcp-segmentation-offload",
 	"tcp6-segmentation-offload", "generic-segmentation-offload", "generic-receive-offload", "large-receive-offload"}
 
-// netplanUnsupported would change what the network does.
-var netplanUnsupported = []string{"driver", "ipv6-mtu", "ipv6-privacy", "ipv6-address-generation", "ipv6-address-token", "activation-mode",
-	"ra-overrides", "auth", "openvswitch", "networkmanager", "neigh-suppress", "hairpin", "port-mac-learning", "congestion-window",
-	"advertised-receive-window", "type-of-service", "virtual-function-count", "embedded-switch-mode", "delay-virtual-functions-rebind",
-	"infiniband-mode", "regulatory-domain"}
-
 type netplanMatch struct {
-	Name        string `yaml:"name"`
-	MAC         string `yaml:"macaddress"`
-	netplanKeys `yaml:"-"`
+	Name string `yaml:"name"`
+	MAC  string `yaml:"macaddress"`
 }
 
 // netplanAddress is an address, or a section with the address as its only key and options of it.
@@ -121,26 +110,24 @@ type netplanNameservers struct {
 }
 
 type netplanRoute struct {
-	To          string `yaml:"to"`
-	Via         string `yaml:"via"`
-	From        string `yaml:"from"`
-	Metric      string `yaml:"metric"`
-	OnLink      string `yaml:"on-link"`
-	Table       string `yaml:"table"`
-	Scope       string `yaml:"scope"`
-	Type        string `yaml:"type"`
-	MTU         string `yaml:"mtu"`
-	AdvMSS      string `yaml:"advertised-mss"`
-	netplanKeys `yaml:"-"`
+	To     string `yaml:"to"`
+	Via    string `yaml:"via"`
+	From   string `yaml:"from"`
+	Metric string `yaml:"metric"`
+	OnLink string `yaml:"on-link"`
+	Table  string `yaml:"table"`
+	Scope  string `yaml:"scope"`
+	Type   string `yaml:"type"`
+	MTU    string `yaml:"mtu"`
+	AdvMSS string `yaml:"advertised-mss"`
 }
 
 type netplanRule struct {
-	From        string `yaml:"from"`
-	To          string `yaml:"to"`
-	Table       string `yaml:"table"`
-	Priority    string `yaml:"priority"`
-	Mark        string `yaml:"mark"`
-	netplanKeys `yaml:"-"`
+	From     string `yaml:"from"`
+	To       string `yaml:"to"`
+	Table    string `yaml:"table"`
+	Priority string `yaml:"priority"`
+	Mark     string `yaml:"mark"`
 }
 
 // netplanFields are the words for what finish checks.
@@ -188,20 +175,12 @@ func (r *netplanReader) network(path string, n netplanNetwork) {
 	for _, key := range n.unsupported {
 		r.Bad(layeredyaml.Join(path, key), "describe Ethernet links and VLANs only", "stoker makes no %s", key)
 	}
-	ethernets, vlans := map[string]string{}, map[string]string{} // IDs by path
-	for id := range n.Ethernets {
-		ethernets[layeredyaml.Join(path, "ethernets", id)] = id
+	ethernets, vlans := layeredyaml.Join(path, "ethernets"), layeredyaml.Join(path, "vlans")
+	for _, id := range r.order(ethernets, slices.Sorted(maps.Keys(n.Ethernets))) {
+		r.ethernet(layeredyaml.Join(ethernets, id), id, n.Ethernets[id])
 	}
-	for id := range n.VLANs {
-		vlans[layeredyaml.Join(path, "vlans", id)] = id
-	}
-	for _, at := range r.order(slices.Sorted(maps.Keys(ethernets))) {
-		r.ethernet(at, ethernets[at], n.Ethernets[ethernets[at]])
-	}
-	for _, at := range r.order(slices.Sorted(maps.Keys(vlans))) {
-		_, isEthernet := n.Ethernets[n.VLANs[vlans[at]].Link]
-		_, isVLAN := n.VLANs[n.VLANs[vlans[at]].Link]
-		r.vlan(at, vlans[at], n.VLANs[vlans[at]], isEthernet || isVLAN)
+	for _, id := range r.order(vlans, slices.Sorted(maps.Keys(n.VLANs))) {
+		r.vlan(layeredyaml.Join(vlans, id), id, n.VLANs[id])
 	}
 }
 
@@ -214,19 +193,8 @@ func (r *netplanReader) renderer(path, renderer string) {
 	}
 }
 
-// keys refuses and ignores what netplan knows.
-func (r *netplanReader) keys(path string, k netplanKeys) {
-	for _, key := range k.unsupported {
-		r.Bad(path+"."+key, "", "stoker does not support it")
-	}
-	for _, key := range k.ignored {
-		r.ignored[key] = true
-	}
-}
-
 func (r *netplanReader) ethernet(path, id string, d netplanDevice) {
 	link := Link{ID: id, path: path, Rename: r.name(path+".set-name", d.SetName)}
-	r.keys(path+".match", d.Match.netplanKeys)
 	link.Match = Match{Name: r.exactName(path+".match.name", d.Match.Name), MAC: r.mac(path+".match.macaddress", d.Match.MAC)}
 	switch set := r.IsSet(path + ".match"); {
 	case !set:
@@ -249,17 +217,14 @@ func (r *netplanReader) exactName(path, text string) string {
 	return r.name(path, text)
 }
 
-func (r *netplanReader) vlan(path, id string, d netplanVLAN, hasParent bool) {
+func (r *netplanReader) vlan(path, id string, d netplanVLAN) {
 	link := Link{ID: id, path: path, Rename: r.name(path, id)}
 	link.VLAN = &VLAN{ID: r.number(path+".id", d.ID), Parent: d.Link, MAC: r.mac(path+".macaddress", d.MAC)}
 	if d.ID == "" {
 		r.Missing(path+".id", "", "is missing: it is the number of the VLAN")
 	}
-	switch {
-	case d.Link == "":
+	if d.Link == "" {
 		r.Missing(path+".link", "", "is missing: it is the link below the VLAN")
-	case !hasParent:
-		r.Bad(path+".link", "it is a key of ethernets or vlans", "no link has the id %s", layeredyaml.Quote(path, d.Link))
 	}
 	for _, key := range []string{"match", "set-name"} {
 		if r.IsSet(path + "." + key) {
@@ -272,7 +237,9 @@ func (r *netplanReader) vlan(path, id string, d netplanVLAN, hasParent bool) {
 
 // device converts what all kinds of links have.
 func (r *netplanReader) device(path string, d netplanDevice, link *Link) {
-	r.keys(path, d.netplanKeys)
+	for _, key := range d.netplanIgnored {
+		r.ignored[key] = true
+	}
 	r.renderer(path, d.Renderer)
 	for key, text := range map[string]string{".dhcp4": d.DHCP4, ".dhcp6": d.DHCP6} {
 		if r.boolean(path+key, text) {
@@ -345,30 +312,12 @@ func (in *input) boolean(path, text string) bool {
 	return false
 }
 
-// netplanTypes and netplanScopes are what a route can be here.
-var (
-	netplanTypes  = []string{"unicast", "blackhole", "unreachable", "prohibit", "throw"}
-	netplanScopes = []string{"global", "link", "host"}
-)
-
 func (r *netplanReader) route(path string, route netplanRoute, link *Link) {
-	r.keys(path, route.netplanKeys)
 	out := Route{Via: r.addr(path+".via", route.Via), Source: r.addr(path+".from", route.From), Metric: r.number(path+".metric", route.Metric),
 		MTU: r.number(path+".mtu", route.MTU), AdvMSS: r.number(path+".advertised-mss", route.AdvMSS), Scope: route.Scope,
-		Table: r.table(path+".table", route.Table), path: path, metricSet: route.Metric != ""}
+		Type: route.Type, Table: r.table(path+".table", route.Table), path: path, metricSet: route.Metric != ""}
 	out.OnLink = r.boolean(path+".on-link", route.OnLink)
 	out.notOnLink = route.OnLink != "" && !out.OnLink
-	if route.Scope != "" && !slices.Contains(netplanScopes, route.Scope) {
-		r.Bad(path+".scope", layeredyaml.DidYouMean(route.Scope, netplanScopes), "%s is an unknown scope", layeredyaml.Quote(path, route.Scope))
-	}
-	switch {
-	case route.Type == "" || route.Type == "unicast":
-	case slices.Contains(netplanTypes, route.Type):
-		out.Type = route.Type
-	default:
-		r.Bad(path+".type", layeredyaml.DidYouMean(route.Type, netplanTypes), "%s is no type of route that stoker makes",
-			layeredyaml.Quote(path, route.Type))
-	}
 	switch {
 	case route.To == "":
 		r.Missing(path+".to", "", "is missing")
@@ -389,7 +338,6 @@ func (r *netplanReader) route(path string, route netplanRoute, link *Link) {
 const netplanPriority = 32000
 
 func (r *netplanReader) rule(path string, rule netplanRule) {
-	r.keys(path, rule.netplanKeys)
 	out := Rule{From: r.input.network(path+".from", rule.From), To: r.input.network(path+".to", rule.To),
 		Priority: r.number(path+".priority", rule.Priority), Mark: r.mark(path+".mark", rule.Mark),
 		Table: r.table(path+".table", rule.Table), path: path}

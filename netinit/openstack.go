@@ -17,23 +17,15 @@ type openStackDocument struct {
 }
 
 type openStackLink struct {
-	ID       string   `yaml:"id"`   // of nova: the name of the tap device on the host
-	Name     string   `yaml:"name"` // not of nova
-	Type     string   `yaml:"type"`
-	MAC      string   `yaml:"ethernet_mac_address"`
-	MTU      string   `yaml:"mtu"` // null where a subnet has DHCP; 0: not known
-	VIF      string   `yaml:"vif_id"`
-	VLANID   string   `yaml:"vlan_id"`
-	VLANLink string   `yaml:"vlan_link"`
-	VLANMAC  string   `yaml:"vlan_mac_address"`
-	Members  []string `yaml:"bond_links"`
-	bond     bool
-}
-
-// TakeKey takes the parameters of a bond, which is refused as a whole.
-func (l *openStackLink) TakeKey(key string, _ layeredyaml.Value) bool {
-	l.bond = l.bond || strings.HasPrefix(key, "bond_")
-	return strings.HasPrefix(key, "bond_")
+	ID       string `yaml:"id"`   // of nova: the name of the tap device on the host
+	Name     string `yaml:"name"` // not of nova
+	Type     string `yaml:"type"`
+	MAC      string `yaml:"ethernet_mac_address"`
+	MTU      string `yaml:"mtu"` // null where a subnet has DHCP; 0: not known
+	VIF      string `yaml:"vif_id"`
+	VLANID   string `yaml:"vlan_id"`
+	VLANLink string `yaml:"vlan_link"`
+	VLANMAC  string `yaml:"vlan_mac_address"`
 }
 
 type openStackNetwork struct {
@@ -86,11 +78,6 @@ func readOpenStack(name string, data []byte) (*Plan, *input, error) {
 	for i, l := range doc.Links {
 		r.link(layeredyaml.Index("links", i), l)
 	}
-	for i, l := range doc.Links {
-		if _, exists := r.links[l.VLANLink]; l.VLANLink != "" && !exists {
-			r.dangling(layeredyaml.Index("links", i)+".vlan_link", l.VLANLink)
-		}
-	}
 	for i, n := range doc.Networks {
 		r.network(layeredyaml.Index("networks", i), n)
 	}
@@ -108,14 +95,6 @@ type openStackReader struct {
 	links map[string]int // by ID, in plan
 }
 
-func (r *openStackReader) dangling(path, id string) {
-	known := make([]string, 0, maxKnown)
-	for _, l := range r.plan.Links[:min(len(r.plan.Links), maxKnown)] {
-		known = append(known, layeredyaml.Shorten(l.ID))
-	}
-	r.Bad(path, "there are: "+strings.Join(known, ", "), "no link has the id %s", layeredyaml.Quote(path, id))
-}
-
 func (r *openStackReader) link(path string, l openStackLink) {
 	link := Link{ID: l.ID, path: path, MTU: r.number(path+".mtu", l.MTU)}
 	if l.ID == "" {
@@ -123,7 +102,7 @@ func (r *openStackReader) link(path string, l openStackLink) {
 	}
 	name := r.name(path+".name", l.Name)
 	switch {
-	case l.Type == "bond" || l.bond || len(l.Members) > 0:
+	case l.Type == "bond":
 		r.Bad(path, "give the container one link, with the bond on the host", "is a bond: stoker makes none")
 	case l.Type == "vlan" || l.VLANID != "" || l.VLANLink != "":
 		if l.Type != "vlan" {
@@ -168,7 +147,7 @@ func (r *openStackReader) network(path string, n openStackNetwork) {
 	} else if n.Link == "" {
 		r.Missing(path+".link", "", "is missing: it is the id of a link")
 	} else {
-		r.dangling(path+".link", n.Link)
+		r.Bad(path+".link", "describe it in links", "no link has the id %s", layeredyaml.Quote(path, n.Link))
 	}
 	ipv6, slaac := strings.HasPrefix(n.Type, "ipv6") || n.Type == "static6", n.Type == "ipv6_slaac"
 	switch {

@@ -84,10 +84,9 @@ func readOwn(name string, data []byte) (*Plan, *input, error) {
 	for i, r := range doc.Rules {
 		plan.Rules = append(plan.Rules, in.ownRule(layeredyaml.Index("rules", i), r))
 	}
-	for i, text := range doc.DNS.Servers {
-		plan.DNS.Servers = append(plan.DNS.Servers, in.addr(layeredyaml.Index("dns.servers", i), text))
-	}
-	plan.DNS.Search, plan.DNS.Options = doc.DNS.Search, doc.DNS.Options
+	in.servers(&plan.DNS, "dns.servers", doc.DNS.Servers)
+	in.domains(&plan.DNS, "dns.search", doc.DNS.Search)
+	in.dnsOptions(&plan.DNS, "dns.options", doc.DNS.Options)
 	for i, h := range doc.Hosts {
 		plan.Hosts = append(plan.Hosts, Host{in.addr(layeredyaml.Index("hosts", i)+".ip", h.IP), h.Names})
 	}

@@ -81,7 +81,7 @@ func checkRoutes(t *testing.T, l *Link, keys map[routeKey]bool) {
 	for i, r := range l.Routes {
 		key := routeKey{r.Table, r.To, r.Metric}
 		if r.Metric == 0 && r.To.Addr().Is6() {
-			key.metric = defaultMetricIPv6
+			key.metric = DefaultMetricIPv6
 		}
 		if keys[key] || !r.To.IsValid() || r.To != r.To.Masked() || r.Table < 1 || r.Via.IsValid() && r.Via.Is6() != r.To.Addr().Is6() {
 			t.Errorf("route %+v", r)

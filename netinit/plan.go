@@ -71,6 +71,9 @@ const (
 // MainTable is the number of the routing table main.
 const MainTable = 254
 
+// DefaultMetricIPv6 is the metric of an IPv6 route without one.
+const DefaultMetricIPv6 = 1024
+
 // Route is a route through the link that it belongs to.
 type Route struct {
 	To     netip.Prefix `json:"to"`                // without the host's bits; 0.0.0.0/0 and ::/0 are default routes

@@ -4,14 +4,15 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+
+	"github.com/stoker-init/stoker/internal/layeredyaml"
 )
 
 // maxNumber is the largest metric, table or priority.
 const maxNumber = 1<<32 - 1
 
-// The kernel's metrics: of a route without one, and of what it adds itself for an address; metricStep is between those that are chosen.
+// addressMetricIPv6 is the metric of the route that the kernel adds for an address; metricStep is between those that are chosen.
 const (
-	defaultMetricIPv6 = 1024
 	addressMetricIPv6 = 256
 	metricStep        = 100
 )
@@ -80,7 +81,7 @@ func (f *finisher) typed(r *Route, bad func(field, format string, args ...any) b
 			return bad("type", "%s goes with to, metric and table only", r.Type)
 		}
 	default:
-		return bad("type", "%q is not unicast, blackhole, unreachable, prohibit or throw", r.Type)
+		return bad("type", "%s is not unicast, blackhole, unreachable, prohibit or throw", layeredyaml.Quote(r.path, r.Type))
 	}
 	return true
 }
@@ -93,7 +94,7 @@ func (f *finisher) scoped(r *Route, bad func(field, format string, args ...any) 
 	}
 	switch {
 	case r.Scope != "" && r.Scope != "global" && r.Scope != "link" && r.Scope != "host":
-		return bad("scope", "%q is not global, link or host", r.Scope)
+		return bad("scope", "%s is not global, link or host", layeredyaml.Quote(r.path, r.Scope))
 	case r.Scope == usual || r.To.Addr().Is6():
 		r.Scope = ""
 	case r.Scope != "" && r.Via.IsValid():
@@ -110,7 +111,7 @@ func (f *finisher) ends(r *Route, link int, bad func(field, format string, args 
 		return bad("source", "%s is no address of a link here", r.Source)
 	case !r.Via.IsValid():
 		r.OnLink, r.notOnLink = false, false
-	case r.Via.Is4In6() || r.Via.IsMulticast() || r.Via.IsLoopback() || r.Via == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+	case r.Via.IsMulticast() || r.Via.IsLoopback() || r.Via == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return bad("via", "%s is no gateway", r.Via)
 	case r.Via.Zone() != "":
 		return bad("via", "%s has a zone; a route is through its link", r.Via)
@@ -153,7 +154,7 @@ func (f *finisher) metrics() {
 				if r := &f.plan.Links[i].Routes[k]; r.metricSet == explicit {
 					key := routeKey{r.Table, r.To, r.Metric}
 					if r.Metric == 0 && r.To.Addr().Is6() {
-						key.metric = defaultMetricIPv6
+						key.metric = DefaultMetricIPv6
 					}
 					do(r, key)
 				}

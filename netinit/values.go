@@ -10,9 +10,6 @@ import (
 
 // The rest of input: what several of the formats of other programs share.
 
-// maxKnown bounds the IDs that a hint lists.
-const maxKnown = 8
-
 func unspecified(ipv6 bool) netip.Addr {
 	if ipv6 {
 		return netip.IPv6Unspecified()
@@ -87,8 +84,12 @@ func (l *Link) hasAddress(a netip.Addr) bool {
 // server adds a DNS server.
 func (in *input) server(dns *DNS, path, text string) {
 	switch a := in.addr(path, text); {
+	case text == "":
+		in.Missing(path, "", "is empty")
 	case a.IsUnspecified() || a.IsMulticast():
 		in.Bad(path, "", "%s is no address of a server", a)
+	case a.Zone() != "" && (!a.IsLinkLocalUnicast() || checkLinkName(a.Zone()) != nil):
+		in.Bad(path, "", "%s has a zone that is no link's, or is not link-local", layeredyaml.Quote(path, text))
 	case a.IsValid():
 		dns.Servers = append(dns.Servers, a)
 	}
@@ -115,4 +116,15 @@ func (in *input) domains(dns *DNS, path string, domains []string) {
 	for i, text := range domains {
 		in.domain(dns, layeredyaml.Index(path, i), text)
 	}
+}
+
+// dnsOptions adds the options of a list.
+func (in *input) dnsOptions(dns *DNS, path string, options []string) {
+	for i, option := range options {
+		at := layeredyaml.Index(path, i)
+		if option == "" || strings.ContainsFunc(option, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			in.Bad(at, "one word an item", "%s is not a single word", layeredyaml.Quote(at, option))
+		}
+	}
+	dns.Options = options
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -117,10 +116,7 @@ func networkSettings(c *cli.Context) (netinit.Config, remote.Lookup, error) {
 	cfg.DAD = cmp.Or(netinit.DAD(c.String("dad")), cfg.DAD)
 	cfg.ResolvConf = cmp.Or(c.String("resolv-conf"), cfg.ResolvConf)
 	cfg.HostsFile = cmp.Or(c.String("hosts-file"), cfg.HostsFile)
-	cfg.StateDir = cmp.Or(c.String("state-dir"), cfg.StateDir)
-	if folder := daemon.StateFolder(); cfg.StateDir == "" && folder != "" {
-		cfg.StateDir = filepath.Join(folder, "netinit")
-	}
+	cfg.StateDir = cmp.Or(c.String("state-dir"), cfg.StateDir, daemon.NetworkFolder())
 	if c.IsSet("wait") {
 		cfg.Wait = c.Duration("wait")
 	}
@@ -149,7 +145,7 @@ func describe(ctx context.Context, cfg netinit.Config, lookup remote.Lookup, fol
 		plan, err := source.Parse(cfg.Format, stdin, data)
 		return &source.Description{Plan: plan, From: stdin, Time: time.Now()}, err
 	}
-	if err := source.Check(cfg.Source); err != nil {
+	if err := source.Check(cfg.Source, false); err != nil {
 		return nil, exit.UsageError("", "cannot use %q as the source of a description: %w", redact.URL(cfg.Source), err)
 	}
 	return source.Fetch(ctx, source.Options{From: cfg.Source, Format: cfg.Format, Wait: cfg.Wait, RequireFresh: cfg.RequireFresh,
@@ -168,7 +164,7 @@ func planNetwork(c *cli.Context) error {
 	}
 	d, err := describe(c.Context, cfg, lookup, "")
 	if err != nil {
-		return networkError(err)
+		return daemon.NetworkError(err)
 	}
 	warnNetwork(d.Warnings())
 	return printJSON(c.App.Writer, d.Plan)
@@ -199,13 +195,13 @@ func applyNetwork(c *cli.Context) error {
 	defer cancel()
 	d, err := describe(limited, cfg, lookup, cfg.StateDir)
 	if err != nil {
-		return networkError(err)
+		return daemon.NetworkError(err)
 	}
 	options := kernelOptions(cfg)
 	result, err := kernel.Apply(limited, d.Plan, options)
 	if err != nil {
 		warnNetwork(d.Warnings())
-		return networkError(fmt.Errorf("cannot configure the network: %w", err))
+		return daemon.NetworkError(fmt.Errorf("cannot configure the network: %w", err))
 	}
 	out := appliedNetwork{Result: *result, From: d.From, Time: d.Time.UTC()}
 	out.Changes, out.Warnings = append([]kernel.Change{}, out.Changes...), append(d.Warnings(), out.Warnings...)
@@ -238,11 +234,11 @@ func compareNetwork(c *cli.Context) error {
 	}
 	plan, err := planToCompare(c, cfg, lookup)
 	if err != nil {
-		return networkError(err)
+		return daemon.NetworkError(err)
 	}
 	changes, err := kernel.Compare(plan, kernelOptions(cfg))
 	if err != nil {
-		return networkError(fmt.Errorf("cannot compare the network: %w", err))
+		return daemon.NetworkError(fmt.Errorf("cannot compare the network: %w", err))
 	}
 	differences := struct {
 		Changes []kernel.Change `json:"changes"`
@@ -275,26 +271,4 @@ func planToCompare(c *cli.Context, cfg netinit.Config, lookup remote.Lookup) (*n
 			Hint: "stoker netinit status --from FILE compares it with a description"}
 	}
 	return record.Plan, nil
-}
-
-// networkError gives the errors of packages source and kernel their exit codes, and hints about the flags.
-func networkError(err error) error {
-	if errors.As(err, new(*exit.Error)) {
-		return err
-	}
-	err = daemon.NetworkError(err)
-	var coded *exit.Error
-	var unreachable *source.UnreachableError
-	if !errors.As(err, &coded) || coded.Hint != "" {
-		return err
-	}
-	switch {
-	case errors.As(err, &unreachable) && unreachable.Waited:
-		coded.Hint = "--wait 5m waits longer"
-	case errors.Is(err, kernel.ErrNoLink):
-		coded.Hint = "ip link shows the links; --wait 5m waits longer, and optional: true in the description does without the link"
-	case errors.Is(err, kernel.ErrAmbiguous):
-		coded.Hint = "let the description match the link by its name as well"
-	}
-	return err
 }

@@ -1,45 +1,16 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/netinit"
 	"github.com/stoker-init/stoker/netinit/kernel"
-	"github.com/stoker-init/stoker/netinit/source"
 	"github.com/urfave/cli/v2"
 )
-
-func TestNetworkError(t *testing.T) {
-	for name, tc := range map[string]struct {
-		err  error
-		code int
-		hint string
-	}{
-		"refused":       {&source.RefusedError{Err: errors.New("links[0]: x")}, 65, ""},
-		"unreachable":   {&source.UnreachableError{Err: errors.New("connection refused"), Waited: true}, 68, "--wait"},
-		"no such page":  {&source.UnreachableError{Err: errors.New("it answers with the status 404")}, 68, ""},
-		"not permitted": {fmt.Errorf("x: %w", kernel.ErrNotPermitted), 3, "NET_ADMIN"},
-		"no link":       {fmt.Errorf("x: %w", kernel.ErrNoLink), 75, "optional: true"},
-		"two links":     {fmt.Errorf("x: %w", kernel.ErrAmbiguous), 71, "by its name"},
-		"duplicate":     {fmt.Errorf("x: %w", kernel.ErrDuplicate), 75, ""},
-		"tentative":     {fmt.Errorf("x: %w", kernel.ErrTentative), 75, ""},
-		"other":         {errors.New("file exists"), 71, ""},
-		"usage":         {exit.UsageError("y", "x"), 2, "y"},
-	} {
-		err := networkError(tc.err)
-		var coded *exit.Error
-		if !errors.As(err, &coded) || coded.Code != tc.code || !strings.Contains(coded.Hint, tc.hint) || (tc.hint == "") != (coded.Hint == "") {
-			t.Errorf("%s: %+v", name, err)
-		}
-	}
-}
 
 // Flags override the section netinit, and another source has nothing of that of the section.
 func TestNetworkSettings(t *testing.T) {

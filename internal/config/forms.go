@@ -18,6 +18,7 @@ import (
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/netinit/source"
 )
 
 // maxSocketPath is what sockaddr_un holds, in bytes, less the NUL at its end.
@@ -26,26 +27,27 @@ const maxSocketPath = 107
 // textForms check a text, or each item of a list, by the form that a tag check names.
 // Literals are texts in which nothing is expanded.
 var textForms = map[string]func(v *validator, path, text string){
-	"absolute":   (*validator).absolute,
-	"address":    (*validator).address,
-	"capability": (*validator).capability,
-	"envfile":    (*validator).envFile,
-	"envpattern": formOf(hooks.CheckEnvPattern, ""),
-	"group":      (*validator).group,
-	"hookfile":   formOf(hooks.CheckFileName, ""),
-	"ionice":     formOf(func(text string) error { _, err := execshim.ParseIONice(text); return err }, ""),
-	"literal":    (*validator).literal,
-	"method":     (*validator).method,
-	"option":     (*validator).option,
-	"regexp":     (*validator).regexp,
-	"remoteurl":  (*validator).remoteURL,
-	"signal":     (*validator).signal,
-	"size":       (*validator).size,
-	"socket":     (*validator).socket,
-	"umask":      formOf(func(text string) error { _, err := execshim.ParseUmask(text); return err }, `write "0027"`),
-	"url":        (*validator).httpURL,
-	"user":       (*validator).user,
-	"variable":   (*validator).envName,
+	"absolute":      (*validator).absolute,
+	"address":       (*validator).address,
+	"capability":    (*validator).capability,
+	"envfile":       (*validator).envFile,
+	"envpattern":    formOf(hooks.CheckEnvPattern, ""),
+	"group":         (*validator).group,
+	"hookfile":      formOf(hooks.CheckFileName, ""),
+	"ionice":        formOf(func(text string) error { _, err := execshim.ParseIONice(text); return err }, ""),
+	"literal":       (*validator).literal,
+	"method":        (*validator).method,
+	"networksource": (*validator).networkSource,
+	"option":        (*validator).option,
+	"regexp":        (*validator).regexp,
+	"remoteurl":     (*validator).remoteURL,
+	"signal":        (*validator).signal,
+	"size":          (*validator).size,
+	"socket":        (*validator).socket,
+	"umask":         formOf(func(text string) error { _, err := execshim.ParseUmask(text); return err }, `write "0027"`),
+	"url":           (*validator).httpURL,
+	"user":          (*validator).user,
+	"variable":      (*validator).envName,
 }
 
 // formOf is a form whose check another package has.
@@ -134,6 +136,13 @@ func (v *validator) option(path, text string) {
 func (v *validator) remoteURL(path, text string) {
 	if err := remote.Check(text); err != nil {
 		v.Bad(path, `write "http://host/path/${NAME}", or "unix:///run/agent.sock:/path"`, "%s cannot be requested: %s",
+			layeredyaml.Quote("", redact.URL(text)), err)
+	}
+}
+
+func (v *validator) networkSource(path, text string) {
+	if err := source.Check(text, true); err != nil {
+		v.Bad(path, `write "/path/of/file", "http://host/path/${NAME}" or "unix:/run/agent.sock"`, "%s is no source: %s",
 			layeredyaml.Quote("", redact.URL(text)), err)
 	}
 }

@@ -34,7 +34,7 @@ type networkTools struct {
 	apply    func(context.Context, *netinit.Plan, kernel.Options) (*kernel.Result, error)
 	compare  func(*netinit.Plan, kernel.Options) ([]kernel.Change, error)
 	record   func(stateDir string) (*kernel.Record, error)
-	watch    func(ctx context.Context, changed func()) error
+	watch    func(context.Context) (<-chan struct{}, error)
 	announce func(context.Context, []kernel.Announcement, hclog.Logger)
 }
 
@@ -63,14 +63,18 @@ type savedNetwork struct {
 }
 
 func newNetwork(ctx context.Context, d *daemon) *network {
-	n := &network{ctx: ctx, log: d.log.Named("netinit"), drifted: d.hooks.networkDrift,
+	return &network{ctx: ctx, log: d.log.Named("netinit"), drifted: d.hooks.networkDrift, folder: NetworkFolder(),
 		save: func(s savedNetwork) error { return d.m.FDStore().PutJSON(networkItem, s) },
 		tools: networkTools{fetch: source.Fetch, apply: kernel.Apply, compare: kernel.Compare, record: kernel.ReadRecord,
 			watch: kernel.Watch, announce: kernel.Announce}}
+}
+
+// NetworkFolder returns the folder for the state of the network, unless the configuration has one; empty: none.
+func NetworkFolder() string {
 	if folder := stateFolder(os.Geteuid(), os.Getenv); folder != "" {
-		n.folder = filepath.Join(folder, "netinit")
+		return filepath.Join(folder, "netinit")
 	}
-	return n
+	return ""
 }
 
 // opening returns what the supervisor calls before the first hooks; nil: netinit is not configured.
@@ -112,7 +116,7 @@ func (n *network) await(ctx context.Context) error {
 				w.stop()
 				return withoutNetwork(err)
 			default:
-				w.log.Warn("the network is not configured; the container goes on with that of the runtime", "error", err,
+				w.log.Warn("the network is not configured; the container goes on with that of the runtime", "error", explain(err),
 					"again_in", w.cfg.Drift.Every)
 				return nil
 			}
@@ -214,7 +218,7 @@ type networkWorker struct {
 	unconfigured, unrepaired string // why; empty: it is
 	unknown                  string // why the network cannot be compared
 	brake                    repairBrake
-	told                     string // the differences that were published and are still there
+	published                string // the differences that were published and are still there
 }
 
 // set changes the status, unless a reload has replaced the worker.
@@ -262,17 +266,16 @@ func (w *networkWorker) configureNow(ctx context.Context) error {
 		return ctx.Err() // a reload or a stop
 	}
 	if err != nil {
-		err = NetworkError(err)
-		known := w.unconfigured == err.Error()
-		w.unconfigured = err.Error()
+		known := w.unconfigured == explain(err)
+		w.unconfigured = explain(err)
 		w.doing("")
 		w.keepForNext(true)
 		if !known && !w.awaited {
-			w.log.Error("the network is not configured; it stays as it was", "error", err, "again_in", w.cfg.Drift.Every)
+			w.log.Error("the network is not configured; it stays as it was", "error", w.unconfigured, "again_in", w.cfg.Drift.Every)
 		}
-		return err
+		return NetworkError(err)
 	}
-	w.applied, w.unconfigured, w.unrepaired, w.told = d.Plan, "", "", ""
+	w.applied, w.unconfigured, w.unrepaired, w.published = d.Plan, "", "", ""
 	w.warn(slices.Concat(d.Warnings(), result.Warnings))
 	w.log.Info("the network is configured", "from", d.From, "changes", len(result.Changes),
 		"took", time.Since(began).Round(time.Millisecond))
@@ -346,21 +349,42 @@ func withoutNetwork(err error) error {
 	return &exit.Error{Err: fmt.Errorf("cannot configure the network: %w", e.Err), Hint: hint, Code: e.Code}
 }
 
-// NetworkError gives an error of netinit its exit code and a hint.
+// explain is the text of an error of netinit with its hint.
+func explain(err error) string {
+	if e, ok := errors.AsType[*exit.Error](NetworkError(err)); ok && e.Hint != "" {
+		return err.Error() + " (hint: " + e.Hint + ")"
+	}
+	return err.Error()
+}
+
+// NetworkError gives an error of netinit its exit code and hint, unless it is an *exit.Error.
 func NetworkError(err error) error {
+	if _, ok := errors.AsType[*exit.Error](err); ok {
+		return err
+	}
 	e := &exit.Error{Err: err, Code: exit.KernelRefused}
 	_, refused := errors.AsType[*source.RefusedError](err)
-	_, unreachable := errors.AsType[*source.UnreachableError](err)
+	unreachable, isUnreachable := errors.AsType[*source.UnreachableError](err)
+	hinted, hasHint := errors.AsType[*kernel.HintError](err)
 	switch {
 	case refused:
 		e.Code = exit.BadInput
-	case unreachable:
+	case isUnreachable:
 		e.Code = exit.NoSource
+		if unreachable.Waited {
+			e.Hint = "a longer wait may help: --wait, netinit.wait"
+		}
 	case errors.Is(err, kernel.ErrNotPermitted):
 		e.Code, e.Hint = exit.Refused, "give the container the capability NET_ADMIN: docker run --cap-add NET_ADMIN"
-	case errors.Is(err, kernel.ErrNoLink), errors.Is(err, kernel.ErrDuplicate), errors.Is(err, kernel.ErrTentative),
-		errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, kernel.ErrNoLink):
 		e.Code = exit.TryLater
+		e.Hint = "ip link shows the links; a longer wait (--wait, netinit.wait) or optional: true in the description may help"
+	case errors.Is(err, kernel.ErrAmbiguous):
+		e.Hint = "let the description match the link by its name as well"
+	case errors.Is(err, kernel.ErrDuplicate), errors.Is(err, kernel.ErrTentative), errors.Is(err, context.DeadlineExceeded):
+		e.Code = exit.TryLater
+	case hasHint:
+		e.Hint = hinted.Hint
 	}
 	return e
 }

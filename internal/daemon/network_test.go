@@ -107,10 +107,17 @@ func (m *fakeMachine) tools() networkTools {
 			defer m.mu.Unlock()
 			return m.recorded, nil
 		},
-		watch: func(ctx context.Context, changed func()) error {
-			m.set(func() { m.changed = changed })
-			<-ctx.Done()
-			return nil
+		watch: func(context.Context) (<-chan struct{}, error) {
+			changes := make(chan struct{}, 1)
+			m.set(func() {
+				m.changed = func() {
+					select {
+					case changes <- struct{}{}:
+					default:
+					}
+				}
+			})
+			return changes, nil
 		},
 		announce: func(context.Context, []kernel.Announcement, hclog.Logger) {},
 	}
@@ -198,31 +205,44 @@ func TestNetworkOpens(t *testing.T) {
 	})
 }
 
-func TestNetworkErrors(t *testing.T) {
+func TestNetworkError(t *testing.T) {
 	for name, tc := range map[string]struct {
-		fetch, apply error
-		code         int
+		err  error
+		code int
+		hint string
 	}{
-		"refused":     {fetch: &source.RefusedError{Err: errors.New("links[0].mac: x")}, code: exit.BadInput},
-		"unreachable": {fetch: &source.UnreachableError{Err: errors.New("connection refused")}, code: exit.NoSource},
-		"forbidden":   {apply: fmt.Errorf("cannot add an address: %w", kernel.ErrNotPermitted), code: exit.Refused},
-		"no link":     {apply: fmt.Errorf("eth0: %w", kernel.ErrNoLink), code: exit.TryLater},
-		"duplicate":   {apply: fmt.Errorf("192.0.2.1: %w", kernel.ErrDuplicate), code: exit.TryLater},
-		"too late":    {apply: context.DeadlineExceeded, code: exit.TryLater},
-		"ambiguous":   {apply: fmt.Errorf("eth0, eth1: %w", kernel.ErrAmbiguous), code: exit.KernelRefused},
-		"kernel":      {apply: errors.New("no buffer space"), code: exit.KernelRefused},
+		"refused":       {&source.RefusedError{Err: errors.New("links[0]: x")}, 65, ""},
+		"unreachable":   {&source.UnreachableError{Err: errors.New("connection refused"), Waited: true}, 68, "--wait"},
+		"no such page":  {&source.UnreachableError{Err: errors.New("it answers with the status 404")}, 68, ""},
+		"not permitted": {fmt.Errorf("x: %w", kernel.ErrNotPermitted), 3, "NET_ADMIN"},
+		"no link":       {fmt.Errorf("x: %w", kernel.ErrNoLink), 75, "optional: true"},
+		"two links":     {fmt.Errorf("x: %w", kernel.ErrAmbiguous), 71, "by its name"},
+		"duplicate":     {fmt.Errorf("x: %w", kernel.ErrDuplicate), 75, ""},
+		"tentative":     {fmt.Errorf("x: %w", kernel.ErrTentative), 75, ""},
+		"too late":      {context.DeadlineExceeded, 75, ""},
+		"hint":          {fmt.Errorf("x: %w", &kernel.HintError{Err: errors.New("x"), Hint: "y"}), 71, "y"},
+		"other":         {errors.New("file exists"), 71, ""},
+		"usage":         {exit.UsageError("y", "x"), 2, "y"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
-				m.fetchErr, m.applyErr = tc.fetch, tc.apply
-				err := n.opening(planOf(usual))(t.Context(), func(string) {})
-				if e, ok := errors.AsType[*exit.Error](err); !ok || e.Code != tc.code {
-					t.Errorf("%v: %#v, want the code %d", err, e, tc.code)
-				}
-				m.wantLog(t, "[ERROR]", 0) // the supervisor logs it
-			})
-		})
+		err := NetworkError(tc.err)
+		var coded *exit.Error
+		if !errors.As(err, &coded) || coded.Code != tc.code || !strings.Contains(coded.Hint, tc.hint) || (tc.hint == "") != (coded.Hint == "") {
+			t.Errorf("%s: %+v", name, err)
+		}
 	}
+}
+
+// An error at the start ends the container; the supervisor logs it.
+func TestNetworkIsRequired(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+		m.applyErr = fmt.Errorf("cannot add an address: %w", kernel.ErrNotPermitted)
+		err := n.opening(planOf(usual))(t.Context(), func(string) {})
+		e, ok := errors.AsType[*exit.Error](err)
+		if !ok || e.Code != exit.Refused || !strings.Contains(e.Hint, "NET_ADMIN; netinit.required: false") {
+			t.Errorf("%v: %+v", err, e)
+		}
+		m.wantLog(t, "[ERROR]", 0)
+	})
 }
 
 // Where it is not required the container goes on, and the network is configured when that is possible.

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -47,10 +46,7 @@ func (b *repairBrake) used(now time.Time, failed bool) bool {
 // has failed (pending), it is repeated. at once: the first comparison does not wait.
 func (w *networkWorker) keep(ctx context.Context, pending, atOnce bool) {
 	drift := w.cfg.Drift
-	changed := make(chan struct{}, 1)
-	if drift.Then != ignoreDrift {
-		go w.notice(ctx, changed) // ends with ctx
-	}
+	changed := w.watch(ctx)
 	attempt := time.Now().Add(drift.Every)
 	wait := drift.Every
 	if atOnce {
@@ -61,7 +57,10 @@ func (w *networkWorker) keep(ctx context.Context, pending, atOnce bool) {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
-		case <-changed:
+		case _, open := <-changed:
+			if !open {
+				changed = nil
+			}
 			select {
 			case <-ctx.Done():
 				return
@@ -84,17 +83,16 @@ func (w *networkWorker) keep(ctx context.Context, pending, atOnce bool) {
 	}
 }
 
-// notice passes notifications of the kernel on.
-func (w *networkWorker) notice(ctx context.Context, changed chan<- struct{}) {
-	err := w.tools.watch(ctx, func() {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	})
-	if err != nil && ctx.Err() == nil {
+// watch returns the notifications of the kernel; nil: there are none.
+func (w *networkWorker) watch(ctx context.Context) <-chan struct{} {
+	if w.cfg.Drift.Then == ignoreDrift {
+		return nil
+	}
+	changed, err := w.tools.watch(ctx)
+	if err != nil {
 		w.log.Warn("changes of the network are not noticed at once", "compared_every", w.cfg.Drift.Every, "error", err)
 	}
+	return changed
 }
 
 // plan returns what was applied in this network namespace, also by hand; nil: nothing, or it is unknown.
@@ -138,15 +136,15 @@ func (w *networkWorker) check(ctx context.Context) (again time.Time) {
 	}
 	list := changeTexts(found)
 	if len(list) == 0 {
-		if w.told != "" {
+		if w.published != "" {
 			w.log.Info("the network is again what was applied")
 		}
-		w.told, w.unrepaired = "", ""
+		w.published, w.unrepaired = "", ""
 	}
 	w.set(func(s *api.NetworkStatus) { s.Differences = list })
 	text := strings.Join(list, "; ")
 	switch repair := w.cfg.Drift.Then == repairDrift; {
-	case text == "", !repair && text == w.told:
+	case text == "", !repair && text == w.published:
 		return again
 	case time.Now().Before(w.brake.next):
 		return w.brake.next
@@ -168,16 +166,17 @@ func (w *networkWorker) repair(ctx context.Context, plan *netinit.Plan, text str
 		return again
 	}
 	if err == nil && len(result.Changes) == 0 { // another program was about to change it
-		w.told, w.unrepaired = "", ""
+		w.published, w.unrepaired = "", ""
 		w.set(func(s *api.NetworkStatus) { s.Differences = nil })
 		return again
 	}
 	braked := w.brake.used(time.Now(), err != nil)
 	if err != nil {
-		w.unrepaired = fmt.Sprintf("cannot repair the network: %v", err)
+		w.unrepaired = "cannot repair the network: " + explain(err)
 		w.set(func(s *api.NetworkStatus) { s.RepairFailures++ })
-		if text != w.told {
-			w.log.Error("the network differs from what was applied, and cannot be repaired", "needs", redact.Clip(text, driftReason), "error", err)
+		if text != w.published {
+			w.log.Error("the network differs from what was applied, and cannot be repaired", "needs", redact.Clip(text, driftReason),
+				"error", explain(err))
 			w.publish(text, w.unrepaired+"; needs: ")
 		}
 		return w.brake.next
@@ -188,7 +187,7 @@ func (w *networkWorker) repair(ctx context.Context, plan *netinit.Plan, text str
 	w.announce(result)
 	w.log.Warn("the network differed from what was applied, and is repaired", "changes", redact.Clip(text, driftReason))
 	w.publish(text, "repaired: ")
-	w.told = ""
+	w.published = ""
 	if braked {
 		w.log.Warn("the network does not stay as it was applied: another program changes it too", "next_repair_in", w.brake.pause)
 	}
@@ -197,7 +196,7 @@ func (w *networkWorker) repair(ctx context.Context, plan *netinit.Plan, text str
 
 // publish publishes the event of differences.
 func (w *networkWorker) publish(differences, outcome string) {
-	w.told = differences
+	w.published = differences
 	w.drifted(redact.Clip(outcome+differences, driftReason))
 }
 

@@ -88,9 +88,6 @@ func (d *daemon) configurePlugins(loaded *config.Loaded) (changed bool) {
 	return fmt.Sprint(d.plugins.JVMOptions(nil)) != before
 }
 
-// StateFolder returns the folder of state that outlives the container; empty: none.
-func StateFolder() string { return stateFolder(os.Geteuid(), os.Getenv) }
-
 // stateFolder returns the folder of state that outlives the container: below $XDG_STATE_HOME if set, else below /var/lib, or below
 // ~/.local/state for a user that cannot write there. Empty: none.
 func stateFolder(uid int, env func(string) string) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -66,6 +67,15 @@ func (a *applier) warn(err error) {
 	}
 }
 
+// warned reports whether an error is a warning, which it adds to the result.
+func (a *applier) warned(err error) bool {
+	_, is := errors.AsType[warning](err)
+	if is {
+		a.warn(err)
+	}
+	return is
+}
+
 // load reads the state, and finds the links of the plan.
 func (a *applier) load() (missing []string, err error) {
 	if a.state, err = a.conn.read(); err != nil {
@@ -114,32 +124,20 @@ func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) 
 
 // findLinks waits for the links of the plan. The optional ones are not waited for.
 func (a *applier) findLinks(ctx context.Context) error {
-	missing, err := a.load()
-	if err != nil || len(missing) == 0 {
-		return err
+	absent := "" // at the last look
+	err := await(ctx, func() (bool, error) {
+		missing, err := a.load()
+		if names := strings.Join(missing, ", "); names != absent {
+			if absent = names; names != "" && a.o.OnMissing != nil {
+				a.o.OnMissing(names)
+			}
+		}
+		return len(missing) == 0, err
+	})
+	if ctx.Err() != nil && absent != "" {
+		return fmt.Errorf("%w: %s did not appear in time", ErrNoLink, absent)
 	}
-	waiting, stop := context.WithCancel(ctx)
-	defer stop()
-	changed, err := subscribe(waiting)
-	if err != nil {
-		return err
-	}
-	for before := ""; ; {
-		if missing, err = a.load(); err != nil || len(missing) == 0 {
-			return err
-		}
-		if names := strings.Join(missing, ", "); a.o.OnMissing != nil && names != before {
-			a.o.OnMissing(names)
-			before = names
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w: %s did not appear in time", ErrNoLink, strings.Join(missing, ", "))
-		}
-	}
+	return err
 }
 
 // rounds removes the differences, until there are none.
@@ -151,7 +149,7 @@ func (a *applier) rounds(ctx context.Context) error {
 			a.warn(errors.New(w))
 		}
 		if len(d.refusals) > 0 {
-			return errors.Join(d.refusals...)
+			return &HintError{errors.Join(d.refusals...), strings.Join(d.hints, "; ")}
 		}
 		switch {
 		case len(d.changes) == 0:
@@ -232,17 +230,14 @@ func (a *applier) execute(ctx context.Context, changes []change) error {
 
 // make makes a change. It is left to the next round if others have changed the same meanwhile.
 func (a *applier) make(c change) error {
-	err := c.do.run(a)
-	_, isWarning := errors.AsType[warning](err)
-	switch {
+	switch err := c.do.run(a); {
 	case err == nil:
 		a.done = append(a.done, c)
 		if a.o.Log != nil {
 			a.o.Log.Debug("network changed", "change", c.String())
 		}
-	case isWarning:
+	case a.warned(err):
 		a.skipped[c.Change] = true
-		a.warn(err)
 	case c.Verb == "add" && errors.Is(err, unix.EEXIST), c.Verb == "remove" && isAbsent(err):
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("cannot %s: %w: %w", c, ErrNotPermitted, err)
@@ -251,7 +246,7 @@ func (a *applier) make(c change) error {
 			a.done = append(a.done, c)
 		}
 		if c.Object == "link" && errors.Is(err, unix.EOPNOTSUPP) {
-			err = fmt.Errorf("%w (hint: the kernel has no 802.1Q: load the module 8021q)", err)
+			err = &HintError{err, "the kernel has no 802.1Q: load the module 8021q"}
 		}
 		return fmt.Errorf("cannot %s: %w", c, err)
 	}
@@ -278,8 +273,7 @@ func (a *applier) probe(ctx context.Context, changes []change) error {
 	}
 	wg.Wait()
 	for i, err := range errs {
-		if _, isWarning := errors.AsType[warning](err); isWarning {
-			a.warn(err)
+		if a.warned(err) {
 			errs[i] = nil
 		} else if err != nil {
 			errs[i] = fmt.Errorf("cannot %s: %w", changes[i], err)
@@ -290,12 +284,8 @@ func (a *applier) probe(ctx context.Context, changes []change) error {
 
 // waitDAD waits until IPv6 addresses can be used.
 func (a *applier) waitDAD(ctx context.Context, list []linkAddr) error {
-	if list = slices.DeleteFunc(list, func(l linkAddr) bool { return l.Address.Is4() }); len(list) == 0 {
-		return nil
-	}
 	err := waitDAD(ctx, a.conn, list, a.o.DAD)
-	if _, isWarning := errors.AsType[warning](err); isWarning {
-		a.warn(err)
+	if a.warned(err) {
 		return nil
 	}
 	return err
@@ -368,6 +358,6 @@ func (a *applier) restoreRecord() {
 	if a.record.Plan != nil {
 		a.writeRecord(a.record)
 	} else if a.o.StateDir != "" && !a.unrecorded {
-		removeRecord(a.o.StateDir)
+		_ = os.Remove(recordFile(a.o.StateDir).Path) // one that stays is harmless: it names addresses that are not there
 	}
 }

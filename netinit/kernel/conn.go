@@ -76,20 +76,20 @@ func (c *conn) dump(kind uint16, header []byte) ([][]byte, error) {
 	return nil, fmt.Errorf("it was changed during each of %d attempts", maxDumps)
 }
 
-// name returns the present name of a link.
-func (c *conn) name(index int) (string, error) {
+// link returns a link as it is now.
+func (c *conn) link(index int) (*link, error) {
 	list, err := c.request(linkMessage(unix.RTM_GETLINK, index, 0, 0), 0, unix.RTM_NEWLINK)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	s := &state{}
 	for _, m := range list {
 		s.parseLink(m)
 	}
 	if l := s.link(index); l != nil {
-		return l.name, nil
+		return l, nil
 	}
-	return "", unix.ENODEV
+	return nil, unix.ENODEV
 }
 
 // attributes are those of a message behind its header, or of a nested attribute. A damaged one ends them.

@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -158,16 +157,11 @@ func (d *detection) late() error {
 
 // hasCarrier reports whether packets can pass through a link.
 func (c *conn) hasCarrier(index int) (bool, error) {
-	list, err := c.request(linkMessage(unix.RTM_GETLINK, index, 0, 0), 0, unix.RTM_NEWLINK)
+	l, err := c.link(index)
 	if err != nil {
 		return false, fmt.Errorf("cannot read the state of the link: %w", err)
 	}
-	for _, m := range list {
-		if len(m) >= unix.SizeofIfInfomsg {
-			return binary.NativeEndian.Uint32(m[8:])&unix.IFF_RUNNING != 0, nil
-		}
-	}
-	return false, nil
+	return l.running, nil
 }
 
 // waitCarrier waits until a link has its carrier. The error is a warning if it has none in 10 s.

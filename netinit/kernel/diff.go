@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/stoker-init/stoker/netinit"
 	"golang.org/x/sys/unix"
@@ -40,7 +39,8 @@ type change struct {
 // difference is the result of diff.
 type difference struct {
 	changes  []change
-	refusals []error // reasons to change nothing at all
+	refusals []error  // reasons to change nothing at all
+	hints    []string // what to do about them
 	warnings []string
 }
 
@@ -87,10 +87,13 @@ func diff(plan *netinit.Plan, found targets, s *state, record *Record, o Options
 
 func (d *differ) add(c change) { d.changes = append(d.changes, c) }
 
-// refuse adds a change that must not be made.
-func (d *differ) refuse(c change, format string, args ...any) {
+// refuse adds a change that must not be made; hint may be empty.
+func (d *differ) refuse(c change, hint, format string, args ...any) {
 	c.later = true
 	d.add(c)
+	if hint != "" {
+		d.hints = append(d.hints, hint)
+	}
 	d.refusals = append(d.refusals, fmt.Errorf(format, args...))
 }
 
@@ -143,7 +146,8 @@ func (d *differ) diffLink(i int) {
 	if want.VLAN != nil {
 		if !d.ourLink(have) && have.name != name {
 			c := Change{"add", "link", name, fmt.Sprintf("vlan %d", have.vlan)}
-			d.refuse(change{Change: c}, "cannot add link %q: link %q, which stoker has not added, has the same parent and number", name, have.name)
+			d.refuse(change{Change: c}, "", "cannot add link %q: link %q, which stoker has not added, has the same parent and number",
+				name, have.name)
 			return
 		}
 		if have.alias != alias && slices.Contains(d.record.Links, have.name) {
@@ -173,7 +177,7 @@ func (d *differ) diffMTU(want *netinit.Link, have *link, name string) {
 	for _, a := range d.state.addresses {
 		foreign := a.index == have.index && a.prefix.Addr().Is6() && !a.prefix.Addr().IsLinkLocalUnicast() && !d.ourAddress(a)
 		if foreign && want.MTU < netinit.MinMTUIPv6 {
-			d.refuse(c, "cannot set the MTU of link %q to %d: it has %s, which stoker has not added, and IPv6 needs %d",
+			d.refuse(c, "", "cannot set the MTU of link %q to %d: it has %s, which stoker has not added, and IPv6 needs %d",
 				name, want.MTU, a.prefix, netinit.MinMTUIPv6)
 			return
 		}
@@ -197,13 +201,13 @@ func (d *differ) addLink(i int, name string) {
 		case slices.Contains(d.found, other.index):
 			c.later = true // it is renamed in this round
 		case !d.ourLink(other):
-			d.refuse(c, "cannot add link %q (%s): another link has its name (hint: give it another name)", name, c.Detail)
+			d.refuse(c, "give it another name", "cannot add link %q (%s): another link has its name", name, c.Detail)
 			return
 		default:
 			d.removeLink(other, linkStage)
 		}
 	}
-	c.do, c.undo = addVLAN(name, d.found[parent], want.VLAN, want.MTU), deleteLink(name)
+	c.do, c.undo = addVLAN(name, 0, d.found[parent], want.VLAN.ID, want.VLAN.MAC, want.MTU), deleteLink(name)
 	d.add(c)
 }
 
@@ -215,9 +219,7 @@ func (d *differ) ourLink(l *link) bool {
 // removeLink removes a VLAN, and with it its addresses and routes.
 func (d *differ) removeLink(l *link, at stage) {
 	d.going[l.index] = true
-	again := sequence{
-		addLink(l.name, l.index, l.parent, l.vlan, l.mac, l.mtu), setAlias(l.name),
-	}
+	again := addVLAN(l.name, l.index, l.parent, l.vlan, l.mac, l.mtu)
 	if l.up {
 		again = append(again, setUp(l.index, true))
 	}
@@ -239,7 +241,7 @@ func (d *differ) rename(have *link, name string) {
 		}
 		other := slices.Index(d.found, index)
 		if other < 0 || d.wantedName(other) == name {
-			d.refuse(change{Change: nameChange(have.name, name)}, "cannot rename link %q to %q: another link has this name", have.name, name)
+			d.refuse(change{Change: nameChange(have.name, name)}, "", "cannot rename link %q to %q: another link has this name", have.name, name)
 			return
 		}
 		d.renameTo(index, fmt.Sprintf("stoker%d", index))
@@ -271,8 +273,8 @@ func (d *differ) diffSettings(want *netinit.Link, have *link) {
 		case !s.locked:
 			d.add(change{Change: c, index: have.index, do: s.to(s.want), undo: s.to(s.have), drops: true})
 		case s.name == "disable_ipv6":
-			d.refuse(change{Change: c}, "cannot enable IPv6 on link %q: /proc/sys cannot be written "+
-				"(hint: start the container with --sysctl net.ipv6.conf.all.disable_ipv6=0)", want.ID)
+			d.refuse(change{Change: c}, "start the container with --sysctl net.ipv6.conf.all.disable_ipv6=0",
+				"cannot enable IPv6 on link %q: /proc/sys cannot be written", want.ID)
 		default:
 			d.warnings = append(d.warnings, fmt.Sprintf("cannot %s: /proc/sys cannot be written", c))
 		}
@@ -309,15 +311,15 @@ func (d *differ) diffAddresses(i int) {
 			case ours:
 				d.removeAddress(k, addressStage)
 			default:
-				d.refuse(c, "cannot add address %s to link %q: it has %s, which stoker has not added (hint: ip address del %s dev %s)",
-					prefix, name, a.prefix, a.prefix, have.name)
+				d.refuse(c, fmt.Sprintf("ip address del %s dev %s", a.prefix, have.name),
+					"cannot add address %s to link %q: it has %s, which stoker has not added", prefix, name, a.prefix)
 				exists = true
 			}
 		}
 		switch {
 		case exists:
 		case prefix.Addr().Is6() && want.MTU == 0 && have.mtu < netinit.MinMTUIPv6:
-			d.refuse(c, "cannot add address %s to link %q: its MTU is %d, and IPv6 needs %d (hint: mtu: 1500)",
+			d.refuse(c, "mtu: 1500 in the description", "cannot add address %s to link %q: its MTU is %d, and IPv6 needs %d",
 				prefix, name, have.mtu, netinit.MinMTUIPv6)
 		default:
 			d.add(c)
@@ -353,7 +355,7 @@ func (d *differ) diffFiles() {
 	}
 	for _, f := range []struct{ path, have, want string }{
 		{d.o.ResolvConf, d.state.resolv, d.wantedResolv()},
-		{d.o.HostsFile, d.state.hosts, withBlock(d.state.hosts, hostsLines(d.plan.Hosts))},
+		{d.o.HostsFile, d.state.hosts, withBlock(d.state.hosts, netinit.HostsBlock(d.plan.Hosts))},
 	} {
 		if f.path != "" && f.have != f.want {
 			set("file", f.path, fileText{f.path, f.want}, fileText{f.path, f.have})
@@ -381,10 +383,4 @@ func (d *differ) wantedResolv() string {
 		return saved.Original
 	}
 	return d.state.resolv
-}
-
-// hostsLines are the lines of the block in the hosts file.
-func hostsLines(hosts []netinit.Host) string {
-	block := netinit.HostsBlock(hosts)
-	return strings.TrimSuffix(strings.TrimPrefix(block, netinit.HostsBegin+"\n"), netinit.HostsEnd+"\n")
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/untrusted"
+	"github.com/stoker-init/stoker/netinit"
 	"golang.org/x/sys/unix"
 )
 
@@ -48,40 +49,40 @@ func readText(path string) (string, error) {
 	return string(data), nil
 }
 
-// writeInPlace replaces the content of a regular file, and returns the content before. The file stays the same inode, because the
+// writeInPlace replaces the content of a regular file. The file stays the same inode, because the
 // resolv.conf and hosts of a container are bind mounts, which cannot be replaced by rename(2). A missing file is created. After an error
 // the file has its old content, unless the error says otherwise.
-func writeInPlace(path, content string) (before string, err error) {
+func writeInPlace(path, content string) error {
 	file, err := openText(path, os.O_RDWR)
 	created := errors.Is(err, fs.ErrNotExist)
 	if created {
 		file, err = openText(path, os.O_RDWR|os.O_CREATE)
 	}
 	if err != nil {
-		return "", fmt.Errorf("cannot write %s: %w", path, err)
+		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
 	defer file.Close()
 	if created {
 		if err := file.Chmod(0o644); err != nil { // whatever the umask: every user resolves names
-			return "", fmt.Errorf("cannot make %s readable for all users: %w", path, untrusted.Cause(err))
+			return fmt.Errorf("cannot make %s readable for all users: %w", path, untrusted.Cause(err))
 		}
 	}
 	data, err := untrusted.ReadAll(file, maxText)
 	if err != nil {
-		return "", fmt.Errorf("cannot read %s: %w", path, err)
+		return fmt.Errorf("cannot read %s: %w", path, err)
 	}
-	before = string(data)
+	before := string(data)
 	if before == content {
-		return before, nil
+		return nil
 	}
 	if err := overwrite(file, content); err != nil {
 		err = fmt.Errorf("cannot write %s: %w", path, untrusted.Cause(err))
 		if again := overwrite(file, before); again != nil {
 			err = fmt.Errorf("%w; nor can its old content be restored: %w", err, untrusted.Cause(again))
 		}
-		return before, err
+		return err
 	}
-	return before, nil
+	return nil
 }
 
 // overwrite writes first and truncates then, so that a reader never finds an empty file.
@@ -92,27 +93,20 @@ func overwrite(file *os.File, content string) error {
 	return file.Truncate(int64(len(content)))
 }
 
-// Lines around the block of stoker in a hosts file.
-const (
-	beginBlock = "# begin stoker netinit"
-	endBlock   = "# end stoker netinit"
-)
-
-// withBlock returns the hosts file content with the lines of block in the place of the block of stoker, or at the end. Without lines there
-// is no block. Every other line is kept as it is; of a block that does not end, only the first line is not. More blocks than one are
-// replaced by one.
+// withBlock returns the content of a hosts file with block (netinit.HostsBlock) in the place of the block of stoker, or at the end. Every
+// other line is kept as it is; of a block that does not end, only the first line is not. Several blocks are replaced by one.
 func withBlock(content, block string) string {
 	lines := strings.SplitAfter(content, "\n")
 	var kept []string
 	place, begin := -1, -1 // in kept: where the new block goes, and where an open block begins
 	for _, line := range lines {
 		switch strings.TrimRight(line, " \t\r\n") {
-		case beginBlock:
+		case netinit.HostsBegin:
 			begin = len(kept)
 			if place < 0 {
 				place = begin
 			}
-		case endBlock:
+		case netinit.HostsEnd:
 			if begin >= 0 {
 				kept, begin = kept[:begin], -1
 			}
@@ -124,16 +118,10 @@ func withBlock(content, block string) string {
 		place = len(kept)
 	}
 	head, tail := strings.Join(kept[:place], ""), strings.Join(kept[place:], "")
-	if block == "" {
-		return head + tail
-	}
-	if head != "" && !strings.HasSuffix(head, "\n") {
+	if block != "" && head != "" && !strings.HasSuffix(head, "\n") {
 		head += "\n"
 	}
-	if !strings.HasSuffix(block, "\n") {
-		block += "\n"
-	}
-	return head + beginBlock + "\n" + block + endBlock + "\n" + tail
+	return head + block + tail
 }
 
 // hostname returns the hostname of this UTS namespace.

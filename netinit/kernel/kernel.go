@@ -51,6 +51,17 @@ var (
 	ErrAmbiguous    = errors.New("more than one link matches")
 )
 
+// HintError is an error with a remedy.
+type HintError struct {
+	Err  error
+	Hint string // may be empty
+}
+
+func (e *HintError) Error() string { return e.Err.Error() }
+
+// Unwrap gives Err.
+func (e *HintError) Unwrap() error { return e.Err }
+
 // Compare returns the differences between the plan and the kernel, in the order in which Apply would change them. It changes nothing and
 // needs no privileges.
 func Compare(plan *netinit.Plan, o Options) ([]Change, error) {

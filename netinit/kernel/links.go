@@ -95,13 +95,3 @@ func describeMatch(l *netinit.Link) string {
 	}
 	return strings.Join(parts, " and ")
 }
-
-// needsIPv6 reports whether a link has IPv6 addresses or routes.
-func needsIPv6(l *netinit.Link) bool {
-	for _, a := range l.Addresses {
-		if a.Addr().Is6() {
-			return true
-		}
-	}
-	return slices.ContainsFunc(l.Routes, func(r netinit.Route) bool { return r.To.Addr().Is6() })
-}

@@ -172,7 +172,7 @@ func (a *applier) renamed() []string {
 func (a *applier) savedResolv(pending bool) *SavedFile {
 	old := a.record.Resolv
 	if old != nil && (old.Path != a.o.ResolvConf || !slices.Contains(old.Written, a.first.resolv)) {
-		old = nil // somebody else has written it since
+		old = nil // another program has written it since
 	}
 	if a.o.ResolvConf == "" || a.plan.DNS.IsZero() {
 		if pending {
@@ -207,6 +207,3 @@ func samePlan(a, b *netinit.Plan) bool {
 	y, err2 := json.Marshal(b)
 	return err1 == nil && err2 == nil && string(x) == string(y)
 }
-
-// removeRecord removes a record that there was not before. One that stays is harmless: it names addresses that are not there.
-func removeRecord(stateDir string) { _ = os.Remove(recordFile(stateDir).Path) }

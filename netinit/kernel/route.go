@@ -51,8 +51,8 @@ func (d *differ) diffRoute(want netinit.Route, have *link, i int) {
 		case ours:
 			replaced = k
 		default:
-			d.refuse(c, "cannot add route %s of link %q: there is %s, which stoker has not added (hint: give it another metric, or ip route del %s)",
-				c.Detail, name, describeRoute(r.Route)+d.through(r), describeKey(r.Route))
+			d.refuse(c, "give it another metric, or ip route del "+describeKey(r.Route),
+				"cannot add route %s of link %q: there is %s, which stoker has not added", c.Detail, name, describeRoute(r.Route)+d.through(r))
 			return
 		}
 	}
@@ -103,7 +103,7 @@ func describeKey(r netinit.Route) string {
 			s = "::/0"
 		}
 	}
-	if r.Metric != 0 && (r.Metric != 1024 || r.To.Addr().Is4()) {
+	if r.Metric != 0 && (r.Metric != netinit.DefaultMetricIPv6 || r.To.Addr().Is4()) {
 		s += fmt.Sprintf(" metric %d", r.Metric)
 	}
 	if r.Table != netinit.MainTable {

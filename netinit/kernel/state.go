@@ -39,7 +39,7 @@ type link struct {
 	alias                 string
 	vlan                  int
 	mtu                   int
-	up, ethernet          bool
+	up, running, ethernet bool // running: it has its carrier
 }
 
 // address is an address of a link.
@@ -104,6 +104,7 @@ func (s *state) parseLink(m []byte) {
 	l := link{
 		index:    int(binary.NativeEndian.Uint32(m[4:])),
 		up:       flags&unix.IFF_UP != 0,
+		running:  flags&unix.IFF_RUNNING != 0,
 		ethernet: binary.NativeEndian.Uint16(m[2:]) == unix.ARPHRD_ETHER,
 	}
 	elsewhere := false // the parent, or the peer of a veth
@@ -254,7 +255,7 @@ func normalRoute(r netinit.Route) netinit.Route {
 	case r.To.Addr().Is6():
 		r.Scope = "" // IPv6 has none
 		if r.Metric == 0 {
-			r.Metric = 1024
+			r.Metric = netinit.DefaultMetricIPv6
 		}
 	case r.Scope == "" && r.Type == "" && !r.Via.IsValid():
 		r.Scope = "link"

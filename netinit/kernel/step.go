@@ -71,13 +71,9 @@ func deleteLink(name string) message {
 	return linkMessage(unix.RTM_DELLINK, 0, 0, 0).with(unix.IFLA_IFNAME, name0(name))
 }
 
-// addVLAN makes a link and marks it. The kernel takes no alias of a link that does not exist yet.
-func addVLAN(name string, parent int, v *netinit.VLAN, mtu int) step {
-	return sequence{addLink(name, 0, parent, v.ID, v.MAC, mtu), setAlias(name)}
-}
-
-// addLink makes a VLAN. An index of 0, a MAC address of "" and an MTU of 0 leave these to the kernel.
-func addLink(name string, index, parent, vlan int, mac string, mtu int) message {
+// addVLAN makes a link, and marks it then: the kernel takes no alias of a link that does not exist yet. An index of 0, a MAC address of ""
+// and an MTU of 0 leave these to the kernel.
+func addVLAN(name string, index, parent, vlan int, mac string, mtu int) sequence {
 	data := attribute(nil, unix.IFLA_VLAN_ID, number16(uint16(vlan)))
 	info := attribute(attribute(nil, unix.IFLA_INFO_KIND, []byte("vlan")), unix.IFLA_INFO_DATA, data)
 	m := linkMessage(unix.RTM_NEWLINK, index, 0, 0).with(unix.IFLA_IFNAME, name0(name)).
@@ -89,7 +85,7 @@ func addLink(name string, index, parent, vlan int, mac string, mtu int) message 
 		m = m.with(unix.IFLA_MTU, number32(uint32(mtu)))
 	}
 	m.flags = newOnly
-	return m
+	return sequence{m, setAlias(name)}
 }
 
 // rename names a link. Kernels before 6.2 rename none that is up.
@@ -141,8 +137,7 @@ func addAddress(index int, prefix netip.Prefix, dad netinit.DAD) message {
 }
 
 func removeAddress(index int, prefix netip.Prefix) step {
-	m := message{unix.RTM_DELADDR, 0, addressBody(index, prefix, "")}
-	return dropAddress{index, prefix, m}
+	return dropAddress{index, prefix, message{unix.RTM_DELADDR, 0, addressBody(index, prefix, "")}}
 }
 
 // dropAddress removes an address. The kernel also removes the others of the same IPv4 subnet if it is the first (primary) one by now,
@@ -158,16 +153,16 @@ func (d dropAddress) run(a *applier) error {
 		return d.message.run(a)
 	}
 	const setting = "promote_secondaries"
-	name, err := a.conn.name(d.index)
+	l, err := a.conn.link(d.index)
 	if err != nil {
 		return err
 	}
-	before, err := writeSysctl(name, "ipv4", setting, "1")
+	before, err := writeSysctl(l.name, "ipv4", setting, "1")
 	if err != nil {
 		return a.preserve(d.index, d.prefix, func() error { return d.message.run(a) })
 	}
 	err = d.message.run(a)
-	if _, again := writeSysctl(name, "ipv4", setting, before); err == nil {
+	if _, again := writeSysctl(l.name, "ipv4", setting, before); err == nil {
 		err = again
 	}
 	return err
@@ -188,9 +183,9 @@ func (s setting) to(value string) step {
 }
 
 func (s setting) run(a *applier) error {
-	name, err := a.conn.name(s.index)
+	l, err := a.conn.link(s.index)
 	if err == nil {
-		_, err = writeSysctl(name, s.family, s.name, s.want)
+		_, err = writeSysctl(l.name, s.family, s.name, s.want)
 	}
 	return err
 }
@@ -198,10 +193,7 @@ func (s setting) run(a *applier) error {
 // fileText replaces the content of a file.
 type fileText struct{ path, content string }
 
-func (f fileText) run(*applier) error {
-	_, err := writeInPlace(f.path, f.content)
-	return err
-}
+func (f fileText) run(*applier) error { return writeInPlace(f.path, f.content) }
 
 // newHostname sets the hostname.
 type newHostname string

@@ -99,7 +99,7 @@ func wantedSettings(plan *netinit.Plan, found targets, o Options) []setting {
 		add := func(name, want string) {
 			list = append(list, setting{index: found[i], family: "ipv6", name: name, want: want})
 		}
-		if needsIPv6(l) {
+		if l.HasIPv6() {
 			add("disable_ipv6", "0")
 			if o.DAD == netinit.DADOptimistic {
 				add("optimistic_dad", "1")

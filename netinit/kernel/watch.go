@@ -10,12 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// watchPause is the shortest time between two calls of Watch.
-	watchPause = 100 * time.Millisecond
-	// awaitEvery is the longest time between two checks of await.
-	awaitEvery = 200 * time.Millisecond
-)
+// awaitEvery is the longest time between two checks of await.
+const awaitEvery = 200 * time.Millisecond
 
 // watchGroups are the changes that notifications are about.
 func watchGroups() (mask uint32) {
@@ -26,9 +22,9 @@ func watchGroups() (mask uint32) {
 	return mask
 }
 
-// subscribe returns a channel that receives after links, addresses, routes or rules of the kernel have changed. It holds one value, which
+// Watch returns a channel that receives after links, addresses, routes or rules of the kernel have changed. It holds one value, which
 // stands for all changes since the last receive. It is closed after ctx ends, or if the kernel's notifications end.
-func subscribe(ctx context.Context) (<-chan struct{}, error) {
+func Watch(ctx context.Context) (<-chan struct{}, error) {
 	socket, err := openNotifications()
 	if err != nil {
 		return nil, err
@@ -49,7 +45,7 @@ func openNotifications() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "netlink"), nil
 }
 
-// follow is the channel of subscribe for an open socket, which it closes.
+// follow is the channel of Watch for an open socket, which it closes.
 func follow(ctx context.Context, socket *os.File) <-chan struct{} {
 	stop := context.AfterFunc(ctx, func() { socket.Close() })
 	changed := make(chan struct{}, 1)
@@ -73,26 +69,6 @@ func follow(ctx context.Context, socket *os.File) <-chan struct{} {
 	return changed
 }
 
-// Watch calls changed, not more often than every 100 ms, after the kernel's links, addresses, routes or rules have changed, until ctx ends.
-// No change goes unreported: the last call begins after the last change. The error is nil if ctx ended.
-func Watch(ctx context.Context, changed func()) error {
-	changes, err := subscribe(ctx)
-	if err != nil {
-		return err
-	}
-	for range changes {
-		select {
-		case <-time.After(watchPause):
-			changed()
-		case <-ctx.Done():
-		}
-	}
-	if ctx.Err() == nil {
-		return errors.New("the kernel sends no more notifications of changes of the network")
-	}
-	return nil
-}
-
 // await calls done until it returns true or an error, or ctx ends: at once, after every change of the network, and every 200 ms for what
 // the kernel sends no notifications of. Without its own error, that of ctx is returned.
 func await(ctx context.Context, done func() (bool, error)) error {
@@ -101,7 +77,7 @@ func await(ctx context.Context, done func() (bool, error)) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	changes, _ := subscribe(ctx) // without notifications, as in gVisor, the timer remains
+	changes, _ := Watch(ctx) // without notifications, as in gVisor, the timer remains
 	for {
 		if ok, err := done(); ok || err != nil {
 			return err

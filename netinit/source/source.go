@@ -117,14 +117,17 @@ func Fetch(ctx context.Context, o Options) (*Description, error) {
 	return d, nil
 }
 
-// Check validates the form of a source.
-func Check(from string) error {
+// Check validates the form of a source. absolute: a file needs an absolute path.
+func Check(from string, absolute bool) error {
 	s := Options{From: from}.source()
-	if s.File != "" {
-		_, err := remote.Names(s.File)
-		return err
+	switch {
+	case s.File == "":
+		return remote.Check(s.URL)
+	case absolute && !strings.HasPrefix(s.File, "/") && !strings.HasPrefix(s.File, "${"):
+		return errors.New("it is neither an absolute path nor a URL")
 	}
-	return remote.Check(s.URL)
+	_, err := remote.Names(s.File)
+	return err
 }
 
 // hasScheme reports whether a source is no file.

@@ -318,7 +318,7 @@ func TestCheck(t *testing.T) {
 		"unix:agent.sock": "unix:///path", "unix:///run/agent.sock": "unix:///path", "ftp://x/y": "begins with", "http:///x": "names no host",
 		"/run/${": "${NAME}",
 	} {
-		if err := Check(from); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+		if err := Check(from, false); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", from, err, want)
 		}
 	}
