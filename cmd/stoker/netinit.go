@@ -40,7 +40,7 @@ have the keys of that section as their defaults. No stoker has to run.`,
 				Flags:     append(descriptionFlags(), configFlags()...), Action: planNetwork},
 			{Name: "apply", Usage: "change the network to what a description says, or leave it as it was",
 				UsageText: "stoker netinit apply --from /run/network.yaml --wait 30s",
-				Description: `What was added before and the description has no more is removed; what others
+				Description: `What stoker has added and the description no longer has is removed; what others
 added stays. Without differences no privileges are needed. After a failure all
 changes are undone.`,
 				Flags:  slices.Concat(descriptionFlags(), applyFlags(), placeFlags(), configFlags(), []cli.Flag{tableOrJSON()}),
