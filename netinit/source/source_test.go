@@ -54,7 +54,7 @@ func (h *host) says(text string) {
 
 // patient are Options that get an answer on a loaded machine as well, quick ones are given up soon.
 func patient(from, folder string) Options {
-	return Options{From: from, Format: netinit.Auto, Wait: time.Minute, StateDir: folder}
+	return Options{Config: netinit.Config{Source: from, Format: netinit.Auto, Wait: time.Minute, StateDir: folder}}
 }
 
 func quick(from, folder string) Options {
