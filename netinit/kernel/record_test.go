@@ -97,7 +97,8 @@ func TestApplyIsLocked(t *testing.T) {
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := Apply(ctx, b.plan, b.o); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "another process applies") {
+	_, err = Apply(ctx, b.plan, b.o)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "another process applies") {
 		t.Errorf("%v", err)
 	}
 	unlock()
