@@ -44,10 +44,12 @@ type Result struct {
 	Announce []Announcement `json:"-"`
 }
 
-// Errors of Apply; errors.Is finds them. The error of a link that did not appear is ErrNoLink, of two that match ErrAmbiguous.
+// Errors of Apply; errors.Is finds them. The error of a link that did not appear is ErrNoLink, of two that match ErrAmbiguous, and
+// of a wait that the cancellation of ctx ends ErrInterrupted.
 var (
 	ErrNotPermitted = errors.New("not permitted")
 	ErrNoLink       = errors.New("no such link")
+	ErrInterrupted  = errors.New("interrupted")
 	ErrAmbiguous    = errors.New("more than one link matches")
 )
 

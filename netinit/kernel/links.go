@@ -12,8 +12,8 @@ import (
 type targets []int
 
 // resolve finds the links of a plan. missing describes those that are absent and not optional. known are the indexes that were found
-// before; renamed are the links that were renamed by an earlier run.
-func resolve(plan *netinit.Plan, s *state, known targets, renamed []string) (found targets, missing []string, err error) {
+// before; record is that of the last run.
+func resolve(plan *netinit.Plan, s *state, known targets, record *Record) (found targets, missing []string, err error) {
 	found = make(targets, len(plan.Links))
 	for i := range plan.Links {
 		l := &plan.Links[i]
@@ -29,7 +29,7 @@ func resolve(plan *netinit.Plan, s *state, known targets, renamed []string) (fou
 			found[i] = known[i]
 			continue
 		}
-		fits := s.fits(l, slices.Contains(renamed, l.Rename))
+		fits := s.fits(l, record)
 		switch {
 		case len(fits) > 1:
 			return nil, nil, fmt.Errorf("link %q (%s): %w: %s", l.ID, describeMatch(l), ErrAmbiguous, strings.Join(fits, ", "))
@@ -52,15 +52,21 @@ func position(plan *netinit.Plan, id string) int {
 
 // fits returns the names of the links that match. A MAC address means a link of its own: VLANs, macvlans and ipvlans in this namespace
 // have that of their parent, and a member of a bridge or bond has no addresses. Of a link with the name and one with the name that the
-// plan gives it, the latter counts only if an earlier run has renamed it.
-func (s *state) fits(l *netinit.Link, renamed bool) []string {
+// plan gives it, the latter counts only if an earlier run has renamed it. One that was to be renamed has a name for the time being if that
+// run was killed.
+func (s *state) fits(l *netinit.Link, record *Record) []string {
 	var names, named []string
-	for _, have := range s.links {
+	renamed := false
+	for i := range s.links {
+		have := &s.links[i]
 		if l.Match.MAC != "" && (have.mac != l.Match.MAC || !have.ethernet || have.parent != 0 || have.master != 0) {
 			continue
 		}
 		switch {
 		case have.name == l.Rename:
+			named = append(named, have.name)
+			renamed = renamed || record.hasRenamed(have)
+		case l.Match.MAC != "" && have.name == temporaryName(have.index):
 			named = append(named, have.name)
 		case l.Match.Name == "", l.Match.Name == have.name:
 			names = append(names, have.name)
