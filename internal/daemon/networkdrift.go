@@ -161,7 +161,9 @@ func (w *networkWorker) check(ctx context.Context) (again time.Time) {
 func (w *networkWorker) repair(ctx context.Context, plan *netinit.Plan, text string) (again time.Time) {
 	limited, cancel := context.WithTimeout(ctx, w.cfg.Wait)
 	defer cancel()
-	result, err := w.tools.apply(limited, plan, w.options)
+	o := w.options
+	o.Repair = true
+	result, err := w.tools.apply(limited, plan, o)
 	if ctx.Err() != nil {
 		return again
 	}
@@ -174,6 +176,9 @@ func (w *networkWorker) repair(ctx context.Context, plan *netinit.Plan, text str
 	if err != nil {
 		w.unrepaired = "cannot repair the network: " + explain(err)
 		w.set(func(s *api.NetworkStatus) { s.RepairFailures++ })
+		if result != nil { // a part is repaired
+			w.announce(result)
+		}
 		if text != w.published {
 			w.log.Error("the network differs from what was applied, and cannot be repaired", "needs", redact.Clip(text, driftReason),
 				"error", explain(err))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -31,13 +32,15 @@ type applier struct {
 	first      *state // before the first change
 	state      *state
 	done       []change
-	skipped    map[Change]bool // those that ended with a warning
-	unready    map[int]bool    // optional links whose addresses stay tentative
+	skipped    map[Change]bool  // those that ended with a warning
+	unready    map[int]bool     // optional links whose addresses stay tentative
+	causes     map[Change]error // why changes were left to the next round
+	failed     error            // of a repair
 	result     Result
 }
 
 func newApplier(plan *netinit.Plan, o Options) (*applier, error) {
-	a := &applier{plan: plan, o: o, skipped: map[Change]bool{}, unready: map[int]bool{}}
+	a := &applier{plan: plan, o: o, skipped: map[Change]bool{}, unready: map[int]bool{}, causes: map[Change]error{}}
 	var err error
 	if a.namespace, err = namespace(); err != nil {
 		return nil, err
@@ -81,17 +84,20 @@ func (a *applier) warned(err error) bool {
 
 // load reads the state, and finds the links of the plan.
 func (a *applier) load() (missing []string, err error) {
-	if a.state, err = a.conn.read(); err != nil {
+	s, err := a.conn.read()
+	if err != nil {
 		return nil, err
 	}
-	if a.found, missing, err = resolve(a.plan, a.state, a.found, a.record); err != nil {
+	found, missing, err := resolve(a.plan, s, a.found, a.record)
+	if err != nil {
 		return nil, err
 	}
+	a.state, a.found = s, found
 	a.state.readSettings(wantedSettings(a.plan, a.found, a.o))
 	return missing, a.state.readFiles(a.plan, a.o)
 }
 
-// Apply makes the kernel what the plan says, or leaves it as it was. ctx bounds the wait for links and addresses.
+// Apply makes the kernel what the plan says, or leaves it as it was, unless that is a repair. ctx bounds the wait for links and addresses.
 func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) {
 	a, err := newApplier(plan, o)
 	if err != nil {
@@ -104,14 +110,14 @@ func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) 
 	}
 	defer unlock()
 	a.first = a.state
-	if err := a.rounds(ctx); err != nil {
+	if err := a.fail(a.rounds(ctx)); err != nil {
 		return nil, a.rollback(err)
 	}
-	if len(a.done) > 0 || a.record.Plan == nil || !samePlan(a.record.Plan, plan) {
+	if len(a.done) > 0 || a.owned != a.record || a.record.Plan == nil || !samePlan(a.record.Plan, plan) {
 		a.writeRecord(a.final())
 	}
 	a.report()
-	return &a.result, nil
+	return &a.result, a.failed
 }
 
 // begin waits for the links of the plan, and then for the lock: while a link is absent another process may change the network. What that
@@ -119,8 +125,10 @@ func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) 
 func (a *applier) begin(ctx context.Context) (unlock func(), err error) {
 	for {
 		a.readRecord()
-		if err := a.findLinks(ctx); err != nil {
-			return nil, err
+		if !a.o.Repair {
+			if err := a.findLinks(ctx); err != nil {
+				return nil, err
+			}
 		}
 		if unlock, err = a.lock(ctx); err != nil {
 			return nil, err
@@ -128,6 +136,9 @@ func (a *applier) begin(ctx context.Context) (unlock func(), err error) {
 		a.readRecord()
 		a.found = nil
 		missing, err := a.load()
+		if err == nil && len(missing) > 0 && a.o.Repair {
+			return unlock, a.fail(fmt.Errorf("%w: %s", ErrNoLink, strings.Join(missing, ", ")))
+		}
 		if err == nil && len(missing) == 0 {
 			return unlock, nil
 		}
@@ -157,11 +168,15 @@ func (a *applier) lock(ctx context.Context) (unlock func(), err error) {
 }
 
 // findLinks waits for the links of the plan. The optional ones are not waited for. A link that is not there yet has to be changed, so the
-// capability is needed.
+// capability is needed. All links are looked for at each look: others may have renamed those that were found.
 func (a *applier) findLinks(ctx context.Context) error {
 	absent := "" // at the last look
 	err := await(ctx, func() (bool, error) {
-		missing, err := a.load()
+		s, err := a.conn.read(unix.RTM_GETLINK)
+		if err != nil {
+			return false, err
+		}
+		_, missing, err := resolve(a.plan, s, nil, a.record)
 		if len(missing) > 0 && !capable(unix.CAP_NET_ADMIN) {
 			return false, notPermitted("configure links that are still absent: " + strings.Join(missing, ", "))
 		}
@@ -185,18 +200,20 @@ func (a *applier) findLinks(ctx context.Context) error {
 func (a *applier) rounds(ctx context.Context) error {
 	for n := 0; ; n++ {
 		d := diff(a.plan, a.found, a.state, a.owned, a.o)
-		d.changes = slices.DeleteFunc(d.changes, func(c change) bool { return a.skipped[c.Change] })
+		d.changes = slices.DeleteFunc(d.changes, func(c change) bool { return a.skipped[c.key()] })
 		for _, w := range d.warnings {
 			a.warn("%s", w)
 		}
 		if len(d.refusals) > 0 {
-			return &HintError{errors.Join(d.refusals...), strings.Join(d.hints, "; ")}
+			if err := a.fail(&HintError{errors.Join(d.refusals...), strings.Join(d.hints, "; ")}); err != nil {
+				return err
+			}
 		}
 		switch {
-		case len(d.changes) == 0:
+		case len(d.changes) == 0, a.o.Repair && !slices.ContainsFunc(d.changes, func(c change) bool { return !c.later }):
 			return a.waitDAD(ctx, a.tentative())
 		case n == maxRounds:
-			return fmt.Errorf("after %d attempts the kernel still differs: %s", n, summary(d.changes))
+			return fmt.Errorf("after %d attempts the kernel still differs: %s", n, summary(d.changes, a.causes))
 		case n == 0:
 			if err := mayChange(d.changes); err != nil {
 				return err
@@ -219,7 +236,7 @@ func mayChange(changes []change) error {
 	if len(kernel) == 0 || capable(unix.CAP_NET_ADMIN) {
 		return nil
 	}
-	return notPermitted(summary(kernel))
+	return notPermitted(summary(kernel, nil))
 }
 
 // notPermitted is the error of a missing CAP_NET_ADMIN.
@@ -238,10 +255,15 @@ func capable(capability int) bool {
 	return err != nil || data[capability/32].Effective&(1<<(capability%32)) != 0
 }
 
-func summary(changes []change) string {
+// summary describes changes and why they have failed, as far as that is known.
+func summary(changes []change, causes map[Change]error) string {
 	var list []string
 	for _, c := range changes {
-		list = append(list, c.String())
+		text := c.String()
+		if err := causes[c.Change]; err != nil {
+			text += fmt.Sprintf(" (%v)", err)
+		}
+		list = append(list, text)
 	}
 	return strings.Join(list, "; ")
 }
@@ -256,13 +278,14 @@ func (a *applier) execute(ctx context.Context, changes []change) error {
 			}
 		}
 		if at == addressStage && a.o.Probe {
-			if err := a.probe(ctx, list); err != nil {
+			var err error
+			if list, err = a.probe(ctx, list); err != nil {
 				return err
 			}
 		}
 		var added []linkAddr
 		for _, c := range list {
-			if err := a.make(c); err != nil {
+			if err := a.fail(a.make(c), c.key()); err != nil {
 				return err
 			}
 			if c.prefix.IsValid() && a.o.DAD != netinit.DADNone {
@@ -289,10 +312,13 @@ func (a *applier) make(c change) error {
 		}
 	case c.Object == "route" && a.unready[c.index] && errors.Is(err, unix.EINVAL): // a tentative address is no source
 		a.warn("cannot %s yet: %v", c, err)
-		a.skipped[c.Change] = true
+		a.skipped[c.key()] = true
 	case a.warned(err):
-		a.skipped[c.Change] = true
+		a.skipped[c.key()] = true
 	case c.Verb == "add" && errors.Is(err, unix.EEXIST), c.Verb == "remove" && isAbsent(err):
+		a.causes[c.Change] = err
+	case c.Object == "file":
+		return fmt.Errorf("cannot %s: %w", c, fileError(a.o, c.Detail, err))
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("cannot %s: %w: %w", c, ErrNotPermitted, err)
 	default:
@@ -313,8 +339,12 @@ func isAbsent(err error) bool {
 		errors.Is(err, unix.ENXIO) // the link has no IPv6
 }
 
-// probe asks for all IPv4 addresses that will be added, at the same time.
-func (a *applier) probe(ctx context.Context, changes []change) error {
+// probe asks for all IPv4 addresses that will be added, at the same time. It returns the changes that can be made.
+func (a *applier) probe(ctx context.Context, changes []change) (free []change, err error) {
+	var own []net.HardwareAddr
+	for _, l := range a.state.links {
+		own = append(own, macBytes(l.mac))
+	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(changes))
 	for i, c := range changes {
@@ -323,17 +353,20 @@ func (a *applier) probe(ctx context.Context, changes []change) error {
 			continue
 		}
 		// It ends with the probe, which ctx bounds.
-		wg.Go(func() { errs[i] = probe(ctx, l.index, macBytes(l.mac), c.prefix.Addr()) })
+		wg.Go(func() { errs[i] = probe(ctx, l.index, macBytes(l.mac), own, c.prefix.Addr()) })
 	}
 	wg.Wait()
 	for i, err := range errs {
 		if a.warned(err) {
 			errs[i] = nil
 		} else if err != nil {
-			errs[i] = fmt.Errorf("cannot %s: %w", changes[i], err)
+			errs[i] = a.fail(fmt.Errorf("cannot %s: %w", changes[i], err), changes[i].key())
+		}
+		if !a.skipped[changes[i].key()] {
+			free = append(free, changes[i])
 		}
 	}
-	return errors.Join(errs...)
+	return free, errors.Join(errs...)
 }
 
 // optionalDAD bounds the wait for the addresses of optional links. Duplicate address detection takes 1 to 2 s.
@@ -341,6 +374,10 @@ const optionalDAD = 3 * time.Second
 
 // waitDAD waits until IPv6 addresses can be used. An optional link whose addresses cannot is a warning, and is not waited for again.
 func (a *applier) waitDAD(ctx context.Context, list []linkAddr) error {
+	if a.o.Repair {
+		a.waitEach(ctx, list)
+		return nil
+	}
 	var needed, optional []linkAddr
 	for _, x := range list {
 		switch i := slices.Index(a.found, x.Index); {

@@ -165,20 +165,27 @@ func (d *differ) diffLink(i int) {
 	}
 }
 
-// diffMTU compares the MTU of a link. With a smaller one than IPv6 needs the kernel takes the IPv6 addresses of the link away.
+// diffMTU compares the MTU of a link. The kernel lowers that of the links on top to it, and with a smaller one than IPv6 needs it takes the
+// IPv6 addresses away.
 func (d *differ) diffMTU(want *netinit.Link, have *link, name string) {
 	if want.MTU == 0 || want.MTU == have.mtu {
 		return
 	}
+	lower, undo := []int{have.index}, sequence{setMTU(have.index, have.mtu)}
+	for _, l := range d.state.onTop(have.index) {
+		if l.mtu > want.MTU {
+			lower, undo = append(lower, l.index), append(undo, setMTU(l.index, l.mtu))
+		}
+	}
 	c := change{
 		Change: Change{"set", "link", name, fmt.Sprintf("mtu %d (was %d)", want.MTU, have.mtu)},
-		index:  have.index, do: setMTU(have.index, want.MTU), undo: setMTU(have.index, have.mtu), drops: true,
+		index:  have.index, do: setMTU(have.index, want.MTU), undo: undo, drops: true,
 	}
 	for _, a := range d.state.addresses {
-		foreign := a.index == have.index && a.prefix.Addr().Is6() && !a.prefix.Addr().IsLinkLocalUnicast() && !d.ourAddress(a)
+		foreign := slices.Contains(lower, a.index) && a.prefix.Addr().Is6() && !a.prefix.Addr().IsLinkLocalUnicast() && !d.ourAddress(a)
 		if foreign && want.MTU < netinit.MinMTUIPv6 {
-			d.refuse(c, "", "cannot set the MTU of link %q to %d: it has %s, which stoker has not added, and IPv6 needs %d",
-				name, want.MTU, a.prefix, netinit.MinMTUIPv6)
+			d.refuse(c, "", "cannot set the MTU of link %q to %d: link %q has %s, which stoker has not added, and IPv6 needs %d",
+				name, want.MTU, d.names[a.index], a.prefix, netinit.MinMTUIPv6)
 			return
 		}
 	}

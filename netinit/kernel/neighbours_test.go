@@ -155,7 +155,7 @@ func TestRawPacketsNeedACapability(t *testing.T) {
 	machine{}.ip(t, "link set near0 up")
 	machine{}.ip(t, "addr add 2001:db8::10/64 dev near0 nodad")
 	withoutCapability(t, unix.CAP_NET_RAW, func() {
-		err := probe(t.Context(), index(t, "near0"), machine{}.mac(t, "near0"), netip.MustParseAddr("192.0.2.9"))
+		err := probe(t.Context(), index(t, "near0"), machine{}.mac(t, "near0"), nil, netip.MustParseAddr("192.0.2.9"))
 		var lacks warning
 		if !errors.As(err, &lacks) || !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "NET_RAW") {
 			t.Errorf("probe: %v, want a warning that names NET_RAW", err)
@@ -177,7 +177,7 @@ func TestProbe(t *testing.T) {
 	packets := p.capture(t, "far0")
 
 	begin := time.Now()
-	err := probe(t.Context(), index(t, "near0"), mac, netip.MustParseAddr("192.0.2.1"))
+	err := probe(t.Context(), index(t, "near0"), mac, []net.HardwareAddr{mac}, netip.MustParseAddr("192.0.2.1"))
 	if !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), p.mac(t, "far0").String()) || time.Since(begin) > 900*time.Millisecond {
 		t.Errorf("an address of the peer: %v after %s", err, time.Since(begin))
 	}
@@ -188,7 +188,7 @@ func TestProbe(t *testing.T) {
 	}
 
 	begin = time.Now()
-	if err := probe(t.Context(), index(t, "near0"), mac, netip.MustParseAddr("192.0.2.9")); err != nil {
+	if err := probe(t.Context(), index(t, "near0"), mac, []net.HardwareAddr{mac}, netip.MustParseAddr("192.0.2.9")); err != nil {
 		t.Errorf("a free address: %v", err)
 	}
 	if took := time.Since(begin); took < 900*time.Millisecond || took > 3*time.Second {
@@ -197,13 +197,13 @@ func TestProbe(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if err := probe(ctx, index(t, "near0"), mac, netip.MustParseAddr("192.0.2.9")); !errors.Is(err, context.DeadlineExceeded) {
+	if err := probe(ctx, index(t, "near0"), mac, []net.HardwareAddr{mac}, netip.MustParseAddr("192.0.2.9")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("after the end of ctx: %v", err)
 	}
 }
 
 func TestARPConflict(t *testing.T) {
-	own, other := net.HardwareAddr{2, 0, 0, 0, 0, 1}, net.HardwareAddr{2, 0, 0, 0, 0, 2}
+	own, other, second := net.HardwareAddr{2, 0, 0, 0, 0, 1}, net.HardwareAddr{2, 0, 0, 0, 0, 2}, net.HardwareAddr{2, 0, 0, 0, 0, 3}
 	none, addr, more := netip.IPv4Unspecified(), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	for _, c := range []struct {
 		name  string
@@ -215,13 +215,14 @@ func TestARPConflict(t *testing.T) {
 		{"another host probes", arpFrame(arpRequest, other, none, own, addr), other},
 		{"our own probe comes back", arpFrame(arpRequest, own, none, other, addr), nil},
 		{"our own announcement comes back", arpFrame(arpRequest, own, addr, other, addr), nil},
+		{"another link of this host has it", arpFrame(arpReply, second, addr, own, none), nil},
 		{"a question for the address", arpFrame(arpRequest, other, more, own, addr), nil},
 		{"a reply to 0.0.0.0", arpFrame(arpReply, other, none, own, addr), nil},
 		{"another address", arpFrame(arpReply, other, more, own, none), nil},
 		{"cut", arpFrame(arpReply, other, addr, own, none)[:41], nil},
 		{"not IPv4", append(append(arpFrame(arpReply, other, addr, own, none)[:16], 0x86, 0xdd), arpFrame(arpReply, other, addr, own, none)[18:]...), nil},
 	} {
-		if got := arpConflict(c.frame, own, addr); !bytes.Equal(got, c.want) {
+		if got := arpConflict(c.frame, []net.HardwareAddr{own, second}, addr); !bytes.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}

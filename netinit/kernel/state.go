@@ -70,8 +70,8 @@ type rule struct {
 	raw  []byte
 }
 
-// read reads the links, addresses, routes and rules of the kernel.
-func (c *conn) read() (*state, error) {
+// read reads the links, addresses, routes and rules of the kernel, or only those of some requests.
+func (c *conn) read(only ...uint16) (*state, error) {
 	s := &state{}
 	header := attribute(make([]byte, unix.SizeofIfInfomsg), unix.IFLA_EXT_MASK, number32(skipStats))
 	for _, of := range []struct {
@@ -86,6 +86,9 @@ func (c *conn) read() (*state, error) {
 		{"routes", unix.RTM_GETROUTE, unix.SizeofRtMsg, make([]byte, unix.SizeofRtMsg), s.parseRoute},
 		{"rules", unix.RTM_GETRULE, sizeofRuleHeader, make([]byte, sizeofRuleHeader), s.parseRule},
 	} {
+		if len(only) > 0 && !slices.Contains(only, of.kind) {
+			continue
+		}
 		list, err := c.dump(of.kind, of.body)
 		noRules := of.kind == unix.RTM_GETRULE && errors.Is(err, unix.EOPNOTSUPP) // in this kernel
 		if err != nil && !noRules {
@@ -308,6 +311,20 @@ func (s *state) link(index int) *link {
 		return &s.links[i]
 	}
 	return nil
+}
+
+// onTop returns the links on top of one: VLANs, macvlans, ipvlans and bridges, and those on top of them.
+func (s *state) onTop(index int) []link {
+	below := []link{*s.link(index)}
+	for i := 0; i < len(below); i++ {
+		for _, l := range s.links {
+			known := slices.ContainsFunc(below, func(b link) bool { return b.index == l.index })
+			if !known && (l.parent == below[i].index || l.index == below[i].master) {
+				below = append(below, l)
+			}
+		}
+	}
+	return below[1:]
 }
 
 // linkNamed returns the link with a name, or nil.

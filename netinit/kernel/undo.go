@@ -137,12 +137,12 @@ func (s *state) readSettings(list []setting) {
 func (s *state) readFiles(plan *netinit.Plan, o Options) (err error) {
 	if o.ResolvConf != "" {
 		if s.resolv, err = readText(o.ResolvConf); err != nil && !plan.DNS.IsZero() {
-			return err
+			return fileError(o, o.ResolvConf, err)
 		}
 	}
 	if o.HostsFile != "" {
 		if s.hosts, err = readText(o.HostsFile); err != nil && len(plan.Hosts) > 0 {
-			return err
+			return fileError(o, o.HostsFile, err)
 		}
 	}
 	s.hostname, err = hostname()

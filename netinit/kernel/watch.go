@@ -10,8 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// awaitEvery is the longest time between two checks of await.
-const awaitEvery = 200 * time.Millisecond
+// The time between two checks of await grows to awaitPause at least, since each has a cost and others may change the network all the time,
+// and is awaitEvery at most, for what the kernel sends no notifications of.
+const (
+	awaitPause = 200 * time.Millisecond
+	awaitEvery = time.Second
+)
 
 // watchGroups are the changes that notifications are about.
 func watchGroups() (mask uint32) {
@@ -69,8 +73,8 @@ func follow(ctx context.Context, socket *os.File) <-chan struct{} {
 	return changed
 }
 
-// await calls done until it returns true or an error, or ctx ends: at once, after every change of the network, and every 200 ms for what
-// the kernel sends no notifications of. Without its own error, that of ctx is returned.
+// await calls done until it returns true or an error, or ctx ends: at once, after changes of the network, and every second. Without its own
+// error, that of ctx is returned.
 func await(ctx context.Context, done func() (bool, error)) error {
 	if ok, err := done(); ok || err != nil {
 		return err
@@ -78,16 +82,25 @@ func await(ctx context.Context, done func() (bool, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	changes, _ := Watch(ctx) // without notifications, as in gVisor, the timer remains
-	for {
+	every := awaitEvery
+	if changes == nil {
+		every = awaitPause
+	}
+	for pause := awaitPause / 16; ; pause = min(2*pause, awaitPause) {
 		if ok, err := done(); ok || err != nil {
 			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 		select {
 		case _, open := <-changes:
 			if !open {
 				changes = nil // the timer goes on
 			}
-		case <-time.After(awaitEvery):
+		case <-time.After(every - pause):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

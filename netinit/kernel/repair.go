@@ -1,0 +1,76 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// key identifies a change of the plan. An address that is added again is the same.
+func (c change) key() Change {
+	if c.prefix.IsValid() {
+		return linkAddr{c.index, c.Link, c.prefix.Addr()}.change()
+	}
+	return c.Change
+}
+
+func (a linkAddr) change() Change { return Change{"add", "address", a.Link, a.Address.String()} }
+
+// fail returns the error of changes, unless a repair goes on without them: then Apply returns it at its end.
+func (a *applier) fail(err error, without ...Change) error {
+	if err == nil || !a.o.Repair {
+		return err
+	}
+	for _, c := range without {
+		a.skipped[c] = true
+	}
+	switch {
+	case a.failed == nil:
+		a.failed = err
+	case !strings.Contains(a.failed.Error(), err.Error()): // each round has the refusals
+		a.failed = fmt.Errorf("%w; %w", a.failed, err)
+	}
+	return nil
+}
+
+// waitEach is waitDAD of a repair. It waits for each address by itself, and for a short time, since routes may need only some of them.
+func (a *applier) waitEach(ctx context.Context, list []linkAddr) {
+	short, cancel := context.WithTimeout(ctx, optionalDAD)
+	defer cancel()
+	for _, x := range list {
+		if a.skipped[x.change()] {
+			continue
+		}
+		err := waitDAD(short, a.conn, []linkAddr{x}, a.o.DAD)
+		if errors.Is(err, ErrTentative) {
+			err = warning{err}
+			a.unready[x.Index] = true
+		}
+		if !a.warned(err) {
+			_ = a.fail(err, x.change()) // it is kept
+		}
+	}
+}
+
+// fileError adds the remedy to the error of a file that cannot be read or written.
+func fileError(o Options, path string, err error) error {
+	hint := "netinit.hosts_file: another file"
+	if path == o.ResolvConf {
+		hint = "netinit.resolv_conf: another file"
+	}
+	switch {
+	case errors.Is(err, unix.EPERM):
+		hint = "make the file mutable (chattr -i -a " + path + "), or " + hint
+	case errors.Is(err, unix.EROFS):
+		return &HintError{err, "mount the file writable, or " + hint}
+	case errors.Is(err, fs.ErrPermission):
+		hint = "run stoker as root, or " + hint
+	default:
+		return err
+	}
+	return &HintError{fmt.Errorf("%w: %w", ErrNotPermitted, err), hint}
+}
