@@ -198,7 +198,9 @@ func (r *cniReader) linkOf(path, index string) (link int, ok bool) {
 	if i >= len(r.interfaces) {
 		r.Bad(path, "", "%d is no index of interfaces, which are %d", i, len(r.interfaces))
 	}
-	link, ok = r.links[i]
+	if link, ok = r.links[i]; !ok && i < len(r.interfaces) {
+		r.Warn(path, "", "%s is on the host: the address is left out", layeredyaml.Quote(path, r.interfaces[i].Name))
+	}
 	return link, ok
 }
 

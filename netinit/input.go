@@ -27,7 +27,7 @@ func decode[T any](name string, data []byte, example string) (doc T, in *input, 
 	l := layeredyaml.New(layeredyaml.Schema{Type: reflect.TypeFor[T](), Example: example, NullIsAbsent: true})
 	l.Bytes(name, data)
 	in = &input{Checker: l.Checker(), layers: l, origins: l.Decode(&doc)}
-	if problems := l.Problems(); slices.ContainsFunc(problems, func(p layeredyaml.Problem) bool { return p.Path == "" }) {
+	if problems := l.Problems(); l.Truncated() || slices.ContainsFunc(problems, func(p layeredyaml.Problem) bool { return p.Path == "" }) {
 		return doc, nil, problems
 	}
 	return doc, in, nil

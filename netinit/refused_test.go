@@ -302,3 +302,11 @@ func TestRefusedAsAWhole(t *testing.T) {
 		}
 	}
 }
+
+// TestTooManyValues describes 30,000 links: only that is the problem, and not what is missing from the rest.
+func TestTooManyValues(t *testing.T) {
+	_, err := Parse(Own, "net.yaml", []byte("links: ["+strings.Repeat("{match: {name: eth0}, mtu: 1500}, ", 30_000)+"]\n"))
+	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "100000 values") {
+		t.Errorf("%.500s", err)
+	}
+}

@@ -28,6 +28,7 @@ type fakeMachine struct {
 	applyErr error
 	differs  []kernel.Change
 	recorded *kernel.Record
+	repair   bool // what the last apply was
 	breaks   bool // another program changes what was applied at once
 	changed  func()
 
@@ -85,6 +86,7 @@ func (m *fakeMachine) tools() networkTools {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.applied++
+			m.repair = o.Repair
 			if m.applyErr != nil {
 				return nil, m.applyErr
 			}

@@ -36,7 +36,7 @@ func TestDriftIsRepaired(t *testing.T) {
 		time.Sleep(driftSettle)
 		m.wantEvents(t, "repaired: add address 192.0.2.10/24 of eth0; add address 192.0.2.11/24 of eth0")
 		m.wantCounts(t, 1, 2)
-		if s := n.snapshot(); s.Repairs != 1 || s.RepairFailures != 0 || len(s.Differences) != 0 {
+		if s := n.snapshot(); s.Repairs != 1 || s.RepairFailures != 0 || len(s.Differences) != 0 || !m.repair {
 			t.Errorf("%+v", s)
 		}
 		// Without a notification it is found at the next comparison.

@@ -45,10 +45,11 @@ type Schema struct {
 
 // Layers is a configuration while its layers are added, in rising precedence.
 type Layers struct {
-	schema  Schema
-	checker *Checker
-	value   reflect.Value // what the layers set so far
-	files   []string
+	schema    Schema
+	checker   *Checker
+	value     reflect.Value // what the layers set so far
+	files     []string
+	truncated bool
 }
 
 // New returns a configuration without a layer.
@@ -157,4 +158,8 @@ func Keys(data []byte) (keys []string, ok bool) {
 func (l *Layers) decode(root *node, name string, lines bool) {
 	d := decoder{checker: l.checker, schema: l.schema, name: name, lines: lines}
 	d.node(root, root, l.value, "")
+	l.truncated = l.truncated || d.full
 }
+
+// Truncated reports whether a layer has more values than are decoded, which is a problem: what is missing may be among the rest.
+func (l *Layers) Truncated() bool { return l.truncated }

@@ -196,7 +196,7 @@ func (d *differ) diffMTU(want *netinit.Link, have *link, name string) {
 func (d *differ) addLink(i int, name string) {
 	want := &d.plan.Links[i]
 	if want.VLAN == nil {
-		d.add(change{Change: Change{"add", "link", want.ID, "there is none with " + describeMatch(want)}, later: true})
+		d.add(change{Change: Change{"add", "link", want.ID, noLink + describeMatch(want)}, later: true})
 		return
 	}
 	parent := position(d.plan, want.VLAN.Parent)
