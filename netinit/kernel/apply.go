@@ -112,14 +112,9 @@ func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) 
 	return &a.result, nil
 }
 
-// begin waits for the links of the plan, and then for the lock: while a link is absent another process may change the network. What that
-// has changed is read again.
+// begin takes the lock when the links of the plan are there: while one is absent another process may change the network.
 func (a *applier) begin(ctx context.Context) (unlock func(), err error) {
 	for {
-		a.readRecord()
-		if err := a.findLinks(ctx); err != nil {
-			return nil, err
-		}
 		if unlock, err = a.lock(ctx); err != nil {
 			return nil, err
 		}
@@ -130,6 +125,9 @@ func (a *applier) begin(ctx context.Context) (unlock func(), err error) {
 			return unlock, nil
 		}
 		unlock()
+		if err == nil {
+			err = a.findLinks(ctx)
+		}
 		if err != nil {
 			return nil, err
 		}
