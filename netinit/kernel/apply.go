@@ -53,7 +53,7 @@ func (a *applier) readRecord() {
 	a.record = &Record{}
 	switch r, err := ReadRecord(a.o.StateDir); {
 	case err != nil:
-		a.warn(fmt.Errorf("cannot read what was applied before: %w", err))
+		a.warn("cannot read what was applied before: %v", err)
 	case r != nil:
 		a.record = r
 	}
@@ -62,8 +62,8 @@ func (a *applier) readRecord() {
 
 func (a *applier) close() { a.conn.socket.Close() }
 
-func (a *applier) warn(err error) {
-	if text := err.Error(); !slices.Contains(a.result.Warnings, text) {
+func (a *applier) warn(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(a.result.Warnings, text) {
 		a.result.Warnings = append(a.result.Warnings, text)
 	}
 }
@@ -72,7 +72,7 @@ func (a *applier) warn(err error) {
 func (a *applier) warned(err error) bool {
 	_, is := errors.AsType[warning](err)
 	if is {
-		a.warn(err)
+		a.warn("%v", err)
 	}
 	return is
 }
@@ -146,7 +146,7 @@ func (a *applier) lock(ctx context.Context) (unlock func(), err error) {
 		return nil, err
 	case err != nil:
 		a.unrecorded = true
-		a.warn(fmt.Errorf("cannot record what is applied: %w", err))
+		a.warn("cannot record what is applied: %v", err)
 		return unlock, nil
 	}
 	return locked, nil
@@ -183,7 +183,7 @@ func (a *applier) rounds(ctx context.Context) error {
 		d := diff(a.plan, a.found, a.state, a.owned, a.o)
 		d.changes = slices.DeleteFunc(d.changes, func(c change) bool { return a.skipped[c.Change] })
 		for _, w := range d.warnings {
-			a.warn(errors.New(w))
+			a.warn("%s", w)
 		}
 		if len(d.refusals) > 0 {
 			return &HintError{errors.Join(d.refusals...), strings.Join(d.hints, "; ")}
@@ -284,7 +284,7 @@ func (a *applier) make(c change) error {
 			a.o.Log.Debug("network changed", "change", c.String())
 		}
 	case c.Object == "route" && a.unready[c.index] && errors.Is(err, unix.EINVAL): // a tentative address is no source
-		a.warn(fmt.Errorf("cannot %s yet: %w", c, err))
+		a.warn("cannot %s yet: %v", c, err)
 		a.skipped[c.Change] = true
 	case a.warned(err):
 		a.skipped[c.Change] = true

@@ -242,7 +242,7 @@ func (a *applier) writeRecord(r *Record) {
 	}
 	if err := recordFile(a.o.StateDir).Write(r); err != nil {
 		a.unrecorded = true
-		a.warn(fmt.Errorf("cannot record what is applied: %w", err))
+		a.warn("cannot record what is applied: %v", err)
 	}
 }
 
