@@ -101,6 +101,9 @@ func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) 
 		return nil, err
 	}
 	defer unlock()
+	if a.superseded() {
+		return &a.result, nil
+	}
 	a.first = a.state
 	if err := a.rounds(ctx); err != nil {
 		return nil, a.rollback(err)
@@ -118,7 +121,9 @@ func (a *applier) begin(ctx context.Context) (unlock func(), err error) {
 		if unlock, err = a.lock(ctx); err != nil {
 			return nil, err
 		}
-		a.readRecord()
+		if a.readRecord(); a.superseded() {
+			return unlock, nil
+		}
 		a.found = nil
 		missing, err := a.load()
 		if err == nil && len(missing) == 0 {
@@ -132,6 +137,11 @@ func (a *applier) begin(ctx context.Context) (unlock func(), err error) {
 			return nil, err
 		}
 	}
+}
+
+// superseded reports whether another run has applied another plan than the one to be repaired.
+func (a *applier) superseded() bool {
+	return a.o.Repair && a.record.Plan != nil && !samePlan(a.record.Plan, a.plan)
 }
 
 // lock takes the lock, if there can be one.
@@ -157,6 +167,9 @@ func (a *applier) lock(ctx context.Context) (unlock func(), err error) {
 func (a *applier) findLinks(ctx context.Context) error {
 	absent := "" // at the last look
 	err := await(ctx, func() (bool, error) {
+		if a.readRecord(); a.superseded() {
+			return true, nil
+		}
 		missing, err := a.load()
 		if len(missing) > 0 && !capable(unix.CAP_NET_ADMIN) {
 			return false, notPermitted("configure links that are still absent: " + strings.Join(missing, ", "))

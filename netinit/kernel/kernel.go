@@ -16,6 +16,7 @@ type Options struct {
 	DAD      netinit.DAD
 	Probe    bool // ask for IPv4 addresses before they are added
 	Log      hclog.Logger
+	Repair   bool // the plan is that of the record: nothing is changed if another run has applied another one meanwhile
 	// OnMissing gets the links that Apply waits for, whenever they are others than before; nil: it is not needed.
 	OnMissing func(links string)
 }

@@ -206,6 +206,28 @@ func TestLateLinkLeavesTheNetwork(t *testing.T) {
 	b.wantAddresses("near0", "192.0.2.10/24", "2001:db8:1::10/64")
 }
 
+// TestRepairIsSuperseded repairs a plan whose link is absent, and another run applies another plan meanwhile.
+func TestRepairIsSuperseded(t *testing.T) {
+	b := newBench(t)
+	b.mustApply()
+	old, o, missing, done := *b.plan, b.o, make(chan string, 1), make(chan error, 1)
+	machine{}.ip(t, "link set near0 address 02:00:5e:00:00:08")
+	o.Repair, o.OnMissing = true, func(links string) { missing <- links }
+	// It ends with Apply, which the context of the test bounds.
+	go func() {
+		result, err := Apply(t.Context(), &old, o)
+		if err == nil && len(result.Changes) > 0 {
+			err = fmt.Errorf("it changes %v", result.Changes)
+		}
+		done <- err
+	}()
+	<-missing
+	b.plan = &netinit.Plan{Links: []netinit.Link{{ID: "a", Match: netinit.Match{Name: "near0"}, Addresses: prefixes("192.0.2.77/24")}}}
+	b.mustApply()
+	must(t, <-done)
+	b.wantAddresses("near0", "192.0.2.77/24")
+}
+
 func TestInterrupted(t *testing.T) {
 	b := newBench(t)
 	b.plan.Links[0].Match = netinit.Match{Name: "late0"}
