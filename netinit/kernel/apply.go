@@ -54,13 +54,11 @@ func newApplier(plan *netinit.Plan, o Options) (*applier, error) {
 // readRecord reads what the last run has added.
 func (a *applier) readRecord() {
 	a.record = &Record{}
-	if a.o.StateDir != "" {
-		switch r, err := ReadRecord(a.o.StateDir); {
-		case err != nil:
-			a.warn("cannot read what was applied before: %v", err)
-		case r != nil:
-			a.record = r
-		}
+	switch r, err := ReadRecord(a.o.StateDir); {
+	case err != nil:
+		a.warn("cannot read what was applied before: %v", err)
+	case r != nil:
+		a.record = r
 	}
 	a.owned = a.record
 }
@@ -109,6 +107,9 @@ func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) 
 		return nil, err
 	}
 	defer unlock()
+	if a.superseded() {
+		return &a.result, nil
+	}
 	a.first = a.state
 	if err := a.fail(a.rounds(ctx)); err != nil {
 		return nil, a.rollback(err)
@@ -118,82 +119,6 @@ func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) 
 	}
 	a.report()
 	return &a.result, a.failed
-}
-
-// begin waits for the links of the plan, and then for the lock: while a link is absent another process may change the network. What that
-// has changed is read again.
-func (a *applier) begin(ctx context.Context) (unlock func(), err error) {
-	for {
-		a.readRecord()
-		if !a.o.Repair {
-			if err := a.findLinks(ctx); err != nil {
-				return nil, err
-			}
-		}
-		if unlock, err = a.lock(ctx); err != nil {
-			return nil, err
-		}
-		a.readRecord()
-		a.found = nil
-		missing, err := a.load()
-		if err == nil && len(missing) > 0 && a.o.Repair {
-			return unlock, a.fail(fmt.Errorf("%w: %s", ErrNoLink, strings.Join(missing, ", ")))
-		}
-		if err == nil && len(missing) == 0 {
-			return unlock, nil
-		}
-		unlock()
-		if err != nil {
-			return nil, err
-		}
-	}
-}
-
-// lock takes the lock, if there can be one.
-func (a *applier) lock(ctx context.Context) (unlock func(), err error) {
-	unlock = func() {}
-	if a.o.StateDir == "" {
-		return unlock, nil
-	}
-	locked, err := lock(ctx, a.o.StateDir)
-	switch {
-	case errors.Is(err, ErrLocked), errors.Is(err, ErrInterrupted):
-		return nil, err
-	case err != nil:
-		a.unrecorded = true
-		a.warn("cannot record what is applied: %v", err)
-		return unlock, nil
-	}
-	return locked, nil
-}
-
-// findLinks waits for the links of the plan. The optional ones are not waited for. A link that is not there yet has to be changed, so the
-// capability is needed. All links are looked for at each look: others may have renamed those that were found.
-func (a *applier) findLinks(ctx context.Context) error {
-	absent := "" // at the last look
-	err := await(ctx, func() (bool, error) {
-		s, err := a.conn.read(unix.RTM_GETLINK)
-		if err != nil {
-			return false, err
-		}
-		_, missing, err := resolve(a.plan, s, nil, a.record)
-		if len(missing) > 0 && !capable(unix.CAP_NET_ADMIN) {
-			return false, notPermitted("configure links that are still absent: " + strings.Join(missing, ", "))
-		}
-		if names := strings.Join(missing, ", "); names != absent {
-			if absent = names; names != "" && a.o.OnMissing != nil {
-				a.o.OnMissing(names)
-			}
-		}
-		return len(missing) == 0, err
-	})
-	switch {
-	case absent != "" && errors.Is(ctx.Err(), context.Canceled):
-		return fmt.Errorf("%w while waiting for link %s", ErrInterrupted, absent)
-	case absent != "" && ctx.Err() != nil:
-		return fmt.Errorf("%w: %s did not appear in time", ErrNoLink, absent)
-	}
-	return err
 }
 
 // rounds removes the differences, until there are none.

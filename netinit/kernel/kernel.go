@@ -16,8 +16,9 @@ type Options struct {
 	StateDir string // holds the record of what was applied; empty: none is kept
 	DAD      netinit.DAD
 	Probe    bool // ask for IPv4 addresses before they are added
-	// Repair: the network was as the plan says, so there is no way back. Apply waits for no link, goes on without the changes that fail,
-	// and returns what it did with the error.
+	// Repair: the plan is that of the record: nothing is changed if another run has applied another one meanwhile. The network was as the
+	// plan says, so there is no way back: Apply waits for no link, goes on without the changes that fail, and returns what it did with the
+	// error.
 	Repair bool
 	Log    hclog.Logger
 	// OnMissing gets the links that Apply waits for, whenever they are others than before; nil: it is not needed.

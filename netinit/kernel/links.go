@@ -1,11 +1,14 @@
 package kernel
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/stoker-init/stoker/netinit"
+	"golang.org/x/sys/unix"
 )
 
 // targets are the links of the kernel that the links of a plan are: the indexes in the order of the plan. 0: absent.
@@ -100,4 +103,70 @@ func describeMatch(l *netinit.Link) string {
 		parts = append(parts, "name "+l.Match.Name)
 	}
 	return strings.Join(parts, " and ")
+}
+
+// begin takes the lock when the links of the plan are there: while one is absent another process may change the network.
+func (a *applier) begin(ctx context.Context) (unlock func(), err error) {
+	for {
+		switch unlock, err = lock(ctx, a.o.StateDir); {
+		case errors.Is(err, ErrLocked), errors.Is(err, ErrInterrupted):
+			return nil, err
+		case err != nil:
+			a.unrecorded = true
+			a.warn("cannot record what is applied: %v", err)
+		}
+		if a.readRecord(); a.superseded() {
+			return unlock, nil
+		}
+		a.found = nil
+		missing, err := a.load()
+		switch {
+		case err == nil && len(missing) == 0:
+			return unlock, nil
+		case err == nil && a.o.Repair:
+			return unlock, a.fail(fmt.Errorf("%w: %s", ErrNoLink, strings.Join(missing, ", ")))
+		}
+		unlock()
+		if err == nil {
+			err = a.findLinks(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// superseded reports whether another run has applied another plan than the one to be repaired.
+func (a *applier) superseded() bool {
+	return a.o.Repair && a.record.Plan != nil && !samePlan(a.record.Plan, a.plan)
+}
+
+// findLinks waits for the links of the plan. The optional ones are not waited for. A link that is not there yet has to be changed, so the
+// capability is needed. All are looked for at each look: others may have renamed those that were found.
+func (a *applier) findLinks(ctx context.Context) error {
+	absent := "" // at the last look
+	err := await(ctx, func() (bool, error) {
+		a.readRecord()
+		s, err := a.conn.read(unix.RTM_GETLINK)
+		if err != nil {
+			return false, err
+		}
+		_, missing, err := resolve(a.plan, s, nil, a.record)
+		if len(missing) > 0 && !capable(unix.CAP_NET_ADMIN) {
+			return false, notPermitted("configure links that are still absent: " + strings.Join(missing, ", "))
+		}
+		if names := strings.Join(missing, ", "); names != absent {
+			if absent = names; names != "" && a.o.OnMissing != nil {
+				a.o.OnMissing(names)
+			}
+		}
+		return len(missing) == 0, err
+	})
+	switch {
+	case absent != "" && errors.Is(ctx.Err(), context.Canceled):
+		return fmt.Errorf("%w while waiting for link %s", ErrInterrupted, absent)
+	case absent != "" && ctx.Err() != nil:
+		return fmt.Errorf("%w: %s did not appear in time", ErrNoLink, absent)
+	}
+	return err
 }

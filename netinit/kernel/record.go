@@ -133,14 +133,18 @@ func inodeAndStart() (string, error) {
 // ErrLocked is the error of Apply when another process has not finished its own in time.
 var ErrLocked = errors.New("another process changes the network")
 
-// lock waits until no other process applies a plan with this state folder, and creates that.
+// lock waits until no other process applies a plan with this state folder, and creates that. unlock can be called after an error too.
 func lock(ctx context.Context, stateDir string) (unlock func(), err error) {
+	unlock = func() {}
+	if stateDir == "" {
+		return unlock, nil
+	}
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
-		return nil, err
+		return unlock, err
 	}
 	file, err := os.OpenFile(filepath.Join(stateDir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
-		return nil, err
+		return unlock, err
 	}
 	for {
 		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -149,15 +153,15 @@ func lock(ctx context.Context, stateDir string) (unlock func(), err error) {
 			return func() { file.Close() }, nil
 		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
 			file.Close()
-			return nil, fmt.Errorf("cannot lock %s: %w", file.Name(), err)
+			return unlock, fmt.Errorf("cannot lock %s: %w", file.Name(), err)
 		}
 		select {
 		case <-ctx.Done():
 			file.Close()
 			if errors.Is(ctx.Err(), context.Canceled) {
-				return nil, fmt.Errorf("%w while waiting for the lock %s", ErrInterrupted, file.Name())
+				return unlock, fmt.Errorf("%w while waiting for the lock %s", ErrInterrupted, file.Name())
 			}
-			return nil, fmt.Errorf("cannot lock %s in time: %w", file.Name(), ErrLocked)
+			return unlock, fmt.Errorf("cannot lock %s in time: %w", file.Name(), ErrLocked)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

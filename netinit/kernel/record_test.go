@@ -141,7 +141,7 @@ func TestApplyIsLocked(t *testing.T) {
 	defer cancel()
 	_, err = Apply(ctx, b.plan, b.o)
 	if !errors.Is(err, ErrLocked) {
-		t.Errorf("%v", err)
+		t.Errorf("error %v, want that another process changes the network", err)
 	}
 	unlock()
 	b.mustApply()
