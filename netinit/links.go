@@ -55,6 +55,10 @@ func (f *finisher) links() {
 	vlans := map[VLAN]int{}
 	for i := range f.plan.Links {
 		l := &f.plan.Links[i]
+		if other, has := f.names[l.Match.Name]; has && other != i && l.Rename != "" && l.Match.MAC == "" {
+			f.Bad(f.at(l.path, "match"), "match the link by its MAC address",
+				"the name %s is for %s: afterwards it would mean another link", l.Match.Name, f.plan.Links[other].path)
+		}
 		if l.VLAN != nil && !f.broken[f.at(l.path, "vlan.id")] && !f.broken[f.at(l.path, "vlan.parent")] {
 			f.vlan(i, vlans)
 		}
@@ -164,7 +168,7 @@ func addressProblem(p netip.Prefix, isLo bool) string {
 
 // isBroadcast reports whether the address of an IPv4 subnet is its last one.
 func isBroadcast(p netip.Prefix) bool {
-	return p.Addr().Is4() && p.Bits() < 31 && p.Addr() == lastAddr(p)
+	return p.Addr().Is4() && p.Bits() < 31 && p.Addr() == LastAddr(p)
 }
 
 // mtu checks the MTU of a link against what it carries.

@@ -76,7 +76,7 @@ func (m *fakeMachine) tools() networkTools {
 			if err != nil {
 				return nil, err
 			}
-			return &source.Description{Plan: &netinit.Plan{Warnings: []string{"four name servers"}}, From: o.From, Time: time.Now()}, nil
+			return &source.Description{Plan: &netinit.Plan{Warnings: []string{"four name servers"}}, From: o.Source, Time: time.Now()}, nil
 		},
 		apply: func(_ context.Context, _ *netinit.Plan, o kernel.Options) (*kernel.Result, error) {
 			if o.OnMissing != nil {
@@ -216,6 +216,9 @@ func TestNetworkError(t *testing.T) {
 		"no such page":  {&source.UnreachableError{Err: errors.New("it answers with the status 404")}, 68, ""},
 		"not permitted": {fmt.Errorf("x: %w", kernel.ErrNotPermitted), 3, "NET_ADMIN"},
 		"no link":       {fmt.Errorf("x: %w", kernel.ErrNoLink), 75, "optional: true"},
+		"as a user":     {&kernel.HintError{Err: fmt.Errorf("x: %w", kernel.ErrNotPermitted), Hint: "run stoker as root"}, 3, "as root"},
+		"locked":        {fmt.Errorf("x: %w", kernel.ErrLocked), 75, "stoker status"},
+		"interrupted":   {fmt.Errorf("x: %w", kernel.ErrInterrupted), 75, ""},
 		"two links":     {fmt.Errorf("x: %w", kernel.ErrAmbiguous), 71, "by its name"},
 		"duplicate":     {fmt.Errorf("x: %w", kernel.ErrDuplicate), 75, ""},
 		"tentative":     {fmt.Errorf("x: %w", kernel.ErrTentative), 75, ""},

@@ -22,6 +22,7 @@ const (
 type state struct {
 	links     []link
 	addresses []address
+	marks     bool // the kernel has IFA_PROTO: it reports that of an address, at least of one that it has added to lo itself
 	routes    []route
 	rules     []rule
 	objects   []object // the addresses, routes and permanent neighbours, also those that a plan cannot have; without the kernel's own routes
@@ -170,7 +171,7 @@ func (s *state) parseAddress(m []byte) {
 		case unix.IFA_FLAGS:
 			a.flags = readNumber(v)
 		case ifaProto:
-			a.ours = readNumber(v) == protocol
+			s.marks, a.ours = true, readNumber(v) == protocol
 		}
 	}
 	switch {

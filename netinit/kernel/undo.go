@@ -63,8 +63,8 @@ func (a *applier) create(list []object) []object {
 	return list
 }
 
-// lost is the error of an object that could not be added again.
-func (o object) lost() error { return fmt.Errorf("cannot restore %s: %w", o.what, o.err) }
+// lost says that an object could not be added again.
+func (o object) lost() string { return fmt.Sprintf("cannot restore %s (%v)", o.what, o.err) }
 
 // wantedSettings are the settings in /proc/sys that the links of a plan need.
 func wantedSettings(plan *netinit.Plan, found targets, o Options) []setting {
