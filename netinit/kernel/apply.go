@@ -309,40 +309,37 @@ func (a *applier) probe(ctx context.Context, changes []change) (free []change, e
 	return free, errors.Join(errs...)
 }
 
-// optionalDAD bounds the wait for the addresses of optional links. Duplicate address detection takes 1 to 2 s.
+// optionalDAD bounds the wait for addresses that are not needed. Duplicate address detection takes 1 to 2 s.
 const optionalDAD = 3 * time.Second
 
-// waitDAD waits until IPv6 addresses can be used. An optional link whose addresses cannot is a warning, and is not waited for again.
+// waitDAD waits until IPv6 addresses can be used. Those of optional links, and all in a repair, are not needed: if they stay tentative that
+// is a warning, and they are not waited for again.
 func (a *applier) waitDAD(ctx context.Context, list []linkAddr) error {
-	if a.o.Repair {
-		a.waitEach(ctx, list)
-		return nil
-	}
-	var needed, optional []linkAddr
+	var needed, others []linkAddr
 	for _, x := range list {
 		switch i := slices.Index(a.found, x.Index); {
-		case i < 0 || !a.plan.Links[i].Optional:
+		case !a.o.Repair && (i < 0 || !a.plan.Links[i].Optional):
 			needed = append(needed, x)
-		case !a.unready[x.Index]:
-			optional = append(optional, x)
+		case !a.unready[x.Index] && !a.skipped[x.change()]:
+			others = append(others, x)
 		}
 	}
-	short, cancel := context.WithTimeout(ctx, optionalDAD)
-	defer cancel()
 	if err := waitDAD(ctx, a.conn, needed, a.o.DAD); err != nil && !a.warned(err) {
 		return err
 	}
-	err := waitDAD(short, a.conn, optional, a.o.DAD)
-	if errors.Is(err, ErrTentative) {
-		err = warning{err}
-		for _, x := range optional {
+	short, cancel := context.WithTimeout(ctx, optionalDAD)
+	defer cancel()
+	for _, x := range others {
+		err := waitDAD(short, a.conn, []linkAddr{x}, a.o.DAD)
+		if errors.Is(err, ErrTentative) {
+			err = warning{err}
 			a.unready[x.Index] = true
 		}
+		if !a.warned(err) && a.fail(err, x.change()) != nil {
+			return err
+		}
 	}
-	if a.warned(err) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // tentative returns the addresses of the plan that an earlier run has added and whose duplicate address detection is not over.

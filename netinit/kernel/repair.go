@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,25 +34,6 @@ func (a *applier) fail(err error, without ...Change) error {
 		a.failed = fmt.Errorf("%w; %w", a.failed, err)
 	}
 	return nil
-}
-
-// waitEach is waitDAD of a repair. It waits for each address by itself, and for a short time, since routes may need only some of them.
-func (a *applier) waitEach(ctx context.Context, list []linkAddr) {
-	short, cancel := context.WithTimeout(ctx, optionalDAD)
-	defer cancel()
-	for _, x := range list {
-		if a.skipped[x.change()] {
-			continue
-		}
-		err := waitDAD(short, a.conn, []linkAddr{x}, a.o.DAD)
-		if errors.Is(err, ErrTentative) {
-			err = warning{err}
-			a.unready[x.Index] = true
-		}
-		if !a.warned(err) {
-			_ = a.fail(err, x.change()) // it is kept
-		}
-	}
 }
 
 // fileError adds the remedy to the error of a file that cannot be read or written.

@@ -82,10 +82,6 @@ func await(ctx context.Context, done func() (bool, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	changes, _ := Watch(ctx) // without notifications, as in gVisor, the timer remains
-	every := awaitEvery
-	if changes == nil {
-		every = awaitPause
-	}
 	for pause := awaitPause / 16; ; pause = min(2*pause, awaitPause) {
 		if ok, err := done(); ok || err != nil {
 			return err
@@ -100,7 +96,7 @@ func await(ctx context.Context, done func() (bool, error)) error {
 			if !open {
 				changes = nil // the timer goes on
 			}
-		case <-time.After(every - pause):
+		case <-time.After(awaitEvery - pause):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
