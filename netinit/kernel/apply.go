@@ -215,10 +215,7 @@ func (a *applier) execute(ctx context.Context, changes []change) error {
 
 // make makes a change. It is left to the next round if others have changed the same meanwhile.
 func (a *applier) make(c change) error {
-	before := len(a.lost)
-	err := c.do.run(a)
-	a.warnLost(a.lost[before:])
-	switch {
+	switch err := c.do.run(a); {
 	case err == nil:
 		a.done = append(a.done, c)
 		if a.o.Log != nil {
@@ -242,18 +239,6 @@ func (a *applier) make(c change) error {
 		return fmt.Errorf("cannot %s: %w", c, err)
 	}
 	return nil
-}
-
-// warnLost warns of what others have added and a change has removed, unless the link is gone as well, or the kernel makes the same again.
-func (a *applier) warnLost(list []object) {
-	for _, o := range list {
-		if o.ours || len(o.links) == 0 || o.source.IsLinkLocalUnicast() {
-			continue
-		}
-		if _, err := a.conn.link(o.links[0]); err == nil {
-			a.warn("%s", o.lost())
-		}
-	}
 }
 
 // isAbsent reports whether the error of a removal says that there is nothing to remove.

@@ -207,7 +207,6 @@ func TestMTUUndone(t *testing.T) {
 	}
 	// It is not refused, but said.
 	got := strings.Join(b.mustApply(), "\n")
-	t.Log(got)
 	for _, want := range []string{"setting accept_ra 2", "setting forwarding 1", "route 2001:db8:77::/48 via fe80::1", "neighbour fe80::5"} {
 		if !strings.Contains(got, "warning: cannot restore "+want) {
 			t.Errorf("no warning about %s:\n%s", want, got)
