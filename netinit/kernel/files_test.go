@@ -45,11 +45,11 @@ func TestWithBlock(t *testing.T) {
 		{"no lines, a block", "a\n" + whole + "b\n", "", "a\nb\n"},
 		{"no lines, no end", "a\n" + begin + "b\n", "", "a\nb\n"},
 	} {
-		got := withBlock(c.content, c.block)
+		got, _ := withBlock(c.content, c.block)
 		if got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
-		if again := withBlock(got, c.block); again != got {
+		if again, _ := withBlock(got, c.block); again != got {
 			t.Errorf("%s, a second time: %q, want %q", c.name, again, got)
 		}
 	}
@@ -65,17 +65,26 @@ func FuzzWithBlock(f *testing.F) {
 		if block != "" {
 			block = netinit.HostsBegin + "\n" + block + "\n" + netinit.HostsEnd + "\n"
 		}
-		got := withBlock(content, block)
-		if again := withBlock(got, block); again != got {
+		got, old := withBlock(content, block)
+		if again, _ := withBlock(got, block); again != got {
 			t.Errorf("%q, then %q", got, again)
 		}
 		if n := strings.Count(got, block); block != "" && n != 1 {
 			t.Errorf("%d blocks in %q", n, got)
 		}
-		if without := withBlock(content, ""); withBlock(got, "") != without && withBlock(got, "") != without+"\n" {
-			t.Errorf("without the block %q, want %q", withBlock(got, ""), without)
+		without, _ := withBlock(content, "")
+		if removed, was := withBlock(got, ""); was != block || removed != without && removed != without+"\n" {
+			t.Errorf("without the block %q, which was %q, want %q", removed, was, without)
+		}
+		if _, was := withBlock(old, ""); was != old {
+			t.Errorf("the old block is %q, of which the block is %q", old, was)
 		}
 	})
+}
+
+// replace writes a content in place.
+func replace(path, content string) error {
+	return writeInPlace(path, func(string) string { return content })
 }
 
 // resolv.conf and hosts of a container are bind mounts.
@@ -90,7 +99,7 @@ func TestWriteInPlace(t *testing.T) {
 		was, err := os.Stat(path)
 		must(t, err)
 		for _, content := range []string{strings.Repeat("a longer line\n", 1000), "short\n", "", "nameserver 192.0.2.53\n"} {
-			must(t, writeInPlace(path, content))
+			must(t, replace(path, content))
 			if now := readFile(t, path); now != content {
 				t.Errorf("%s: %q, want %q", path, now, content)
 			}
@@ -104,7 +113,7 @@ func TestWriteInPlace(t *testing.T) {
 func TestWriteInPlaceFollowsLinks(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.Symlink("target", dir+"/link"))
-	must(t, writeInPlace(dir+"/link", "one\n")) // the target does not exist yet
+	must(t, replace(dir+"/link", "one\n")) // the target does not exist yet
 	if now := readFile(t, dir+"/target"); now != "one\n" {
 		t.Errorf("now %q", now)
 	}
@@ -114,7 +123,7 @@ func TestWriteInPlaceFollowsLinks(t *testing.T) {
 		t.Errorf("mode %s", info.Mode())
 	}
 	must(t, os.Chmod(dir+"/target", 0o600))
-	must(t, writeInPlace(dir+"/link", "two\n"))
+	must(t, replace(dir+"/link", "two\n"))
 	if info, _ = os.Lstat(dir + "/target"); readFile(t, dir+"/target") != "two\n" || info.Mode() != 0o600 {
 		t.Errorf("now %q, mode %s", readFile(t, dir+"/target"), info.Mode())
 	}
@@ -135,7 +144,7 @@ func TestTextFilesAreRegularAndBounded(t *testing.T) {
 		dir + "/no/file": fs.ErrNotExist,
 		dir:              unix.EISDIR,
 	} {
-		if err := writeInPlace(path, "x"); !errors.Is(err, want) || !strings.Contains(err.Error(), path) {
+		if err := replace(path, "x"); !errors.Is(err, want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("write %s: %v, want %v", path, err, want)
 		}
 		if want == fs.ErrNotExist {
@@ -161,7 +170,7 @@ func TestWriteInPlaceWithoutSpace(t *testing.T) {
 	const old = "127.0.0.1\tlocalhost\n"
 	must(t, os.WriteFile(dir+"/hosts", []byte(old), 0o644))
 	must(t, os.WriteFile(dir+"/other", []byte("x"), 0o644))
-	if err := writeInPlace(dir+"/hosts", strings.Repeat("x", 8192)); !errors.Is(err, unix.ENOSPC) {
+	if err := replace(dir+"/hosts", strings.Repeat("x", 8192)); !errors.Is(err, unix.ENOSPC) {
 		t.Error(err)
 	}
 	if now := readFile(t, dir+"/hosts"); now != old {
