@@ -31,6 +31,9 @@ type linkAddr struct {
 	Address netip.Addr
 }
 
+// key is the address without what is for messages.
+func (a linkAddr) key() linkAddr { return linkAddr{Index: a.Index, Address: a.Address.WithZone("")} }
+
 // waitDAD returns nil when the IPv6 addresses of the list can be used: a bind(2) to an address whose duplicate address detection is not
 // over fails. IPv4 addresses can be used at once. With DADWait it also waits for the link-local addresses of the same links. With DADNone
 // and DADOptimistic there should be nothing to wait for.
@@ -84,10 +87,8 @@ func (d *detection) check() (done bool, err error) {
 		flags[linkAddr{Index: a.index, Address: a.prefix.Addr()}] = a.flags
 	}
 	done, d.warning = true, nil
-	for _, a := range d.list {
-		key := linkAddr{Index: a.Index, Address: a.Address.WithZone("")}
-		of, there := flags[key]
-		delete(flags, key)
+	for _, a := range d.list { // which may have an address twice
+		of, there := flags[a.key()]
 		switch {
 		case !there:
 			return false, fmt.Errorf("cannot use address %s of %s: it was removed during duplicate address detection", a.Address, a.Link)
@@ -98,6 +99,9 @@ func (d *detection) check() (done bool, err error) {
 		}
 	}
 	if d.policy == netinit.DADWait {
+		for _, a := range d.list {
+			delete(flags, a.key())
+		}
 		done = d.checkLinkLocal(flags) && done
 	}
 	if done {

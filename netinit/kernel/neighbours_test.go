@@ -373,3 +373,25 @@ func TestWaitDADAddressRemoved(t *testing.T) {
 		t.Errorf("%v, want that the address was removed", err)
 	}
 }
+
+// TestDuplicateIsRepaired adds an address again that another host had for a time.
+func TestDuplicateIsRepaired(t *testing.T) {
+	b := newBench(t)
+	b.mustApply()
+	b.ip(t, "addr add 2001:db8:1::10/64 dev far0 nodad")
+	own := machine{}
+	own.setting(t, "ipv6/conf/near0/keep_addr_on_down", "1")
+	own.ip(t, "link set near0 down")
+	own.ip(t, "link set near0 up")
+	failed := func() (bool, error) {
+		return strings.Contains(own.ip(t, "-6 addr show dev near0 dadfailed"), "2001:db8:1::10"), nil
+	}
+	must(t, await(t.Context(), failed))
+	if _, err := b.apply(); !errors.Is(err, ErrDuplicate) {
+		t.Errorf("while the other host has it: %v", err)
+	}
+	must(t, await(t.Context(), failed))
+	b.ip(t, "addr del 2001:db8:1::10/64 dev far0")
+	b.mustApply()
+	must(t, binds("2001:db8:1::10"))
+}
