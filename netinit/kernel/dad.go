@@ -168,13 +168,15 @@ func (c *conn) hasCarrier(index int) (bool, error) {
 	return l.running, nil
 }
 
+var errNoCarrier = errors.New("the link has no carrier")
+
 // waitCarrier waits until a link has its carrier. The error is a warning if it has none in 10 s.
 func (c *conn) waitCarrier(ctx context.Context, index int) error {
 	limited, cancel := context.WithTimeout(ctx, carrierLimit)
 	defer cancel()
 	err := await(limited, func() (bool, error) { return c.hasCarrier(index) })
 	if limited.Err() != nil && ctx.Err() == nil {
-		return warning{errors.New("the link has no carrier")}
+		return warning{errNoCarrier}
 	}
 	return err
 }

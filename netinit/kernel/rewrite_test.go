@@ -78,7 +78,8 @@ const (
 
 // filesPlan has something for both files: block2 for that of the hosts.
 func filesPlan() netinit.Plan {
-	return netinit.Plan{DNS: netinit.DNS{Search: []string{"new"}}, Hosts: []netinit.Host{{Address: prefixes("192.0.2.2/32")[0].Addr(), Names: []string{"b"}}}}
+	host := netinit.Host{Address: prefixes("192.0.2.2/32")[0].Addr(), Names: []string{"b"}}
+	return netinit.Plan{DNS: netinit.DNS{Search: []string{"new"}}, Hosts: []netinit.Host{host}}
 }
 
 // What others write into the files between the look at them and the change, and between the change and its undo, is kept.
