@@ -91,6 +91,9 @@ func (d *detection) check() (done bool, err error) {
 		of, there := flags[a.key()]
 		switch {
 		case !there:
+			if _, err := d.conn.link(a.Index); err != nil {
+				return false, fmt.Errorf("cannot use address %s: %w: %s has disappeared", a.Address, ErrNoLink, a.Link)
+			}
 			return false, fmt.Errorf("cannot use address %s of %s: it was removed during duplicate address detection", a.Address, a.Link)
 		case of&unix.IFA_F_DADFAILED != 0:
 			return false, fmt.Errorf("cannot use address %s of %s: %w (duplicate address detection failed)", a.Address, a.Link, ErrDuplicate)

@@ -108,8 +108,14 @@ type fileText struct {
 	edit func(a *applier, now string) string
 }
 
+// run never gives EPERM, which would be a missing capability for the kernel's network.
 func (f fileText) run(a *applier) error {
-	return writeInPlace(f.path, func(now string) string { return f.edit(a, now) })
+	err := writeInPlace(f.path, func(now string) string { return f.edit(a, now) })
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS) {
+		err = &HintError{errors.New(err.Error()), "make it writable for the user of stoker, or name another file: " +
+			"netinit.resolv_conf, netinit.hosts_file"}
+	}
+	return err
 }
 
 // diffFiles compares resolv.conf, the hosts file and the hostname.

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -104,6 +105,19 @@ func TestFilesChangedMeanwhile(t *testing.T) {
 	r.change(func() {})
 	r.undo()
 	r.want("undone without others", noNewline, noNewline)
+}
+
+// A file that cannot be written is no missing capability.
+func TestFileThatCannotBeWritten(t *testing.T) {
+	r := newRewrite(t, "first\n", "x\n", filesPlan())
+	must(t, os.Chmod(r.o.ResolvConf, 0o400))
+	c := diff(r.plan, nil, r.state, r.record, r.o).changes[0]
+	withoutCapability(t, unix.CAP_DAC_OVERRIDE, func() {
+		err := r.make(c)
+		if _, hint := errors.AsType[*HintError](err); errors.Is(err, ErrNotPermitted) || !hint || !strings.Contains(err.Error(), r.o.ResolvConf) {
+			t.Errorf("%v, want one with a hint", err)
+		}
+	})
 }
 
 // A run that is killed between the write and the truncation leaves nothing that has a meaning, and the original of resolv.conf is known.
