@@ -44,6 +44,7 @@ func Announce(ctx context.Context, list []Announcement, log hclog.Logger) {
 		all.Go(func() {
 			switch err := a.announce(ctx); {
 			case err == nil || errors.Is(ctx.Err(), context.Canceled):
+			case errors.Is(err, unix.EADDRNOTAVAIL): // it was removed since
 			case errors.Is(err, unix.EPERM):
 				once.Do(func() { log.Warn("addresses are not announced to the neighbours", "error", err) })
 			default:
@@ -83,9 +84,7 @@ func (a Announcement) waitUsable(ctx context.Context) error {
 		return err
 	}
 	defer c.socket.Close()
-	if err := c.waitCarrier(ctx, a.Index); errors.Is(err, context.DeadlineExceeded) {
-		return errNoCarrier
-	} else if err != nil {
+	if err := c.waitCarrier(ctx, a.Index); err != nil {
 		return err
 	}
 	err = waitDAD(ctx, c, []linkAddr{{a.Index, a.Link, a.Address}}, netinit.DADWait)

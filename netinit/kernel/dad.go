@@ -178,8 +178,11 @@ func (c *conn) waitCarrier(ctx context.Context, index int) error {
 	limited, cancel := context.WithTimeout(ctx, carrierLimit)
 	defer cancel()
 	err := await(limited, func() (bool, error) { return c.hasCarrier(index) })
-	if limited.Err() != nil && ctx.Err() == nil {
+	switch {
+	case limited.Err() != nil && ctx.Err() == nil:
 		return warning{errNoCarrier}
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: %w", errNoCarrier, err)
 	}
 	return err
 }

@@ -412,3 +412,27 @@ func TestDuplicateIsRepaired(t *testing.T) {
 	b.mustApply()
 	must(t, binds("2001:db8:1::10"))
 }
+
+// An address that is removed between two announcements, as by a link flap, is not worth a warning.
+func TestAnnounceRemovedAddress(t *testing.T) {
+	p := newPeer(t)
+	own := machine{}
+	own.ip(t, "link set near0 up")
+	own.ip(t, "addr add 2001:db8::10/64 dev near0 nodad")
+	packets := p.capture(t, "far0")
+	a := Announcement{index(t, "near0"), "near0", own.mac(t, "near0"), netip.MustParseAddr("2001:db8::10")}
+	var log bytes.Buffer
+	done := make(chan struct{})
+	go func() { // it ends with the address
+		Announce(t.Context(), []Announcement{a}, hclog.New(&hclog.LoggerOptions{Output: &log}))
+		close(done)
+	}()
+	if packets.next(t, 5*time.Second, func(f []byte) bool { return advertisement(f) && bytes.Equal(f[22:38], a.Address.AsSlice()) }) == nil {
+		t.Fatal("it is not announced")
+	}
+	own.ip(t, "addr del 2001:db8::10/64 dev near0")
+	<-done
+	if log.Len() > 0 {
+		t.Errorf("the log has %q", log.String())
+	}
+}
