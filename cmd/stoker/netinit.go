@@ -153,6 +153,8 @@ func describe(ctx context.Context, cfg netinit.Config, lookup remote.Lookup, fol
 
 // readStdin reads a description from stdin for at most limit.
 func readStdin(ctx context.Context, limit time.Duration) ([]byte, error) {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	var data []byte
 	done := make(chan error, 1)
 	// It ends with stdin, or with the process.
@@ -167,10 +169,11 @@ func readStdin(ctx context.Context, limit time.Duration) ([]byte, error) {
 			err = &source.RefusedError{Err: fmt.Errorf("cannot read stdin: %w", err)}
 		}
 		return data, err
-	case <-time.After(limit):
+	case <-limited.Done():
+		if errors.Is(limited.Err(), context.Canceled) {
+			return nil, fmt.Errorf("%w while reading stdin", kernel.ErrInterrupted)
+		}
 		return nil, &source.UnreachableError{Err: errors.New("cannot read stdin: it did not end in time"), Waited: true}
-	case <-ctx.Done():
-		return nil, &source.UnreachableError{Err: fmt.Errorf("cannot read stdin: %w", ctx.Err())}
 	}
 }
 

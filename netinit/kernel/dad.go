@@ -53,6 +53,8 @@ func waitDAD(ctx context.Context, c *conn, list []linkAddr, policy netinit.DAD) 
 	switch err := await(ctx, d.check); {
 	case err == nil:
 		return d.warning
+	case errors.Is(ctx.Err(), context.Canceled):
+		return fmt.Errorf("%w while waiting for address %s of %s", ErrInterrupted, d.pending.Address, d.pending.Link)
 	case ctx.Err() != nil:
 		return d.late()
 	default:

@@ -138,17 +138,17 @@ func (d *differ) diffFiles() {
 		}})
 	}
 	block := netinit.HostsBlock(d.plan.Hosts)
-	if want, old := withBlock(d.state.hosts, block); d.o.HostsFile != "" && want != d.state.hosts {
+	if want, old := netinit.WithHostsBlock(d.state.hosts, block); d.o.HostsFile != "" && want != d.state.hosts {
 		var before, after string
 		set("file", d.o.HostsFile, fileText{d.o.HostsFile, func(_ *applier, now string) string {
 			before = now
-			after, old = withBlock(now, block)
+			after, old = netinit.WithHostsBlock(now, block)
 			return after
 		}}, fileText{d.o.HostsFile, func(_ *applier, now string) string {
 			if now == after {
 				return before
 			}
-			now, _ = withBlock(now, old)
+			now, _ = netinit.WithHostsBlock(now, old)
 			return now
 		}})
 	}
@@ -191,38 +191,6 @@ func (a *applier) keepResolv(now string) {
 	owned.Resolv = a.savedResolv(true)
 	a.owned = &owned
 	a.writeRecord(a.owned)
-}
-
-// withBlock returns the content of a hosts file with block (netinit.HostsBlock) in the place of the block of stoker, which is old, or at
-// the end. Every other line is kept as it is; of a block that does not end, only the first line is not. Several blocks are replaced by one.
-func withBlock(content, block string) (now, old string) {
-	lines := strings.SplitAfter(content, "\n")
-	var kept []string
-	place, begin := -1, -1 // in kept: where the new block goes, and where an open block begins
-	for _, line := range lines {
-		switch strings.TrimRight(line, " \t\r\n") {
-		case netinit.HostsBegin:
-			begin = len(kept)
-			if place < 0 {
-				place = begin
-			}
-		case netinit.HostsEnd:
-			if begin >= 0 {
-				old = netinit.HostsBegin + "\n" + strings.Join(kept[begin:], "") + netinit.HostsEnd + "\n"
-				kept, begin = kept[:begin], -1
-			}
-		default:
-			kept = append(kept, line)
-		}
-	}
-	if place < 0 {
-		place = len(kept)
-	}
-	head, tail := strings.Join(kept[:place], ""), strings.Join(kept[place:], "")
-	if block != "" && head != "" && !strings.HasSuffix(head, "\n") {
-		head += "\n"
-	}
-	return head + block + tail, old
 }
 
 // hostname returns the hostname of this UTS namespace.

@@ -352,6 +352,12 @@ func TestWaitDADWithoutCarrier(t *testing.T) {
 		t.Errorf("%v, want that the link has no carrier", err)
 	}
 
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	if err := waitDAD(ctx, dialed(t), addresses(t, "2001:db8::10"), netinit.DADWait); !errors.Is(err, ErrInterrupted) {
+		t.Errorf("%v, want that it was interrupted", err)
+	}
+
 	done, c, list := make(chan error), dialed(t), addresses(t, "2001:db8::10")
 	go func() { // it ends with the carrier
 		done <- waitDAD(t.Context(), c, list, netinit.DADWait)
