@@ -294,3 +294,12 @@ func TestResolve(t *testing.T) {
 		})
 	}
 }
+
+// TestRouteHint wants a command that removes the route that is meant: "ip route del default" is that of IPv4.
+func TestRouteHint(t *testing.T) {
+	c := diffCases()["a conflict"]
+	d := diff(&c.plan, targets{2}, &c.state, &c.record, c.options)
+	if got, want := strings.Join(d.hints, ""), "give it another metric, or ip -6 route del default"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
