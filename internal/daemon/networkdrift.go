@@ -30,7 +30,8 @@ const (
 	staleWait   = 2 * time.Second       // for a description in place of the last good one: repairs wait meanwhile
 )
 
-// repairBrake spaces the repairs of the same differences: by a second, and up to a minute while they fail or do not last.
+// repairBrake spaces the repairs of the same differences: up to a minute while they fail or do not last. The second repair does not wait
+// longer than for driftSettle: that a link was down for a moment may not be seen.
 type repairBrake map[string]spacing
 
 type spacing struct {
@@ -42,7 +43,7 @@ type spacing struct {
 func (b repairBrake) used(differences string) time.Duration {
 	now := time.Now()
 	maps.DeleteFunc(b, func(_ string, s spacing) bool { return now.Sub(s.next) >= driftCalm })
-	pause := min(max(2*b[differences].pause, time.Second), driftPause)
+	pause := min(max(2*b[differences].pause, driftSettle/2), driftPause)
 	b[differences] = spacing{now.Add(pause), pause}
 	return pause
 }
@@ -243,7 +244,7 @@ func (w *networkWorker) repair(ctx context.Context, plan *netinit.Plan, text str
 	w.log.Warn("the network differed from what was applied, and is repaired", "changes", redact.Clip(changes, driftReason))
 	w.publish(changes, "repaired: ")
 	w.published = ""
-	if pause > time.Second {
+	if pause > driftSettle {
 		w.log.Warn("the network does not stay as it was applied: another program changes it too", "next_repair_in", pause)
 	}
 	return again

@@ -178,6 +178,22 @@ func TestLinkFlaps(t *testing.T) {
 	})
 }
 
+// A flap may be over before it is seen: one of two is no reason for a back-off.
+func TestLinkFlapsUnseen(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+		opened(t, n, usual)
+		for i := range 50 {
+			if i%2 == 0 {
+				m.flap(func(l *net.Interface) { l.Flags = 0 })
+			}
+			m.drift("192.0.2.10/24")
+			time.Sleep(driftSettle + 400*time.Millisecond)
+			m.wantCounts(t, 1, i+2)
+		}
+		m.wantLog(t, "another program", 0)
+	})
+}
+
 // A program that takes the link down is no flapping link.
 func TestLinkIsTakenDown(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
