@@ -167,6 +167,7 @@ func (r *cniReader) findLinks(ips []cniIP) {
 func (r *cniReader) ip(path string, ip cniIP) {
 	link, ok := r.linkOf(path+".interface", ip.Interface)
 	if !ok {
+		r.Warn(path+".interface", "", "%s is an address of the host, and is not used", ip.Address)
 		return
 	}
 	if ip.Address == "" {

@@ -58,6 +58,7 @@ var refusals = []struct {
 	{eth("rename: all"), []string{"links[0].rename: "}},
 	{eth(`rename: "eth%d"`), []string{"links[0].rename: "}},
 	{top("links: [{match: {name: lo}, rename: lo0}]"), []string{"links[0].rename: lo keeps its name"}},
+	{eth("rename: lo"), []string{"links[0].rename: lo keeps its name"}},
 	{eth("accept_ra: maybe"), []string{`links[0].accept_ra: "maybe" is not one of on, off, leave`}},
 	{eth("mtu: 67"), []string{"links[0].mtu: 67 is not between 68 and 65535"}},
 	{eth("mtu: 65536"), []string{"links[0].mtu: "}},

@@ -36,7 +36,7 @@ func (f *finisher) links() {
 		}
 		rename := f.at(l.path, "rename")
 		switch {
-		case l.Rename != "" && l.Match.Name == "lo":
+		case l.Rename != "" && l.Match.Name == "lo", l.Rename == "lo":
 			f.Bad(rename, "", "lo keeps its name")
 		case l.Rename != "":
 			unique(f, f.names, l.Rename, i, rename, "the name "+l.Rename)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -251,13 +252,19 @@ func isAbsent(err error) bool {
 func (a *applier) probe(ctx context.Context, changes []change) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(changes))
+	var own []net.HardwareAddr
+	for _, l := range a.state.links {
+		if l.ethernet {
+			own = append(own, macBytes(l.mac))
+		}
+	}
 	for i, c := range changes {
 		l := a.state.link(c.index)
 		if !c.prefix.IsValid() || !c.prefix.Addr().Is4() || l == nil || !l.ethernet {
 			continue
 		}
 		// It ends with the probe, which ctx bounds.
-		wg.Go(func() { errs[i] = probe(ctx, l.index, macBytes(l.mac), c.prefix.Addr()) })
+		wg.Go(func() { errs[i] = probe(ctx, l.index, macBytes(l.mac), c.prefix.Addr(), own...) })
 	}
 	wg.Wait()
 	for i, err := range errs {

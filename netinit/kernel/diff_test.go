@@ -116,14 +116,14 @@ func diffCases() map[string]diffCase {
 		"a conflict": {
 			plan:  eth0(func(l *netinit.Link) { l.Routes = []netinit.Route{to("::/0", "fe80::1", 2, 0).Route} }),
 			state: ready().with(func(s *state) { s.routes = append(s.routes, to("::/0", "fe80::9", 2, unix.RTPROT_STATIC)) }),
-			want:  []string{"later: add route ::/0 via fe80::1 of eth0", "refused: there is ::/0 via fe80::9 dev eth0"},
+			want:  []string{"later: add route default via fe80::1 of eth0", "refused: there is default via fe80::9 dev eth0"},
 		},
 		"no conflict with advertisements that are off": {
 			plan: eth0(func(l *netinit.Link) {
 				l.AcceptRA, l.Routes = netinit.AcceptRAOff, []netinit.Route{to("::/0", "fe80::1", 2, 0).Route}
 			}),
 			state: ready().with(func(s *state) { s.routes = append(s.routes, to("::/0", "fe80::9", 2, unix.RTPROT_RA)) }),
-			want:  []string{"remove route ::/0 via fe80::9 of eth0", "add route ::/0 via fe80::1 of eth0"},
+			want:  []string{"remove route default via fe80::9 of eth0", "add route default via fe80::1 of eth0"},
 		},
 		"what others added has attributes of its own": {
 			plan: eth0(func(l *netinit.Link) { l.Routes = []netinit.Route{to("10.0.0.0/8", "", 2, 0).Route} }),
@@ -152,7 +152,7 @@ func diffCases() map[string]diffCase {
 		},
 		"a new VLAN": {
 			plan: withVLAN(netinit.Link{ID: "v", VLAN: &netinit.VLAN{ID: 5, Parent: "a"}, Addresses: prefixes("192.0.2.1/24")}), state: ready(),
-			want: []string{"add link vlan 5 on eth0 of eth0.5", "later: add address 192.0.2.1/24 of eth0.5"},
+			want: []string{"add link eth0.5 (vlan 5 on eth0)", "later: add address 192.0.2.1/24 of eth0.5"},
 		},
 		"the VLAN is there": {
 			plan: withVLAN(netinit.Link{ID: "v", VLAN: &netinit.VLAN{ID: 5, Parent: "a", MAC: "02:00:00:00:00:05"}}), state: ready(vlan5),
@@ -164,21 +164,21 @@ func diffCases() map[string]diffCase {
 				s.addresses = append(s.addresses, other("192.0.2.1/24", true, 0))
 				s.addresses[0].index = 3
 			}),
-			want: []string{"remove link vlan 5 of eth0.5", "add link vlan 6 on eth0 of eth0.5"},
+			want: []string{"remove link eth0.5 (vlan 5)", "add link eth0.5 (vlan 6 on eth0)"},
 		},
 		"numbers exchanged": {
 			plan: netinit.Plan{Links: []netinit.Link{{ID: "a", Match: netinit.Match{Name: "eth0"}},
 				{ID: "v", VLAN: &netinit.VLAN{ID: 6, Parent: "a"}, Rename: "eth0.5"}, {ID: "w", VLAN: &netinit.VLAN{ID: 5, Parent: "a"}, Rename: "eth0.6"}}},
 			state: ready(vlan5),
-			want:  []string{"later: add link vlan 6 on eth0 of eth0.5", "set link name eth0.6 (was eth0.5) of eth0.6"},
+			want:  []string{"later: add link eth0.5 (vlan 6 on eth0)", "set link name eth0.6 (was eth0.5) of eth0.6"},
 		},
 		"the VLAN is not wanted": {
-			plan: eth0(func(*netinit.Link) {}), state: ready(vlan5), want: []string{"remove link vlan 5 of eth0.5"},
+			plan: eth0(func(*netinit.Link) {}), state: ready(vlan5), want: []string{"remove link eth0.5 (vlan 5)"},
 		},
 		"a VLAN of others": {
 			plan:  withVLAN(netinit.Link{ID: "v", VLAN: &netinit.VLAN{ID: 5, Parent: "a"}, Rename: "v0"}),
 			state: ready(vlan5).with(func(s *state) { s.links[2].alias = "" }),
-			want:  []string{"later: add link vlan 5 of v0", "refused: link \"eth0.5\", which stoker has not added"},
+			want:  []string{"later: add link v0 (vlan 5)", "refused: link \"eth0.5\", which stoker has not added"},
 		},
 		"killed before the alias": {
 			plan:  withVLAN(netinit.Link{ID: "v", VLAN: &netinit.VLAN{ID: 5, Parent: "a"}}),
@@ -292,5 +292,14 @@ func TestResolve(t *testing.T) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// TestRouteHint wants a command that removes the route that is meant: "ip route del default" is that of IPv4.
+func TestRouteHint(t *testing.T) {
+	c := diffCases()["a conflict"]
+	d := diff(&c.plan, targets{2}, &c.state, &c.record, c.options)
+	if got, want := strings.Join(d.hints, ""), "give it another metric, or ip -6 route del default"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -30,6 +30,9 @@ type Change struct {
 }
 
 func (c Change) String() string {
+	if c.Object == "link" && c.Verb != "set" {
+		return c.Verb + " link " + c.Link + " (" + c.Detail + ")"
+	}
 	s := c.Verb + " " + c.Object + " " + c.Detail
 	if c.Link != "" && c.Link != c.Detail {
 		s += " of " + c.Link

@@ -200,11 +200,6 @@ func (s setting) run(a *applier) error {
 	return err
 }
 
-// fileText replaces the content of a file.
-type fileText struct{ path, content string }
-
-func (f fileText) run(*applier) error { return writeInPlace(f.path, f.content) }
-
 // newHostname sets the hostname.
 type newHostname string
 
