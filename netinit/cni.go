@@ -167,6 +167,7 @@ func (r *cniReader) findLinks(ips []cniIP) {
 func (r *cniReader) ip(path string, ip cniIP) {
 	link, ok := r.linkOf(path+".interface", ip.Interface)
 	if !ok {
+		r.Warn(path+".interface", "", "%s is an address of the host, and is not used", ip.Address)
 		return
 	}
 	if ip.Address == "" {
@@ -198,9 +199,7 @@ func (r *cniReader) linkOf(path, index string) (link int, ok bool) {
 	if i >= len(r.interfaces) {
 		r.Bad(path, "", "%d is no index of interfaces, which are %d", i, len(r.interfaces))
 	}
-	if link, ok = r.links[i]; !ok && i < len(r.interfaces) {
-		r.Warn(path, "", "%s is on the host: the address is left out", layeredyaml.Quote(path, r.interfaces[i].Name))
-	}
+	link, ok = r.links[i]
 	return link, ok
 }
 

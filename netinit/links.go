@@ -36,10 +36,8 @@ func (f *finisher) links() {
 		}
 		rename := f.at(l.path, "rename")
 		switch {
-		case l.Rename != "" && l.Match.Name == "lo":
+		case l.Rename != "" && l.Match.Name == "lo", l.Rename == "lo":
 			f.Bad(rename, "", "lo keeps its name")
-		case l.Rename == "lo":
-			f.Bad(rename, "", "lo is the name of the loopback link")
 		case l.Rename != "":
 			unique(f, f.names, l.Rename, i, rename, "the name "+l.Rename)
 		case l.Match.Name != "" && l.VLAN == nil:

@@ -67,7 +67,8 @@ type ownRule struct {
 }
 
 func detectOwn(k keys) bool {
-	return k.has("version") && k.has("links", "rules", "dns", "hosts", "hostname") && !k.has("networks", "ethernets", "vlans", "config")
+	return k.has("version") && !k.has("networks", "ethernets", "vlans", "config") &&
+		(len(k) == 1 || k.has("links", "rules", "dns", "hosts", "hostname"))
 }
 
 // readOwn converts a description in the own format.

@@ -51,6 +51,15 @@ func TestDetect(t *testing.T) {
 	}
 }
 
+// The version is all that the own format needs.
+func TestDetectVersionAlone(t *testing.T) {
+	for text, want := range map[string]Format{"version: 1": Own, "version: 2": Own, "version: 1\nother: 2": ""} {
+		if format, err := Detect("in", []byte(text)); format != want {
+			t.Errorf("%q: %q, %v; want %q", text, format, err, want)
+		}
+	}
+}
+
 func TestParseRefusesDocuments(t *testing.T) {
 	if _, err := Parse("toml", "in", nil); err == nil || !strings.Contains(err.Error(), `unknown format "toml" (there are: own, `) {
 		t.Error(err)

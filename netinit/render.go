@@ -42,3 +42,35 @@ func HostsBlock(hosts []Host) string {
 	b.WriteString(HostsEnd + "\n")
 	return b.String()
 }
+
+// WithHostsBlock returns the content of a hosts file with block (HostsBlock) in the place of the block of stoker, which is old, or at the
+// end. Every other line is kept as it is; of a block that does not end, only the first line is not. Several blocks are replaced by one.
+func WithHostsBlock(content, block string) (now, old string) {
+	lines := strings.SplitAfter(content, "\n")
+	var kept []string
+	place, begin := -1, -1 // in kept: where the new block goes, and where an open block begins
+	for _, line := range lines {
+		switch strings.TrimRight(line, " \t\r\n") {
+		case HostsBegin:
+			begin = len(kept)
+			if place < 0 {
+				place = begin
+			}
+		case HostsEnd:
+			if begin >= 0 {
+				old = HostsBegin + "\n" + strings.Join(kept[begin:], "") + HostsEnd + "\n"
+				kept, begin = kept[:begin], -1
+			}
+		default:
+			kept = append(kept, line)
+		}
+	}
+	if place < 0 {
+		place = len(kept)
+	}
+	head, tail := strings.Join(kept[:place], ""), strings.Join(kept[place:], "")
+	if block != "" && head != "" && !strings.HasSuffix(head, "\n") {
+		head += "\n"
+	}
+	return head + block + tail, old
+}

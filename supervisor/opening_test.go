@@ -200,8 +200,15 @@ func TestServicesWaitForTheNetwork(t *testing.T) {
 			if o.l.asked.Load() != 0 || len(c.containerEvents()) != 0 {
 				t.Error("something came before the network")
 			}
+			const begins = "service starts: name=app"
+			if strings.Contains(o.log.text(), begins) {
+				t.Error("the log says that the service starts")
+			}
 			n.result <- nil
 			o.await("the failed start", func() bool { return o.app().State == Backoff })
+			if logged := strings.Contains(o.log.text(), begins); logged != (name == "first") {
+				t.Errorf("the log says that the service starts: %v", logged)
+			}
 			o.term(1)
 			o.wantCode(1)
 			o.wantContainerEvents(c, lifecycle.Init, lifecycle.NetworkReady, lifecycle.Exit)

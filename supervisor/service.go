@@ -124,6 +124,7 @@ type Service struct {
 	reasonOf     uint64             // the start that saved.Reason speaks of; 0: none
 	oomAfter     incident.OOMCount  // when the process had ended; without Source: it was not read
 	waiting      string
+	askedBy      string        // of the start that has not begun; empty: it is logged
 	poll         time.Duration // of a group that is ending
 	stopWaiters  []chan error  // requests that wait for STOPPED
 	unsaved      bool          // the fd store has occurrences as unpublished that are published
@@ -261,7 +262,7 @@ func (s *Service) request(r request) {
 }
 
 func (s *Service) start(h event) {
-	s.log.Info("service starts", "asked_by", h.req.by)
+	s.askedBy = h.req.by
 	s.resetCounters()
 	s.saved.Restarts, s.saved.Removed = 0, false
 	s.enterStarting()

@@ -39,7 +39,16 @@ func (s *Service) attempt() {
 		return
 	}
 	s.enter(Starting, s.preStart())
+	s.logStart()
 	s.proceed()
+}
+
+// logStart logs a start that was asked for, when it waits for nothing more.
+func (s *Service) logStart() {
+	if s.askedBy != "" {
+		s.log.Info("service starts", "asked_by", s.askedBy)
+		s.askedBy = ""
+	}
 }
 
 func (s *Service) unblockStart() {
@@ -53,6 +62,7 @@ func (s *Service) unblockStart() {
 	s.saved.Phase = PhaseBegin
 	s.setDeadline(s.preStart())
 	s.save()
+	s.logStart()
 	s.proceed()
 }
 

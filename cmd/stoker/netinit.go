@@ -137,19 +137,44 @@ func describe(ctx context.Context, cfg netinit.Config, lookup remote.Lookup, fol
 	case "":
 		return nil, exit.UsageError("--from FILE, or netinit.source in the configuration", "there is no description of a network")
 	case "-":
-		const stdin = "stdin"
-		data, err := untrusted.ReadAll(os.Stdin, netinit.MaxInput)
+		data, err := readStdin(ctx, cfg.Wait)
 		if err != nil {
-			return nil, &source.RefusedError{Err: fmt.Errorf("cannot read %s: %w", stdin, err)}
+			return nil, err
 		}
-		plan, err := source.Parse(cfg.Format, stdin, data)
-		return &source.Description{Plan: plan, From: stdin, Time: time.Now()}, err
+		plan, err := source.Parse(cfg.Format, "stdin", data)
+		return &source.Description{Plan: plan, From: "stdin", Time: time.Now()}, err
 	}
 	if err := source.Check(cfg.Source, false); err != nil {
 		return nil, exit.UsageError("", "cannot use %q as the source of a description: %w", redact.URL(cfg.Source), err)
 	}
 	cfg.StateDir = folder
 	return source.Fetch(ctx, source.Options{Config: cfg, Lookup: lookup})
+}
+
+// readStdin reads a description from stdin for at most limit.
+func readStdin(ctx context.Context, limit time.Duration) ([]byte, error) {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var data []byte
+	done := make(chan error, 1)
+	// It ends with stdin, or with the process.
+	go func() {
+		var err error
+		data, err = untrusted.ReadAll(os.Stdin, netinit.MaxInput)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			err = &source.RefusedError{Err: fmt.Errorf("cannot read stdin: %w", err)}
+		}
+		return data, err
+	case <-limited.Done():
+		if errors.Is(limited.Err(), context.Canceled) {
+			return nil, fmt.Errorf("%w while reading stdin", kernel.ErrInterrupted)
+		}
+		return nil, &source.UnreachableError{Err: errors.New("cannot read stdin: it did not end in time"), Waited: true}
+	}
 }
 
 func kernelOptions(cfg netinit.Config) kernel.Options {
@@ -184,6 +209,9 @@ type appliedNetwork struct {
 	Kept string    `json:"kept,omitempty"` // why the last good description was used; empty: it is current
 }
 
+// announceTime bounds the announcements of a command, which take 2 s where nothing delays them.
+const announceTime = 3 * time.Second
+
 func applyNetwork(c *cli.Context) error {
 	cfg, lookup, err := networkSettings(c)
 	if err != nil {
@@ -211,7 +239,9 @@ func applyNetwork(c *cli.Context) error {
 	warnNetwork(out.Warnings)
 	err = show(c, out, func(width int) string { return changesText(out.Changes, width) })
 	if err == nil && !c.Bool("no-announce") && len(result.Announce) > 0 {
-		kernel.Announce(ctx, result.Announce, options.Log)
+		announcing, done := context.WithTimeout(ctx, announceTime)
+		defer done()
+		kernel.Announce(announcing, result.Announce, options.Log)
 	}
 	return err
 }

@@ -14,8 +14,8 @@ func TestNetinitSource(t *testing.T) {
 		"unix:///run/agent.sock:/net": "", "http://": "names no host", "https://user:geheim@host:x/": "is no source",
 		"${SOURCE}":             "neither an absolute path nor a URL",
 		"network.yaml":          `netinit.source: "network.yaml" is no source: it is neither an absolute path nor a URL (write "/path/of/file"`,
-		"unix:agent.sock":       "has its absolute path: unix:///path/of/socket:/http/path",
-		"unix://run/agent.sock": "has its absolute path: unix:///path/of/socket:/http/path",
+		"unix:agent.sock":       "a URL of a unix socket is unix:///path/of/socket:/http/path, with an absolute path",
+		"unix://run/agent.sock": "a URL of a unix socket is unix:///path/of/socket:/http/path, with an absolute path",
 		"ftp://agent/net":       "a URL begins with http://, https:// or unix://",
 	} {
 		_, err := loadText(t, "services: {web: {command: [x]}}\nnetinit: {source: '"+source+"'}\n")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -35,6 +36,7 @@ type networkTools struct {
 	compare  func(*netinit.Plan, kernel.Options) ([]kernel.Change, error)
 	record   func(stateDir string) (*kernel.Record, error)
 	watch    func(context.Context) (<-chan struct{}, error)
+	links    func() ([]net.Interface, error)
 	announce func(context.Context, []kernel.Announcement, hclog.Logger)
 }
 
@@ -47,6 +49,7 @@ type network struct {
 	folder  string          // of the state, unless the configuration has one; empty: none
 	save    func(savedNetwork) error
 	drifted func(reason string) // publishes the event
+	began   time.Time           // of the opening; zero: an earlier supervisor has been through it
 
 	mu     sync.Mutex        // guards the fields below
 	worker *networkWorker    // the current one; nil: netinit is not configured
@@ -66,7 +69,7 @@ func newNetwork(ctx context.Context, d *daemon) *network {
 	return &network{ctx: ctx, log: d.log.Named("netinit"), drifted: d.hooks.networkDrift, folder: NetworkFolder(),
 		save: func(s savedNetwork) error { return d.m.FDStore().PutJSON(networkItem, s) },
 		tools: networkTools{fetch: source.Fetch, apply: kernel.Apply, compare: kernel.Compare, record: kernel.ReadRecord,
-			watch: kernel.Watch, announce: kernel.Announce}}
+			watch: kernel.Watch, links: net.Interfaces, announce: kernel.Announce}}
 }
 
 // NetworkFolder returns the folder for the state of the network, unless the configuration has one; empty: none.
@@ -84,7 +87,7 @@ func (n *network) opening(p *plan) func(context.Context, func(string)) error {
 	}
 	return func(ctx context.Context, waits func(string)) error {
 		n.mu.Lock()
-		n.waits = waits
+		n.waits, n.began = waits, time.Now()
 		n.mu.Unlock()
 		n.configure(p, true)
 		return n.await(ctx)
@@ -173,6 +176,7 @@ func (n *network) configure(p *plan, fetch bool) {
 	ctx, stop := context.WithCancel(n.ctx)
 	done, before := make(chan struct{}), n.last
 	w := &networkWorker{network: n, cfg: cfg, from: from, stop: stop, first: make(chan error, 1), awaited: n.waits != nil,
+		brake:   repairBrake{},
 		lookup:  remote.Variables(service.EnvironMap(os.Environ()), p.Config.Labels),
 		options: kernel.Options{Files: cfg.Files, StateDir: cfg.StateDir, DAD: cfg.DAD, Probe: cfg.Probe, Log: n.log}}
 	n.worker, n.last = w, done
@@ -215,8 +219,10 @@ type networkWorker struct {
 	first   chan error    // the result of the first attempt
 	applied *netinit.Plan // by this supervisor, for a folder that has no record
 
-	unconfigured, unrepaired string // why; empty: it is
-	unknown                  string // why the network cannot be compared
+	unconfigured, unrepaired string          // why; empty: it is
+	unknown                  string          // why the network cannot be compared
+	changed                  <-chan struct{} // notifications of the kernel; nil: there are none
+	went                     bool            // a link has gone down or away since the last repair
 	brake                    repairBrake
 	published                string // the differences that were published and are still there
 }
@@ -249,7 +255,7 @@ func (w *networkWorker) run(ctx context.Context, fetch bool) {
 	}
 	var err error
 	if fetch {
-		err = w.configureNow(ctx)
+		err = w.configureNow(ctx, false)
 		w.first <- err
 	}
 	if ctx.Err() == nil {
@@ -257,13 +263,19 @@ func (w *networkWorker) run(ctx context.Context, fetch bool) {
 	}
 }
 
-// configureNow fetches the description and applies it. An error leaves the network as it was.
-func (w *networkWorker) configureNow(ctx context.Context) error {
+// configureNow fetches the description and applies it. An error leaves the network as it was. stale: the last good one was applied,
+// and stays if there is no other.
+func (w *networkWorker) configureNow(ctx context.Context, stale bool) error {
 	began := time.Now()
 	w.keepForNext(true)
-	d, result, err := w.fetchAndApply(ctx)
+	d, result, err := w.fetchAndApply(ctx, stale)
 	if ctx.Err() != nil {
 		return ctx.Err() // a reload or a stop
+	}
+	if _, unreachable := errors.AsType[*source.UnreachableError](err); unreachable && stale {
+		w.doing("")
+		w.keepForNext(false)
+		return nil
 	}
 	if err != nil {
 		known := w.unconfigured == explain(err)
@@ -290,11 +302,15 @@ func (w *networkWorker) configureNow(ctx context.Context) error {
 	return nil
 }
 
-func (w *networkWorker) fetchAndApply(ctx context.Context) (*source.Description, *kernel.Result, error) {
+func (w *networkWorker) fetchAndApply(ctx context.Context, stale bool) (*source.Description, *kernel.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Wait)
 	defer cancel()
 	w.doing("its description is fetched from " + w.from)
-	d, err := w.tools.fetch(ctx, source.Options{Config: w.cfg, Lookup: w.lookup,
+	cfg := w.cfg
+	if stale {
+		cfg.Wait, cfg.RequireFresh = min(cfg.Wait, staleWait), true
+	}
+	d, err := w.tools.fetch(ctx, source.Options{Config: cfg, Lookup: w.lookup,
 		OnRetry: func(err error) { w.doing(fmt.Sprintf("no description from %s yet: %v", w.from, err)) }})
 	if err != nil {
 		return nil, nil, err

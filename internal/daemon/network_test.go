@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,8 @@ import (
 type fakeMachine struct {
 	mu       sync.Mutex // guards the fields below
 	fetchErr error
+	stale    error // the last good description is used, if that is allowed
+	link     net.Interface
 	hangs    bool // the source does not answer
 	applyErr error
 	differs  []kernel.Change
@@ -33,6 +36,7 @@ type fakeMachine struct {
 	changed  func()
 
 	fetched, applied, compared int
+	longest                    time.Duration // that the last fetch could have taken
 	events                     []string
 	saved                      savedNetwork
 	log                        strings.Builder
@@ -56,6 +60,17 @@ func (m *fakeMachine) drift(details ...string) {
 	m.changed()
 }
 
+// flap changes the link for a moment, with a notification.
+func (m *fakeMachine) flap(change func(*net.Interface)) {
+	m.set(func() { change(&m.link) })
+	m.changed()
+	synctest.Wait()
+	time.Sleep(time.Millisecond)
+	m.set(func() { m.link.Flags = net.FlagUp })
+	m.changed()
+	synctest.Wait()
+}
+
 func (m *fakeMachine) Write(p []byte) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -67,7 +82,8 @@ func (m *fakeMachine) tools() networkTools {
 		fetch: func(ctx context.Context, o source.Options) (*source.Description, error) {
 			m.mu.Lock()
 			m.fetched++
-			hangs, err := m.hangs, m.fetchErr
+			hangs, err, stale := m.hangs, m.fetchErr, m.stale
+			m.longest = o.Wait
 			m.mu.Unlock()
 			o.OnRetry(errors.New("connection refused"))
 			if hangs {
@@ -77,7 +93,11 @@ func (m *fakeMachine) tools() networkTools {
 			if err != nil {
 				return nil, err
 			}
-			return &source.Description{Plan: &netinit.Plan{Warnings: []string{"four name servers"}}, From: o.Source, Time: time.Now()}, nil
+			if stale != nil && o.RequireFresh {
+				return nil, &source.UnreachableError{Err: stale}
+			}
+			return &source.Description{Plan: &netinit.Plan{Warnings: []string{"four name servers"}}, From: o.Source, Time: time.Now(),
+				Stale: stale}, nil
 		},
 		apply: func(_ context.Context, _ *netinit.Plan, o kernel.Options) (*kernel.Result, error) {
 			if o.OnMissing != nil {
@@ -90,7 +110,7 @@ func (m *fakeMachine) tools() networkTools {
 			if m.applyErr != nil {
 				return nil, m.applyErr
 			}
-			m.recorded = &kernel.Record{Plan: &netinit.Plan{}}
+			m.recorded = &kernel.Record{Plan: &netinit.Plan{}, Time: time.Now()}
 			result := &kernel.Result{Changes: m.differs}
 			if m.differs = nil; m.breaks {
 				m.differs = result.Changes
@@ -120,6 +140,11 @@ func (m *fakeMachine) tools() networkTools {
 				}
 			})
 			return changes, nil
+		},
+		links: func() ([]net.Interface, error) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return []net.Interface{{Index: 1, Flags: net.FlagUp}, m.link}, nil
 		},
 		announce: func(context.Context, []kernel.Announcement, hclog.Logger) {},
 	}
@@ -176,7 +201,7 @@ func inBubble(t *testing.T, f func(t *testing.T, m *fakeMachine, n *network)) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		m := &fakeMachine{}
+		m := &fakeMachine{link: net.Interface{Index: 2, Flags: net.FlagUp}}
 		f(t, m, m.network(ctx))
 		cancel()
 		synctest.Wait()

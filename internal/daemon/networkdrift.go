@@ -2,6 +2,9 @@ package daemon
 
 import (
 	"context"
+	"maps"
+	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,60 +22,52 @@ const (
 
 // Times of the comparison.
 const (
-	driftSettle = time.Second      // from a notification to the comparison: programs change several things in a row
-	driftCalm   = 30 * time.Second // a repair that lasts so long ends the back-off
-	driftPause  = time.Minute      // the longest back-off
-	driftReason = 1024             // bytes of the differences in an event
+	driftSettle = time.Second           // from a notification to the comparison: programs change several things in a row
+	driftLook   = 10 * time.Millisecond // between two looks at the links
+	driftCalm   = 30 * time.Second      // a repair that lasts so long ends the back-off
+	driftPause  = time.Minute           // the longest back-off
+	driftReason = 1024                  // bytes of the differences in an event
+	staleWait   = 2 * time.Second       // for a description in place of the last good one: repairs wait meanwhile
 )
 
-// repairBrake spaces repairs: by a second, and up to a minute while they fail or do not last.
-type repairBrake struct {
+// repairBrake spaces the repairs of the same differences: up to a minute while they fail or do not last. The second repair does not wait
+// longer than for driftSettle: that a link was down for a moment may not be seen.
+type repairBrake map[string]spacing
+
+type spacing struct {
 	next  time.Time // not before
 	pause time.Duration
 }
 
-// used records a repair, and reports whether the brake works.
-func (b *repairBrake) used(now time.Time, failed bool) bool {
-	if failed || now.Sub(b.next) < driftCalm {
-		b.pause = min(max(2*b.pause, time.Second), driftPause)
-	} else {
-		b.pause = time.Second
-	}
-	b.next = now.Add(b.pause)
-	return b.pause > time.Second
+// used records a repair of differences, and returns the time to the next.
+func (b repairBrake) used(differences string) time.Duration {
+	now := time.Now()
+	maps.DeleteFunc(b, func(_ string, s spacing) bool { return now.Sub(s.next) >= driftCalm })
+	pause := min(max(2*b[differences].pause, driftSettle/2), driftPause)
+	b[differences] = spacing{now.Add(pause), pause}
+	return pause
 }
 
 // keep compares the network with what was applied, regularly and after changes, until ctx ends. Where the last attempt to configure it
-// has failed (pending), it is repeated. at once: the first comparison does not wait.
+// has failed (pending), or the last good description was used, it is repeated. at once: the first comparison does not wait.
 func (w *networkWorker) keep(ctx context.Context, pending, atOnce bool) {
 	drift := w.cfg.Drift
-	changed := w.watch(ctx)
+	w.changed = w.watch(ctx)
 	attempt := time.Now().Add(drift.Every)
 	wait := drift.Every
 	if atOnce {
 		wait = 0
 	}
-	for pending || drift.Then != ignoreDrift {
-		select {
-		case <-ctx.Done():
+	for pending || w.stale() || drift.Then != ignoreDrift {
+		if w.idle(ctx, wait); ctx.Err() != nil {
 			return
-		case <-time.After(wait):
-		case _, open := <-changed:
-			if !open {
-				changed = nil
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(driftSettle):
-			}
 		}
-		if pending && !time.Now().Before(attempt) {
+		if (pending || w.stale()) && !time.Now().Before(attempt) {
 			w.awaited = false
-			pending = w.configureNow(ctx) != nil
+			pending = w.configureNow(ctx, w.stale()) != nil
 			attempt = time.Now().Add(drift.Every)
 		}
-		if wait = drift.Every; pending {
+		if wait = drift.Every; pending || w.stale() {
 			wait = max(time.Until(attempt), 0)
 		}
 		if drift.Then != ignoreDrift {
@@ -81,6 +76,53 @@ func (w *networkWorker) keep(ctx context.Context, pending, atOnce bool) {
 			}
 		}
 	}
+}
+
+// stale reports whether the last good description was applied.
+func (w *networkWorker) stale() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.status.Stale != ""
+}
+
+// idle waits for the next comparison, and notes whether a link goes down or away meanwhile.
+func (w *networkWorker) idle(ctx context.Context, wait time.Duration) {
+	up, over, settles := w.upLinks(), time.After(wait), false
+	changed, pause := w.changed, (<-chan time.Time)(nil)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-over:
+			return
+		case <-pause:
+			changed = w.changed
+		case _, open := <-changed:
+			if !open {
+				w.changed = nil
+			}
+			if !settles {
+				settles, over = true, time.After(driftSettle)
+			}
+			now := w.upLinks()
+			w.went = w.went || slices.ContainsFunc(up, func(index int) bool { return !slices.Contains(now, index) })
+			up, changed, pause = now, nil, time.After(driftLook)
+		}
+	}
+}
+
+// upLinks returns the indexes of the links that are up.
+func (w *networkWorker) upLinks() (up []int) {
+	links, err := w.tools.links()
+	if err != nil {
+		w.log.Debug("cannot see whether a link goes down", "error", err)
+	}
+	for _, l := range links {
+		if l.Flags&net.FlagUp != 0 {
+			up = append(up, l.Index)
+		}
+	}
+	return up
 }
 
 // watch returns the notifications of the kernel; nil: there are none.
@@ -102,10 +144,17 @@ func (w *networkWorker) plan() *netinit.Plan {
 	}
 	record, err := w.tools.record(w.cfg.StateDir)
 	w.cannotCompare(err)
-	if record == nil {
+	if record == nil || w.before(record.Time) {
 		return w.applied
 	}
 	return record.Plan
+}
+
+// before reports whether something was applied before this container, which has applied nothing yet.
+func (w *networkWorker) before(applied time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.status.Applied == nil && applied.Before(w.began)
 }
 
 // cannotCompare logs why the network cannot be compared, once.
@@ -143,15 +192,20 @@ func (w *networkWorker) check(ctx context.Context) (again time.Time) {
 	}
 	w.set(func(s *api.NetworkStatus) { s.Differences = list })
 	text := strings.Join(list, "; ")
+	down := slices.ContainsFunc(found, func(c kernel.Change) bool { return c.Object == "link" && c.Detail == "up" })
+	if w.went && !down { // the kernel has removed what the link had
+		clear(w.brake)
+		w.went = false
+	}
 	switch repair := w.cfg.Drift.Then == repairDrift; {
 	case text == "", !repair && text == w.published:
 		return again
-	case time.Now().Before(w.brake.next):
-		return w.brake.next
+	case time.Now().Before(w.brake[text].next):
+		return w.brake[text].next
 	case repair:
 		return w.repair(ctx, plan, text)
 	}
-	w.brake.used(time.Now(), false)
+	w.brake.used(text)
 	w.log.Warn("the network differs from what was applied", "needs", redact.Clip(text, driftReason))
 	w.publish(text, "needs: ")
 	return again
@@ -172,7 +226,8 @@ func (w *networkWorker) repair(ctx context.Context, plan *netinit.Plan, text str
 		w.set(func(s *api.NetworkStatus) { s.Differences = nil })
 		return again
 	}
-	braked := w.brake.used(time.Now(), err != nil)
+	w.went = false
+	pause := w.brake.used(text)
 	if err != nil {
 		w.unrepaired = "cannot repair the network: " + explain(err)
 		w.set(func(s *api.NetworkStatus) { s.RepairFailures++ })
@@ -184,17 +239,18 @@ func (w *networkWorker) repair(ctx context.Context, plan *netinit.Plan, text str
 				"error", explain(err))
 			w.publish(text, w.unrepaired+"; needs: ")
 		}
-		return w.brake.next
+		return w.brake[text].next
 	}
 	w.unrepaired = ""
 	w.set(func(s *api.NetworkStatus) { s.Repairs, s.Differences = s.Repairs+1, nil })
 	w.warn(result.Warnings)
 	w.announce(result)
-	w.log.Warn("the network differed from what was applied, and is repaired", "changes", redact.Clip(text, driftReason))
-	w.publish(text, "repaired: ")
+	changes := strings.Join(changeTexts(result.Changes), "; ")
+	w.log.Warn("the network differed from what was applied, and is repaired", "changes", redact.Clip(changes, driftReason))
+	w.publish(changes, "repaired: ")
 	w.published = ""
-	if braked {
-		w.log.Warn("the network does not stay as it was applied: another program changes it too", "next_repair_in", w.brake.pause)
+	if pause > driftSettle {
+		w.log.Warn("the network does not stay as it was applied: another program changes it too", "next_repair_in", pause)
 	}
 	return again
 }
@@ -208,7 +264,11 @@ func (w *networkWorker) publish(differences, outcome string) {
 // changeTexts describes what would be changed.
 func changeTexts(list []kernel.Change) (out []string) {
 	for _, c := range list {
-		out = append(out, c.String())
+		text := c.String()
+		if c.Verb == "add" && c.Object == "link" && strings.HasPrefix(c.Detail, "there is none ") {
+			text = "link " + c.Link + ": " + c.Detail // it appears by itself
+		}
+		out = append(out, text)
 	}
 	return out
 }

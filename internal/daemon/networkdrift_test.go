@@ -3,12 +3,15 @@ package daemon
 import (
 	"encoding/json"
 	"errors"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/netinit"
 	"github.com/stoker-init/stoker/netinit/kernel"
+	"github.com/stoker-init/stoker/netinit/source"
 )
 
 func mustJSON(t *testing.T, v any) []byte {
@@ -136,13 +139,149 @@ func TestDriftThatComesBack(t *testing.T) {
 			t.Errorf("compared %d times", m.compared)
 		}
 		m.wantLog(t, "another program changes it too: next_repair_in=1m0s", 59)
-		// A quiet time ends the back-off.
-		m.set(func() { m.breaks = false })
-		time.Sleep(10 * time.Minute)
+		// Other differences are repaired at once all the same, and do not end the back-off.
 		before := n.snapshot().Repairs
+		for n.snapshot().Repairs == before {
+			time.Sleep(time.Second)
+		}
+		m.set(func() { m.breaks = false })
+		m.drift("192.0.2.12/24", "192.0.2.10/24")
+		time.Sleep(2 * driftSettle)
+		m.wantCounts(t, 1, int(before)+3)
+		m.drift("192.0.2.10/24")
+		time.Sleep(50 * time.Second)
+		m.wantCounts(t, 1, int(before)+3)
+		// A quiet time ends the back-off.
+		time.Sleep(10 * time.Minute)
+		before = n.snapshot().Repairs
 		m.drift("192.0.2.11/24")
 		time.Sleep(driftSettle)
 		m.wantCounts(t, 1, int(before)+2)
+	})
+}
+
+// What a link that goes down and up again has lost is repaired at once, however often; also what one that is replaced has lost.
+func TestLinkFlaps(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+		opened(t, n, usual)
+		for i := range 50 {
+			if i%2 == 0 {
+				m.flap(func(l *net.Interface) { l.Flags = 0 })
+			} else {
+				m.flap(func(l *net.Interface) { l.Index += 10 })
+			}
+			m.drift("192.0.2.10/24")
+			time.Sleep(driftSettle + time.Duration(i%4)*400*time.Millisecond) // the next is seen while the changes of the repair settle
+			m.wantCounts(t, 1, i+2)
+		}
+		m.wantLog(t, "another program", 0)
+	})
+}
+
+// A flap may be over before it is seen: one of two is no reason for a back-off.
+func TestLinkFlapsUnseen(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+		opened(t, n, usual)
+		for i := range 50 {
+			if i%2 == 0 {
+				m.flap(func(l *net.Interface) { l.Flags = 0 })
+			}
+			m.drift("192.0.2.10/24")
+			time.Sleep(driftSettle + 400*time.Millisecond)
+			m.wantCounts(t, 1, i+2)
+		}
+		m.wantLog(t, "another program", 0)
+	})
+}
+
+// A program that takes the link down is no flapping link.
+func TestLinkIsTakenDown(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+		opened(t, n, usual)
+		down := kernel.Change{Verb: "set", Object: "link", Link: "eth0", Detail: "up"}
+		for range 600 {
+			m.set(func() { m.differs = []kernel.Change{down} })
+			m.flap(func(l *net.Interface) { l.Flags = 0 })
+			time.Sleep(time.Second)
+		}
+		if s := n.snapshot(); s.Repairs > 16 {
+			t.Errorf("%d repairs in ten minutes", s.Repairs)
+		}
+		// It comes up by itself in the back-off.
+		before := n.snapshot().Repairs
+		m.drift("192.0.2.10/24")
+		time.Sleep(driftSettle)
+		m.wantCounts(t, 1, int(before)+2)
+	})
+}
+
+// A link that is not there is named as such, and its repair says what was changed.
+func TestLinkIsAbsent(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+		opened(t, n, usual)
+		n.tools.compare = func(*netinit.Plan, kernel.Options) ([]kernel.Change, error) {
+			return []kernel.Change{{Verb: "add", Object: "link", Link: "eth1", Detail: "there is none with MAC address 02:00:5e:aa:0b:01"}}, nil
+		}
+		m.set(func() { m.applyErr = kernel.ErrNoLink })
+		m.changed()
+		time.Sleep(driftSettle)
+		synctest.Wait()
+		const want = "link eth1: there is none with MAC address 02:00:5e:aa:0b:01"
+		if s := n.snapshot(); len(s.Differences) != 1 || s.Differences[0] != want {
+			t.Errorf("%q", s.Differences)
+		}
+		m.set(func() { m.applyErr = nil })
+		m.drift("192.0.2.10/24")
+		time.Sleep(driftPause)
+		m.wantLog(t, `changes="add address 192.0.2.10/24 of eth0"`, 1)
+	})
+}
+
+// After a start with the last good description the source is asked again, until it answers.
+func TestStaleDescriptionIsReplaced(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+		m.stale = errors.New("connection refused")
+		opened(t, n, func(c *netinit.Config) { c.Drift.Then = ignoreDrift })
+		time.Sleep(150 * time.Second)
+		m.wantCounts(t, 3, 1)
+		m.wantLog(t, "[ERROR]", 0)
+		if s := n.snapshot(); s.Stale != "connection refused" || s.Error != "" || s.Doing != "" || m.saved.Pending {
+			t.Errorf("%+v, pending %v", s, m.saved.Pending)
+		}
+		m.set(func() { m.stale, m.fetchErr = nil, &source.RefusedError{Err: errors.New("links[0]: x")} })
+		time.Sleep(time.Minute)
+		m.wantLog(t, "the network is not configured; it stays as it was", 1)
+		if m.longest > staleWait {
+			t.Errorf("a source that does not answer holds up the repairs for %s", m.longest)
+		}
+		// The next supervisor continues.
+		next := m.network(n.ctx)
+		n.current().stop()
+		m.set(func() { m.fetchErr, m.saved.Pending = nil, false })
+		items := fdstore.NewItems()
+		items.Add(networkItem, mustJSON(t, m.saved), nil)
+		next.resume(planOf(usual), items)
+		time.Sleep(time.Hour)
+		m.wantCounts(t, 5, 2)
+		if s := next.snapshot(); s.Stale != "" || s.Error != "" {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// What an earlier container has applied is not put into force where this one has no description.
+func TestRecordOfAnEarlierContainer(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+		m.fetchErr = &source.RefusedError{Err: errors.New("links[0]: x")}
+		m.recorded = &kernel.Record{Plan: &netinit.Plan{}, Time: time.Now().Add(-time.Minute)}
+		opened(t, n, func(c *netinit.Config) { c.Required = new(false) })
+		m.drift("192.0.2.10/24")
+		time.Sleep(10 * time.Minute)
+		m.wantCounts(t, 11, 0)
+		m.set(func() { m.recorded.Time = time.Now() }) // applied by hand
+		m.changed()
+		time.Sleep(driftSettle)
+		m.wantCounts(t, 11, 1)
 	})
 }
 
@@ -151,7 +290,7 @@ func TestManyNotifications(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
 		m.fetchErr = errors.New("connection refused")
 		opened(t, n, func(c *netinit.Config) { c.Required = new(false) })
-		m.recorded = &kernel.Record{Plan: &netinit.Plan{}}
+		m.recorded = &kernel.Record{Plan: &netinit.Plan{}, Time: time.Now()}
 		for range 1200 {
 			m.changed()
 			time.Sleep(100 * time.Millisecond)

@@ -255,14 +255,18 @@ func readBody(resp *http.Response, most int64) ([]byte, error) {
 	return body, err
 }
 
-// withoutURL returns the cause of a client error, whose text would contain the unmasked URL. A certificate error is final.
+// withoutURL returns the cause of a client error, whose text would contain the unmasked URL. A certificate error is final, and so are
+// headers that are too large, of which package http gives the text only (of HTTP/2 not even that).
 func withoutURL(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	if errors.As(err, new(*tls.CertificateVerificationError)) {
+	switch {
+	case errors.As(err, new(*tls.CertificateVerificationError)):
 		return finalError{err}
+	case strings.Contains(err.Error(), "response headers exceeded"):
+		return finalError{fmt.Errorf("its headers have more than %d KiB", maxHeader>>10)}
 	}
 	return err
 }
@@ -299,6 +303,8 @@ func newClient(t target, caFile string, headers map[string]string) (*http.Client
 		switch {
 		case len(via) > maxRedirects:
 			return finalError{fmt.Errorf("it redirects more than %d times", maxRedirects)}
+		case req.URL.Scheme != "http" && req.URL.Scheme != "https":
+			return finalError{errors.New("it redirects to a URL that is neither http nor https")}
 		case last.Scheme == "https" && req.URL.Scheme != "https":
 			return finalError{errors.New("it redirects from https to http")}
 		case t.socket != "" && req.URL.Host != last.Host:

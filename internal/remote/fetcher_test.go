@@ -143,7 +143,11 @@ func TestFetchFallsBack(t *testing.T) {
 				w.Header().Set(fmt.Sprintf("X-%d", k), strings.Repeat("a", 1000))
 			}
 			fmt.Fprint(w, "-Dx=1")
-		}, "headers exceeded 65536 bytes", 2},
+		}, "its headers have more than 64 KiB", 1},
+		"another scheme": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "file:///etc/hosts", http.StatusFound)
+		},
+			"it redirects to a URL that is neither http nor https", 1},
 		"loop": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/again", http.StatusFound) }, "more than 5 times", 6},
 	} {
 		t.Run(name, func(t *testing.T) {

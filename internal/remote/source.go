@@ -106,7 +106,7 @@ func parse(text string, lookup Lookup) (target, error) {
 	if rest, ok := strings.CutPrefix(full, socketScheme); ok {
 		socket, path, ok := strings.Cut(rest, ":/")
 		if !ok || !strings.HasPrefix(socket, "/") {
-			return target{}, errors.New("a URL of a unix socket has its absolute path: unix:///path/of/socket:/http/path")
+			return target{}, errors.New("a URL of a unix socket is unix:///path/of/socket:/http/path, with an absolute path")
 		}
 		t.socket, address = socket, "http://localhost/"+path
 	}

@@ -35,7 +35,7 @@ type Announcement struct {
 // Announce sends the addresses to the neighbours of their links, so that those that have used them with another MAC address learn of the
 // new one: three times, a second apart, as gratuitous ARP and unsolicited neighbor advertisements. For each it begins when the link has
 // its carrier and duplicate address detection is over, and gives up if that takes more than 10 s each. It returns after the last, or
-// when ctx ends. Failures are logged.
+// when ctx ends. Failures are logged, unless ctx is canceled.
 func Announce(ctx context.Context, list []Announcement, log hclog.Logger) {
 	var all sync.WaitGroup
 	var once sync.Once // the missing capability concerns every address
@@ -43,7 +43,8 @@ func Announce(ctx context.Context, list []Announcement, log hclog.Logger) {
 		// It ends after the announcements, or with ctx.
 		all.Go(func() {
 			switch err := a.announce(ctx); {
-			case err == nil || ctx.Err() != nil:
+			case err == nil || errors.Is(ctx.Err(), context.Canceled):
+			case errors.Is(err, unix.EADDRNOTAVAIL): // it was removed since
 			case errors.Is(err, unix.EPERM):
 				once.Do(func() { log.Warn("addresses are not announced to the neighbours", "error", err) })
 			default:
@@ -66,7 +67,7 @@ func (a Announcement) announce(ctx context.Context) error {
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
-				return ctx.Err()
+				return nil // one announcement at least was sent
 			}
 		}
 		if err := a.send(); err != nil {

@@ -229,10 +229,7 @@ func (a *applier) execute(ctx context.Context, changes []change) error {
 
 // make makes a change. It is left to the next round if others have changed the same meanwhile.
 func (a *applier) make(c change) error {
-	before := len(a.lost)
-	err := c.do.run(a)
-	a.warnLost(a.lost[before:])
-	switch {
+	switch err := c.do.run(a); {
 	case err == nil:
 		a.done = append(a.done, c)
 		if a.o.Log != nil {
@@ -245,8 +242,6 @@ func (a *applier) make(c change) error {
 		a.skipped[c.key()] = true
 	case c.Verb == "add" && errors.Is(err, unix.EEXIST), c.Verb == "remove" && isAbsent(err):
 		a.causes[c.Change] = err
-	case c.Object == "file":
-		return fmt.Errorf("cannot %s: %w", c, fileError(a.o, c.Detail, err))
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("cannot %s: %w: %w", c, ErrNotPermitted, err)
 	default:
@@ -261,18 +256,6 @@ func (a *applier) make(c change) error {
 	return nil
 }
 
-// warnLost warns of what others have added and a change has removed, unless the link is gone as well, or the kernel makes the same again.
-func (a *applier) warnLost(list []object) {
-	for _, o := range list {
-		if o.ours || len(o.links) == 0 || o.source.IsLinkLocalUnicast() {
-			continue
-		}
-		if _, err := a.conn.link(o.links[0]); err == nil {
-			a.warn("%s", o.lost())
-		}
-	}
-}
-
 // isAbsent reports whether the error of a removal says that there is nothing to remove.
 func isAbsent(err error) bool {
 	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENOENT) ||
@@ -281,19 +264,21 @@ func isAbsent(err error) bool {
 
 // probe asks for all IPv4 addresses that will be added, at the same time. It returns the changes that can be made.
 func (a *applier) probe(ctx context.Context, changes []change) (free []change, err error) {
-	var own []net.HardwareAddr
-	for _, l := range a.state.links {
-		own = append(own, macBytes(l.mac))
-	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(changes))
+	var own []net.HardwareAddr
+	for _, l := range a.state.links {
+		if l.ethernet {
+			own = append(own, macBytes(l.mac))
+		}
+	}
 	for i, c := range changes {
 		l := a.state.link(c.index)
 		if !c.prefix.IsValid() || !c.prefix.Addr().Is4() || l == nil || !l.ethernet {
 			continue
 		}
 		// It ends with the probe, which ctx bounds.
-		wg.Go(func() { errs[i] = probe(ctx, l.index, macBytes(l.mac), own, c.prefix.Addr()) })
+		wg.Go(func() { errs[i] = probe(ctx, l.index, macBytes(l.mac), c.prefix.Addr(), own...) })
 	}
 	wg.Wait()
 	for i, err := range errs {

@@ -31,6 +31,9 @@ type linkAddr struct {
 	Address netip.Addr
 }
 
+// key is the address without what is for messages.
+func (a linkAddr) key() linkAddr { return linkAddr{Index: a.Index, Address: a.Address.WithZone("")} }
+
 // waitDAD returns nil when the IPv6 addresses of the list can be used: a bind(2) to an address whose duplicate address detection is not
 // over fails. IPv4 addresses can be used at once. With DADWait it also waits for the link-local addresses of the same links. With DADNone
 // and DADOptimistic there should be nothing to wait for.
@@ -50,6 +53,8 @@ func waitDAD(ctx context.Context, c *conn, list []linkAddr, policy netinit.DAD) 
 	switch err := await(ctx, d.check); {
 	case err == nil:
 		return d.warning
+	case errors.Is(ctx.Err(), context.Canceled):
+		return fmt.Errorf("%w while waiting for address %s of %s", ErrInterrupted, d.pending.Address, d.pending.Link)
 	case ctx.Err() != nil:
 		return d.late()
 	default:
@@ -84,12 +89,13 @@ func (d *detection) check() (done bool, err error) {
 		flags[linkAddr{Index: a.index, Address: a.prefix.Addr()}] = a.flags
 	}
 	done, d.warning = true, nil
-	for _, a := range d.list {
-		key := linkAddr{Index: a.Index, Address: a.Address.WithZone("")}
-		of, there := flags[key]
-		delete(flags, key)
+	for _, a := range d.list { // which may have an address twice
+		of, there := flags[a.key()]
 		switch {
 		case !there:
+			if _, err := d.conn.link(a.Index); err != nil {
+				return false, fmt.Errorf("cannot use address %s: %w: %s has disappeared", a.Address, ErrNoLink, a.Link)
+			}
 			return false, fmt.Errorf("cannot use address %s of %s: it was removed during duplicate address detection", a.Address, a.Link)
 		case of&unix.IFA_F_DADFAILED != 0:
 			return false, fmt.Errorf("cannot use address %s of %s: %w (duplicate address detection failed)", a.Address, a.Link, ErrDuplicate)
@@ -98,6 +104,9 @@ func (d *detection) check() (done bool, err error) {
 		}
 	}
 	if d.policy == netinit.DADWait {
+		for _, a := range d.list {
+			delete(flags, a.key())
+		}
 		done = d.checkLinkLocal(flags) && done
 	}
 	if done {
@@ -164,13 +173,18 @@ func (c *conn) hasCarrier(index int) (bool, error) {
 	return l.running, nil
 }
 
+var errNoCarrier = errors.New("the link has no carrier")
+
 // waitCarrier waits until a link has its carrier. The error is a warning if it has none in 10 s.
 func (c *conn) waitCarrier(ctx context.Context, index int) error {
 	limited, cancel := context.WithTimeout(ctx, carrierLimit)
 	defer cancel()
 	err := await(limited, func() (bool, error) { return c.hasCarrier(index) })
-	if limited.Err() != nil && ctx.Err() == nil {
-		return warning{errors.New("the link has no carrier")}
+	switch {
+	case limited.Err() != nil && ctx.Err() == nil:
+		return warning{errNoCarrier}
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: %w", errNoCarrier, err)
 	}
 	return err
 }

@@ -194,7 +194,7 @@ func (d *differ) diffMTU(want *netinit.Link, have *link, name string) {
 func (d *differ) addLink(i int, name string) {
 	want := &d.plan.Links[i]
 	if want.VLAN == nil {
-		d.add(change{Change: Change{"add", "link", want.ID, noLink + describeMatch(want)}, later: true})
+		d.add(change{Change: Change{"add", "link", want.ID, "there is none with " + describeMatch(want)}, later: true})
 		return
 	}
 	parent := position(d.plan, want.VLAN.Parent)
@@ -354,41 +354,4 @@ func (d *differ) ourAddress(a address) bool {
 	}
 	l := d.state.link(a.index)
 	return l != nil && d.record.hasAddress(l, a.prefix)
-}
-
-// diffFiles compares resolv.conf, the hosts file and the hostname.
-func (d *differ) diffFiles() {
-	set := func(object, detail string, do, undo step) {
-		d.add(change{Change: Change{Verb: "set", Object: object, Detail: detail}, stage: fileStage, do: do, undo: undo})
-	}
-	for _, f := range []struct{ path, have, want string }{
-		{d.o.ResolvConf, d.state.resolv, d.wantedResolv()},
-		{d.o.HostsFile, d.state.hosts, withBlock(d.state.hosts, netinit.HostsBlock(d.plan.Hosts))},
-	} {
-		if f.path != "" && f.have != f.want {
-			set("file", f.path, fileText{f.path, f.want}, fileText{f.path, f.have})
-		}
-	}
-	name := d.plan.Hostname
-	if !d.o.Hostname || name == "" || name == d.state.hostname {
-		return
-	}
-	detail := fmt.Sprintf("%s (was %s)", name, d.state.hostname)
-	if d.state.hostnameLocked {
-		d.warnings = append(d.warnings, "cannot set hostname "+detail+": needs CAP_SYS_ADMIN")
-		return
-	}
-	set("hostname", detail, newHostname(name), newHostname(d.state.hostname))
-}
-
-// wantedResolv returns the content that resolv.conf should have. Without DNS in the plan it is the original, if the file still is what an
-// earlier run has written.
-func (d *differ) wantedResolv() string {
-	switch saved := d.record.Resolv; {
-	case !d.plan.DNS.IsZero():
-		return netinit.ResolvConf(d.plan.DNS)
-	case saved != nil && saved.Path == d.o.ResolvConf && slices.Contains(saved.Written, d.state.resolv):
-		return saved.Original
-	}
-	return d.state.resolv
 }

@@ -116,14 +116,14 @@ func diffCases() map[string]diffCase {
 		"a conflict": {
 			plan:  eth0(func(l *netinit.Link) { l.Routes = []netinit.Route{to("::/0", "fe80::1", 2, 0).Route} }),
 			state: ready().with(func(s *state) { s.routes = append(s.routes, to("::/0", "fe80::9", 2, unix.RTPROT_STATIC)) }),
-			want:  []string{"later: add route ::/0 via fe80::1 of eth0", "refused: there is ::/0 via fe80::9 dev eth0"},
+			want:  []string{"later: add route default via fe80::1 of eth0", "refused: there is default via fe80::9 dev eth0"},
 		},
 		"no conflict with advertisements that are off": {
 			plan: eth0(func(l *netinit.Link) {
 				l.AcceptRA, l.Routes = netinit.AcceptRAOff, []netinit.Route{to("::/0", "fe80::1", 2, 0).Route}
 			}),
 			state: ready().with(func(s *state) { s.routes = append(s.routes, to("::/0", "fe80::9", 2, unix.RTPROT_RA)) }),
-			want:  []string{"remove route ::/0 via fe80::9 of eth0", "add route ::/0 via fe80::1 of eth0"},
+			want:  []string{"remove route default via fe80::9 of eth0", "add route default via fe80::1 of eth0"},
 		},
 		"what others added has attributes of its own": {
 			plan: eth0(func(l *netinit.Link) { l.Routes = []netinit.Route{to("10.0.0.0/8", "", 2, 0).Route} }),
@@ -292,5 +292,14 @@ func TestResolve(t *testing.T) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// TestRouteHint wants a command that removes the route that is meant: "ip route del default" is that of IPv4.
+func TestRouteHint(t *testing.T) {
+	c := diffCases()["a conflict"]
+	d := diff(&c.plan, targets{2}, &c.state, &c.record, c.options)
+	if got, want := strings.Join(d.hints, ""), "give it another metric, or ip -6 route del default"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

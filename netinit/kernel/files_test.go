@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/stoker-init/stoker/internal/untrusted"
-	"github.com/stoker-init/stoker/netinit"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,62 +19,9 @@ func readFile(t *testing.T, path string) string {
 	return string(data)
 }
 
-func TestWithBlock(t *testing.T) {
-	const (
-		begin = "# begin stoker netinit\n"
-		end   = "# end stoker netinit\n"
-		block = "192.0.2.10\tapp1\n"
-		whole = begin + block + end
-	)
-	for _, c := range []struct{ name, content, block, want string }{
-		{"empty file", "", whole, whole},
-		{"no block", "127.0.0.1 localhost\n", whole, "127.0.0.1 localhost\n" + whole},
-		{"no newline at the end", "127.0.0.1 localhost", whole, "127.0.0.1 localhost\n" + whole},
-		{"the same block", "a\n" + whole + "b\n", whole, "a\n" + whole + "b\n"},
-		{"another block", "a\n" + begin + "x\ny\n" + end + "b", whole, "a\n" + whole + "b"},
-		{"an empty block", begin + end, whole, whole},
-		{"several blocks", "a\n" + begin + "x\n" + end + "b\n" + begin + "y\n" + end + "c\n", whole, "a\n" + whole + "b\nc\n"},
-		{"no end", "a\n" + begin + "b\n", whole, "a\n" + whole + "b\n"},
-		{"no end before the next block", begin + "a\n" + begin + "x\n" + end + "b\n", whole, whole + "a\nb\n"},
-		{"no begin", "a\n" + end + "b\n", whole, "a\nb\n" + whole},
-		{"end without newline", begin + "x\n" + strings.TrimSuffix(end, "\n"), whole, whole},
-		{"CRLF", "a\r\n# begin stoker netinit\r\nx\r\n# end stoker netinit \r\nb\r\n", whole, "a\r\n" + whole + "b\r\n"},
-		{"a comment that only begins like it", "# begin stoker netinit 2\n", whole, "# begin stoker netinit 2\n" + whole},
-		{"no lines, no block", "a\n", "", "a\n"},
-		{"no lines, a block", "a\n" + whole + "b\n", "", "a\nb\n"},
-		{"no lines, no end", "a\n" + begin + "b\n", "", "a\nb\n"},
-	} {
-		got := withBlock(c.content, c.block)
-		if got != c.want {
-			t.Errorf("%s: %q, want %q", c.name, got, c.want)
-		}
-		if again := withBlock(got, c.block); again != got {
-			t.Errorf("%s, a second time: %q, want %q", c.name, again, got)
-		}
-	}
-}
-
-func FuzzWithBlock(f *testing.F) {
-	f.Add("127.0.0.1 localhost\n# begin stoker netinit\nx\n# end stoker netinit\n", "192.0.2.10 app1\n")
-	f.Add("# begin stoker netinit\r\n# begin stoker netinit", "")
-	f.Fuzz(func(t *testing.T, content, block string) {
-		if strings.Contains(block, "stoker netinit") {
-			return
-		}
-		if block != "" {
-			block = netinit.HostsBegin + "\n" + block + "\n" + netinit.HostsEnd + "\n"
-		}
-		got := withBlock(content, block)
-		if again := withBlock(got, block); again != got {
-			t.Errorf("%q, then %q", got, again)
-		}
-		if n := strings.Count(got, block); block != "" && n != 1 {
-			t.Errorf("%d blocks in %q", n, got)
-		}
-		if without := withBlock(content, ""); withBlock(got, "") != without && withBlock(got, "") != without+"\n" {
-			t.Errorf("without the block %q, want %q", withBlock(got, ""), without)
-		}
-	})
+// replace writes a content in place.
+func replace(path, content string) error {
+	return writeInPlace(path, func(string) string { return content })
 }
 
 // resolv.conf and hosts of a container are bind mounts.
@@ -90,7 +36,7 @@ func TestWriteInPlace(t *testing.T) {
 		was, err := os.Stat(path)
 		must(t, err)
 		for _, content := range []string{strings.Repeat("a longer line\n", 1000), "short\n", "", "nameserver 192.0.2.53\n"} {
-			must(t, writeInPlace(path, content))
+			must(t, replace(path, content))
 			if now := readFile(t, path); now != content {
 				t.Errorf("%s: %q, want %q", path, now, content)
 			}
@@ -104,7 +50,7 @@ func TestWriteInPlace(t *testing.T) {
 func TestWriteInPlaceFollowsLinks(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.Symlink("target", dir+"/link"))
-	must(t, writeInPlace(dir+"/link", "one\n")) // the target does not exist yet
+	must(t, replace(dir+"/link", "one\n")) // the target does not exist yet
 	if now := readFile(t, dir+"/target"); now != "one\n" {
 		t.Errorf("now %q", now)
 	}
@@ -114,7 +60,7 @@ func TestWriteInPlaceFollowsLinks(t *testing.T) {
 		t.Errorf("mode %s", info.Mode())
 	}
 	must(t, os.Chmod(dir+"/target", 0o600))
-	must(t, writeInPlace(dir+"/link", "two\n"))
+	must(t, replace(dir+"/link", "two\n"))
 	if info, _ = os.Lstat(dir + "/target"); readFile(t, dir+"/target") != "two\n" || info.Mode() != 0o600 {
 		t.Errorf("now %q, mode %s", readFile(t, dir+"/target"), info.Mode())
 	}
@@ -135,7 +81,7 @@ func TestTextFilesAreRegularAndBounded(t *testing.T) {
 		dir + "/no/file": fs.ErrNotExist,
 		dir:              unix.EISDIR,
 	} {
-		if err := writeInPlace(path, "x"); !errors.Is(err, want) || !strings.Contains(err.Error(), path) {
+		if err := replace(path, "x"); !errors.Is(err, want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("write %s: %v, want %v", path, err, want)
 		}
 		if want == fs.ErrNotExist {
@@ -161,7 +107,7 @@ func TestWriteInPlaceWithoutSpace(t *testing.T) {
 	const old = "127.0.0.1\tlocalhost\n"
 	must(t, os.WriteFile(dir+"/hosts", []byte(old), 0o644))
 	must(t, os.WriteFile(dir+"/other", []byte("x"), 0o644))
-	if err := writeInPlace(dir+"/hosts", strings.Repeat("x", 8192)); !errors.Is(err, unix.ENOSPC) {
+	if err := replace(dir+"/hosts", strings.Repeat("x", 8192)); !errors.Is(err, unix.ENOSPC) {
 		t.Error(err)
 	}
 	if now := readFile(t, dir+"/hosts"); now != old {

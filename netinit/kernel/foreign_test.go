@@ -145,7 +145,7 @@ func TestForeign(t *testing.T) {
 func TestConflicts(t *testing.T) {
 	for line, want := range map[string]string{
 		"route add default via 192.0.2.77 onlink dev near0":              "cannot add route default via 192.0.2.1 of link \"near0\": there is default via 192.0.2.77 dev near0",
-		"-6 route add default dev near0 via fe80::77":                    "there is ::/0 via fe80::77",
+		"-6 route add default dev near0 via fe80::77":                    "there is default via fe80::77",
 		"route add default nexthop dev near0 nexthop dev near0 weight 2": "there is default",
 		"-6 address add 2001:db8:1::10/48 dev near0 nodad":               "it has 2001:db8:1::10/48",
 	} {

@@ -4,7 +4,6 @@ package kernel
 
 import (
 	"errors"
-	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/netinit"
@@ -33,14 +32,8 @@ type Change struct {
 	Detail string `json:"detail"` // such as "192.0.2.10/24", or "mtu 1450 (was 1500)"
 }
 
-// noLink begins the detail of a link that is absent.
-const noLink = "there is none with "
-
 func (c Change) String() string {
-	switch absent := strings.HasPrefix(c.Detail, noLink); {
-	case c.Object == "link" && absent: // it appears by itself
-		return "link " + c.Link + ": " + c.Detail
-	case c.Object == "link" && c.Verb != "set":
+	if c.Object == "link" && c.Verb != "set" {
 		return c.Verb + " link " + c.Link + " (" + c.Detail + ")"
 	}
 	s := c.Verb + " " + c.Object + " " + c.Detail

@@ -120,9 +120,11 @@ func TestAnnounceWithoutCarrier(t *testing.T) {
 	machine{}.ip(t, "link set near0 up")
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	Announce(ctx, []Announcement{{index(t, "near0"), "near0", machine{}.mac(t, "near0"), netip.MustParseAddr("192.0.2.10")}}, hclog.NewNullLogger())
-	if ctx.Err() == nil {
-		t.Error("it did not wait for the carrier")
+	var log bytes.Buffer
+	Announce(ctx, []Announcement{{index(t, "near0"), "near0", machine{}.mac(t, "near0"), netip.MustParseAddr("192.0.2.10")}},
+		hclog.New(&hclog.LoggerOptions{Output: &log}))
+	if ctx.Err() == nil || !strings.Contains(log.String(), "the link has no carrier") {
+		t.Errorf("it did not wait for the carrier, or the reason is not in the log: %q", log.String())
 	}
 }
 
@@ -155,7 +157,7 @@ func TestRawPacketsNeedACapability(t *testing.T) {
 	machine{}.ip(t, "link set near0 up")
 	machine{}.ip(t, "addr add 2001:db8::10/64 dev near0 nodad")
 	withoutCapability(t, unix.CAP_NET_RAW, func() {
-		err := probe(t.Context(), index(t, "near0"), machine{}.mac(t, "near0"), nil, netip.MustParseAddr("192.0.2.9"))
+		err := probe(t.Context(), index(t, "near0"), machine{}.mac(t, "near0"), netip.MustParseAddr("192.0.2.9"))
 		var lacks warning
 		if !errors.As(err, &lacks) || !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "NET_RAW") {
 			t.Errorf("probe: %v, want a warning that names NET_RAW", err)
@@ -177,7 +179,7 @@ func TestProbe(t *testing.T) {
 	packets := p.capture(t, "far0")
 
 	begin := time.Now()
-	err := probe(t.Context(), index(t, "near0"), mac, []net.HardwareAddr{mac}, netip.MustParseAddr("192.0.2.1"))
+	err := probe(t.Context(), index(t, "near0"), mac, netip.MustParseAddr("192.0.2.1"), mac)
 	if !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), p.mac(t, "far0").String()) || time.Since(begin) > 900*time.Millisecond {
 		t.Errorf("an address of the peer: %v after %s", err, time.Since(begin))
 	}
@@ -188,7 +190,7 @@ func TestProbe(t *testing.T) {
 	}
 
 	begin = time.Now()
-	if err := probe(t.Context(), index(t, "near0"), mac, []net.HardwareAddr{mac}, netip.MustParseAddr("192.0.2.9")); err != nil {
+	if err := probe(t.Context(), index(t, "near0"), mac, netip.MustParseAddr("192.0.2.9"), mac); err != nil {
 		t.Errorf("a free address: %v", err)
 	}
 	if took := time.Since(begin); took < 900*time.Millisecond || took > 3*time.Second {
@@ -197,13 +199,13 @@ func TestProbe(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if err := probe(ctx, index(t, "near0"), mac, []net.HardwareAddr{mac}, netip.MustParseAddr("192.0.2.9")); !errors.Is(err, context.DeadlineExceeded) {
+	if err := probe(ctx, index(t, "near0"), mac, netip.MustParseAddr("192.0.2.9")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("after the end of ctx: %v", err)
 	}
 }
 
 func TestARPConflict(t *testing.T) {
-	own, other, second := net.HardwareAddr{2, 0, 0, 0, 0, 1}, net.HardwareAddr{2, 0, 0, 0, 0, 2}, net.HardwareAddr{2, 0, 0, 0, 0, 3}
+	own, second, other := net.HardwareAddr{2, 0, 0, 0, 0, 1}, net.HardwareAddr{2, 0, 0, 0, 0, 3}, net.HardwareAddr{2, 0, 0, 0, 0, 2}
 	none, addr, more := netip.IPv4Unspecified(), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	for _, c := range []struct {
 		name  string
@@ -215,14 +217,14 @@ func TestARPConflict(t *testing.T) {
 		{"another host probes", arpFrame(arpRequest, other, none, own, addr), other},
 		{"our own probe comes back", arpFrame(arpRequest, own, none, other, addr), nil},
 		{"our own announcement comes back", arpFrame(arpRequest, own, addr, other, addr), nil},
-		{"another link of this host has it", arpFrame(arpReply, second, addr, own, none), nil},
+		{"another link of this namespace", arpFrame(arpReply, second, addr, own, none), nil},
 		{"a question for the address", arpFrame(arpRequest, other, more, own, addr), nil},
 		{"a reply to 0.0.0.0", arpFrame(arpReply, other, none, own, addr), nil},
 		{"another address", arpFrame(arpReply, other, more, own, none), nil},
 		{"cut", arpFrame(arpReply, other, addr, own, none)[:41], nil},
 		{"not IPv4", append(append(arpFrame(arpReply, other, addr, own, none)[:16], 0x86, 0xdd), arpFrame(arpReply, other, addr, own, none)[18:]...), nil},
 	} {
-		if got := arpConflict(c.frame, []net.HardwareAddr{own, second}, addr); !bytes.Equal(got, c.want) {
+		if got := arpConflict(c.frame, addr, own, second); !bytes.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
@@ -350,6 +352,12 @@ func TestWaitDADWithoutCarrier(t *testing.T) {
 		t.Errorf("%v, want that the link has no carrier", err)
 	}
 
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	if err := waitDAD(ctx, dialed(t), addresses(t, "2001:db8::10"), netinit.DADWait); !errors.Is(err, ErrInterrupted) {
+		t.Errorf("%v, want that it was interrupted", err)
+	}
+
 	done, c, list := make(chan error), dialed(t), addresses(t, "2001:db8::10")
 	go func() { // it ends with the carrier
 		done <- waitDAD(t.Context(), c, list, netinit.DADWait)
@@ -372,5 +380,65 @@ func TestWaitDADAddressRemoved(t *testing.T) {
 	own.ip(t, "addr del 2001:db8::10/64 dev near0")
 	if err := <-done; err == nil || !strings.Contains(err.Error(), "removed") {
 		t.Errorf("%v, want that the address was removed", err)
+	}
+}
+
+// A link that disappears meanwhile is what the error is about.
+func TestWaitDADLinkDisappears(t *testing.T) {
+	p := newPeer(t)
+	own := machine{}
+	p.ip(t, "link set far0 down")
+	own.ip(t, "link set near0 up")
+	own.ip(t, "addr add 2001:db8::10/64 dev near0")
+	c, list := dialed(t), addresses(t, "2001:db8::10")
+	own.ip(t, "link del near0")
+	if err := waitDAD(t.Context(), c, list, netinit.DADWait); !errors.Is(err, ErrNoLink) || !strings.Contains(err.Error(), "near0") {
+		t.Errorf("%v, want that there is no link near0", err)
+	}
+}
+
+// TestDuplicateIsRepaired adds an address again that another host had for a time.
+func TestDuplicateIsRepaired(t *testing.T) {
+	b := newBench(t)
+	b.mustApply()
+	b.ip(t, "addr add 2001:db8:1::10/64 dev far0 nodad")
+	own := machine{}
+	own.setting(t, "ipv6/conf/near0/keep_addr_on_down", "1")
+	own.ip(t, "link set near0 down")
+	own.ip(t, "link set near0 up")
+	failed := func() (bool, error) {
+		return strings.Contains(own.ip(t, "-6 addr show dev near0 dadfailed"), "2001:db8:1::10"), nil
+	}
+	must(t, await(t.Context(), failed))
+	if _, err := b.apply(); !errors.Is(err, ErrDuplicate) {
+		t.Errorf("while the other host has it: %v", err)
+	}
+	must(t, await(t.Context(), failed))
+	b.ip(t, "addr del 2001:db8:1::10/64 dev far0")
+	b.mustApply()
+	must(t, binds("2001:db8:1::10"))
+}
+
+// An address that is removed between two announcements, as by a link flap, is not worth a warning.
+func TestAnnounceRemovedAddress(t *testing.T) {
+	p := newPeer(t)
+	own := machine{}
+	own.ip(t, "link set near0 up")
+	own.ip(t, "addr add 2001:db8::10/64 dev near0 nodad")
+	packets := p.capture(t, "far0")
+	a := Announcement{index(t, "near0"), "near0", own.mac(t, "near0"), netip.MustParseAddr("2001:db8::10")}
+	var log bytes.Buffer
+	done := make(chan struct{})
+	go func() { // it ends with the address
+		Announce(t.Context(), []Announcement{a}, hclog.New(&hclog.LoggerOptions{Output: &log}))
+		close(done)
+	}()
+	if packets.next(t, 5*time.Second, func(f []byte) bool { return advertisement(f) && bytes.Equal(f[22:38], a.Address.AsSlice()) }) == nil {
+		t.Fatal("it is not announced")
+	}
+	own.ip(t, "addr del 2001:db8::10/64 dev near0")
+	<-done
+	if log.Len() > 0 {
+		t.Errorf("the log has %q", log.String())
 	}
 }

@@ -25,8 +25,9 @@ const (
 
 // probe asks the neighbours of an Ethernet link for 1 s whether one of them has an IPv4 address, or is about to take it: then the error is
 // ErrDuplicate and has its MAC address. Before, it waits for the link's carrier, for at most 10 s. The error is a warning if the question
-// cannot be asked: without CAP_NET_RAW, or without a carrier. own are the MAC addresses of this host: what they send is no conflict.
-func probe(ctx context.Context, linkIndex int, mac net.HardwareAddr, own []net.HardwareAddr, addr netip.Addr) error {
+// cannot be asked: without CAP_NET_RAW, or without a carrier. own are the MAC addresses of all links of this namespace, which may have
+// the address as well.
+func probe(ctx context.Context, linkIndex int, mac net.HardwareAddr, addr netip.Addr, own ...net.HardwareAddr) error {
 	c, err := dial()
 	if err != nil {
 		return fmt.Errorf("cannot probe: %w", err)
@@ -45,7 +46,7 @@ func probe(ctx context.Context, linkIndex int, mac net.HardwareAddr, own []net.H
 	for _, wait := range [...]time.Duration{probeGap, probeGap, probeLast} {
 		_, err := socket.Write(question)
 		if err == nil {
-			err = listenARP(socket, wait, own, addr)
+			err = listenARP(socket, wait, addr, own)
 		}
 		switch {
 		case errors.Is(err, ErrDuplicate):
@@ -60,7 +61,7 @@ func probe(ctx context.Context, linkIndex int, mac net.HardwareAddr, own []net.H
 }
 
 // listenARP reads ARP packets for a time. The error is ErrDuplicate if one of them comes from a host that has addr, or probes for it.
-func listenARP(socket *os.File, wait time.Duration, own []net.HardwareAddr, addr netip.Addr) error {
+func listenARP(socket *os.File, wait time.Duration, addr netip.Addr, own []net.HardwareAddr) error {
 	if err := socket.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		return err
 	}
@@ -73,22 +74,23 @@ func listenARP(socket *os.File, wait time.Duration, own []net.HardwareAddr, addr
 		case err != nil:
 			return err
 		}
-		if other := arpConflict(frame[:n], own, addr); other != nil {
+		if other := arpConflict(frame[:n], addr, own...); other != nil {
 			return fmt.Errorf("%w: its MAC address is %s", ErrDuplicate, other)
 		}
 	}
 }
 
 // arpConflict returns the MAC address of the other host that has addr or probes for it, as an Ethernet frame shows; nil if it does not.
-func arpConflict(frame []byte, own []net.HardwareAddr, addr netip.Addr) net.HardwareAddr {
+// own are the MAC addresses that do not count.
+func arpConflict(frame []byte, addr netip.Addr, own ...net.HardwareAddr) net.HardwareAddr {
 	if len(frame) < arpSize || !bytes.Equal(frame[14:20], arpHeader(arpRequest)[:6]) {
 		return nil
 	}
 	sender := net.HardwareAddr(bytes.Clone(frame[22:28]))
 	from, target := netip.AddrFrom4([4]byte(frame[28:32])), netip.AddrFrom4([4]byte(frame[38:42]))
 	probes := from.IsUnspecified() && target == addr && binary.BigEndian.Uint16(frame[20:22]) == arpRequest
-	isOwn := slices.ContainsFunc(own, func(mac net.HardwareAddr) bool { return bytes.Equal(sender, mac) })
-	if isOwn || from != addr && !probes {
+	ours := slices.ContainsFunc(own, func(mac net.HardwareAddr) bool { return bytes.Equal(sender, mac) })
+	if ours || from != addr && !probes {
 		return nil
 	}
 	return sender

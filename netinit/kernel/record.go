@@ -220,7 +220,7 @@ func (a *applier) renamed() []RenamedLink {
 // savedResolv returns the original of resolv.conf. While the change is pending, the file may have the content of the last run or of this.
 func (a *applier) savedResolv(pending bool) *SavedFile {
 	old := a.record.Resolv
-	if old != nil && (old.Path != a.o.ResolvConf || !slices.Contains(old.Written, a.first.resolv)) {
+	if old != nil && (old.Path != a.o.ResolvConf || !old.wrote(a.first.resolv)) {
 		old = nil // another program has written it since
 	}
 	if a.o.ResolvConf == "" || a.plan.DNS.IsZero() {

@@ -96,6 +96,7 @@ func TestSavedResolv(t *testing.T) {
 		"changed":                  {&SavedFile{"/r", "original", []string{"ours"}}, "ours", []string{content, "ours"}},
 		"killed before the change": {&SavedFile{"/r", "original", []string{"never", "ours"}}, "ours", []string{content, "never", "ours"}},
 		"written by others since":  {&SavedFile{"/r", "older", []string{"ours"}}, "original", []string{content}},
+		"killed before truncation": {&SavedFile{"/r", "original", []string{"ours\n"}}, "ours\n\n\n", []string{content, "ours\n"}},
 		"another file":             {&SavedFile{"/x", "older", []string{"original"}}, "original", []string{content}},
 	} {
 		t.Run(name, func(t *testing.T) {

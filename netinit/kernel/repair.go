@@ -1,12 +1,8 @@
 package kernel
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // key identifies a change of the plan. An address that is added again is the same.
@@ -34,23 +30,4 @@ func (a *applier) fail(err error, without ...Change) error {
 		a.failed = fmt.Errorf("%w; %w", a.failed, err)
 	}
 	return nil
-}
-
-// fileError adds the remedy to the error of a file that cannot be read or written.
-func fileError(o Options, path string, err error) error {
-	hint := "netinit.hosts_file: another file"
-	if path == o.ResolvConf {
-		hint = "netinit.resolv_conf: another file"
-	}
-	switch {
-	case errors.Is(err, unix.EPERM):
-		hint = "make the file mutable (chattr -i -a " + path + "), or " + hint
-	case errors.Is(err, unix.EROFS):
-		return &HintError{err, "mount the file writable, or " + hint}
-	case errors.Is(err, fs.ErrPermission):
-		hint = "run stoker as root, or " + hint
-	default:
-		return err
-	}
-	return &HintError{fmt.Errorf("%w: %w", ErrNotPermitted, err), hint}
 }

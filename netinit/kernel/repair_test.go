@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/netinit"
-	"golang.org/x/sys/unix"
 )
 
 // TestRepair repairs a link that was down, while another host has one of its addresses and another link is away.
@@ -123,30 +122,6 @@ func TestCauses(t *testing.T) {
 	machine{}.ip(t, "-6 address add 2001:db8:1::10 peer 2001:db8:1::99/64 dev near0 nodad")
 	if _, err := b.apply(); err == nil || !strings.Contains(err.Error(), "file exists") {
 		t.Errorf("error %v, want the cause", err)
-	}
-}
-
-func TestFileError(t *testing.T) {
-	o := Options{Files: netinit.Files{ResolvConf: "/r", HostsFile: "/h"}}
-	for _, c := range []struct {
-		path      string
-		err       error
-		permitted bool
-		hint      string
-	}{
-		{"/r", unix.EPERM, false, "make the file mutable (chattr -i -a /r), or netinit.resolv_conf: another file"},
-		{"/h", unix.EACCES, false, "run stoker as root, or netinit.hosts_file: another file"},
-		{"/h", unix.EROFS, true, "mount the file writable, or netinit.hosts_file: another file"},
-		{"/h", unix.ENOSPC, true, ""},
-	} {
-		err := fileError(o, c.path, fmt.Errorf("cannot write %s: %w", c.path, c.err))
-		hint := ""
-		if e, ok := errors.AsType[*HintError](err); ok {
-			hint = e.Hint
-		}
-		if hint != c.hint || errors.Is(err, ErrNotPermitted) == c.permitted || !errors.Is(err, c.err) {
-			t.Errorf("%s: %v (hint %q), want hint %q", c.path, err, hint, c.hint)
-		}
 	}
 }
 

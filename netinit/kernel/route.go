@@ -56,7 +56,7 @@ func (d *differ) diffRoute(want netinit.Route, have *link, i int) {
 	}
 	if other >= 0 {
 		r := d.state.routes[other]
-		d.refuse(c, "give it another metric, or ip route del "+describeKey(r.Route),
+		d.refuse(c, "give it another metric, or ip "+map[bool]string{true: "-6 "}[r.To.Addr().Is6()]+"route del "+describeKey(r.Route),
 			"cannot add route %s of link %q: there is %s, which stoker has not added", c.Detail, name, describeRoute(r.Route)+d.through(r))
 		return
 	}
@@ -103,9 +103,6 @@ func describeKey(r netinit.Route) string {
 	s := r.To.String()
 	if r.To.Bits() == 0 {
 		s = "default"
-		if r.To.Addr().Is6() {
-			s = "::/0"
-		}
 	}
 	if r.Metric != 0 && (r.Metric != netinit.DefaultMetricIPv6 || r.To.Addr().Is4()) {
 		s += fmt.Sprintf(" metric %d", r.Metric)

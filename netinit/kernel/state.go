@@ -245,24 +245,20 @@ func (s *state) parseRoute(m []byte) {
 		if i > 0 && raw[5] == protocol {
 			raw[5] = unix.RTPROT_UNSPEC
 		}
-		var expires []byte
-		byID := false
+		var expires uint32
 		for kind, v := range attributes(m[unix.SizeofRtMsg:]) {
 			switch kind {
 			case unix.RTA_CACHEINFO:
-				if len(v) >= 12 {
-					expires = v[8:12]
-				}
+				expires = readNumber(v[min(8, len(v)):min(12, len(v))])
 				continue
-			case rtaNHID: // the kernel takes it or the next hops that it stands for
-				byID = true
+			case rtaNHID: // the next hops that it stands for follow
 				continue
 			case unix.RTA_MULTIPATH:
 				v = hops
 			}
 			raw = attribute(raw, kind, v)
 		}
-		s.addRoute(raw, byID, int32(readNumber(expires)))
+		s.addRoute(raw, int32(expires))
 	}
 }
 
@@ -282,8 +278,8 @@ func nextHops(b []byte) (list [][]byte) {
 
 // addRoute adds a route, which ends in so many hundredths of a second; 0: never. Routes to this machine's addresses, and those for a type
 // of service or source, are objects only: a plan can neither contain them nor come into conflict with them.
-func (s *state) addRoute(m []byte, odd bool, expires int32) {
-	r := route{proto: m[5], odd: odd}
+func (s *state) addRoute(m []byte, expires int32) {
+	r := route{proto: m[5]}
 	name, known := routeTypes()[m[7]]
 	r.Type, r.Table, r.OnLink, r.Scope = name, int(m[4]), binary.NativeEndian.Uint32(m[8:])&unix.RTNH_F_ONLINK != 0, scopes()[m[6]]
 	to := netip.IPv4Unspecified()
@@ -332,8 +328,8 @@ func (s *state) addRoute(m []byte, odd bool, expires int32) {
 	}
 	r.To = netip.PrefixFrom(to, int(m[1]))
 	r.Route = normalRoute(r.Route)
-	if r.raw = m; expires > 0 {
-		r.raw = attribute(m, unix.RTA_EXPIRES, number32(uint32(expires+99)/100))
+	if r.raw = m; expires != 0 {
+		r.raw = attribute(m, unix.RTA_EXPIRES, number32(uint32(max(expires, 1)+99)/100))
 	}
 	if r.proto != unix.RTPROT_KERNEL {
 		s.objects = append(s.objects, object{

@@ -73,7 +73,7 @@ func (n newMTU) run(a *applier) error {
 	had := a.changedSettings(n.index)
 	err := closing{n.index, m}.run(a)
 	if err == nil {
-		a.lost = append(a.lost, had...)
+		a.lose(had)
 	}
 	return err
 }
@@ -125,20 +125,12 @@ func (r rename) run(a *applier) error {
 	if !errors.Is(err, unix.EBUSY) {
 		return err
 	}
-	return a.protect(whileDown{r.index, m}, func(o object, _ *state) bool { return o.of(r.index) })
-}
-
-// whileDown does something while a link is down, which takes its routes and IPv6 addresses.
-type whileDown struct {
-	index int
-	step
-}
-
-func (w whileDown) run(a *applier) error {
-	if err := setUp(w.index, false).run(a); err != nil {
-		return err
+	up := setUp(r.index, true)
+	err = a.protect(sequence{setUp(r.index, false), m, up}, func(o object, _ *state) bool { return o.of(r.index) })
+	if err != nil {
+		err = errors.Join(err, up.run(a))
 	}
-	return errors.Join(w.step.run(a), setUp(w.index, true).run(a))
+	return err
 }
 
 func addressBody(index int, prefix netip.Prefix, dad netinit.DAD) []byte {
@@ -207,11 +199,6 @@ func (s setting) run(a *applier) error {
 	}
 	return err
 }
-
-// fileText replaces the content of a file.
-type fileText struct{ path, content string }
-
-func (f fileText) run(*applier) error { return writeInPlace(f.path, f.content) }
 
 // newHostname sets the hostname.
 type newHostname string

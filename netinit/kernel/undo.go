@@ -29,7 +29,7 @@ func (s *state) has(o object) bool {
 // of reports whether an object is ours, or on a link.
 func (o object) of(index int) bool { return o.ours || slices.Contains(o.links, index) }
 
-// protect runs a step, and adds again what it has removed as a side effect. What the kernel refuses is added to a.lost. may says for an
+// protect runs a step, and adds again what it has removed as a side effect. may says for an
 // object that is gone whether it can be such a one: others may remove something at the same time.
 func (a *applier) protect(s step, may func(o object, after *state) bool) error {
 	before, err := a.conn.read()
@@ -42,8 +42,23 @@ func (a *applier) protect(s step, may func(o object, after *state) bool) error {
 		return errors.Join(failed, err)
 	}
 	list := slices.DeleteFunc(before.objects, func(o object) bool { return after.has(o) || !may(o, after) })
-	a.lost = append(a.lost, a.create(list)...)
+	a.lose(a.create(list))
 	return failed
+}
+
+// lose keeps what is to be added again if the changes are undone. It warns of what others have added, unless the link is gone as well, or
+// the kernel makes the same again.
+func (a *applier) lose(list []object) {
+	a.lost = append(a.lost, list...)
+	for _, o := range list {
+		there := func(index int) bool {
+			_, err := a.conn.link(index)
+			return err == nil
+		}
+		if !o.ours && !o.source.IsLinkLocalUnicast() && slices.ContainsFunc(o.links, there) {
+			a.warn("%s", o.lost())
+		}
+	}
 }
 
 // create adds objects, and returns those that the kernel refuses. One may need another that comes later.
@@ -120,12 +135,12 @@ func (s *state) readSettings(list []setting) {
 func (s *state) readFiles(plan *netinit.Plan, o Options) (err error) {
 	if o.ResolvConf != "" {
 		if s.resolv, err = readText(o.ResolvConf); err != nil && !plan.DNS.IsZero() {
-			return fileError(o, o.ResolvConf, err)
+			return err
 		}
 	}
 	if o.HostsFile != "" {
 		if s.hosts, err = readText(o.HostsFile); err != nil && len(plan.Hosts) > 0 {
-			return fileError(o, o.HostsFile, err)
+			return err
 		}
 	}
 	s.hostname, err = hostname()
