@@ -92,8 +92,8 @@ func (c *conn) read(only ...uint16) (*state, error) {
 			continue
 		}
 		list, err := c.dump(of.kind, of.body)
-		noRules := of.kind == unix.RTM_GETRULE && errors.Is(err, unix.EOPNOTSUPP) // in this kernel
-		if err != nil && !noRules {
+		none := (of.kind == unix.RTM_GETRULE || of.kind == unix.RTM_GETNEIGH) && errors.Is(err, unix.EOPNOTSUPP) // in this kernel
+		if err != nil && !none {
 			return nil, fmt.Errorf("cannot list the %s of the kernel: %w", of.what, err)
 		}
 		for _, m := range list {
