@@ -47,7 +47,7 @@ func prefixes(texts ...string) (list []netip.Prefix) {
 }
 
 func (b *bench) apply() (*Result, error) {
-	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 	defer cancel()
 	return Apply(ctx, b.plan, b.o)
 }
