@@ -176,7 +176,8 @@ func TestFetchFallsBack(t *testing.T) {
 				t.Errorf("asked %d times, want %d", n, tc.tries)
 			}
 			src.RequireFresh = true
-			if _, err := fetchUntil(f, src, once); err == nil || !strings.Contains(err.Error(), "require_fresh") || strings.Contains(err.Error(), "geheim") {
+			_, err = fetchUntil(f, src, once)
+			if err == nil || !strings.Contains(err.Error(), "require_fresh") || strings.Contains(err.Error(), "geheim") {
 				t.Errorf("require_fresh gives %v", err)
 			}
 		})

@@ -90,7 +90,8 @@ func TestFetchFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := fetchUntil(f, src, once); err == nil || !strings.Contains(err.Error(), "cannot get "+path+": no such file or directory, and no good") {
+	_, err := fetchUntil(f, src, once)
+	if err == nil || !strings.Contains(err.Error(), "cannot get "+path+": no such file or directory, and no good") {
 		t.Errorf("without the file: %v", err)
 	}
 	put("")
