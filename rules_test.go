@@ -76,7 +76,7 @@ func edges() map[string][]string {
 		"internal/mounts":     {},
 		"netinit":             {"internal/layeredyaml"},
 		"netinit/kernel":      {"internal/statefile", "internal/untrusted", "netinit"},
-		"netinit/source":      {"internal/layout", "internal/redact", "internal/reference", "internal/remote", "netinit"},
+		"netinit/source":      {"internal/layout", "internal/redact", "internal/remote", "netinit"},
 		"internal/jacoco":     {"internal/wholefile"},
 		"internal/wholefile":  {},
 		"internal/lifecycle":  {},

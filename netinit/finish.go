@@ -140,8 +140,8 @@ func (f *finisher) hosts() {
 	}
 }
 
-// lastAddr is the last address of a network.
-func lastAddr(p netip.Prefix) netip.Addr {
+// LastAddr returns the last address of a network: for IPv4 that of broadcasts.
+func LastAddr(p netip.Prefix) netip.Addr {
 	b := p.Masked().Addr().AsSlice()
 	for bit := p.Bits(); bit < 8*len(b); bit++ {
 		b[bit/8] |= 1 << (7 - bit%8)

@@ -164,7 +164,7 @@ func addressProblem(p netip.Prefix, isLo bool) string {
 
 // isBroadcast reports whether the address of an IPv4 subnet is its last one.
 func isBroadcast(p netip.Prefix) bool {
-	return p.Addr().Is4() && p.Bits() < 31 && p.Addr() == lastAddr(p)
+	return p.Addr().Is4() && p.Bits() < 31 && p.Addr() == LastAddr(p)
 }
 
 // mtu checks the MTU of a link against what it carries.

@@ -56,11 +56,6 @@ type openStackService struct {
 	Address string `yaml:"address"`
 }
 
-// openStackPhysical are the types of a link that exists already: those of nova's schema, and others that were seen. A type that is in no
-// list means the same, as for cloud-init.
-var openStackPhysical = []string{"bridge", "dvs", "hw_veb", "hyperv", "ovs", "tap", "vhostuser", "vif", "phy", "cascading",
-	"hostdev_physical", "macvtap", "ethernet"}
-
 // openStackFields are the words for what finish checks.
 var openStackFields = map[string]string{"match": "ethernet_mac_address", "vlan.id": "vlan_id", "vlan.parent": "vlan_link", "rename": "name",
 	"to": "network", "via": "gateway"}
@@ -117,10 +112,7 @@ func (r *openStackReader) link(path string, l openStackLink) {
 			r.Missing(path+".vlan_link", "", "is missing: the link is a VLAN")
 		}
 	default:
-		if l.Type != "" && !slices.Contains(openStackPhysical, l.Type) {
-			r.Warn(path+".type", "", "%s is an unknown type; the link is looked for, not made", layeredyaml.Quote(path, l.Type))
-		}
-		// The id is the name that the link has on the host, so it says nothing here.
+		// As for cloud-init, each other type is that of a link that exists already. Its id is its name on the host, which says nothing here.
 		link.Match.MAC = r.mac(path+".ethernet_mac_address", l.MAC)
 		if l.MAC == "" {
 			link.Match.Name = name

@@ -20,7 +20,7 @@ func linked(addresses, more string) string {
 }
 
 // A description that changes between two runs: what it does not want any more is removed, what it still wants stays, and so does what
-// somebody else has added.
+// another program has added.
 func TestNetinitInputChanges(t *testing.T) {
 	t.Parallel()
 	host, guest := newLab(t, "veth")
@@ -77,7 +77,7 @@ func TestNetinitForeignIsLeft(t *testing.T) {
 	same(t, "the addresses", guest.addresses("eth0"), "192.0.2.10/24")
 	same(t, "the routes", guest.routes("-4", "main"), "203.0.113.0/24 via 192.0.2.1 dev eth0 proto boot")
 
-	// A route of somebody else to the same place is a conflict before anything is changed.
+	// A route of another program to the same place is a conflict before anything is changed.
 	before := guest.state()
 	guest.try("apply", linked("192.0.2.11/24", "\n    routes: [{to: 203.0.113.0/24, via: 192.0.2.2}]\n")).ends(t, netinitConflict, "203.0.113.0/24")
 	guest.unchanged(before)

@@ -86,7 +86,7 @@ func TestNetinitPrefixChanges(t *testing.T) {
 		same(t, "the IPv6 routes", guest.routes("-6", "main"), "default via 2001:db8:1::1 dev eth0")
 		host.reaches("192.0.2.10", "2001:db8:1::10")
 	}
-	// An IPv6 address of somebody else with another length is a conflict.
+	// An IPv6 address of another program with another length is a conflict.
 	guest.apply(linked("192.0.2.10/24", ""))
 	guest.ip("addr add 2001:db8:1::10/80 dev eth0 nodad")
 	before := guest.state()
@@ -94,7 +94,7 @@ func TestNetinitPrefixChanges(t *testing.T) {
 	guest.unchanged(before)
 }
 
-// A link with an MTU below 1280 has no IPv6: such an MTU does not take the IPv6 addresses of somebody else away, and one that is there
+// A link with an MTU below 1280 has no IPv6: such an MTU does not take the IPv6 addresses of others away, and one that is there
 // is named as the reason why an IPv6 address cannot be added.
 func TestNetinitSmallMTU(t *testing.T) {
 	t.Parallel()

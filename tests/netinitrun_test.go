@@ -138,9 +138,9 @@ func TestNetinitDrift(t *testing.T) {
 				b.killSupervisor()
 			}
 		}
-		guest.ip("addr add 192.0.2.99/24 dev eth0") // of somebody else
+		guest.ip("addr add 192.0.2.99/24 dev eth0") // of another program
 		if !holds(1500*time.Millisecond, func() bool { return slices.Contains(guest.addresses("eth0"), "192.0.2.99/24") }) {
-			t.Error("the address of somebody else was removed")
+			t.Error("the address of another program was removed")
 		}
 	})
 	t.Run("report", func(t *testing.T) {

@@ -39,7 +39,7 @@ func TestNetinitNoVLANs(t *testing.T) {
 	guest.unchanged(before)
 }
 
-// VLANs are made on a link, carry packets, and are removed; one of somebody else is left.
+// VLANs are made on a link, carry packets, and are removed; one of another program is left.
 func TestMachineVLANs(t *testing.T) {
 	t.Parallel()
 	m := boot(t, `

@@ -148,8 +148,8 @@ func describe(ctx context.Context, cfg netinit.Config, lookup remote.Lookup, fol
 	if err := source.Check(cfg.Source, false); err != nil {
 		return nil, exit.UsageError("", "cannot use %q as the source of a description: %w", redact.URL(cfg.Source), err)
 	}
-	return source.Fetch(ctx, source.Options{From: cfg.Source, Format: cfg.Format, Wait: cfg.Wait, RequireFresh: cfg.RequireFresh,
-		Headers: cfg.Headers, CAFile: cfg.CAFile, StateDir: folder, Lookup: lookup})
+	cfg.StateDir = folder
+	return source.Fetch(ctx, source.Options{Config: cfg, Lookup: lookup})
 }
 
 func kernelOptions(cfg netinit.Config) kernel.Options {

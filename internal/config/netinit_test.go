@@ -11,7 +11,8 @@ func TestNetinitSource(t *testing.T) {
 	for source, want := range map[string]string{
 		"/etc/stoker/network.yaml": "", "/run/${APPID}.json": "", "unix:/run/agent.sock": "", "unix:/run/${POD:-a}.sock": "",
 		"http://169.254.169.254/openstack/latest/network_data.json": "", "https://agent:8443/net/${APPID}?v=1": "",
-		"unix:///run/agent.sock:/net": "", "${SOURCE}": "", "http://": "names no host", "https://user:geheim@host:x/": "is no source",
+		"unix:///run/agent.sock:/net": "", "http://": "names no host", "https://user:geheim@host:x/": "is no source",
+		"${SOURCE}":             "neither an absolute path nor a URL",
 		"network.yaml":          `netinit.source: "network.yaml" is no source: it is neither an absolute path nor a URL (write "/path/of/file"`,
 		"unix:agent.sock":       "a URL of a unix socket is unix:///path/of/socket:/http/path",
 		"unix://run/agent.sock": "a URL of a unix socket is unix:///path/of/socket:/http/path",

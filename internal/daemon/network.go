@@ -294,8 +294,7 @@ func (w *networkWorker) fetchAndApply(ctx context.Context) (*source.Description,
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Wait)
 	defer cancel()
 	w.doing("its description is fetched from " + w.from)
-	d, err := w.tools.fetch(ctx, source.Options{From: w.cfg.Source, Format: w.cfg.Format, Wait: w.cfg.Wait,
-		RequireFresh: w.cfg.RequireFresh, Headers: w.cfg.Headers, CAFile: w.cfg.CAFile, StateDir: w.cfg.StateDir, Lookup: w.lookup,
+	d, err := w.tools.fetch(ctx, source.Options{Config: w.cfg, Lookup: w.lookup,
 		OnRetry: func(err error) { w.doing(fmt.Sprintf("no description from %s yet: %v", w.from, err)) }})
 	if err != nil {
 		return nil, nil, err

@@ -76,7 +76,7 @@ func (m *fakeMachine) tools() networkTools {
 			if err != nil {
 				return nil, err
 			}
-			return &source.Description{Plan: &netinit.Plan{Warnings: []string{"four name servers"}}, From: o.From, Time: time.Now()}, nil
+			return &source.Description{Plan: &netinit.Plan{Warnings: []string{"four name servers"}}, From: o.Source, Time: time.Now()}, nil
 		},
 		apply: func(_ context.Context, _ *netinit.Plan, o kernel.Options) (*kernel.Result, error) {
 			if o.OnMissing != nil {

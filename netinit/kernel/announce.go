@@ -24,7 +24,7 @@ const (
 	optionTargetMAC = 2
 )
 
-// Announcement is an address that is new on a link.
+// Announcement is an address that is new on an Ethernet link.
 type Announcement struct {
 	Index   int    // of the link
 	Link    string // its name, for messages
@@ -40,9 +40,6 @@ func Announce(ctx context.Context, list []Announcement, log hclog.Logger) {
 	var all sync.WaitGroup
 	var once sync.Once // the missing capability concerns every address
 	for _, a := range list {
-		if len(a.MAC) != 6 {
-			continue // no Ethernet: there are no neighbours that learn a MAC address
-		}
 		// It ends after the announcements, or with ctx.
 		all.Go(func() {
 			switch err := a.announce(ctx); {

@@ -51,7 +51,7 @@ func (a *applier) readRecord() {
 	if a.o.StateDir != "" {
 		switch r, err := ReadRecord(a.o.StateDir); {
 		case err != nil:
-			a.warn(fmt.Errorf("cannot read what was applied before: %w", err))
+			a.warn("cannot read what was applied before: %v", err)
 		case r != nil:
 			a.record = r
 		}
@@ -61,8 +61,8 @@ func (a *applier) readRecord() {
 
 func (a *applier) close() { a.conn.socket.Close() }
 
-func (a *applier) warn(err error) {
-	if text := err.Error(); !slices.Contains(a.result.Warnings, text) {
+func (a *applier) warn(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(a.result.Warnings, text) {
 		a.result.Warnings = append(a.result.Warnings, text)
 	}
 }
@@ -71,7 +71,7 @@ func (a *applier) warn(err error) {
 func (a *applier) warned(err error) bool {
 	_, is := errors.AsType[warning](err)
 	if is {
-		a.warn(err)
+		a.warn("%v", err)
 	}
 	return is
 }
@@ -98,13 +98,13 @@ func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) 
 	if o.StateDir != "" {
 		unlock, err := lock(ctx, o.StateDir)
 		switch {
-		case errors.Is(err, errLocked):
-			return nil, err
-		case err != nil:
-			a.unrecorded = true
-			a.warn(fmt.Errorf("cannot record what is applied: %w", err))
-		default:
+		case err == nil:
 			defer unlock()
+		case ctx.Err() != nil:
+			return nil, err
+		default:
+			a.unrecorded = true
+			a.warn("cannot record what is applied: %v", err)
 		}
 	}
 	a.readRecord()
@@ -146,7 +146,7 @@ func (a *applier) rounds(ctx context.Context) error {
 		d := diff(a.plan, a.found, a.state, a.owned, a.o)
 		d.changes = slices.DeleteFunc(d.changes, func(c change) bool { return a.skipped[c.Change] })
 		for _, w := range d.warnings {
-			a.warn(errors.New(w))
+			a.warn("%s", w)
 		}
 		if len(d.refusals) > 0 {
 			return &HintError{errors.Join(d.refusals...), strings.Join(d.hints, "; ")}

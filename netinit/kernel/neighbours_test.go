@@ -113,7 +113,7 @@ func TestAnnounceCorrectsNeighbours(t *testing.T) {
 	}
 }
 
-// A link without a carrier costs nobody a packet, and ctx ends the wait.
+// A link without a carrier loses no packet, and ctx ends the wait.
 func TestAnnounceWithoutCarrier(t *testing.T) {
 	p := newPeer(t)
 	p.ip(t, "link set far0 down")

@@ -22,13 +22,10 @@ const (
 	probeLast = 500 * time.Millisecond
 )
 
-// probe asks the neighbours of a link for 1 s whether one of them has an IPv4 address, or is about to take it: then the error is
+// probe asks the neighbours of an Ethernet link for 1 s whether one of them has an IPv4 address, or is about to take it: then the error is
 // ErrDuplicate and has its MAC address. Before, it waits for the link's carrier, for at most 10 s. The error is a warning if the question
-// cannot be asked: without CAP_NET_RAW, without a carrier, or on a link that is not Ethernet.
+// cannot be asked: without CAP_NET_RAW, or without a carrier.
 func probe(ctx context.Context, linkIndex int, mac net.HardwareAddr, addr netip.Addr) error {
-	if len(mac) != 6 {
-		return warning{errors.New("cannot probe: the link is not Ethernet")}
-	}
 	c, err := dial()
 	if err != nil {
 		return fmt.Errorf("cannot probe: %w", err)

@@ -109,14 +109,11 @@ func lock(ctx context.Context, stateDir string) (unlock func(), err error) {
 		select {
 		case <-ctx.Done():
 			file.Close()
-			return nil, fmt.Errorf("cannot lock %s: another process applies a network: %w", file.Name(), errLocked)
+			return nil, fmt.Errorf("cannot lock %s: another process applies a network: %w", file.Name(), ctx.Err())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
-
-// errLocked is the error of lock when ctx ends.
-var errLocked = errors.New("it did not end in time")
 
 // pending returns the record to write before the changes: it has all that will be added, and all that was.
 func (a *applier) pending(changes []change) *Record {
@@ -197,7 +194,7 @@ func (a *applier) writeRecord(r *Record) {
 	}
 	if err := recordFile(a.o.StateDir).Write(r); err != nil {
 		a.unrecorded = true
-		a.warn(fmt.Errorf("cannot record what is applied: %w", err))
+		a.warn("cannot record what is applied: %v", err)
 	}
 }
 

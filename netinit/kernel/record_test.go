@@ -1,9 +1,11 @@
 package kernel
 
 import (
+	"context"
 	"errors"
 	"os"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,5 +87,25 @@ func TestUnmarkedAddresses(t *testing.T) {
 	want := []RecordedAddress{{"eth0", "02:00:00:00:00:02", prefixes("192.0.2.2/24")[0]}}
 	if got := a.final().Addresses; !reflect.DeepEqual(got, want) {
 		t.Errorf("final: %v, want %v", got, want)
+	}
+}
+
+// Two runs with a state folder wait for each other.
+func TestApplyIsLocked(t *testing.T) {
+	b := newBench(t)
+	unlock, err := lock(t.Context(), b.o.StateDir)
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = Apply(ctx, b.plan, b.o)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "another process applies") {
+		t.Errorf("%v", err)
+	}
+	unlock()
+	b.mustApply()
+	// There is nothing to wait for without another run.
+	cancel()
+	if r, err := Apply(ctx, b.plan, b.o); err != nil || len(r.Changes) > 0 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

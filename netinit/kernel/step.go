@@ -125,9 +125,7 @@ func addressBody(index int, prefix netip.Prefix, dad netinit.DAD) []byte {
 	case addr.Is6() && dad == netinit.DADOptimistic:
 		b[2] = unix.IFA_F_OPTIMISTIC
 	case addr.Is4() && prefix.Bits() < 31:
-		last := addr.As4()
-		bits := binary.BigEndian.Uint32(last[:]) | ^uint32(0)>>prefix.Bits()
-		b = attribute(b, unix.IFA_BROADCAST, binary.BigEndian.AppendUint32(nil, bits))
+		b = attribute(b, unix.IFA_BROADCAST, netinit.LastAddr(prefix).AsSlice())
 	}
 	return attribute(b, ifaProto, []byte{protocol})
 }

@@ -78,15 +78,10 @@ func (a *applier) preserve(index int, gone netip.Prefix, do func() error) error 
 	}
 	lost, err := a.restore(before, map[int]bool{index: true}, gone)
 	for _, l := range lost {
-		a.warn(lostError(l))
+		a.warn("cannot restore %s", l)
 	}
 	return err
 }
-
-// lostError describes what was removed as a side effect and could not be added again.
-type lostError string
-
-func (e lostError) Error() string { return "cannot restore " + string(e) }
 
 // wantedSettings are the settings in /proc/sys that the links of a plan need.
 func wantedSettings(plan *netinit.Plan, found targets, o Options) []setting {

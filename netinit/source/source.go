@@ -12,7 +12,6 @@ import (
 
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/redact"
-	"github.com/stoker-init/stoker/internal/reference"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/netinit"
 )
@@ -22,17 +21,10 @@ const tryTime = 10 * time.Second
 
 // Options say what to fetch, and how.
 type Options struct {
-	// From is a file, a URL (http, https, unix:///SOCKET:/PATH) or unix:SOCKET. It may contain ${NAME}, or be one that stands for all
-	// of it.
-	From         string
-	Format       netinit.Format
-	Wait         time.Duration // total deadline; half of it if there is a last good description
-	RequireFresh bool          // forbids the last good description
-	Headers      map[string]string
-	CAFile       string
-	StateDir     string // for the last good description; empty: none is kept
-	// Lookup returns the value of a variable in From; nil: there are none.
-	Lookup func(name string) (string, bool)
+	// Config has the source, its format, the total deadline Wait, of which half is used if there is a last good description, and the
+	// folder for that (StateDir; empty: none is kept).
+	netinit.Config
+	Lookup remote.Lookup // of the variables in Source
 	// OnRetry gets the error of each try after which there is another one; nil: it is not needed.
 	OnRetry func(error)
 }
@@ -90,19 +82,16 @@ func Parse(format netinit.Format, name string, data []byte) (*netinit.Plan, erro
 // Fetch returns the plan of a description. It retries until the deadline, and then uses the last good description. One that was
 // fetched and is refused is an error (not replaced by the last good one).
 func Fetch(ctx context.Context, o Options) (*Description, error) {
-	lookup := o.Lookup
-	if lookup == nil {
-		lookup = func(string) (string, bool) { return "", false }
-	}
-	o.From = whole(o.From, lookup)
 	f := &remote.Fetcher[*netinit.Plan]{Accept: func(_ string, body []byte) (*netinit.Plan, error) {
-		return netinit.Parse(o.Format, redact.URL(o.From), body)
+		return netinit.Parse(o.Format, redact.URL(o.Source), body)
 	}}
 	if o.StateDir != "" {
 		f.Dir = filepath.Join(o.StateDir, "sources")
 	}
 	began := time.Now()
-	doc, err := f.Fetch(ctx, o.source(), lookup)
+	what := toFetch(o.Config)
+	what.OnRetry = o.OnRetry
+	doc, err := f.Fetch(ctx, what, o.Lookup)
 	var refused *remote.RefusedError
 	switch {
 	case errors.As(cmp.Or(err, doc.Stale), &refused):
@@ -119,54 +108,32 @@ func Fetch(ctx context.Context, o Options) (*Description, error) {
 
 // Check validates the form of a source. absolute: a file needs an absolute path.
 func Check(from string, absolute bool) error {
-	s := Options{From: from}.source()
+	s := toFetch(netinit.Config{Source: from})
 	switch {
 	case s.File == "":
 		return remote.Check(s.URL)
-	case absolute && !strings.HasPrefix(s.File, "/") && !strings.HasPrefix(s.File, "${"):
+	case absolute && !strings.HasPrefix(s.File, "/"):
 		return errors.New("it is neither an absolute path nor a URL")
 	}
 	_, err := remote.Names(s.File)
 	return err
 }
 
-// hasScheme reports whether a source is no file.
-func hasScheme(from string) bool {
-	scheme, _, ok := strings.Cut(from, ":")
-	return ok && scheme != "" && !strings.ContainsFunc(scheme, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') })
-}
-
-// whole replaces a source that is one variable.
-func whole(from string, lookup remote.Lookup) string {
-	pieces, err := reference.Split(from)
-	if err != nil || len(pieces) != 1 || !pieces[0].Ref {
-		return from
-	}
-	name, fallback, ok := reference.Variable(pieces[0].Text)
-	if value, set := lookup(name); ok && set && value != "" {
-		return value
-	}
-	if fallback != nil {
-		return *fallback
-	}
-	return from
-}
-
-// source returns what package remote fetches.
-func (o Options) source() remote.Source {
-	s := remote.Source{Timeout: tryTime, Deadline: o.Wait, KeptDeadline: o.Wait / 2, RequireFresh: o.RequireFresh, Headers: o.Headers,
-		Accept: "application/json, application/yaml, text/plain", CAFile: o.CAFile, OnRetry: o.OnRetry}
-	socket, isSocket := strings.CutPrefix(o.From, "unix:")
+// toFetch returns what package remote fetches.
+func toFetch(c netinit.Config) remote.Source {
+	s := remote.Source{Timeout: tryTime, Deadline: c.Wait, KeptDeadline: c.Wait / 2, RequireFresh: c.RequireFresh, Headers: c.Headers,
+		Accept: "application/json, application/yaml, text/plain", CAFile: c.CAFile}
+	socket, isSocket := strings.CutPrefix(c.Source, "unix:")
 	switch {
 	case isSocket && !strings.HasPrefix(socket, "//"):
 		s.URL = "unix://" + socket
 		if !strings.Contains(socket, ":/") {
 			s.URL += ":/"
 		}
-	case hasScheme(o.From):
-		s.URL = o.From
+	case strings.Contains(c.Source, "://"):
+		s.URL = c.Source
 	default:
-		s.File = o.From
+		s.File = c.Source
 	}
 	return s
 }

@@ -55,7 +55,7 @@ func (h *host) says(text string) {
 
 // patient are Options that get an answer on a loaded machine as well. Quick ones are given up soon, also before an answer.
 func patient(from, folder string) Options {
-	return Options{From: from, Format: netinit.Auto, Wait: time.Minute, StateDir: folder}
+	return Options{Config: netinit.Config{Source: from, Format: netinit.Auto, Wait: time.Minute, StateDir: folder}}
 }
 
 func quick(from, folder string) Options {
@@ -312,24 +312,6 @@ func TestFetchFromAFile(t *testing.T) {
 	o.RequireFresh = true
 	if d, err := Fetch(t.Context(), o); outcome(d, err) != "unreachable" {
 		t.Errorf("the file has gone, and a fresh one is required: %+v, %v", d, err)
-	}
-}
-
-// A variable can stand for the whole source.
-func TestFetchVariable(t *testing.T) {
-	h := newHost(t)
-	o := patient("${NET}", "")
-	o.Lookup = func(name string) (string, bool) { return h.URL, name == "NET" }
-	if d, err := Fetch(t.Context(), o); outcome(d, err) != "fresh" || d.From != h.URL {
-		t.Errorf("%+v, %v", d, err)
-	}
-	o.From, o.Lookup = "${NONE:-"+h.URL+"}", nil
-	if d, err := Fetch(t.Context(), o); outcome(d, err) != "fresh" {
-		t.Errorf("%+v, %v", d, err)
-	}
-	o = quick("${NONE}", "")
-	if d, err := Fetch(t.Context(), o); outcome(d, err) != "unreachable" || !strings.Contains(err.Error(), "gives NONE a value") {
-		t.Errorf("%+v, %v", d, err)
 	}
 }
 
