@@ -75,7 +75,7 @@ func edges() map[string][]string {
 		"internal/exit":       {},
 		"internal/mounts":     {},
 		"netinit":             {"internal/layeredyaml"},
-		"netinit/kernel":      {"internal/statefile", "internal/untrusted", "netinit"},
+		"netinit/kernel":      {"internal/procfs", "internal/statefile", "internal/untrusted", "netinit"},
 		"netinit/source":      {"internal/layout", "internal/redact", "internal/remote", "netinit"},
 		"internal/jacoco":     {"internal/wholefile"},
 		"internal/wholefile":  {},

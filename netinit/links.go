@@ -55,6 +55,10 @@ func (f *finisher) links() {
 	vlans := map[VLAN]int{}
 	for i := range f.plan.Links {
 		l := &f.plan.Links[i]
+		if other, has := f.names[l.Match.Name]; has && other != i && l.Rename != "" && l.Match.MAC == "" {
+			f.Bad(f.at(l.path, "match"), "match the link by its MAC address",
+				"the name %s is for %s: afterwards it would mean another link", l.Match.Name, f.plan.Links[other].path)
+		}
 		if l.VLAN != nil && !f.broken[f.at(l.path, "vlan.id")] && !f.broken[f.at(l.path, "vlan.parent")] {
 			f.vlan(i, vlans)
 		}

@@ -267,8 +267,8 @@ func planToCompare(c *cli.Context, cfg netinit.Config, lookup remote.Lookup) (*n
 	case err != nil:
 		return nil, &exit.Error{Err: fmt.Errorf("cannot read what was applied: %w", err), Code: exit.NotFound}
 	case record == nil:
-		return nil, &exit.Error{Err: errors.New("cannot compare the network: stoker has applied nothing to it"), Code: exit.NotFound,
-			Hint: "stoker netinit status --from FILE compares it with a description"}
+		return nil, &exit.Error{Err: fmt.Errorf("cannot compare the network: nothing was applied to it according to %q", cfg.StateDir),
+			Code: exit.NotFound, Hint: "run it as the user that stoker runs as, or give its --state-dir; --from FILE compares with a description"}
 	}
 	return record.Plan, nil
 }

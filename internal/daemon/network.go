@@ -375,9 +375,17 @@ func NetworkError(err error) error {
 		}
 	case errors.Is(err, kernel.ErrNotPermitted):
 		e.Code, e.Hint = exit.Refused, "give the container the capability NET_ADMIN: docker run --cap-add NET_ADMIN"
+		if hasHint && hinted.Hint != "" {
+			e.Hint = hinted.Hint
+		}
 	case errors.Is(err, kernel.ErrNoLink):
 		e.Code = exit.TryLater
 		e.Hint = "ip link shows the links; a longer wait (--wait, netinit.wait) or optional: true in the description may help"
+	case errors.Is(err, kernel.ErrLocked):
+		e.Code = exit.TryLater
+		e.Hint = "stoker status shows what the container's stoker does; a longer wait (--wait, netinit.wait) may help"
+	case errors.Is(err, kernel.ErrInterrupted):
+		e.Code = exit.TryLater
 	case errors.Is(err, kernel.ErrAmbiguous):
 		e.Hint = "let the description match the link by its name as well"
 	case errors.Is(err, kernel.ErrDuplicate), errors.Is(err, kernel.ErrTentative), errors.Is(err, context.DeadlineExceeded):

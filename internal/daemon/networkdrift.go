@@ -161,7 +161,9 @@ func (w *networkWorker) check(ctx context.Context) (again time.Time) {
 func (w *networkWorker) repair(ctx context.Context, plan *netinit.Plan, text string) (again time.Time) {
 	limited, cancel := context.WithTimeout(ctx, w.cfg.Wait)
 	defer cancel()
-	result, err := w.tools.apply(limited, plan, w.options)
+	options := w.options
+	options.Repair = true
+	result, err := w.tools.apply(limited, plan, options)
 	if ctx.Err() != nil {
 		return again
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/stoker-init/stoker/netinit"
 	"golang.org/x/sys/unix"
@@ -31,11 +32,12 @@ type applier struct {
 	state      *state
 	done       []change
 	skipped    map[Change]bool // those that ended with a warning
+	unready    map[int]bool    // optional links whose addresses stay tentative
 	result     Result
 }
 
 func newApplier(plan *netinit.Plan, o Options) (*applier, error) {
-	a := &applier{plan: plan, o: o, record: &Record{}, skipped: map[Change]bool{}}
+	a := &applier{plan: plan, o: o, skipped: map[Change]bool{}, unready: map[int]bool{}}
 	var err error
 	if a.namespace, err = namespace(); err != nil {
 		return nil, err
@@ -48,13 +50,12 @@ func newApplier(plan *netinit.Plan, o Options) (*applier, error) {
 
 // readRecord reads what the last run has added.
 func (a *applier) readRecord() {
-	if a.o.StateDir != "" {
-		switch r, err := ReadRecord(a.o.StateDir); {
-		case err != nil:
-			a.warn("cannot read what was applied before: %v", err)
-		case r != nil:
-			a.record = r
-		}
+	a.record = &Record{}
+	switch r, err := ReadRecord(a.o.StateDir); {
+	case err != nil:
+		a.warn("cannot read what was applied before: %v", err)
+	case r != nil:
+		a.record = r
 	}
 	a.owned = a.record
 }
@@ -81,7 +82,7 @@ func (a *applier) load() (missing []string, err error) {
 	if a.state, err = a.conn.read(); err != nil {
 		return nil, err
 	}
-	if a.found, missing, err = resolve(a.plan, a.state, a.found, a.record.Renamed); err != nil {
+	if a.found, missing, err = resolve(a.plan, a.state, a.found, a.record); err != nil {
 		return nil, err
 	}
 	a.state.readSettings(wantedSettings(a.plan, a.found, a.o))
@@ -95,21 +96,13 @@ func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) 
 		return nil, err
 	}
 	defer a.close()
-	if o.StateDir != "" {
-		unlock, err := lock(ctx, o.StateDir)
-		switch {
-		case err == nil:
-			defer unlock()
-		case ctx.Err() != nil:
-			return nil, err
-		default:
-			a.unrecorded = true
-			a.warn("cannot record what is applied: %v", err)
-		}
-	}
-	a.readRecord()
-	if err := a.findLinks(ctx); err != nil {
+	unlock, err := a.begin(ctx)
+	if err != nil {
 		return nil, err
+	}
+	defer unlock()
+	if a.superseded() {
+		return &a.result, nil
 	}
 	a.first = a.state
 	if err := a.rounds(ctx); err != nil {
@@ -120,24 +113,6 @@ func Apply(ctx context.Context, plan *netinit.Plan, o Options) (*Result, error) 
 	}
 	a.report()
 	return &a.result, nil
-}
-
-// findLinks waits for the links of the plan. The optional ones are not waited for.
-func (a *applier) findLinks(ctx context.Context) error {
-	absent := "" // at the last look
-	err := await(ctx, func() (bool, error) {
-		missing, err := a.load()
-		if names := strings.Join(missing, ", "); names != absent {
-			if absent = names; names != "" && a.o.OnMissing != nil {
-				a.o.OnMissing(names)
-			}
-		}
-		return len(missing) == 0, err
-	})
-	if ctx.Err() != nil && absent != "" {
-		return fmt.Errorf("%w: %s did not appear in time", ErrNoLink, absent)
-	}
-	return err
 }
 
 // rounds removes the differences, until there are none.
@@ -178,7 +153,17 @@ func mayChange(changes []change) error {
 	if len(kernel) == 0 || capable(unix.CAP_NET_ADMIN) {
 		return nil
 	}
-	return fmt.Errorf("%w: needs CAP_NET_ADMIN to %s", ErrNotPermitted, summary(kernel))
+	return notPermitted(summary(kernel))
+}
+
+// notPermitted is the error of a missing CAP_NET_ADMIN.
+func notPermitted(todo string) error {
+	e := &HintError{Err: fmt.Errorf("%w: needs CAP_NET_ADMIN to %s", ErrNotPermitted, todo)}
+	bounding, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, unix.CAP_NET_ADMIN, 0, 0, 0)
+	if os.Geteuid() != 0 && err == nil && bounding == 1 {
+		e.Hint = "run stoker as root: the container has the capability NET_ADMIN, but another user does not get it"
+	}
+	return e
 }
 
 func capable(capability int) bool {
@@ -236,6 +221,9 @@ func (a *applier) make(c change) error {
 		if a.o.Log != nil {
 			a.o.Log.Debug("network changed", "change", c.String())
 		}
+	case c.Object == "route" && a.unready[c.index] && errors.Is(err, unix.EINVAL): // a tentative address is no source
+		a.warn("cannot %s yet: %v", c, err)
+		a.skipped[c.Change] = true
 	case a.warned(err):
 		a.skipped[c.Change] = true
 	case c.Verb == "add" && errors.Is(err, unix.EEXIST), c.Verb == "remove" && isAbsent(err):
@@ -282,9 +270,32 @@ func (a *applier) probe(ctx context.Context, changes []change) error {
 	return errors.Join(errs...)
 }
 
-// waitDAD waits until IPv6 addresses can be used.
+// optionalDAD bounds the wait for the addresses of optional links. Duplicate address detection takes 1 to 2 s.
+const optionalDAD = 3 * time.Second
+
+// waitDAD waits until IPv6 addresses can be used. An optional link whose addresses cannot is a warning, and is not waited for again.
 func (a *applier) waitDAD(ctx context.Context, list []linkAddr) error {
-	err := waitDAD(ctx, a.conn, list, a.o.DAD)
+	var needed, optional []linkAddr
+	for _, x := range list {
+		switch i := slices.Index(a.found, x.Index); {
+		case i < 0 || !a.plan.Links[i].Optional:
+			needed = append(needed, x)
+		case !a.unready[x.Index]:
+			optional = append(optional, x)
+		}
+	}
+	short, cancel := context.WithTimeout(ctx, optionalDAD)
+	defer cancel()
+	if err := waitDAD(ctx, a.conn, needed, a.o.DAD); err != nil && !a.warned(err) {
+		return err
+	}
+	err := waitDAD(short, a.conn, optional, a.o.DAD)
+	if errors.Is(err, ErrTentative) {
+		err = warning{err}
+		for _, x := range optional {
+			a.unready[x.Index] = true
+		}
+	}
 	if a.warned(err) {
 		return nil
 	}

@@ -244,10 +244,13 @@ func (d *differ) rename(have *link, name string) {
 			d.refuse(change{Change: nameChange(have.name, name)}, "", "cannot rename link %q to %q: another link has this name", have.name, name)
 			return
 		}
-		d.renameTo(index, fmt.Sprintf("stoker%d", index))
+		d.renameTo(index, temporaryName(index))
 	}
 	d.renameTo(have.index, name)
 }
+
+// temporaryName is that of a link whose name is for another one, and whose own is not free yet.
+func temporaryName(index int) string { return fmt.Sprintf("stoker%d", index) }
 
 func (d *differ) renameTo(index int, name string) {
 	was := d.names[index]
@@ -341,8 +344,8 @@ func (d *differ) removeAddress(k int, at stage) {
 
 // ourAddress reports whether an address was added by stoker.
 func (d *differ) ourAddress(a address) bool {
-	if a.ours {
-		return true
+	if a.ours || d.state.marks {
+		return a.ours
 	}
 	l := d.state.link(a.index)
 	return l != nil && d.record.hasAddress(l, a.prefix)

@@ -99,6 +99,13 @@ func diffCases() map[string]diffCase {
 			record: Record{Addresses: []RecordedAddress{{Link: "old0", MAC: "02:00:00:00:00:02", Prefix: netip.MustParsePrefix("192.0.2.1/24")}}},
 			want:   []string{"remove address 192.0.2.1/24 of eth0"},
 		},
+		"with IFA_PROTO the mark decides": {
+			plan: eth0(func(*netinit.Link) {}),
+			state: ready().with(func(s *state) {
+				s.addresses, s.marks = append(s.addresses, other("192.0.2.1/24", false, 0)), true
+			}),
+			record: Record{Addresses: []RecordedAddress{{Link: "eth0", Prefix: netip.MustParsePrefix("192.0.2.1/24")}}},
+		},
 		"another next hop": {
 			plan: eth0(func(l *netinit.Link) { l.Routes = []netinit.Route{to("0.0.0.0/0", "192.0.2.1", 2, 0).Route} }),
 			state: ready().with(func(s *state) {
@@ -213,7 +220,7 @@ func diffCases() map[string]diffCase {
 func TestDiff(t *testing.T) {
 	for name, c := range diffCases() {
 		t.Run(name, func(t *testing.T) {
-			found, missing, err := resolve(&c.plan, &c.state, nil, nil)
+			found, missing, err := resolve(&c.plan, &c.state, nil, &Record{})
 			if err != nil || len(missing) > 0 {
 				t.Fatal(missing, err)
 			}
@@ -246,6 +253,8 @@ func TestDiff(t *testing.T) {
 }
 
 func TestResolve(t *testing.T) {
+	other := link{index: 4, name: "eth1", mac: "02:00:00:00:00:04", ethernet: true}
+	swapping := link{index: 4, name: "stoker4", mac: other.mac, ethernet: true}
 	twin := link{index: 4, name: "eth1", mac: "02:00:00:00:00:02", ethernet: true}
 	child := link{index: 5, parent: 2, name: "mv0", mac: "02:00:00:00:00:02", ethernet: true, kind: "macvlan"}
 	byMAC, byName := netinit.Match{MAC: "02:00:00:00:00:02"}, netinit.Match{Name: "eth0"}
@@ -253,7 +262,7 @@ func TestResolve(t *testing.T) {
 		l       netinit.Link
 		state   state
 		known   targets
-		renamed []string
+		renamed RenamedLink
 		want    string
 	}{
 		"by MAC address":                {l: netinit.Link{Match: byMAC}, state: ready(child), want: "eth0"},
@@ -263,12 +272,15 @@ func TestResolve(t *testing.T) {
 		"found before, and removed":     {l: netinit.Link{Match: byMAC}, state: ready(), known: targets{4}, want: "eth0"},
 		"absent":                        {l: netinit.Link{Match: netinit.Match{Name: "x"}}, state: ready(), want: "missing"},
 		"renamed":                       {l: netinit.Link{Match: netinit.Match{Name: "x"}, Rename: "eth0"}, state: ready(), want: "eth0"},
-		"renamed, and a new one":        {l: netinit.Link{Match: byName, Rename: "eth1"}, state: ready(twin), renamed: []string{"eth1"}, want: "eth1"},
+		"renamed, and a new one":        {l: netinit.Link{Match: byName, Rename: "eth1"}, state: ready(other), renamed: RenamedLink{"eth1", 4, other.mac}, want: "eth1"},
+		"renamed, and another now":      {l: netinit.Link{Match: byName, Rename: "eth1"}, state: ready(other), renamed: RenamedLink{"eth1", 4, "02:00:00:00:00:09"}, want: "eth0"},
+		"not renamed yet":               {l: netinit.Link{Match: byName, Rename: "eth1"}, state: ready(other), renamed: RenamedLink{"eth1", 2, "02:00:00:00:00:02"}, want: "eth0"},
+		"killed while it was renamed":   {l: netinit.Link{Match: netinit.Match{MAC: other.mac, Name: "eth0"}, Rename: "eth1"}, state: ready(swapping), want: "stoker4"},
 		"to be renamed, a name is used": {l: netinit.Link{Match: byName, Rename: "eth1"}, state: ready(twin), want: "eth0"},
 		"renamed, by MAC address":       {l: netinit.Link{Match: byMAC, Rename: "eth0"}, state: ready(child), want: "eth0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			found, missing, err := resolve(&netinit.Plan{Links: []netinit.Link{c.l}}, &c.state, c.known, c.renamed)
+			found, missing, err := resolve(&netinit.Plan{Links: []netinit.Link{c.l}}, &c.state, c.known, &Record{Renamed: []RenamedLink{c.renamed}})
 			got := "missing"
 			switch {
 			case err != nil:

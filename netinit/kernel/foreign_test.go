@@ -33,6 +33,38 @@ func TestWithoutCapability(t *testing.T) {
 	})
 }
 
+// TestAbsentLinkWithoutCapability does not wait for a link that could not be configured.
+func TestAbsentLinkWithoutCapability(t *testing.T) {
+	b := newBench(t)
+	b.plan.Links[0].Match = netinit.Match{Name: "late0"}
+	withoutCapability(t, unix.CAP_NET_ADMIN, func() {
+		if _, err := b.apply(); !errors.Is(err, ErrNotPermitted) || !strings.Contains(err.Error(), `"a" (name late0)`) {
+			t.Errorf("error %v, want not permitted, and the link", err)
+		}
+	})
+}
+
+// TestAddedByOthers is killed before it adds an address, which others add then.
+func TestAddedByOthers(t *testing.T) {
+	b := newBench(t)
+	a, err := newApplier(b.plan, b.o)
+	must(t, err)
+	defer a.close()
+	must(t, os.MkdirAll(b.o.StateDir, 0o700))
+	a.readRecord()
+	_, err = a.load()
+	must(t, err)
+	a.first = a.state
+	if !a.state.marks {
+		t.Skip("the kernel has no IFA_PROTO")
+	}
+	a.writeRecord(a.pending(diff(a.plan, a.found, a.state, a.record, a.o).changes))
+	machine{}.ip(t, "address add 192.0.2.10/24 dev near0")
+	b.plan = &netinit.Plan{}
+	b.mustApply()
+	b.wantAddresses("near0", "192.0.2.10/24")
+}
+
 // readOnlySettings mounts /proc/sys read-only, as container runtimes do.
 func readOnlySettings(t *testing.T) {
 	t.Helper()

@@ -16,6 +16,7 @@ type Options struct {
 	DAD      netinit.DAD
 	Probe    bool // ask for IPv4 addresses before they are added
 	Log      hclog.Logger
+	Repair   bool // the plan is that of the record: nothing is changed if another run has applied another one meanwhile
 	// OnMissing gets the links that Apply waits for, whenever they are others than before; nil: it is not needed.
 	OnMissing func(links string)
 }
@@ -44,10 +45,12 @@ type Result struct {
 	Announce []Announcement `json:"-"`
 }
 
-// Errors of Apply; errors.Is finds them. The error of a link that did not appear is ErrNoLink, of two that match ErrAmbiguous.
+// Errors of Apply; errors.Is finds them. The error of a link that did not appear is ErrNoLink, of two that match ErrAmbiguous, and
+// of a wait that the cancellation of ctx ends ErrInterrupted.
 var (
 	ErrNotPermitted = errors.New("not permitted")
 	ErrNoLink       = errors.New("no such link")
+	ErrInterrupted  = errors.New("interrupted")
 	ErrAmbiguous    = errors.New("more than one link matches")
 )
 

@@ -115,6 +115,40 @@ func TestSwapNames(t *testing.T) {
 	machine{}.ip(t, "link del other0") // the cleanup of the peer looks for near0
 }
 
+// TestSwapKilled ends a run that swaps two names after each of its changes, as if it were killed, and applies again.
+func TestSwapKilled(t *testing.T) {
+	for n := 0; ; n++ {
+		b := newBench(t)
+		machine{}.ip(t, "link add other0 type veth peer name other1")
+		near, other := machine{}.mac(t, "near0").String(), machine{}.mac(t, "other0").String()
+		b.plan.Links = []netinit.Link{
+			{ID: "a", Match: netinit.Match{MAC: near, Name: "near0"}, Rename: "other0", Addresses: prefixes("192.0.2.10/24")},
+			{ID: "b", Match: netinit.Match{MAC: other, Name: "other0"}, Rename: "near0", Addresses: prefixes("198.51.100.10/24")},
+		}
+		a, err := newApplier(b.plan, b.o)
+		must(t, err)
+		must(t, os.MkdirAll(b.o.StateDir, 0o700))
+		a.readRecord()
+		_, err = a.load()
+		must(t, err)
+		a.first = a.state
+		changes := diff(a.plan, a.found, a.state, a.record, a.o).changes
+		a.writeRecord(a.pending(changes))
+		must(t, a.execute(t.Context(), changes[:min(n, len(changes))]))
+		a.close()
+		b.mustApply()
+		if got := (machine{}).mac(t, "near0").String(); got != other {
+			t.Errorf("killed after %d changes: near0 is %s, want %s", n, got, other)
+		}
+		b.wantAddresses("other0", "192.0.2.10/24")
+		machine{}.ip(t, "link del other1")
+		machine{}.ip(t, "link del other0")
+		if n >= len(changes) {
+			return
+		}
+	}
+}
+
 func TestLateLink(t *testing.T) {
 	b := newBench(t)
 	mac := "02:00:5e:00:00:07"
@@ -143,6 +177,94 @@ func TestLateLink(t *testing.T) {
 		t.Errorf("changes %q", got)
 	}
 	must(t, <-made)
+}
+
+// TestLateLinkLeavesTheNetwork waits for a link, and another run changes the network meanwhile.
+func TestLateLinkLeavesTheNetwork(t *testing.T) {
+	b := newBench(t)
+	waiting := *b.plan
+	waiting.Links = append(slices.Clone(waiting.Links), netinit.Link{ID: "late", Match: netinit.Match{Name: "late0"}})
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "late0").Run() })
+	o, missing, done := b.o, make(chan string, 1), make(chan error, 1)
+	o.OnMissing = func(links string) { missing <- links }
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	// It ends with Apply, which ctx bounds.
+	go func() {
+		result, err := Apply(ctx, &waiting, o)
+		if err == nil && !slices.Contains(result.Changes, Change{"remove", "address", "near0", "192.0.2.77/24"}) {
+			err = fmt.Errorf("it changes %v, not what the other run has added", result.Changes)
+		}
+		done <- err
+	}()
+	<-missing
+	b.plan.Links[0].Addresses = prefixes("192.0.2.77/24", "2001:db8:1::10/64")
+	b.mustApply()
+	b.wantAddresses("near0", "192.0.2.77/24", "2001:db8:1::10/64")
+	machine{}.ip(t, "link add late0 type veth peer name late1")
+	must(t, <-done)
+	b.wantAddresses("near0", "192.0.2.10/24", "2001:db8:1::10/64")
+}
+
+// TestRepairIsSuperseded repairs a plan whose link is absent, and another run applies another plan meanwhile.
+func TestRepairIsSuperseded(t *testing.T) {
+	b := newBench(t)
+	b.mustApply()
+	old, o, missing, done := *b.plan, b.o, make(chan string, 1), make(chan error, 1)
+	machine{}.ip(t, "link set near0 address 02:00:5e:00:00:08")
+	o.Repair, o.OnMissing = true, func(links string) { missing <- links }
+	// It ends with Apply, which the context of the test bounds.
+	go func() {
+		result, err := Apply(t.Context(), &old, o)
+		if err == nil && len(result.Changes) > 0 {
+			err = fmt.Errorf("it changes %v", result.Changes)
+		}
+		done <- err
+	}()
+	<-missing
+	b.plan = &netinit.Plan{Links: []netinit.Link{{ID: "a", Match: netinit.Match{Name: "near0"}, Addresses: prefixes("192.0.2.77/24")}}}
+	b.mustApply()
+	must(t, <-done)
+	b.wantAddresses("near0", "192.0.2.77/24")
+}
+
+func TestInterrupted(t *testing.T) {
+	b := newBench(t)
+	b.plan.Links[0].Match = netinit.Match{Name: "late0"}
+	ctx, cancel := context.WithCancel(t.Context())
+	b.o.OnMissing = func(string) { cancel() }
+	_, err := Apply(ctx, b.plan, b.o)
+	if !errors.Is(err, ErrInterrupted) || err.Error() != `interrupted while waiting for link "a" (name late0)` {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestOptionalWithoutCarrier applies an IPv6 address to an optional link that cannot find out whether another host has it.
+func TestOptionalWithoutCarrier(t *testing.T) {
+	b := newBench(t)
+	machine{}.ip(t, "link add idle0 type veth peer name idle1")
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "idle0").Run() })
+	quick(t, machine{}, "idle0")
+	source := netip.MustParseAddr("2001:db8:2::10")
+	b.plan.Links = append(b.plan.Links, netinit.Link{
+		ID: "b", Match: netinit.Match{Name: "idle0"}, Optional: true, Addresses: prefixes("2001:db8:2::10/64", "198.51.100.10/24"),
+		Routes: []netinit.Route{{To: netip.MustParsePrefix("2001:db8:7::/48"), Source: source, Table: netinit.MainTable}},
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	result, err := Apply(ctx, b.plan, b.o)
+	must(t, err)
+	if all := strings.Join(result.Warnings, "\n"); !strings.Contains(all, "address 2001:db8:2::10 of idle0: it is still tentative: the link has no carrier") {
+		t.Errorf("warnings %q", all)
+	}
+	t.Log(result.Warnings)
+	b.wantAddresses("near0", "192.0.2.10/24", "2001:db8:1::10/64")
+	b.wantAddresses("idle0", "198.51.100.10/24", "2001:db8:2::10/64")
+	machine{}.ip(t, "link set idle1 up")
+	b.mustApply()
+	if routes := (machine{}).ip(t, "-6 route"); !strings.Contains(routes, "2001:db8:7::/48 dev idle0") {
+		t.Errorf("routes:\n%s", routes)
+	}
 }
 
 func TestAmbiguous(t *testing.T) {

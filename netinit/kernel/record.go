@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/statefile"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/netinit"
@@ -24,12 +25,13 @@ import (
 type Record struct {
 	Plan *netinit.Plan `json:"plan"`
 	Time time.Time     `json:"time"`
-	// Namespace is the device, the inode and the boot of the network namespace.
+	// Namespace identifies the network namespace.
 	Namespace string `json:"namespace"`
-	// Addresses are those that were added and have no mark: the kernel has no IFA_PROTO, or they were not there yet.
+	// Addresses are those that were added and have no mark: the kernel has no IFA_PROTO, or they were not there yet. With IFA_PROTO only
+	// the mark counts.
 	Addresses []RecordedAddress `json:"addresses,omitempty"`
 	Links     []string          `json:"links,omitempty"`   // names of the VLANs
-	Renamed   []string          `json:"renamed,omitempty"` // new names of other links
+	Renamed   []RenamedLink     `json:"renamed,omitempty"` // other links
 	Resolv    *SavedFile        `json:"resolv_conf,omitempty"`
 }
 
@@ -38,6 +40,13 @@ type RecordedAddress struct {
 	Link   string       `json:"link"` // name
 	MAC    string       `json:"mac,omitempty"`
 	Prefix netip.Prefix `json:"prefix"`
+}
+
+// RenamedLink is a link that the plan matches by name and renames. Until it has its new name the renaming has not happened.
+type RenamedLink struct {
+	Name  string `json:"name"` // the new one
+	Index int    `json:"index"`
+	MAC   string `json:"mac,omitempty"`
 }
 
 // SavedFile is a file that was changed.
@@ -54,12 +63,20 @@ func (r *Record) hasAddress(l *link, p netip.Prefix) bool {
 	})
 }
 
+// hasRenamed reports whether a link has its name from an earlier run.
+func (r *Record) hasRenamed(l *link) bool {
+	return slices.Contains(r.Renamed, RenamedLink{l.name, l.index, l.mac})
+}
+
 func recordFile(stateDir string) statefile.File {
 	return statefile.File{Path: filepath.Join(stateDir, "applied.json"), Kind: "netinit-applied", Max: 8 << 20}
 }
 
-// ReadRecord returns the record of this network namespace; nil without an error: nothing was applied in it.
+// ReadRecord returns the record of this network namespace; nil without an error: nothing was applied in it, or stateDir is empty.
 func ReadRecord(stateDir string) (*Record, error) {
+	if stateDir == "" {
+		return nil, nil
+	}
 	var r Record
 	switch err := recordFile(stateDir).Read(&r); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -74,28 +91,60 @@ func ReadRecord(stateDir string) (*Record, error) {
 	return &r, nil
 }
 
-// namespace identifies this network namespace.
+// namespace identifies this network namespace, by what the kernel does not use again in this boot. The number of its inode alone is used
+// again by the next namespace.
 func namespace() (string, error) {
-	const path = "/proc/thread-self/ns/net"
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return "", fmt.Errorf("cannot identify the network namespace %s: %w", path, err)
-	}
 	boot, err := untrusted.ReadFile("/proc/sys/kernel/random/boot_id", 100)
 	if err != nil {
 		return "", fmt.Errorf("cannot identify the boot: %w", untrusted.Cause(err))
 	}
-	return fmt.Sprintf("%d:%d %s", st.Dev, st.Ino, strings.TrimSpace(string(boot))), nil
+	id, err := cookie()
+	if errors.Is(err, unix.ENOPROTOOPT) { // before Linux 5.14
+		id, err = inodeAndStart()
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot identify the network namespace: %w", err)
+	}
+	return id + " " + strings.TrimSpace(string(boot)), nil
 }
 
-// lock waits until no other process applies a plan with this state folder, and creates that.
+// cookie is a number that the kernel gives to one network namespace only.
+func cookie() (string, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	id, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	return fmt.Sprintf("cookie %d", id), err
+}
+
+// inodeAndStart is the inode of the network namespace and the start of process 1, in clock ticks since boot: a container that starts
+// again has another one.
+func inodeAndStart() (string, error) {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
+		return "", err
+	}
+	first, err := procfs.ReadStat(1)
+	return fmt.Sprintf("inode %d:%d start %d", st.Dev, st.Ino, first.Start), err
+}
+
+// ErrLocked is the error of Apply when another process has not finished its own in time.
+var ErrLocked = errors.New("another process changes the network")
+
+// lock waits until no other process applies a plan with this state folder, and creates that. unlock can be called after an error too.
 func lock(ctx context.Context, stateDir string) (unlock func(), err error) {
+	unlock = func() {}
+	if stateDir == "" {
+		return unlock, nil
+	}
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
-		return nil, err
+		return unlock, err
 	}
 	file, err := os.OpenFile(filepath.Join(stateDir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
-		return nil, err
+		return unlock, err
 	}
 	for {
 		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -104,12 +153,15 @@ func lock(ctx context.Context, stateDir string) (unlock func(), err error) {
 			return func() { file.Close() }, nil
 		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
 			file.Close()
-			return nil, fmt.Errorf("cannot lock %s: %w", file.Name(), err)
+			return unlock, fmt.Errorf("cannot lock %s: %w", file.Name(), err)
 		}
 		select {
 		case <-ctx.Done():
 			file.Close()
-			return nil, fmt.Errorf("cannot lock %s: another process applies a network: %w", file.Name(), ctx.Err())
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return unlock, fmt.Errorf("%w while waiting for the lock %s", ErrInterrupted, file.Name())
+			}
+			return unlock, fmt.Errorf("cannot lock %s in time: %w", file.Name(), ErrLocked)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -142,7 +194,7 @@ func (a *applier) pending(changes []change) *Record {
 func (a *applier) final() *Record {
 	r := Record{Plan: a.plan, Time: time.Now().UTC(), Namespace: a.namespace, Renamed: a.renamed(), Resolv: a.savedResolv(false)}
 	for _, x := range a.state.addresses {
-		if l := a.state.link(x.index); l != nil && !x.ours && a.owned.hasAddress(l, x.prefix) {
+		if l := a.state.link(x.index); l != nil && !x.ours && !a.state.marks && a.owned.hasAddress(l, x.prefix) {
 			r.Addresses = append(r.Addresses, RecordedAddress{l.name, l.mac, x.prefix})
 		}
 	}
@@ -154,15 +206,15 @@ func (a *applier) final() *Record {
 	return &r
 }
 
-// renamed returns the names of the links that the plan names.
-func (a *applier) renamed() []string {
-	var names []string
+// renamed returns the links that the plan matches by name and renames.
+func (a *applier) renamed() []RenamedLink {
+	var list []RenamedLink
 	for i, l := range a.plan.Links {
-		if l.Rename != "" && l.VLAN == nil && a.found[i] != 0 {
-			names = append(names, l.Rename)
+		if have := a.state.link(a.found[i]); have != nil && l.Rename != "" && l.Match.Name != "" {
+			list = append(list, RenamedLink{l.Rename, have.index, have.mac})
 		}
 	}
-	return names
+	return list
 }
 
 // savedResolv returns the original of resolv.conf. While the change is pending, the file may have the content of the last run or of this.

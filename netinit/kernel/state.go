@@ -22,6 +22,7 @@ const (
 type state struct {
 	links     []link
 	addresses []address
+	marks     bool // the kernel has IFA_PROTO: it reports that of an address, at least of one that it has added to lo itself
 	routes    []route
 	rules     []rule
 	settings  []setting
@@ -168,7 +169,7 @@ func (s *state) parseAddress(m []byte) {
 		case unix.IFA_FLAGS:
 			a.flags = readNumber(v)
 		case ifaProto:
-			a.ours = readNumber(v) == protocol
+			s.marks, a.ours = true, readNumber(v) == protocol
 		}
 	}
 	switch {
