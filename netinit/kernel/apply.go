@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -32,6 +31,7 @@ type applier struct {
 	first      *state // before the first change
 	state      *state
 	done       []change
+	lost       []object        // what the changes have removed as a side effect
 	skipped    map[Change]bool // those that ended with a warning
 	unready    map[int]bool    // optional links whose addresses stay tentative
 	result     Result
@@ -334,24 +334,20 @@ func (a *applier) report() {
 
 // rollback undoes what was done, in reverse, and returns err with what could not be undone.
 func (a *applier) rollback(err error) error {
-	if len(a.done) == 0 {
+	if len(a.done) == 0 && len(a.lost) == 0 {
 		if a.owned != a.record {
 			a.restoreRecord()
 		}
 		return err
 	}
-	touched := map[int]bool{}
-	for _, c := range a.done {
-		touched[c.index] = touched[c.index] || c.drops
-	}
 	slices.Reverse(a.done)
 	failed, _ := a.undo(a.done)
+	a.lost = a.create(a.lost)
 	_, left := a.undo(failed) // a VLAN may need the MTU of its parent
-	lost, e := a.restore(a.first, touched, netip.Prefix{})
-	if e != nil {
-		left = append(left, e.Error())
+	for _, o := range a.create(a.lost) {
+		left = append(left, o.lost())
 	}
-	if left = append(left, lost...); len(left) > 0 {
+	if len(left) > 0 {
 		return fmt.Errorf("%w; this could not be undone: %s", err, strings.Join(left, "; "))
 	}
 	a.restoreRecord()

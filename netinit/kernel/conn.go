@@ -40,6 +40,7 @@ func dial() (*conn, error) {
 const (
 	newOnly    = unix.NLM_F_CREATE | unix.NLM_F_EXCL
 	newOrOther = unix.NLM_F_CREATE | unix.NLM_F_REPLACE
+	newNext    = unix.NLM_F_CREATE | unix.NLM_F_APPEND // a route behind those to the same destination
 )
 
 // message is a request to the kernel.

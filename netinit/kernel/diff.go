@@ -32,8 +32,6 @@ type change struct {
 	later bool
 	// do makes the change, undo takes it back.
 	do, undo step
-	// drops: do or undo may remove addresses and routes of the link as a side effect.
-	drops bool
 }
 
 // difference is the result of diff.
@@ -67,7 +65,7 @@ func diff(plan *netinit.Plan, found targets, s *state, record *Record, o Options
 		d.names[l.index] = l.name
 	}
 	if lo := s.linkNamed("lo"); lo != nil && !lo.up && !slices.Contains(found, lo.index) {
-		d.add(change{Change: Change{"set", "link", "lo", "up"}, do: setUp(lo.index, true), undo: setUp(lo.index, false)})
+		d.add(change{Change: Change{"set", "link", "lo", "up"}, do: setUp(lo.index, true), undo: closing{lo.index, setUp(lo.index, false)}})
 	}
 	for i := range plan.Links {
 		d.diffLink(i)
@@ -140,8 +138,8 @@ func (d *differ) diffLink(i int) {
 		d.addLink(i, name)
 		return
 	}
-	set := func(detail string, do, undo step, drops bool) {
-		d.add(change{Change: Change{"set", "link", name, detail}, index: have.index, do: do, undo: undo, drops: drops})
+	set := func(detail string, do, undo step) {
+		d.add(change{Change: Change{"set", "link", name, detail}, index: have.index, do: do, undo: undo})
 	}
 	if want.VLAN != nil {
 		if !d.ourLink(have) && have.name != name {
@@ -151,17 +149,17 @@ func (d *differ) diffLink(i int) {
 			return
 		}
 		if have.alias != alias && slices.Contains(d.record.Links, have.name) {
-			set("alias "+alias, setAlias(have.name), nil, false)
+			set("alias "+alias, setAlias(have.name), nil)
 		}
 		if mac := want.VLAN.MAC; mac != "" && mac != have.mac {
-			set(fmt.Sprintf("MAC address %s (was %s)", mac, have.mac), setMAC(have.index, mac), setMAC(have.index, have.mac), false)
+			set(fmt.Sprintf("MAC address %s (was %s)", mac, have.mac), setMAC(have.index, mac), setMAC(have.index, have.mac))
 		}
 	}
 	d.diffSettings(want, have)
 	d.rename(have, name)
 	d.diffMTU(want, have, name)
 	if !have.up {
-		set("up", setUp(have.index, true), setUp(have.index, false), true)
+		set("up", setUp(have.index, true), closing{have.index, setUp(have.index, false)})
 	}
 }
 
@@ -172,7 +170,7 @@ func (d *differ) diffMTU(want *netinit.Link, have *link, name string) {
 	}
 	c := change{
 		Change: Change{"set", "link", name, fmt.Sprintf("mtu %d (was %d)", want.MTU, have.mtu)},
-		index:  have.index, do: setMTU(have.index, want.MTU), undo: setMTU(have.index, have.mtu), drops: true,
+		index:  have.index, do: newMTU{have.index, want.MTU}, undo: newMTU{have.index, have.mtu},
 	}
 	for _, a := range d.state.addresses {
 		foreign := a.index == have.index && a.prefix.Addr().Is6() && !a.prefix.Addr().IsLinkLocalUnicast() && !d.ourAddress(a)
@@ -225,7 +223,7 @@ func (d *differ) removeLink(l *link, at stage) {
 	}
 	d.add(change{
 		Change: Change{"remove", "link", l.name, "vlan " + strconv.Itoa(l.vlan)},
-		stage:  at, index: l.index, do: deleteLink(l.name), undo: again, drops: true,
+		stage:  at, index: l.index, do: closing{l.index, deleteLink(l.name)}, undo: again,
 	})
 }
 
@@ -257,7 +255,7 @@ func (d *differ) renameTo(index int, name string) {
 	d.names[index] = name
 	d.add(change{
 		Change: nameChange(was, name),
-		index:  index, do: rename{index, name}, undo: rename{index, was}, drops: true,
+		index:  index, do: rename{index, name}, undo: rename{index, was},
 	})
 }
 
@@ -274,7 +272,7 @@ func (d *differ) diffSettings(want *netinit.Link, have *link) {
 		c := Change{"set", "sysctl", have.name, fmt.Sprintf("%s %s (was %s)", s.name, s.want, s.have)}
 		switch {
 		case !s.locked:
-			d.add(change{Change: c, index: have.index, do: s.to(s.want), undo: s.to(s.have), drops: true})
+			d.add(change{Change: c, index: have.index, do: s.to(s.want), undo: s.to(s.have)})
 		case s.name == "disable_ipv6":
 			d.refuse(change{Change: c}, "start the container with --sysctl net.ipv6.conf.all.disable_ipv6=0",
 				"cannot enable IPv6 on link %q: /proc/sys cannot be written", want.ID)
@@ -336,8 +334,8 @@ func (d *differ) removeAddress(k int, at stage) {
 	d.done.addresses[k] = true
 	name := d.names[a.index]
 	d.add(change{
-		Change: Change{"remove", "address", name, a.prefix.String()}, stage: at, index: a.index, drops: true,
-		do:   dropAddress{a.index, a.prefix, message{unix.RTM_DELADDR, 0, a.raw}},
+		Change: Change{"remove", "address", name, a.prefix.String()}, stage: at, index: a.index,
+		do:   dropAddress{unix.RTM_DELADDR, 0, a.raw},
 		undo: message{unix.RTM_NEWADDR, newOnly, a.raw},
 	})
 }

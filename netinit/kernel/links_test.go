@@ -75,9 +75,7 @@ func TestRenameWhileDown(t *testing.T) {
 	must(t, err)
 	defer a.close()
 	i := index(t, "near0")
-	must(t, a.preserve(i, netip.Prefix{}, func() error {
-		return errors.Join(a.conn.send(setUp(i, false)), a.conn.send(setUp(i, true)))
-	}))
+	must(t, a.protect(sequence{setUp(i, false), setUp(i, true)}, func(o object, _ *state) bool { return o.of(i) }))
 	b.mustApply() // waits for duplicate address detection
 	after := snapshot(t)
 	for line := range strings.Lines(before) {

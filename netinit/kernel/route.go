@@ -38,7 +38,7 @@ func (d *differ) diffRoute(want netinit.Route, have *link, i int) {
 	if want.Type == "" {
 		c.index = have.index
 	}
-	replaced := -1
+	replaced, other := -1, -1
 	for k, r := range d.state.routes {
 		if d.done.routes[k] || r.To != want.To || r.Table != want.Table || r.Metric != want.Metric {
 			continue
@@ -51,10 +51,14 @@ func (d *differ) diffRoute(want netinit.Route, have *link, i int) {
 		case ours:
 			replaced = k
 		default:
-			d.refuse(c, "give it another metric, or ip "+map[bool]string{true: "-6 "}[r.To.Addr().Is6()]+"route del "+describeKey(r.Route),
-				"cannot add route %s of link %q: there is %s, which stoker has not added", c.Detail, name, describeRoute(r.Route)+d.through(r))
-			return
+			other = k
 		}
+	}
+	if other >= 0 {
+		r := d.state.routes[other]
+		d.refuse(c, "give it another metric, or ip "+map[bool]string{true: "-6 "}[r.To.Addr().Is6()]+"route del "+describeKey(r.Route),
+			"cannot add route %s of link %q: there is %s, which stoker has not added", c.Detail, name, describeRoute(r.Route)+d.through(r))
+		return
 	}
 	body := routeBody(want, c.index)
 	c.do, c.undo = message{unix.RTM_NEWROUTE, newOnly, body}, message{unix.RTM_DELROUTE, 0, body}
@@ -82,7 +86,7 @@ func (d *differ) removeRoute(k int, at stage) {
 	d.done.routes[k] = true
 	d.add(change{
 		Change: Change{"remove", "route", d.names[r.index], describeRoute(r.Route)}, stage: at, index: r.index,
-		do: message{unix.RTM_DELROUTE, 0, r.raw}, undo: message{unix.RTM_NEWROUTE, newOnly, r.raw},
+		do: message{unix.RTM_DELROUTE, 0, r.raw}, undo: message{unix.RTM_NEWROUTE, newNext, r.raw},
 	})
 }
 

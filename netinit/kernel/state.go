@@ -25,6 +25,7 @@ type state struct {
 	marks     bool // the kernel has IFA_PROTO: it reports that of an address, at least of one that it has added to lo itself
 	routes    []route
 	rules     []rule
+	objects   []object // the addresses, routes and permanent neighbours, also those that a plan cannot have; without the kernel's own routes
 	settings  []setting
 	resolv    string // the content of resolv.conf
 	hosts     string // the content of the hosts file
@@ -83,12 +84,13 @@ func (c *conn) read() (*state, error) {
 	}{
 		{"links", unix.RTM_GETLINK, unix.SizeofIfInfomsg, header, s.parseLink},
 		{"addresses", unix.RTM_GETADDR, unix.SizeofIfAddrmsg, make([]byte, unix.SizeofIfAddrmsg), s.parseAddress},
+		{"neighbours", unix.RTM_GETNEIGH, unix.SizeofNdMsg, make([]byte, unix.SizeofNdMsg), s.parseNeighbour},
 		{"routes", unix.RTM_GETROUTE, unix.SizeofRtMsg, make([]byte, unix.SizeofRtMsg), s.parseRoute},
 		{"rules", unix.RTM_GETRULE, sizeofRuleHeader, make([]byte, sizeofRuleHeader), s.parseRule},
 	} {
 		list, err := c.dump(of.kind, of.body)
-		noRules := of.kind == unix.RTM_GETRULE && errors.Is(err, unix.EOPNOTSUPP) // in this kernel
-		if err != nil && !noRules {
+		none := (of.kind == unix.RTM_GETRULE || of.kind == unix.RTM_GETNEIGH) && errors.Is(err, unix.EOPNOTSUPP) // in this kernel
+		if err != nil && !none {
 			return nil, fmt.Errorf("cannot list the %s of the kernel: %w", of.what, err)
 		}
 		for _, m := range list {
@@ -178,8 +180,30 @@ func (s *state) parseAddress(m []byte) {
 	case other != local:
 		a.peer = other
 	}
-	if a.prefix = netip.PrefixFrom(local, int(m[1])); a.prefix.IsValid() {
-		s.addresses = append(s.addresses, a)
+	if a.prefix = netip.PrefixFrom(local, int(m[1])); !a.prefix.IsValid() {
+		return
+	}
+	s.addresses = append(s.addresses, a)
+	at := len(s.objects)
+	if local.Is6() {
+		at = 0 // the kernel lists the newest first
+	}
+	s.objects = slices.Insert(s.objects, at, object{
+		what: "address " + a.prefix.String(), key: fmt.Sprint("address ", a.index, a.prefix, a.peer), ours: a.ours,
+		links: []int{a.index}, source: local, add: message{unix.RTM_NEWADDR, newOnly, m},
+	})
+}
+
+// parseNeighbour ignores the neighbours that the kernel has found.
+func (s *state) parseNeighbour(m []byte) {
+	index, state := int(binary.NativeEndian.Uint32(m[4:])), binary.NativeEndian.Uint16(m[8:])
+	for kind, v := range attributes(m[unix.SizeofNdMsg:]) {
+		if to, ok := netip.AddrFromSlice(v); ok && kind == unix.NDA_DST && state&unix.NUD_PERMANENT != 0 && m[0] == family(to) {
+			s.objects = append(s.objects, object{
+				what: "neighbour " + to.String(), key: fmt.Sprint("neighbour ", index, to), links: []int{index},
+				add: message{unix.RTM_NEWNEIGH, newOrOther, m},
+			})
+		}
 	}
 }
 
@@ -197,21 +221,69 @@ func scopes() map[uint8]string {
 // rtnhFlags are the flags that a route can be added with. Others are reports of the kernel.
 const rtnhFlags = unix.RTNH_F_ONLINK | unix.RTNH_F_PERVASIVE
 
-// parseRoute ignores what a plan can neither contain nor come into conflict with: routes to this machine's addresses, and those for a
-// type of service or source.
+// parseRoute splits the next hops of an IPv6 route, which come and go one by one. The kernel lists all with the protocol of the first, and
+// ours is the first, since it is not added to others.
 func (s *state) parseRoute(m []byte) {
-	family, bits, sourceBits, tos, flags := m[0], int(m[1]), m[2], m[3], binary.NativeEndian.Uint32(m[8:])
-	name, known := routeTypes()[m[7]]
-	if family != unix.AF_INET && family != unix.AF_INET6 || !known || sourceBits != 0 || tos != 0 || flags&unix.RTM_F_CLONED != 0 {
+	flags := binary.NativeEndian.Uint32(m[8:])
+	if m[0] != unix.AF_INET && m[0] != unix.AF_INET6 || flags&unix.RTM_F_CLONED != 0 {
 		return
 	}
 	binary.NativeEndian.PutUint32(m[8:], flags&rtnhFlags)
-	r := route{proto: m[5], raw: m}
-	r.Type, r.Table, r.OnLink, r.Scope = name, int(m[4]), flags&unix.RTNH_F_ONLINK != 0, scopes()[m[6]]
+	next := [][]byte{nil}
+	for kind, v := range attributes(m[unix.SizeofRtMsg:]) {
+		if kind == unix.RTA_MULTIPATH {
+			if next = nextHops(v); m[0] == unix.AF_INET {
+				next = [][]byte{v}
+			}
+		}
+	}
+	for i, hops := range next {
+		raw := slices.Clone(m[:unix.SizeofRtMsg])
+		if i > 0 && raw[5] == protocol {
+			raw[5] = unix.RTPROT_UNSPEC
+		}
+		var expires uint32
+		for kind, v := range attributes(m[unix.SizeofRtMsg:]) {
+			switch kind {
+			case unix.RTA_CACHEINFO:
+				expires = readNumber(v[min(8, len(v)):min(12, len(v))])
+				continue
+			case rtaNHID: // the next hops that it stands for follow
+				continue
+			case unix.RTA_MULTIPATH:
+				v = hops
+			}
+			raw = attribute(raw, kind, v)
+		}
+		s.addRoute(raw, int32(expires))
+	}
+}
+
+// nextHops splits the struct rtnexthop of RTA_MULTIPATH, and removes the reports of the kernel from them.
+func nextHops(b []byte) (list [][]byte) {
+	for len(b) >= unix.SizeofRtNexthop {
+		size := int(binary.NativeEndian.Uint16(b))
+		if size < unix.SizeofRtNexthop || size > len(b) {
+			break
+		}
+		b[2] &= rtnhFlags
+		list = append(list, b[:size])
+		b = b[min((size+3)&^3, len(b)):]
+	}
+	return list
+}
+
+// addRoute adds a route, which ends in so many hundredths of a second; 0: never. Routes to this machine's addresses, and those for a type
+// of service or source, are objects only: a plan can neither contain them nor come into conflict with them.
+func (s *state) addRoute(m []byte, expires int32) {
+	r := route{proto: m[5]}
+	name, known := routeTypes()[m[7]]
+	r.Type, r.Table, r.OnLink, r.Scope = name, int(m[4]), binary.NativeEndian.Uint32(m[8:])&unix.RTNH_F_ONLINK != 0, scopes()[m[6]]
 	to := netip.IPv4Unspecified()
-	if family == unix.AF_INET6 {
+	if m[0] == unix.AF_INET6 {
 		to = netip.IPv6Unspecified()
 	}
+	var links []int
 	for kind, v := range attributes(m[unix.SizeofRtMsg:]) {
 		switch kind {
 		case unix.RTA_DST:
@@ -222,6 +294,7 @@ func (s *state) parseRoute(m []byte) {
 			r.Source, _ = netip.AddrFromSlice(v)
 		case unix.RTA_OIF:
 			r.index = int(readNumber(v))
+			links = append(links, r.index)
 		case unix.RTA_PRIORITY:
 			r.Metric = int(readNumber(v))
 		case unix.RTA_TABLE:
@@ -235,15 +308,38 @@ func (s *state) parseRoute(m []byte) {
 					r.AdvMSS = int(readNumber(v))
 				}
 			}
-		case unix.RTA_MULTIPATH, rtaNHID, unix.RTA_ENCAP, unix.RTA_VIA:
+		case unix.RTA_MULTIPATH:
+			for _, h := range nextHops(v) {
+				r.index = int(binary.NativeEndian.Uint32(h[4:]))
+				links = append(links, r.index)
+				for kind, v := range attributes(h[unix.SizeofRtNexthop:]) {
+					if kind == unix.RTA_GATEWAY {
+						r.Via, _ = netip.AddrFromSlice(v)
+					}
+				}
+			}
+			r.odd = r.odd || len(links) > 1
+		case unix.RTA_ENCAP, unix.RTA_VIA:
 			r.odd = true
 		}
 	}
-	r.To = netip.PrefixFrom(to, bits)
-	if r.Route = normalRoute(r.Route); r.Type != "" {
+	r.To = netip.PrefixFrom(to, int(m[1]))
+	r.Route = normalRoute(r.Route)
+	if r.raw = m; expires != 0 {
+		r.raw = attribute(m, unix.RTA_EXPIRES, number32(uint32(max(expires, 1)+99)/100))
+	}
+	if r.proto != unix.RTPROT_KERNEL {
+		s.objects = append(s.objects, object{
+			what: "route " + describeRoute(r.Route), key: string(m), ours: r.proto == protocol, links: links, source: r.Source, to: r.To,
+			add: message{unix.RTM_NEWROUTE, newNext, r.raw},
+		})
+	}
+	if r.Type != "" {
 		r.index = 0 // IPv6 has lo there
 	}
-	s.routes = append(s.routes, r)
+	if known && m[2] == 0 && m[3] == 0 {
+		s.routes = append(s.routes, r)
+	}
 }
 
 // normalRoute replaces what a plan may leave to the kernel by what the kernel makes of it.

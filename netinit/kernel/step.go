@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/stoker-init/stoker/netinit"
 	"golang.org/x/sys/unix"
@@ -49,12 +50,36 @@ func setUp(index int, up bool) message {
 	return linkMessage(unix.RTM_NEWLINK, index, flags, unix.IFF_UP)
 }
 
-func setMTU(index, mtu int) message {
-	return linkMessage(unix.RTM_NEWLINK, index, 0, 0).with(unix.IFLA_MTU, number32(uint32(mtu)))
+// closing is a request for a link that removes addresses, routes and neighbours: it goes down, is deleted, or gets another MAC address or
+// an MTU under that of IPv6. What was not there before the first change is meant to go.
+type closing struct {
+	index int
+	message
 }
 
-func setMAC(index int, mac string) message {
-	return linkMessage(unix.RTM_NEWLINK, index, 0, 0).with(unix.IFLA_ADDRESS, macBytes(mac))
+func (c closing) run(a *applier) error {
+	return a.protect(c.message, func(o object, _ *state) bool { return o.of(c.index) && a.first.has(o) })
+}
+
+// newMTU sets the MTU of a link.
+type newMTU struct{ index, mtu int }
+
+func (n newMTU) run(a *applier) error {
+	m := linkMessage(unix.RTM_NEWLINK, n.index, 0, 0).with(unix.IFLA_MTU, number32(uint32(n.mtu)))
+	l := a.first.link(n.index)
+	if n.mtu >= netinit.MinMTUIPv6 || l == nil || l.mtu < netinit.MinMTUIPv6 {
+		return m.run(a)
+	}
+	had := a.changedSettings(n.index)
+	err := closing{n.index, m}.run(a)
+	if err == nil {
+		a.lose(had)
+	}
+	return err
+}
+
+func setMAC(index int, mac string) step {
+	return closing{index, linkMessage(unix.RTM_NEWLINK, index, 0, 0).with(unix.IFLA_ADDRESS, macBytes(mac))}
 }
 
 // macBytes returns the bytes of a MAC address, which is checked when the plan is made.
@@ -88,7 +113,7 @@ func addVLAN(name string, index, parent, vlan int, mac string, mtu int) sequence
 	return sequence{m, setAlias(name)}
 }
 
-// rename names a link. Kernels before 6.2 rename none that is up.
+// rename names a link. Kernels before 6.2 rename none that is up, so it is down for a moment.
 type rename struct {
 	index int
 	name  string
@@ -100,13 +125,12 @@ func (r rename) run(a *applier) error {
 	if !errors.Is(err, unix.EBUSY) {
 		return err
 	}
-	return a.preserve(r.index, netip.Prefix{}, func() error {
-		if err := a.conn.send(setUp(r.index, false)); err != nil {
-			return err
-		}
-		err := a.conn.send(m)
-		return errors.Join(err, a.conn.send(setUp(r.index, true)))
-	})
+	up := setUp(r.index, true)
+	err = a.protect(sequence{setUp(r.index, false), m, up}, func(o object, _ *state) bool { return o.of(r.index) })
+	if err != nil {
+		err = errors.Join(err, up.run(a))
+	}
+	return err
 }
 
 func addressBody(index int, prefix netip.Prefix, dad netinit.DAD) []byte {
@@ -135,35 +159,23 @@ func addAddress(index int, prefix netip.Prefix, dad netinit.DAD) message {
 }
 
 func removeAddress(index int, prefix netip.Prefix) step {
-	return dropAddress{index, prefix, message{unix.RTM_DELADDR, 0, addressBody(index, prefix, "")}}
+	return dropAddress{unix.RTM_DELADDR, 0, addressBody(index, prefix, "")}
 }
 
-// dropAddress removes an address. The kernel also removes the others of the same IPv4 subnet if it is the first (primary) one by now,
-// unless promote_secondaries is on.
-type dropAddress struct {
-	index   int
-	prefix  netip.Prefix
-	message message
-}
+// dropAddress removes an address. The kernel also removes routes with it as their source, or to its IPv6 prefix; the others of the same
+// IPv4 subnet if it is the first (primary) one by now; and all IPv4 routes and neighbours of the link if no IPv4 address is left.
+type dropAddress message
 
 func (d dropAddress) run(a *applier) error {
-	if d.prefix.Addr().Is6() {
-		return d.message.run(a)
-	}
-	const setting = "promote_secondaries"
-	l, err := a.conn.link(d.index)
-	if err != nil {
-		return err
-	}
-	before, err := writeSysctl(l.name, "ipv4", setting, "1")
-	if err != nil {
-		return a.preserve(d.index, d.prefix, func() error { return d.message.run(a) })
-	}
-	err = d.message.run(a)
-	if _, again := writeSysctl(l.name, "ipv4", setting, before); err == nil {
-		err = again
-	}
-	return err
+	var x state
+	x.parseAddress(d.body)
+	gone, index, prefix := x.objects[0], x.addresses[0].index, x.addresses[0].prefix.Masked()
+	ipv4 := func(a address) bool { return a.index == index && a.prefix.Addr().Is4() }
+	return a.protect(message(d), func(o object, after *state) bool {
+		all := gone.source.Is4() && !slices.ContainsFunc(after.addresses, ipv4)
+		with := o.source == gone.source || o.source.Is4() && prefix.Contains(o.source)
+		return o.key != gone.key && (o.ours || with || o.of(index) && (all || o.to == prefix))
+	})
 }
 
 // setting is a setting of a link in /proc/sys.

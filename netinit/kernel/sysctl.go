@@ -52,3 +52,23 @@ func writeSysctl(link, family, name, value string) (before string, err error) {
 	}
 	return before, err
 }
+
+// changedSettings are the IPv6 settings of a link that are not the default ones. The kernel forgets them with an MTU under 1280.
+func (a *applier) changedSettings(index int) (list []object) {
+	l, err := a.conn.link(index)
+	if err != nil {
+		return nil
+	}
+	names, _ := os.ReadDir(sysctlPath(l.name, "ipv6", "")) // there is none if the link has no IPv6
+	for _, n := range names {
+		value, err := readSysctl(l.name, "ipv6", n.Name())
+		usual, _ := readSysctl("default", "ipv6", n.Name())
+		if err == nil && value != usual && n.Name() != "mtu" {
+			list = append(list, object{
+				what: "setting " + n.Name() + " " + value, links: []int{index}, add: setting{index: index, family: "ipv6", name: n.Name(), want: value},
+				err: errors.New("an MTU under 1280 resets it"),
+			})
+		}
+	}
+	return list
+}

@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -8,80 +10,76 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// object is an address, route or rule that is absent, and the message that adds it.
+// object is something in the kernel that others than the kernel have added, and the step that adds it again.
 type object struct {
-	what string
-	add  message
+	what   string
+	key    string // says which one it is
+	ours   bool
+	links  []int        // it disappears with one of these
+	source netip.Addr   // it disappears with this address; an address has itself
+	to     netip.Prefix // of a route, not of an address
+	add    step
+	err    error // why it could not be added again
 }
 
-// missing returns what before has and after lacks: all that is ours, and what others have added to the links in touched. The kernel's own
-// routes come back with their addresses. gone is an address that was removed on purpose.
-func missing(before, after *state, touched map[int]bool, gone netip.Prefix) []object {
-	var list []object
-	for _, a := range before.addresses {
-		same := func(b address) bool { return b.index == a.index && b.prefix == a.prefix && b.peer == a.peer }
-		if (a.ours || touched[a.index]) && a.prefix != gone && !slices.ContainsFunc(after.addresses, same) {
-			at := len(list)
-			if a.prefix.Addr().Is6() {
-				at = 0 // the kernel lists the newest first
-			}
-			list = slices.Insert(list, at, object{"address " + a.prefix.String(), message{unix.RTM_NEWADDR, newOnly, a.raw}})
-		}
-	}
-	for _, r := range before.routes {
-		same := func(b route) bool { return b.Route == r.Route && b.index == r.index && b.proto == r.proto }
-		if (r.proto == protocol || touched[r.index] && r.proto != unix.RTPROT_KERNEL) && !slices.ContainsFunc(after.routes, same) {
-			list = append(list, object{"route " + describeRoute(r.Route), message{unix.RTM_NEWROUTE, newOnly, r.raw}})
-		}
-	}
-	for _, r := range before.rules {
-		same := func(b rule) bool { return b.Rule == r.Rule && b.odd == r.odd }
-		if r.ours && !slices.ContainsFunc(after.rules, same) {
-			list = append(list, object{"rule " + describeRule(r.Rule), message{unix.RTM_NEWRULE, newOnly, r.raw}})
-		}
-	}
-	return list
+func (s *state) has(o object) bool {
+	return slices.ContainsFunc(s.objects, func(x object) bool { return x.key == o.key })
 }
 
-// restore adds what is missing, and returns what still is. A route may need another that the kernel lists after it.
-func (a *applier) restore(before *state, touched map[int]bool, gone netip.Prefix) (lost []string, err error) {
-	for range maxRounds {
-		after, err := a.conn.read()
-		if err != nil {
-			return nil, err
-		}
-		list := missing(before, after, touched, gone)
-		progress := false
-		lost = nil
-		for _, o := range list {
-			if err := a.conn.send(o.add); err != nil {
-				lost = append(lost, o.what+" ("+err.Error()+")")
-			} else {
-				progress = true
-			}
-		}
-		if !progress {
-			break
-		}
-	}
-	return lost, nil
-}
+// of reports whether an object is ours, or on a link.
+func (o object) of(index int) bool { return o.ours || slices.Contains(o.links, index) }
 
-// preserve does something to a link that may remove addresses and routes as a side effect, and adds them again.
-func (a *applier) preserve(index int, gone netip.Prefix, do func() error) error {
+// protect runs a step, and adds again what it has removed as a side effect. may says for an
+// object that is gone whether it can be such a one: others may remove something at the same time.
+func (a *applier) protect(s step, may func(o object, after *state) bool) error {
 	before, err := a.conn.read()
 	if err != nil {
 		return err
 	}
-	if err := do(); err != nil {
-		return err
+	failed := s.run(a)
+	after, err := a.conn.read()
+	if err != nil {
+		return errors.Join(failed, err)
 	}
-	lost, err := a.restore(before, map[int]bool{index: true}, gone)
-	for _, l := range lost {
-		a.warn("cannot restore %s", l)
-	}
-	return err
+	list := slices.DeleteFunc(before.objects, func(o object) bool { return after.has(o) || !may(o, after) })
+	a.lose(a.create(list))
+	return failed
 }
+
+// lose keeps what is to be added again if the changes are undone. It warns of what others have added, unless the link is gone as well, or
+// the kernel makes the same again.
+func (a *applier) lose(list []object) {
+	a.lost = append(a.lost, list...)
+	for _, o := range list {
+		there := func(index int) bool {
+			_, err := a.conn.link(index)
+			return err == nil
+		}
+		if !o.ours && !o.source.IsLinkLocalUnicast() && slices.ContainsFunc(o.links, there) {
+			a.warn("%s", o.lost())
+		}
+	}
+}
+
+// create adds objects, and returns those that the kernel refuses. One may need another that comes later.
+func (a *applier) create(list []object) []object {
+	for range maxRounds {
+		left := list[:0:0]
+		for _, o := range list {
+			if o.err = o.add.run(a); o.err != nil && !errors.Is(o.err, unix.EEXIST) {
+				left = append(left, o)
+			}
+		}
+		if len(left) == 0 || len(left) == len(list) {
+			return left
+		}
+		list = left
+	}
+	return list
+}
+
+// lost says that an object could not be added again.
+func (o object) lost() string { return fmt.Sprintf("cannot restore %s (%v)", o.what, o.err) }
 
 // wantedSettings are the settings in /proc/sys that the links of a plan need.
 func wantedSettings(plan *netinit.Plan, found targets, o Options) []setting {
