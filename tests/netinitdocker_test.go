@@ -80,7 +80,7 @@ func TestNetinitTomcatInDocker(t *testing.T) {
 		t.Fatalf("cannot restart the container: %v: %s", err, out)
 	}
 	serves()
-	if out, _ := exec.Command("docker", "logs", c.id).CombinedOutput(); !strings.Contains(string(out), "503") {
+	if out, _ := exec.Command("docker", "logs", c.id).CombinedOutput(); !strings.Contains(string(out), "status 503") {
 		t.Error("there is no warning of the source")
 	}
 	c.must("/usr/bin/stoker", "netinit", "status")

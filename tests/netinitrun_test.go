@@ -201,7 +201,7 @@ func TestNetinitRestartWithoutSource(t *testing.T) {
 		if code := b.wait(patience); code != 0 {
 			t.Errorf("it ends with %d", code)
 		}
-		if warned := b.stderr.count("503") > 0; warned != (k == 1) {
+		if warned := b.stderr.count("status 503") > 0; warned != (k == 1) {
 			t.Errorf("run %d: a warning of the source: %v", k+1, warned)
 		}
 		s.answers(code(503))

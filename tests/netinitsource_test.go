@@ -89,10 +89,10 @@ func TestNetinitSourceFails(t *testing.T) {
 		least   time.Duration // 0: it does not wait for the deadline
 		retried bool
 	}{
-		"404":          {code(404), netinitNoSource, "404", 0, false},
-		"403":          {code(403), netinitNoSource, "403", 0, false},
-		"500":          {code(500), netinitNoSource, "500", 2 * time.Second, true},
-		"429":          {code(429), netinitNoSource, "429", 2 * time.Second, true},
+		"404":          {code(404), netinitNoSource, "status 404", 0, false},
+		"403":          {code(403), netinitNoSource, "status 403", 0, false},
+		"500":          {code(500), netinitNoSource, "status 500", 2 * time.Second, true},
+		"429":          {code(429), netinitNoSource, "status 429", 2 * time.Second, true},
 		"silent":       {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, netinitNoSource, "", 2 * time.Second, false},
 		"slow":         {dribble(100*time.Millisecond, 2), netinitNoSource, "", 2 * time.Second, false},
 		"endless":      {dribble(time.Microsecond, 64<<10), netinitBadInput, "", 0, false},
@@ -166,12 +166,12 @@ func TestNetinitLastGood(t *testing.T) {
 	s.answers(code(503))
 	guest.ip("addr flush dev eth0")
 	o := guest.apply("unix:"+s.socket, "--wait", "6s")
-	if !strings.Contains(o.stderr, "503") {
+	if !strings.Contains(o.stderr, "status 503") {
 		t.Errorf("there is no warning: %s", o.stderr)
 	}
 	same(t, "the addresses", guest.addresses("eth0"), "192.0.2.10/24")
 	before := guest.state()
-	guest.try("apply", "unix:"+s.socket, "--wait", "3s", "--require-fresh").ends(t, netinitNoSource, "503")
+	guest.try("apply", "unix:"+s.socket, "--wait", "3s", "--require-fresh").ends(t, netinitNoSource, "status 503")
 	s.answers(text(strings.Replace(onlyIPv4, "192.0.2.10/24", "192.0.2.10", 1)))
 	guest.try("apply", "unix:"+s.socket).ends(t, netinitBadInput, "links[0].addresses[0]")
 	guest.unchanged(before)
