@@ -29,6 +29,9 @@ const (
 	netinitLate         = 75
 )
 
+// patience bounds a wait for something that a machine without load does at once.
+const patience = 30 * time.Second
+
 // network is a network namespace. It has a mount namespace, in which /etc/resolv.conf and /etc/hosts are bind mounts of files of the
 // test, as in a container of Docker, and a UTS namespace.
 type network struct {
@@ -120,7 +123,7 @@ func (n *network) plug(pid int, outside, inside, mac string) {
 func (n *network) reaches(addresses ...string) {
 	n.t.Helper()
 	for _, a := range addresses {
-		if out, err := n.command("ping", "-n", "-c", "3", "-i", "0.2", "-W", "2", a).CombinedOutput(); err != nil {
+		if out, err := n.command("ping", "-n", "-c", "3", "-i", "0.2", "-W", "5", a).CombinedOutput(); err != nil {
 			n.t.Errorf("cannot reach %s: %v: %s\n%s", a, err, out, n.state())
 		}
 	}

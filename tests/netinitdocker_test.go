@@ -48,7 +48,7 @@ func TestNetinitTomcatInDocker(t *testing.T) {
 	host.ip("link set lo up")
 	host.ip("addr add 198.51.100.1/32 dev lo")
 	s := newSource(t, text(bothFamilies+"dns: {servers: [192.0.2.53]}\nhosts: [{ip: 192.0.2.10, names: [app1.example.org]}]\n"))
-	c := networked(t, s, "  wait: 8s", plainConfig, "stoker-demo", "--network=none", "--cap-add=NET_ADMIN", "--memory=1g",
+	c := networked(t, s, "  wait: 30s", plainConfig, "stoker-demo", "--network=none", "--cap-add=NET_ADMIN", "--memory=1g",
 		"--sysctl=net.ipv6.conf.all.disable_ipv6=0")
 	serves := func() {
 		t.Helper()
@@ -80,7 +80,7 @@ func TestNetinitTomcatInDocker(t *testing.T) {
 		t.Fatalf("cannot restart the container: %v: %s", err, out)
 	}
 	serves()
-	if out, _ := exec.Command("docker", "logs", c.id).CombinedOutput(); !strings.Contains(string(out), "503") {
+	if out, _ := exec.Command("docker", "logs", c.id).CombinedOutput(); !strings.Contains(string(out), "status 503") {
 		t.Error("there is no warning of the source")
 	}
 	c.must("/usr/bin/stoker", "netinit", "status")
@@ -95,7 +95,7 @@ func TestNetinitInDockerWithoutNetAdmin(t *testing.T) {
 	needsImage(t, "stoker-base")
 	s := newSource(t, text(linked("192.0.2.10/24", "dns: {servers: [192.0.2.53]}\n")))
 	c := networked(t, s, "  required: false", idleService, "stoker-base")
-	c.awaitState("web", "RUNNING", 20*time.Second)
+	c.awaitState("web", "RUNNING", patience)
 	address := c.inspect("{{.NetworkSettings.IPAddress}}/{{.NetworkSettings.IPPrefixLen}}")
 	same(t, "the addresses", c.network().addresses("eth0"), address)
 	if text := c.must("cat", "/etc/resolv.conf"); strings.Contains(text, "192.0.2.53") {
@@ -107,7 +107,7 @@ func TestNetinitInDockerWithoutNetAdmin(t *testing.T) {
 	}
 
 	c = networked(t, s, "  required: true", idleService, "stoker-base")
-	await(t, 20*time.Second, "the end of the container", func() bool { return !c.alive() })
+	await(t, patience, "the end of the container", func() bool { return !c.alive() })
 	if code := c.exitCode(); code != netinitNotPermitted {
 		t.Errorf("it ends with %d", code)
 	}
@@ -120,7 +120,7 @@ func TestNetinitBesideDockersNetwork(t *testing.T) {
 	needsImage(t, "stoker-base")
 	s := newSource(t, text(linked("192.0.2.10/24", "    accept_ra: off\n    routes: [{to: 203.0.113.0/24, via: 192.0.2.1}]\n")))
 	c := networked(t, s, "", idleService, "stoker-base", "--cap-add=NET_ADMIN")
-	c.awaitState("web", "RUNNING", 20*time.Second)
+	c.awaitState("web", "RUNNING", patience)
 	address := c.inspect("{{.NetworkSettings.IPAddress}}/{{.NetworkSettings.IPPrefixLen}}")
 	gateway := c.inspect("{{.NetworkSettings.Gateway}}")
 	same(t, "the addresses", c.network().addresses("eth0"), address, "192.0.2.10/24")
@@ -128,9 +128,9 @@ func TestNetinitBesideDockersNetwork(t *testing.T) {
 
 	s.answers(text(onlyIPv6))
 	host := newNetwork(t)
-	c = networked(t, s, "  wait: 20s", idleService, "stoker-base", "--network=none", "--cap-add=NET_ADMIN")
+	c = networked(t, s, "  wait: 60s", idleService, "stoker-base", "--network=none", "--cap-add=NET_ADMIN")
 	host.plug(c.network().pid, "gw", "eth0", labMAC)
-	await(t, 20*time.Second, "the end of the container", func() bool { return !c.alive() })
+	await(t, patience, "the end of the container", func() bool { return !c.alive() })
 	logs, _ := exec.Command("docker", "logs", c.id).CombinedOutput()
 	if code := c.exitCode(); code != netinitConflict || !strings.Contains(string(logs), "disable_ipv6") {
 		t.Errorf("it ends with %d: %s", code, logs)

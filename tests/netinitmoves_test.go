@@ -161,12 +161,13 @@ func TestNetinitInterrupted(t *testing.T) {
 	guest.ip("link set eth0 up")
 	guest.ip("addr add 192.0.2.200/24 dev eth0")
 	before := guest.state()
-	cmd := guest.netinit("apply", bothFamilies) // its IPv6 address is tentative for a second
+	guest.run("sh", "-c", "echo 8000 >/proc/sys/net/ipv6/neigh/eth0/retrans_time_ms") // its IPv6 address is tentative for 8 seconds
+	cmd := guest.netinit("apply", bothFamilies)
 	ended := make(chan outcome, 1)
 	go func() { ended <- finish(cmd) }() // ends with the command
-	await(t, 5*time.Second, "the IPv6 address", func() bool { return strings.Contains(guest.ip("-6 addr"), "2001:db8:1::10") })
+	await(t, patience, "the IPv6 address", func() bool { return strings.Contains(guest.ip("-6 addr"), "2001:db8:1::10") })
 	cmd.Process.Signal(syscall.SIGTERM)
-	if o := <-ended; o.code == 0 || o.took > 5*time.Second {
+	if o := <-ended; o.code == 0 || o.took > patience {
 		t.Errorf("it ends with %d after %v: %s%s", o.code, o.took, o.stdout, o.stderr)
 	}
 	guest.unchanged(before)
@@ -188,7 +189,7 @@ func TestNetinitLinkReplaced(t *testing.T) {
 	t.Parallel()
 	host, guest := newLab(t, "veth")
 	b := newBox(t, boxOptions{network: guest, config: withNetwork(guest, guest.source(bothFamilies), "  drift: {every: 1h}", idleService)})
-	b.awaitState("web", "RUNNING", 10*time.Second)
+	b.awaitState("web", "RUNNING", patience)
 	host.ip("link del gw")
 	pass(1500 * time.Millisecond) // it is missed meanwhile
 	host.plug(guest.pid, "gw", "other0", labMAC)
@@ -196,7 +197,7 @@ func TestNetinitLinkReplaced(t *testing.T) {
 	configured := func() bool {
 		return slices.Contains(guest.addresses("other0"), "192.0.2.10/24") && len(guest.routes("-4", "main")) == 2
 	}
-	if !eventually(10*time.Second, 50*time.Millisecond, configured) {
+	if !eventually(patience, 50*time.Millisecond, configured) {
 		t.Fatalf("the new link was not configured:\n%s", guest.state())
 	}
 	host.reaches("192.0.2.10")
@@ -210,7 +211,7 @@ func TestNetinitDisturbed(t *testing.T) {
 	t.Parallel()
 	_, guest := newLab(t, "veth")
 	b := newBox(t, boxOptions{network: guest, config: withNetwork(guest, guest.source(bothFamilies), "  drift: {every: 1h}", idleService)})
-	b.awaitState("web", "RUNNING", 10*time.Second)
+	b.awaitState("web", "RUNNING", patience)
 	before := guest.state()
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -229,7 +230,8 @@ func TestNetinitDisturbed(t *testing.T) {
 		pass(time.Duration(random.IntN(100)) * time.Millisecond)
 	}
 	guest.command("ip", "addr", "del", "192.0.2.10/25", "dev", "eth0").Run() // is not ours
-	if !eventually(10*time.Second, 100*time.Millisecond, func() bool { return len(guest.changes(before)) == 0 }) {
+	// Repairs that do not last come less often, up to once a minute.
+	if !eventually(time.Minute+patience, 100*time.Millisecond, func() bool { return len(guest.changes(before)) == 0 }) {
 		guest.unchanged(before)
 		t.Logf("seed %d: %q", seed, done)
 	}

@@ -3,6 +3,7 @@ package output
 import (
 	"bytes"
 	"context"
+	cryptorand "crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -59,8 +60,14 @@ func begin(t testing.TB, limit int64, change func(*Stream)) (s *Stream, w *os.Fi
 // job runs a shell command that writes to w, and closes w.
 func job(t testing.TB, w *os.File, script string, args ...string) {
 	t.Helper()
+	fedJob(t, nil, w, script, args...)
+}
+
+// fedJob is job with a stdin; nil: /dev/null.
+func fedJob(t testing.TB, stdin io.Reader, w *os.File, script string, args ...string) {
+	t.Helper()
 	cmd := exec.Command("/bin/sh", append([]string{"-c", script, "sh"}, args...)...)
-	cmd.Stdout = w
+	cmd.Stdin, cmd.Stdout = stdin, w
 	err := cmd.Run()
 	w.Close()
 	if err != nil {
@@ -358,9 +365,11 @@ func TestLimitOfFiles(t *testing.T) {
 	}
 }
 
-// TestKills kills the supervisor in the middle of captures: nothing is lost or doubled.
+// TestKills kills the supervisor in the middle of captures: nothing is lost or doubled. The job has a portion to write for each kill, as
+// on a loaded machine a kill can come so late that the supervisor would have read everything.
 func TestKills(t *testing.T) {
-	const kills, total = 50, 60 * mebi
+	const kills, portion = 50, mebi + mebi/4
+	const total = kills * portion
 	for _, limit := range []int64{100 * mebi, mebi} {
 		t.Run(fmt.Sprint("limit ", limit), func(t *testing.T) {
 			dir := t.TempDir()
@@ -370,19 +379,22 @@ func TestKills(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer r.Close()
+			portions := make(chan int64, kills+1)
+			defer close(portions)
 			done := make(chan struct{})
 			go func() { // ends with the last supervisor, which reads all
 				defer close(done)
-				job(t, w, `head -c "$1" /dev/urandom | tee "$2"`, fmt.Sprint(total), dir+"/copy")
+				fedJob(t, &random{portions: portions}, w, `tee "$1"`, dir+"/copy")
 			}()
 			for range kills {
 				was := fileSize(path)
+				portions <- portion
 				cmd := supervisor(t, path, limit, r)
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
-				next := was + 1 + rand.Int64N(mebi)
-				for until := time.Now().Add(20 * time.Second); fileSize(path) < next && time.Now().Before(until); {
+				next := was + 1 + rand.Int64N(mebi) // the portion has more
+				for until := time.Now().Add(time.Minute); fileSize(path) < next && time.Now().Before(until); {
 					runtime.Gosched()
 				}
 				cmd.Process.Kill()
@@ -391,6 +403,7 @@ func TestKills(t *testing.T) {
 					t.Fatalf("%v with %d bytes, from %d", cmd.ProcessState, fileSize(path), was)
 				}
 			}
+			portions <- 0
 			info := result(t, supervisor(t, path, limit, r))
 			<-done
 			want, err := os.ReadFile(dir + "/copy")
@@ -409,6 +422,24 @@ func TestKills(t *testing.T) {
 			}
 		})
 	}
+}
+
+// random reads portions of random bytes, each when its size has come; 0, and the end of the channel, are the end.
+type random struct {
+	portions <-chan int64
+	left     int64
+}
+
+func (r *random) Read(p []byte) (n int, err error) {
+	if r.left == 0 {
+		r.left = <-r.portions
+	}
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	n = int(min(int64(len(p)), r.left))
+	r.left -= int64(n)
+	return cryptorand.Read(p[:n])
 }
 
 func fileSize(path string) int64 {

@@ -50,8 +50,8 @@ func TestKeptDeadline(t *testing.T) {
 		t.Errorf("%+v, %v after %v", d, err, time.Since(begin))
 	}
 	s.asked.Store(0)
-	src.Deadline, src.RequireFresh = time.Second, true
-	if _, err := fetch(f, src); err == nil || s.asked.Load() < 3 {
+	src.RequireFresh = true
+	if _, err := fetchUntil(f, src, func() bool { return s.asked.Load() == 3 }); err == nil || s.asked.Load() < 3 {
 		t.Errorf("%v after %d tries", err, s.asked.Load())
 	}
 }
@@ -83,18 +83,19 @@ func TestFetchFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "7.options")
 	f := &Fetcher[Answer]{Dir: filepath.Join(dir, "state"), Accept: onlyOptions}
-	src := Source{File: dir + "/${APPID}.options", Timeout: time.Minute, Deadline: 100 * time.Millisecond}
+	src := Source{File: dir + "/${APPID}.options", Timeout: time.Minute, Deadline: time.Minute}
 	put := func(text string) {
 		t.Helper()
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := fetch(f, src); err == nil || !strings.Contains(err.Error(), "cannot get "+path+": no such file or directory, and no good") {
+	_, err := fetchUntil(f, src, once)
+	if err == nil || !strings.Contains(err.Error(), "cannot get "+path+": no such file or directory, and no good") {
 		t.Errorf("without the file: %v", err)
 	}
 	put("")
-	if _, err := fetch(f, src); err == nil || !strings.Contains(err.Error(), "it is empty") {
+	if _, err := fetchUntil(f, src, once); err == nil || !strings.Contains(err.Error(), "it is empty") {
 		t.Errorf("an empty file: %v", err)
 	}
 	put("-Da=1")
@@ -126,7 +127,7 @@ func TestFetchFile(t *testing.T) {
 		if err := errors.Join(os.RemoveAll(path), spoil()); err != nil {
 			t.Fatal(err)
 		}
-		d, err := fetch(f, src)
+		d, err := fetchUntil(f, src, once)
 		if err != nil || d.Value.Text != "-Da=2" || d.Stale == nil || !strings.Contains(d.Stale.Error(), what) {
 			t.Errorf("%s: %+v, %v", what, d, err)
 		}

@@ -25,6 +25,13 @@ type bench struct {
 // newBench makes a plan of one link with two addresses and three routes.
 func newBench(t *testing.T) *bench {
 	p := newPeer(t)
+	// Rules, and routes without a link, stay when the link of the peer is gone.
+	t.Cleanup(func() {
+		for _, family := range []string{"-4", "-6"} {
+			machine{}.ip(t, family+" rule flush protocol 115")
+			machine{}.ip(t, family+" route flush table all proto 115")
+		}
+	})
 	dir := t.TempDir()
 	return &bench{peer: p, t: t, o: Options{StateDir: filepath.Join(dir, "state"), DAD: netinit.DADWait}, plan: &netinit.Plan{
 		Links: []netinit.Link{{
@@ -47,7 +54,7 @@ func prefixes(texts ...string) (list []netip.Prefix) {
 }
 
 func (b *bench) apply() (*Result, error) {
-	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 	defer cancel()
 	return Apply(ctx, b.plan, b.o)
 }

@@ -40,7 +40,7 @@ func TestAnnounce(t *testing.T) {
 	var log bytes.Buffer
 	begin := time.Now()
 	Announce(t.Context(), list, hclog.New(&hclog.LoggerOptions{Output: &log}))
-	if took := time.Since(begin); took < 2*time.Second || took > 6*time.Second || log.Len() > 0 {
+	if took := time.Since(begin); took < 2*time.Second || took > 30*time.Second || log.Len() > 0 {
 		t.Errorf("it took %s and logged %q", took, log.String())
 	}
 
@@ -53,7 +53,7 @@ func TestAnnounce(t *testing.T) {
 	message := bytes.Join([][]byte{{0x20, 0, 0, 0}, address[:], {2, 1}, mac}, nil)
 	var requests, replies, advertisements int
 	for {
-		frame := packets.next(t, 100*time.Millisecond, func(f []byte) bool { return arpPacket(f) || advertisement(f) })
+		frame := packets.next(t, time.Second, func(f []byte) bool { return arpPacket(f) || advertisement(f) })
 		switch {
 		case frame == nil:
 			if requests != 3 || replies != 3 || advertisements != 3 {
@@ -178,10 +178,9 @@ func TestProbe(t *testing.T) {
 	mac := machine{}.mac(t, "near0")
 	packets := p.capture(t, "far0")
 
-	begin := time.Now()
 	err := probe(t.Context(), index(t, "near0"), mac, netip.MustParseAddr("192.0.2.1"), mac)
-	if !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), p.mac(t, "far0").String()) || time.Since(begin) > 900*time.Millisecond {
-		t.Errorf("an address of the peer: %v after %s", err, time.Since(begin))
+	if !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), p.mac(t, "far0").String()) {
+		t.Errorf("an address of the peer: %v", err)
 	}
 	broadcast := bytes.Repeat([]byte{0xff}, 6)
 	want := bytes.Join([][]byte{broadcast, mac, {8, 6, 0, 1, 8, 0, 6, 4, 0, 1}, mac, make([]byte, 4), make([]byte, 6), {192, 0, 2, 1}}, nil)
@@ -189,11 +188,11 @@ func TestProbe(t *testing.T) {
 		t.Errorf("probe\n%x, want\n%x", frame, want)
 	}
 
-	begin = time.Now()
+	begin := time.Now()
 	if err := probe(t.Context(), index(t, "near0"), mac, netip.MustParseAddr("192.0.2.9"), mac); err != nil {
 		t.Errorf("a free address: %v", err)
 	}
-	if took := time.Since(begin); took < 900*time.Millisecond || took > 3*time.Second {
+	if took := time.Since(begin); took < 900*time.Millisecond || took > 30*time.Second {
 		t.Errorf("the probe of a free address took %s", took)
 	}
 
@@ -264,23 +263,24 @@ func TestWaitDAD(t *testing.T) {
 		t.Run(string(c.policy), func(t *testing.T) {
 			newPeer(t)
 			own := machine{}
-			// the time that the kernel takes without being asked to hurry
-			own.setting(t, "ipv6/conf/near0/router_solicitation_delay", "1")
-			own.setting(t, "ipv6/neigh/near0/retrans_time_ms", "1000")
+			own.setting(t, "ipv6/neigh/near0/retrans_time_ms", "2000")
+			if c.policy != netinit.DADWait {
+				own.setting(t, "ipv6/neigh/near0/retrans_time_ms", "60000") // of the link-local address
+			}
 			if c.policy == netinit.DADOptimistic {
 				own.setting(t, "ipv6/conf/near0/optimistic_dad", "1")
 				own.setting(t, "ipv6/conf/near0/use_optimistic", "1")
 			}
 			own.ip(t, "link set near0 up")
-			own.ip(t, "addr add 2001:db8::10/64 dev near0 "+c.flags)
 			own.ip(t, "addr add 192.0.2.10/24 dev near0")
+			own.ip(t, "addr add 2001:db8::10/64 dev near0 "+c.flags)
 			tentative := binds("2001:db8::10") != nil
 			if want := c.policy == netinit.DADWait; tentative != want {
 				t.Errorf("tentative at first: %v, want %v", tentative, want)
 			}
 			begin := time.Now()
 			must(t, waitDAD(t.Context(), dialed(t), addresses(t, "2001:db8::10", "192.0.2.10"), c.policy))
-			if took := time.Since(begin); !tentative && took > 500*time.Millisecond {
+			if took := time.Since(begin); !tentative && took > 5*time.Second {
 				t.Errorf("it waited for %s", took)
 			}
 			must(t, binds("2001:db8::10"))
@@ -299,7 +299,7 @@ func TestWaitDAD(t *testing.T) {
 func TestWaitDADWaitsForTheLinkLocalAddress(t *testing.T) {
 	newPeer(t)
 	own := machine{}
-	own.setting(t, "ipv6/neigh/near0/retrans_time_ms", "1000")
+	own.setting(t, "ipv6/neigh/near0/retrans_time_ms", "2000")
 	own.ip(t, "link set near0 up")
 	own.ip(t, "addr add 2001:db8::10/64 dev near0 nodad")
 	if out := own.ip(t, "-6 addr show dev near0 scope link tentative"); !strings.Contains(out, "fe80") {
@@ -314,6 +314,7 @@ func TestWaitDADWaitsForTheLinkLocalAddress(t *testing.T) {
 func TestWaitDADFindsDuplicates(t *testing.T) {
 	p := newPeer(t)
 	own := machine{}
+	persistent(t, "near0")
 	p.ip(t, "addr add 2001:db8::10/64 dev far0 nodad")
 	own.ip(t, "link set near0 up")
 	own.ip(t, "addr add 2001:db8::10/64 dev near0")
@@ -328,6 +329,7 @@ func TestWaitDADDuplicateLinkLocal(t *testing.T) {
 	p := newPeer(t)
 	own := machine{}
 	own.ip(t, "link set near0 address 02:00:00:00:00:01")
+	persistent(t, "near0")
 	p.ip(t, "addr add fe80::ff:fe00:1/64 dev far0 nodad")
 	own.ip(t, "link set near0 up")
 	own.ip(t, "addr add 2001:db8::10/64 dev near0")

@@ -40,10 +40,10 @@ func (m machine) in(t *testing.T, f func()) {
 	f()
 }
 
-// output runs a program in the namespace, within 20 seconds.
+// output runs a program in the namespace, within a minute.
 func (m machine) output(t *testing.T, name string, args ...string) (out []byte, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second) // not t.Context, which has ended when the test cleans up
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // not t.Context, which has ended when the test cleans up
 	defer cancel()
 	m.in(t, func() {
 		out, err = exec.CommandContext(ctx, name, args...).CombinedOutput()
@@ -72,10 +72,10 @@ func (m machine) ipJSON(t *testing.T, line string) (out []map[string]any) {
 	return out
 }
 
-// pings reports whether an address answers to one echo request within 2 seconds.
+// pings reports whether an address answers to an echo request.
 func (m machine) pings(t *testing.T, address string) bool {
 	t.Helper()
-	_, err := m.output(t, "ping", "-n", "-c1", "-W2", address)
+	_, err := m.output(t, "ping", "-n", "-c3", "-i0.2", "-W5", address)
 	return err == nil
 }
 
@@ -159,11 +159,18 @@ func quick(t *testing.T, m machine, link string) {
 	m.setting(t, "ipv6/neigh/"+link+"/retrans_time_ms", "100")
 }
 
+// persistent makes duplicate address detection of a link ask ten times, where a duplicate must be found: the carrier of the peer comes a
+// little later than that of the link, and until then its answers are dropped.
+func persistent(t *testing.T, link string) {
+	t.Helper()
+	machine{}.setting(t, "ipv6/conf/"+link+"/dad_transmits", "10")
+}
+
 // settled waits until no IPv6 address of a link with a carrier is tentative, in the namespace of the tests, so that what ip shows does not
 // change by itself.
 func settled(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	must(t, await(ctx, func() (bool, error) {
 		out := machine{}.ip(t, "-6 -o address show up tentative")

@@ -112,6 +112,7 @@ func TestDuplicate(t *testing.T) {
 	for name, taken := range map[string]string{"probe": "192.0.2.10/24", "duplicate address detection": "2001:db8:1::10/64 nodad"} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
+			persistent(t, "near0")
 			b.o.Probe = true
 			b.ip(t, "address add "+taken+" dev far0")
 			before := snapshot(t)

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -52,7 +53,7 @@ func (h *host) says(text string) {
 	h.does(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
 }
 
-// patient are Options that get an answer on a loaded machine as well, quick ones are given up soon.
+// patient are Options that get an answer on a loaded machine as well. Quick ones are given up soon, also before an answer.
 func patient(from, folder string) Options {
 	return Options{Config: netinit.Config{Source: from, Format: netinit.Auto, Wait: time.Minute, StateDir: folder}}
 }
@@ -61,6 +62,19 @@ func quick(from, folder string) Options {
 	o := patient(from, folder)
 	o.Wait = 200 * time.Millisecond
 	return o
+}
+
+// fetchTwice is Fetch that is given up after the second failed try.
+func fetchTwice(t *testing.T, o Options) (*Description, error) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	failed := 0
+	o.OnRetry = func(error) {
+		if failed++; failed == 2 {
+			cancel()
+		}
+	}
+	return Fetch(ctx, o)
 }
 
 // outcome is what a description, or an error, is.
@@ -121,27 +135,21 @@ func TestFetch(t *testing.T) {
 				t.Fatalf("%+v, %v", d, err)
 			}
 			h.does(tc.handle)
-			options := func(folder string) Options {
-				if tc.with == "fresh" || tc.with == "refused" {
-					return patient(h.URL, folder)
-				}
-				return quick(h.URL, folder)
+			options := patient
+			if name == "stuck" {
+				options = quick
 			}
-			fresh := options(folder)
+			fresh := options(h.URL, folder)
 			fresh.RequireFresh = true
-			d, err := Fetch(t.Context(), fresh)
+			d, err := fetchTwice(t, fresh)
 			if got := outcome(d, err); got != tc.without || err != nil && !strings.Contains(err.Error(), tc.why) {
 				t.Errorf("a fresh one is required: %s, %v; want %s", got, err, tc.without)
 			}
-			d, err = Fetch(t.Context(), options(t.TempDir()))
-			var unreachable *UnreachableError
-			if errors.As(err, &unreachable) && unreachable.Waited == (name == "404") {
-				t.Errorf("waited: %v", unreachable.Waited)
-			}
+			d, err = fetchTwice(t, options(h.URL, t.TempDir()))
 			if got := outcome(d, err); got != tc.without || err != nil && !strings.Contains(err.Error(), tc.why) {
 				t.Errorf("nothing kept: %s, %v; want %s", got, err, tc.without)
 			}
-			d, err = Fetch(t.Context(), options(folder))
+			d, err = fetchTwice(t, options(h.URL, folder))
 			if got := outcome(d, err); got != tc.with || err != nil && !strings.Contains(err.Error(), tc.why) {
 				t.Errorf("kept: %s, %v; want %s", got, err, tc.with)
 			}
@@ -155,6 +163,20 @@ func TestFetch(t *testing.T) {
 				t.Errorf("afterwards: %+v, %v", d, err)
 			}
 		})
+	}
+}
+
+// An error says whether a longer wait may help.
+func TestFetchWaits(t *testing.T) {
+	h := newHost(t)
+	for status, wait := range map[int]time.Duration{404: time.Minute, 500: 200 * time.Millisecond} {
+		h.does(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+		o := patient(h.URL, "")
+		o.Wait = wait
+		_, err := Fetch(t.Context(), o)
+		if e, ok := errors.AsType[*UnreachableError](err); !ok || e.Waited == (status == 404) {
+			t.Errorf("%d: %+v", status, err)
+		}
 	}
 }
 
