@@ -112,8 +112,8 @@ type fileText struct {
 func (f fileText) run(a *applier) error {
 	err := writeInPlace(f.path, func(now string) string { return f.edit(a, now) })
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS) {
-		err = &HintError{errors.New(err.Error()), "make it writable for the user of stoker (owner, mode, mount, chattr), or name another file: " +
-			"netinit.resolv_conf, netinit.hosts_file"}
+		err = &HintError{errors.New(err.Error()), "make it writable for the user of stoker (owner, mode, mount, chattr), or name another " +
+			"file: netinit.resolv_conf, netinit.hosts_file"}
 	}
 	return err
 }

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The time between two checks of await grows to awaitPause at least, since each has a cost and others may change the network all the time,
-// and is awaitEvery at most, for what the kernel sends no notifications of.
+// The shortest time between two checks of await grows to awaitPause, since each has a cost and others may change the network all the time.
+// The longest is awaitEvery, for what the kernel sends no notifications of.
 const (
 	awaitPause = 200 * time.Millisecond
 	awaitEvery = time.Second
