@@ -11,17 +11,14 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/netinit"
+	"github.com/stoker-init/stoker/netinit/neighbor"
 	"golang.org/x/sys/unix"
 )
 
 // Announcements are sent more than once because the first one may be lost, as on macvlan and ipvlan.
 const (
-	announcements   = 3
-	announceEvery   = time.Second
-	neighborAdvert  = 136  // type of ICMPv6
-	flagRouter      = 0x80 // of a neighbor advertisement
-	flagOverride    = 0x20
-	optionTargetMAC = 2
+	announcements = 3
+	announceEvery = time.Second
 )
 
 // Announcement is an address that is new on an Ethernet link.
@@ -104,14 +101,14 @@ func (a Announcement) send() error {
 
 // sendARP sends a request, which is the announcement of RFC 5227, and a reply, since some hosts only learn from one of them.
 func (a Announcement) sendARP() error {
-	socket, err := openARP(a.Index)
+	socket, err := neighbor.OpenARP(a.Index)
 	if err != nil {
-		return err
+		return rawError(err)
 	}
 	defer socket.Close()
 	for _, frame := range [][]byte{
-		arpFrame(arpRequest, a.MAC, a.Address, make(net.HardwareAddr, 6), a.Address),
-		arpFrame(arpReply, a.MAC, a.Address, a.MAC, a.Address),
+		neighbor.ARPFrame(neighbor.ARPRequest, a.MAC, a.Address, make(net.HardwareAddr, 6), a.Address),
+		neighbor.ARPFrame(neighbor.ARPReply, a.MAC, a.Address, a.MAC, a.Address),
 	} {
 		if _, err := socket.Write(frame); err != nil {
 			return untrusted.Cause(err)
@@ -120,36 +117,12 @@ func (a Announcement) sendARP() error {
 	return nil
 }
 
-// sendAdvertisement sends an unsolicited neighbor advertisement to all nodes of the link (RFC 4861, 7.2.6). The kernel adds the checksum.
+// sendAdvertisement sends an unsolicited neighbor advertisement.
 func (a Announcement) sendAdvertisement() error {
-	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMPV6)
-	if err != nil {
+	forwards, err := readSysctl(a.Link, "ipv6", "forwarding")
+	err = neighbor.Advertise(a.Index, a.MAC, a.Address, err == nil && forwards != "0")
+	if errors.Is(err, neighbor.ErrSocket) {
 		return rawError(err)
 	}
-	defer unix.Close(fd)
-	from := &unix.SockaddrInet6{Addr: a.Address.As16()}
-	if a.Address.IsLinkLocalUnicast() {
-		from.ZoneId = uint32(a.Index)
-	}
-	err = errors.Join(
-		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, a.Index),
-		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, 255), // others are ignored
-		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_LOOP, 0),
-		unix.Bind(fd, from))
-	if err != nil {
-		return err
-	}
-	allNodes := &unix.SockaddrInet6{Addr: netip.IPv6LinkLocalAllNodes().As16(), ZoneId: uint32(a.Index)}
-	return unix.Sendto(fd, a.advertisement(), 0, allNodes)
-}
-
-// advertisement is the ICMPv6 message of an unsolicited neighbor advertisement.
-func (a Announcement) advertisement() []byte {
-	flags := byte(flagOverride)
-	if forwards, err := readSysctl(a.Link, "ipv6", "forwarding"); err == nil && forwards != "0" {
-		flags |= flagRouter // without it, neighbours would no longer use the container as their router
-	}
-	message := []byte{neighborAdvert, 0, 0, 0, flags, 0, 0, 0}
-	message = append(message, a.Address.AsSlice()...)
-	return append(append(message, optionTargetMAC, 1), a.MAC...)
+	return err
 }

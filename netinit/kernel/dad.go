@@ -17,12 +17,9 @@ var (
 	ErrTentative = errors.New("it is still tentative")
 )
 
-const (
-	// carrierLimit bounds the wait for a carrier where it is not needed.
-	carrierLimit = 10 * time.Second
-	// dadLimit bounds duplicate address detection, which takes 1 to 2 s, from the time that the link has its carrier.
-	dadLimit = 10 * time.Second
-)
+// waitLimit bounds the wait for a carrier where it is not needed, and duplicate address detection, which takes 1 to 2 s, from the time that
+// the link has its carrier.
+const waitLimit = 10 * time.Second
 
 // linkAddr is an address of a link.
 type linkAddr struct {
@@ -148,7 +145,7 @@ func (d *detection) checkLimit() error {
 	case !up:
 		delete(d.limits, d.pending.Index)
 	case !known:
-		d.limits[d.pending.Index] = time.Now().Add(dadLimit)
+		d.limits[d.pending.Index] = time.Now().Add(waitLimit)
 	case time.Now().After(limit):
 		return d.late()
 	}
@@ -177,7 +174,7 @@ var errNoCarrier = errors.New("the link has no carrier")
 
 // waitCarrier waits until a link has its carrier. The error is a warning if it has none in 10 s.
 func (c *conn) waitCarrier(ctx context.Context, index int) error {
-	limited, cancel := context.WithTimeout(ctx, carrierLimit)
+	limited, cancel := context.WithTimeout(ctx, waitLimit)
 	defer cancel()
 	err := await(limited, func() (bool, error) { return c.hasCarrier(index) })
 	switch {

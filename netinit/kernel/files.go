@@ -3,103 +3,13 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
-	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/netinit"
+	"github.com/stoker-init/stoker/netinit/inplace"
 	"golang.org/x/sys/unix"
 )
-
-// maxText bounds the files that are read and written, in bytes.
-const maxText = 1 << 20
-
-// openText opens a regular file, through links. Without O_NONBLOCK the open of a FIFO would wait.
-func openText(path string, flags int) (*os.File, error) {
-	file, err := os.OpenFile(path, flags|unix.O_NONBLOCK|unix.O_NOCTTY, 0o644)
-	if err != nil {
-		return nil, untrusted.Cause(err)
-	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = untrusted.ErrNotRegular
-	}
-	if err != nil {
-		file.Close()
-		return nil, untrusted.Cause(err)
-	}
-	return file, nil
-}
-
-// readText returns the content of a regular file of at most 1 MiB. A missing file is empty.
-func readText(path string) (string, error) {
-	file, err := openText(path, os.O_RDONLY)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("cannot read %s: %w", path, err)
-	}
-	defer file.Close()
-	data, err := untrusted.ReadAll(file, maxText)
-	if err != nil {
-		return "", fmt.Errorf("cannot read %s: %w", path, err)
-	}
-	return string(data), nil
-}
-
-// writeInPlace replaces the content of a regular file by what edit makes of it. The file stays the same inode, because the resolv.conf and
-// hosts of a container are bind mounts, which cannot be replaced by rename(2). A missing file is created. After an error the file has its
-// old content, unless the error says otherwise.
-func writeInPlace(path string, edit func(now string) string) error {
-	file, err := openText(path, os.O_RDWR)
-	created := errors.Is(err, fs.ErrNotExist)
-	if created {
-		file, err = openText(path, os.O_RDWR|os.O_CREATE)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot write %s: %w", path, err)
-	}
-	defer file.Close()
-	if created {
-		if err := file.Chmod(0o644); err != nil { // whatever the umask: every user resolves names
-			return fmt.Errorf("cannot make %s readable for all users: %w", path, untrusted.Cause(err))
-		}
-	}
-	data, err := untrusted.ReadAll(file, maxText)
-	if err != nil {
-		return fmt.Errorf("cannot read %s: %w", path, err)
-	}
-	before := string(data)
-	content := edit(before)
-	if before == content {
-		return nil
-	}
-	if err := overwrite(file, content); err != nil {
-		err = fmt.Errorf("cannot write %s: %w", path, untrusted.Cause(err))
-		if again := overwrite(file, before); again != nil {
-			err = fmt.Errorf("%w; nor can its old content be restored: %w", err, untrusted.Cause(again))
-		}
-		return err
-	}
-	return nil
-}
-
-// overwrite writes first and truncates then, so that a reader never finds an empty file. Until then empty lines are in the place of the
-// rest of a longer content: they mean nothing to a reader, nor if the process is killed.
-func overwrite(file *os.File, content string) error {
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	padding := strings.Repeat("\n", max(0, int(info.Size())-len(content)))
-	if _, err := file.WriteAt([]byte(content+padding), 0); err != nil {
-		return err
-	}
-	return file.Truncate(int64(len(content)))
-}
 
 // fileText changes the content of a file. What it changes is the content at that moment: others may have written it since the state was
 // read.
@@ -110,7 +20,7 @@ type fileText struct {
 
 // run never gives EPERM, which would be a missing capability for the kernel's network.
 func (f fileText) run(a *applier) error {
-	err := writeInPlace(f.path, func(now string) string { return f.edit(a, now) })
+	err := inplace.Edit(f.path, func(now string) string { return f.edit(a, now) })
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS) {
 		err = &HintError{errors.New(err.Error()), "make it writable for the user of stoker (owner, mode, mount, chattr), or name another " +
 			"file: netinit.resolv_conf, netinit.hosts_file"}
@@ -193,22 +103,15 @@ func (a *applier) keepResolv(now string) {
 	a.writeRecord(a.owned)
 }
 
-// hostname returns the hostname of this UTS namespace.
-func hostname() (string, error) {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return "", fmt.Errorf("cannot read the hostname: %w", err)
-	}
-	return unix.ByteSliceToString(name.Nodename[:]), nil
-}
+// newHostname sets the hostname of this UTS namespace. The error is a warning without CAP_SYS_ADMIN.
+type newHostname string
 
-// setHostname changes the hostname of this UTS namespace. The error is a warning without CAP_SYS_ADMIN.
-func setHostname(name string) error {
-	err := unix.Sethostname([]byte(name))
+func (h newHostname) run(*applier) error {
+	err := unix.Sethostname([]byte(h))
 	if err == nil {
 		return nil
 	}
-	err = fmt.Errorf("cannot set the hostname to %q: %w", name, err)
+	err = fmt.Errorf("cannot set the hostname to %q: %w", string(h), err)
 	if errors.Is(err, unix.EPERM) {
 		err = warning{err}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/stoker-init/stoker/internal/untrusted"
+	"github.com/stoker-init/stoker/netinit/inplace"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,7 +22,7 @@ func readFile(t *testing.T, path string) string {
 
 // replace writes a content in place.
 func replace(path, content string) error {
-	return writeInPlace(path, func(string) string { return content })
+	return inplace.Edit(path, func(string) string { return content })
 }
 
 // resolv.conf and hosts of a container are bind mounts.
@@ -73,7 +74,7 @@ func TestTextFilesAreRegularAndBounded(t *testing.T) {
 	dir := t.TempDir()
 	must(t, unix.Mkfifo(dir+"/fifo", 0o600))
 	must(t, os.WriteFile(dir+"/large", nil, 0o600))
-	must(t, os.Truncate(dir+"/large", maxText+1))
+	must(t, os.Truncate(dir+"/large", inplace.Max+1))
 	for path, want := range map[string]error{
 		dir + "/fifo":    untrusted.ErrNotRegular,
 		"/dev/null":      untrusted.ErrNotRegular,
@@ -89,11 +90,11 @@ func TestTextFilesAreRegularAndBounded(t *testing.T) {
 		} else if path == dir {
 			want = untrusted.ErrNotRegular
 		}
-		if _, err := readText(path); !errors.Is(err, want) {
+		if _, err := inplace.Read(path); !errors.Is(err, want) {
 			t.Errorf("read %s: %v, want %v", path, err, want)
 		}
 	}
-	if info, _ := os.Stat(dir + "/large"); info.Size() != maxText+1 {
+	if info, _ := os.Stat(dir + "/large"); info.Size() != inplace.Max+1 {
 		t.Errorf("the large file has %d bytes", info.Size())
 	}
 }
@@ -117,21 +118,21 @@ func TestWriteInPlaceWithoutSpace(t *testing.T) {
 
 func TestHostname(t *testing.T) {
 	isolated(t)
-	old, err := hostname()
+	old, err := os.Hostname()
 	must(t, err)
-	t.Cleanup(func() { must(t, setHostname(old)) })
-	must(t, setHostname("app1.example.org"))
-	if got, err := hostname(); got != "app1.example.org" || err != nil {
+	t.Cleanup(func() { must(t, newHostname(old).run(nil)) })
+	must(t, newHostname("app1.example.org").run(nil))
+	if got, err := os.Hostname(); got != "app1.example.org" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 	withoutCapability(t, unix.CAP_SYS_ADMIN, func() {
 		var warns warning
-		if err := setHostname("other"); !errors.As(err, &warns) {
+		if err := newHostname("other").run(nil); !errors.As(err, &warns) {
 			t.Errorf("without CAP_SYS_ADMIN: %v, want a warning", err)
 		}
 	})
 	var warns warning
-	if err := setHostname(strings.Repeat("x", 65)); err == nil || errors.As(err, &warns) {
+	if err := newHostname(strings.Repeat("x", 65)).run(nil); err == nil || errors.As(err, &warns) {
 		t.Errorf("a name that is too long: %v, want an error", err)
 	}
 }
@@ -141,17 +142,16 @@ func TestSysctl(t *testing.T) {
 	own := machine{}
 	own.ip(t, "link add with.dot type veth peer name other")
 	t.Cleanup(func() { own.ip(t, "link del with.dot") })
-	before, err := writeSysctl("with.dot", "ipv6", "accept_ra", "0")
-	must(t, err)
+	must(t, writeSysctl("with.dot", "ipv6", "accept_ra", "0"))
 	now, err := readSysctl("with.dot", "ipv6", "accept_ra")
-	if before != "1" || now != "0" || err != nil {
-		t.Errorf("before %q, now %q, %v", before, now, err)
+	if now != "0" || err != nil {
+		t.Errorf("%q, %v", now, err)
 	}
 	if _, err := readSysctl("absent", "ipv6", "accept_ra"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an absent link: %v", err)
 	}
 	var warns warning
-	if _, err := writeSysctl("with.dot", "ipv6", "accept_ra", "many"); !errors.Is(err, unix.EINVAL) || errors.As(err, &warns) {
+	if err := writeSysctl("with.dot", "ipv6", "accept_ra", "many"); !errors.Is(err, unix.EINVAL) || errors.As(err, &warns) {
 		t.Errorf("a bad value: %v, want an error", err)
 	}
 }
@@ -164,12 +164,12 @@ func TestReadOnlySysctl(t *testing.T) {
 	must(t, unix.Mount("", "/proc/sys", "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	value, err := readSysctl("lo", "ipv4", "promote_secondaries")
 	must(t, err)
-	if _, err := writeSysctl("lo", "ipv4", "promote_secondaries", value); err != nil {
+	if err := writeSysctl("lo", "ipv4", "promote_secondaries", value); err != nil {
 		t.Errorf("the value that is there: %v", err)
 	}
 	other := map[string]string{"0": "1", "1": "0"}[value]
 	var warns warning
-	_, err = writeSysctl("lo", "ipv4", "promote_secondaries", other)
+	err = writeSysctl("lo", "ipv4", "promote_secondaries", other)
 	if !errors.As(err, &warns) || !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), "promote_secondaries of lo") {
 		t.Errorf("%v, want a warning that names the setting and the link", err)
 	}

@@ -1,18 +1,16 @@
 package kernel
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/untrusted"
+	"github.com/stoker-init/stoker/netinit/neighbor"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,13 +34,13 @@ func probe(ctx context.Context, linkIndex int, mac net.HardwareAddr, addr netip.
 	if err := c.waitCarrier(ctx, linkIndex); err != nil {
 		return fmt.Errorf("cannot probe: %w", err)
 	}
-	socket, err := openARP(linkIndex)
+	socket, err := neighbor.OpenARP(linkIndex)
 	if err != nil {
-		return fmt.Errorf("cannot probe: %w", err)
+		return fmt.Errorf("cannot probe: %w", rawError(err))
 	}
 	defer socket.Close()
 	defer context.AfterFunc(ctx, func() { socket.Close() })() // ends a read
-	question := arpFrame(arpRequest, mac, netip.IPv4Unspecified(), make(net.HardwareAddr, 6), addr)
+	question := neighbor.ARPFrame(neighbor.ARPRequest, mac, netip.IPv4Unspecified(), make(net.HardwareAddr, 6), addr)
 	for _, wait := range [...]time.Duration{probeGap, probeGap, probeLast} {
 		_, err := socket.Write(question)
 		if err == nil {
@@ -74,77 +72,16 @@ func listenARP(socket *os.File, wait time.Duration, addr netip.Addr, own []net.H
 		case err != nil:
 			return err
 		}
-		if other := arpConflict(frame[:n], addr, own...); other != nil {
+		if other := neighbor.ARPConflict(frame[:n], addr, own...); other != nil {
 			return fmt.Errorf("%w: its MAC address is %s", ErrDuplicate, other)
 		}
 	}
 }
 
-// arpConflict returns the MAC address of the other host that has addr or probes for it, as an Ethernet frame shows; nil if it does not.
-// own are the MAC addresses that do not count.
-func arpConflict(frame []byte, addr netip.Addr, own ...net.HardwareAddr) net.HardwareAddr {
-	if len(frame) < arpSize || !bytes.Equal(frame[14:20], arpHeader(arpRequest)[:6]) {
-		return nil
-	}
-	sender := net.HardwareAddr(bytes.Clone(frame[22:28]))
-	from, target := netip.AddrFrom4([4]byte(frame[28:32])), netip.AddrFrom4([4]byte(frame[38:42]))
-	probes := from.IsUnspecified() && target == addr && binary.BigEndian.Uint16(frame[20:22]) == arpRequest
-	ours := slices.ContainsFunc(own, func(mac net.HardwareAddr) bool { return bytes.Equal(sender, mac) })
-	if ours || from != addr && !probes {
-		return nil
-	}
-	return sender
-}
-
-// Operations of ARP.
-const (
-	arpRequest uint16 = 1
-	arpReply   uint16 = 2
-)
-
-// arpSize is the size of a frame with an ARP packet for Ethernet and IPv4.
-const arpSize = 14 + 28
-
-// arpHeader is the beginning of an ARP packet for Ethernet and IPv4 (RFC 826).
-func arpHeader(operation uint16) []byte {
-	return []byte{0, 1, 8, 0, 6, 4, byte(operation >> 8), byte(operation)}
-}
-
-// arpFrame is a broadcast Ethernet frame with an ARP packet.
-func arpFrame(operation uint16, sender net.HardwareAddr, senderIP netip.Addr, target net.HardwareAddr, targetIP netip.Addr) []byte {
-	frame := make([]byte, 0, arpSize)
-	frame = append(frame, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
-	frame = append(frame, sender...)
-	frame = binary.BigEndian.AppendUint16(frame, unix.ETH_P_ARP)
-	frame = append(frame, arpHeader(operation)...)
-	frame = append(append(frame, sender...), senderIP.AsSlice()...)
-	return append(append(frame, target...), targetIP.AsSlice()...)
-}
-
-// openARP opens a socket for the frames with ARP packets of a link. Without CAP_NET_RAW the error is a warning.
-func openARP(linkIndex int) (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, rawError(err)
-	}
-	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ARP), Ifindex: linkIndex}); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("cannot listen for ARP packets: %w", err)
-	}
-	return os.NewFile(uintptr(fd), "ARP"), nil
-}
-
 // rawError is the warning that a socket for raw packets cannot be opened.
 func rawError(err error) error {
 	if errors.Is(err, unix.EPERM) {
-		return warning{fmt.Errorf("cannot send raw packets: %w (the capability NET_RAW is missing)", err)}
+		err = fmt.Errorf("%w (the capability NET_RAW is missing)", err)
 	}
-	return warning{fmt.Errorf("cannot send raw packets: %w", err)}
-}
-
-// networkOrder swaps the bytes of v on a little-endian machine.
-func networkOrder(v uint16) uint16 {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], v)
-	return binary.NativeEndian.Uint16(b[:])
+	return warning{err}
 }

@@ -195,12 +195,7 @@ func (s setting) to(value string) step {
 func (s setting) run(a *applier) error {
 	l, err := a.conn.link(s.index)
 	if err == nil {
-		_, err = writeSysctl(l.name, s.family, s.name, s.want)
+		err = writeSysctl(l.name, s.family, s.name, s.want)
 	}
 	return err
 }
-
-// newHostname sets the hostname.
-type newHostname string
-
-func (h newHostname) run(*applier) error { return setHostname(string(h)) }

@@ -31,12 +31,12 @@ func readSysctl(link, family, name string) (string, error) {
 	return strings.TrimSpace(string(data)), nil
 }
 
-// writeSysctl changes a setting of a link to value and returns the one before. The same value is not written. The error is a warning if
+// writeSysctl changes a setting of a link to value. The same value is not written. The error is a warning if
 // settings cannot be changed here, as in a container whose /proc/sys is mounted read-only.
-func writeSysctl(link, family, name, value string) (before string, err error) {
-	before, err = readSysctl(link, family, name)
+func writeSysctl(link, family, name, value string) error {
+	before, err := readSysctl(link, family, name)
 	if err != nil || before == value {
-		return before, err
+		return err
 	}
 	fd, err := os.OpenFile(sysctlPath(link, family, name), os.O_WRONLY, 0)
 	if err == nil {
@@ -44,13 +44,13 @@ func writeSysctl(link, family, name, value string) (before string, err error) {
 		err = errors.Join(err, fd.Close())
 	}
 	if err == nil {
-		return before, nil
+		return nil
 	}
 	err = fmt.Errorf("cannot change the setting %s of %s from %s to %s: %w", name, link, before, value, untrusted.Cause(err))
 	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
 		err = warning{err}
 	}
-	return before, err
+	return err
 }
 
 // changedSettings are the IPv6 settings of a link that are not the default ones. The kernel forgets them with an MTU under 1280.

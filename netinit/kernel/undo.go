@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 
 	"github.com/stoker-init/stoker/netinit"
+	"github.com/stoker-init/stoker/netinit/inplace"
 	"golang.org/x/sys/unix"
 )
 
@@ -134,16 +136,16 @@ func (s *state) readSettings(list []setting) {
 // readFiles adds the files and the hostname to the state. A file that cannot be read is an error only if the plan has something for it.
 func (s *state) readFiles(plan *netinit.Plan, o Options) (err error) {
 	if o.ResolvConf != "" {
-		if s.resolv, err = readText(o.ResolvConf); err != nil && !plan.DNS.IsZero() {
+		if s.resolv, err = inplace.Read(o.ResolvConf); err != nil && !plan.DNS.IsZero() {
 			return err
 		}
 	}
 	if o.HostsFile != "" {
-		if s.hosts, err = readText(o.HostsFile); err != nil && len(plan.Hosts) > 0 {
+		if s.hosts, err = inplace.Read(o.HostsFile); err != nil && len(plan.Hosts) > 0 {
 			return err
 		}
 	}
-	s.hostname, err = hostname()
+	s.hostname, err = os.Hostname()
 	s.hostnameLocked = !capable(unix.CAP_SYS_ADMIN)
 	return err
 }
