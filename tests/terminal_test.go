@@ -120,9 +120,11 @@ const (
 	quit      = "\x1c" // ^\
 )
 
-// Programs for the shell. The echoed command line must not contain the expected output.
+// Programs for the shell. The echoed command line must not contain the expected output. patient says when it comes to the foreground:
+// the shell prints the command before that.
 const (
-	patient = `perl -e '$| = 1; $SIG{CONT} = sub { print "back\n" }; print "go\n"; sleep 1 while 1'`
+	patient = `perl -MPOSIX -e '$| = 1; $SIG{CONT} = sub { print "back\n" }; print "go\n"; ` +
+		`for (my $f = 1;; select undef, undef, undef, .02) { my $now = tcgetpgrp(0) == getpgrp; print "front\n" if $now > $f; $f = $now }'`
 	counter = `perl -e '$| = 1; my $n = 0; $SIG{INT} = sub { $n++; print "int $n\n" }; $SIG{QUIT} = sub { print "in all $n\n"; exit 5 }; print "go\n"; sleep 1 while 1'`
 	watcher = `perl -e '$| = 1; $SIG{WINCH} = sub { print "winch\n" }; print "go\n"; sleep 1 while 1'`
 )
@@ -147,7 +149,7 @@ func (tm *terminal) jobControl() {
 	tm.enter("jobs")
 	tm.expect("Running")
 	tm.enter("fg")
-	tm.expect("perl -e")
+	tm.expect("front\r\n")
 	tm.enter("") // read by the foreground program, not by the shell
 	tm.press(suspend)
 	tm.expect("Stopped")
