@@ -38,6 +38,10 @@ type Limits struct {
 	Memory int64
 	// Unlimited says that no limit is set, and Memory is the machine's.
 	Unlimited bool
+	// MemoryHigh is the smallest memory.high in bytes, above which the kernel throttles; 0: none.
+	MemoryHigh int64
+	// PIDs is the most processes and threads that the container may have; 0: no limit.
+	PIDs int64
 	// MemorySource and CPUSource name the file that each came from.
 	MemorySource, CPUSource string
 }
