@@ -49,31 +49,41 @@ type Checker struct {
 // Any other error: the check itself failed and proves nothing. Only flags are cached, since a
 // broken file may be repaired under the same options. user is the one that run uses.
 func (c *Checker) Check(ctx context.Context, java, user string, options []string, run Runner) (Flags, error) {
-	argv := append([]string{java}, DryRun(options)...)
 	file, err := fileKey(java)
 	if err != nil {
 		return nil, fmt.Errorf("cannot try the JVM options: %w", err)
 	}
-	key := file + " " + user + "\x00" + strings.Join(argv, "\x00")
+	key := file + " " + user + "\x00" + strings.Join(options, "\x00")
 	c.mu.Lock()
 	flags, ok := c.known[key]
+	build, asked := c.builds[file]
 	c.mu.Unlock()
 	if ok {
 		return flags, nil
 	}
-	output, err := try(ctx, argv, options, run)
+	argv := DryRun(options)
+	if !asked {
+		argv = withAllFlags(argv)
+	}
+	output, err := try(ctx, append([]string{java}, argv...), options, run)
 	if err != nil {
 		return nil, err
 	}
 	if flags = ParseFlags(output); len(flags) == 0 {
 		return nil, errors.New("cannot try the JVM options: the JVM printed no flags; it is not HotSpot")
 	}
-	build := Build{parseVersion(output), make(map[string]jvm.FlagInfo, len(flags))}
-	for name, f := range flags {
-		build.Flags[name] = jvm.FlagInfo{Type: f.Type, Kind: f.Kind}
+	if !asked {
+		build = Build{parseVersion(output), make(map[string]jvm.FlagInfo, len(flags))}
+		for name, f := range flags {
+			build.Flags[name] = jvm.FlagInfo{Type: f.Type, Kind: f.Kind}
+		}
+		for _, name := range unlocks {
+			delete(flags, name)
+		}
 	}
-	for _, name := range changedByDryRun(options) {
-		delete(flags, name)
+	if startsSmall(options) { // these two come from DryRun
+		delete(flags, "InitialHeapSize")
+		delete(flags, "MinHeapSize")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -177,11 +187,9 @@ func startFailure(code int, output string) error {
 
 // DryRun returns arguments that try the options without their side effects: even with
 // -version agents run, jdwp listens, management binds its port, log files are truncated and
-// the heap is touched. Options that need the application's class path are left out too. The
-// unlock options come first, so that every flag is printed.
+// the heap is touched. Options that need the application's class path are left out too.
 func DryRun(options []string) []string {
-	out := make([]string, 0, len(options)+7)
-	out = append(out, "-XX:+"+unlocks[0], "-XX:+"+unlocks[1])
+	out := make([]string, 0, len(options)+5)
 	logs := false
 	for _, o := range options {
 		if hasEffects(o) {
@@ -205,12 +213,10 @@ func DryRun(options []string) []string {
 // unlocks are the flags that others of a JVM need.
 var unlocks = [...]string{"UnlockDiagnosticVMOptions", "UnlockExperimentalVMOptions"}
 
-// changedByDryRun returns the flags whose value the dry run changes.
-func changedByDryRun(options []string) (names []string) {
-	if startsSmall(options) {
-		names = []string{"InitialHeapSize", "MinHeapSize"}
-	}
-	return append(names, unlocks[:]...)
+// withAllFlags has a dry run print the flags that need an unlock option, too. They take the JVM about 5 ms.
+func withAllFlags(argv []string) []string {
+	argv = slices.DeleteFunc(argv, func(o string) bool { return o == "-XX:-"+unlocks[0] || o == "-XX:-"+unlocks[1] })
+	return append([]string{"-XX:+" + unlocks[0], "-XX:+" + unlocks[1]}, argv...)
 }
 
 // startsSmall reports whether the dry run needs a smaller heap: ZGC allocates all of it at
@@ -238,8 +244,7 @@ func hasEffects(option string) bool {
 	}
 	switch option {
 	case "-XX:+AlwaysPreTouch", "-XX:+ManagementServer", "-XX:+StartAttachListener", "-XX:+PauseAtStartup", "-XX:+FlightRecorder",
-		"-XX:+RequireSharedSpaces", "-XX:+LogVMOutput", "-XX:+LogCompilation", "-XX:+AutoCreateSharedArchive",
-		"-XX:-" + unlocks[0], "-XX:-" + unlocks[1]: // which would hide flags
+		"-XX:+RequireSharedSpaces", "-XX:+LogVMOutput", "-XX:+LogCompilation", "-XX:+AutoCreateSharedArchive":
 		return true
 	}
 	manager, ok := strings.CutPrefix(option, "-Djava.security.manager=")

@@ -22,12 +22,11 @@ func TestDryRun(t *testing.T) {
 		{"-Xlog:gc:gc.log -Xlog::x -Xlog:safepoint -Xlog:gc:stdout:time",
 			"-Xlog:gc:stderr -Xlog:all:stderr -Xlog:safepoint -Xlog:gc:stdout:time -Xlog:disable -Xlog:all=warning:stderr"},
 		{"-Xshare:on -XX:SharedArchiveFile=app.jsa -XX:+RequireSharedSpaces -Xshare:auto", "-Xshare:auto"},
-		{"-XX:-UnlockDiagnosticVMOptions -XX:+UnlockDiagnosticVMOptions -XX:-UnlockExperimentalVMOptions", "-XX:+UnlockDiagnosticVMOptions"},
 		{"-XX:+UseZGC -Xms4g", "-XX:+UseZGC -Xms4g -Xms8m"},
 		{"-Djava.security.manager -Djava.security.manager=allow -Djava.security.manager=a.B -Djava.system.class.loader=a.C",
 			"-Djava.security.manager -Djava.security.manager=allow"},
 	} {
-		want := strings.Fields("-XX:+UnlockDiagnosticVMOptions -XX:+UnlockExperimentalVMOptions " + c.want + " -XX:-UsePerfData -XX:+PrintFlagsFinal -version")
+		want := strings.Fields(c.want + " -XX:-UsePerfData -XX:+PrintFlagsFinal -version")
 		if got := DryRun(strings.Fields(c.options)); !slices.Equal(got, want) {
 			t.Errorf("%s:\n%q, want\n%q", c.options, got, want)
 		}
@@ -91,6 +90,13 @@ func TestCheckIsRemembered(t *testing.T) {
 	}
 	if len(c.known) == 0 || len(c.known) > maxChecks {
 		t.Errorf("%d are remembered", len(c.known))
+	}
+}
+
+func TestWithAllFlags(t *testing.T) {
+	got := withAllFlags([]string{"-XX:-UnlockDiagnosticVMOptions", "-Xmx1g", "-XX:-UnlockExperimentalVMOptions"})
+	if want := strings.Fields("-XX:+UnlockDiagnosticVMOptions -XX:+UnlockExperimentalVMOptions -Xmx1g"); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
 	}
 }
 
