@@ -20,14 +20,22 @@ func rejectedOptions(made jvm.Result, r hotspot.StartupError) error {
 	for _, o := range rejected {
 		for _, p := range made.Warnings {
 			_, why, found := strings.Cut(p.Message, o.Named()+": ")
-			// The JVM knows a flag that it calls diagnostic, even if our lists do not.
-			if found && (p.Code == jvm.RemovedOption || p.Code == jvm.UnknownOption && strings.HasPrefix(r.Message, "Unrecognized")) {
+			if found && jvm.VersionDependent(p.Code) && !knowsOption(r.Message) {
 				known = "; " + why
 			}
 		}
 	}
 	return &OptionsError{fmt.Errorf("cannot use the JVM options: cannot use %s: the JVM says: %s%s\n"+
 		"hint: `stoker jvm explain` shows where each option comes from", cmp.Or(namesOf(rejected), "them"), r.Message, known)}
+}
+
+// knowsOption reports whether the JVM has the option that its message is about: it is locked, of another build, or its value is wrong. What
+// the lists say of such an option is void.
+func knowsOption(message string) bool {
+	message = strings.TrimPrefix(message, "Error: ")
+	return strings.HasPrefix(message, "VM option '") || strings.HasPrefix(message, "Improperly specified VM option") ||
+		strings.HasPrefix(message, "Missing +/- setting") || strings.HasPrefix(message, "Unexpected +/- setting") ||
+		strings.Contains(message, "outside the allowed range")
 }
 
 func namesOf(options []jvm.Option) string {
