@@ -43,7 +43,10 @@ func TestHealthIssuesOfRealJVM(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	dump := []string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:HeapDumpPath=" + dir}
-	full := []string{"-XX:ReservedCodeCacheSize=5m", "-XX:InitialCodeCacheSize=5m", "-XX:+SegmentedCodeCache", "-XX:-UseCodeCacheFlushing"}
+	full := []string{"-Xcomp", "-XX:-UseCodeCacheFlushing", "-XX:ReservedCodeCacheSize=2500k", "-XX:InitialCodeCacheSize=2500k"}
+	if majorOf(t) >= 9 {
+		full = append(full[:2], "-XX:ReservedCodeCacheSize=6m", "-XX:InitialCodeCacheSize=6m", "-XX:+SegmentedCodeCache")
+	}
 	for _, c := range []struct {
 		args    string
 		options []string
