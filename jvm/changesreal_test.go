@@ -140,8 +140,8 @@ func ours(target Target, args ...string) verdict {
 	return taken
 }
 
-// TestFlagsOnRealJVMs compares the verdict on each flag that is known with that of each JVM: with its list of flags, and by the tables alone. Run
-// it as root with a root file system that has /proc:
+// TestFlagsOnRealJVMs compares the verdict on each flag that is known with that of each JVM: with its list of flags, and by the
+// tables alone. Run it as root with a root file system that has /proc:
 //
 //	unshare -m sh -c 'mount -t proc proc $ROOT/proc && STOKER_TEST_JVM_ROOT=$ROOT go test ./jvm -run RealJVMs -v'
 func TestFlagsOnRealJVMs(t *testing.T) {
@@ -204,8 +204,8 @@ func TestFlagsOnRealJVMs(t *testing.T) {
 		}
 	}
 	wait.Wait()
-	t.Logf("%d flags on %d JVMs, %d verdicts compared, %d of them that a refused flag may be refused, %d differ", len(catalog), len(jvms), compared,
-		mayBe, differ)
+	t.Logf("%d flags on %d JVMs, %d verdicts compared, %d of them that a refused flag may be refused, %d differ", len(catalog),
+		len(jvms), compared, mayBe, differ)
 }
 
 // typeOf is how the JVM or the tables have the flag written.
@@ -229,10 +229,13 @@ func (j *realJVM) written(name string) string {
 
 // optionValues are what options need behind them.
 var optionValues = map[string]string{
-	"-Xmx": "64m", "-mx": "64m", "-Xms": "16m", "-ms": "16m", "-Xmn": "8m", "-Xss": "1m", "-ss": "1m", "-Xoss": "1m", "-Xmaxjitcodesize": "64m",
-	"-Xmaxf": "0.7", "-Xminf": "0.4", "-Xshare:": "auto", "-Xverify:": "all", "-XshowSettings:": "vm", "-XX:": "+UseSerialGC", "-D": "a=b",
+	"-Xmx": "64m", "-mx": "64m", "-Xms": "16m", "-ms": "16m", "-Xmn": "8m", "-Xss": "1m", "-ss": "1m", "-Xoss": "1m",
+	"-Xmaxjitcodesize": "64m",
+	"-Xmaxf":           "0.7", "-Xminf": "0.4", "-Xshare:": "auto", "-Xverify:": "all", "-XshowSettings:": "vm", "-XX:": "+UseSerialGC", "-D": "a=b",
 	"-verbose:": "gc", "-ea:": "a.b", "-enableassertions:": "a.b", "-da:": "a.b", "-disableassertions:": "a.b", "-splash:": "none",
-	"-Xbootclasspath/a:": "/x", "-Xbootclasspath/p:": "/x", "-Xbootclasspath:": "/usr/lib/jvm/java-8-openjdk-amd64/jre/lib/rt.jar", "-Xloggc:": "/tmp/gc.log", "-Xlog:": "gc",
+	"-Xbootclasspath/a:": "/x", "-Xbootclasspath/p:": "/x",
+	"-Xbootclasspath:": "/usr/lib/jvm/java-8-openjdk-amd64/jre/lib/rt.jar",
+	"-Xloggc:":         "/tmp/gc.log", "-Xlog:": "gc",
 	"-agentlib:": "hprof=help", "-agentpath:": "/x.so", "-javaagent:": "/x.jar", "-Xrun": "hprof:help",
 	"-Djava.ext.dirs": "=/x", "-Djava.endorsed.dirs": "=/x", "-Djava.security.manager": "=default", "-cp": " /x", "-classpath": " /x",
 	"--class-path": "=/x", "--module-path": "=/x", "-p": " /x", "--upgrade-module-path": "=/x", "--add-modules": "=java.base",

@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// flagLists are the builds whose flags are in testdata, made by scripts/flags.sh. Those of buildsListed are what flagTable is made of; the others are there to be tried.
+// flagLists are the builds whose flags are in testdata, made by scripts/flags.sh. Those of buildsListed are what flagTable is made of;
+// the others are there to be tried.
 func flagLists(t *testing.T) map[string]map[string]FlagInfo {
 	t.Helper()
 	files, err := filepath.Glob("testdata/flags/*.txt")
@@ -163,8 +164,8 @@ func TestUnlistedFlags(t *testing.T) {
 		{"a newer version's, and the JVM denies it", 17, lists["17.0.21.0.3"], "-XX:+UseCompactObjectHeaders", "", UnknownOption,
 			"only another build or version", ""},
 		{"misspelt", 17, nil, "-XX:+UseG1Gc", "", UnknownOption, "did you mean UseG1GC?", ""},
-		{"misspelt, with a JVM", 21, lists["21.0.13.0.3"], "-XX:+UseStringDeduplicaton", "", UnknownOption, "did you mean UseStringDeduplication?",
-			""},
+		{"misspelt, with a JVM", 21, lists["21.0.13.0.3"], "-XX:+UseStringDeduplicaton", "", UnknownOption,
+			"did you mean UseStringDeduplication?", ""},
 		{"misspelt, of a version without a list", 23, nil, "-XX:+UseG1Gc", "", UnknownOption, "did you mean UseG1GC?", ""},
 		{"unheard of, of a version without a list", 29, nil, "-XX:+UseWhatTwentyNineHas", "-XX:+UseWhatTwentyNineHas", UnknownOption,
 			"there is none of a released Java 29", ""},

@@ -115,8 +115,8 @@ func (b build) early() bool {
 }
 
 // buildsListed are those of flagTable, by version: Debian's, by the names that they print. "ea" is early access.
-var buildsListed = [...]build{{8, "1.8.0_504"}, {11, "11.0.33-ea"}, {17, "17.0.21.0.3"}, {21, "21.0.13.0.3"}, {25, "25.0.5.0.3"}, {26, "26.0.2.1"},
-	{27, "27.0.1.0.3"}, {28, "28-ea"}}
+var buildsListed = [...]build{{8, "1.8.0_504"}, {11, "11.0.33-ea"}, {17, "17.0.21.0.3"}, {21, "21.0.13.0.3"}, {25, "25.0.5.0.3"},
+	{26, "26.0.2.1"}, {27, "27.0.1.0.3"}, {28, "28-ea"}}
 
 // listOf finds the list of a version, or of the next older one; exact: it is its own.
 // -1: older than all.

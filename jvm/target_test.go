@@ -194,14 +194,16 @@ func TestSizesOfAllBits(t *testing.T) {
 	}{
 		{"-XX:MaxMetaspaceSize=", 17, most, ""}, {"-XX:MaxMetaspaceSize=", 8, most, ""}, {"-XX:MaxMetaspaceSize=", 28, "0xffffffffffffffff", ""},
 		{"-XX:MaxMetaspaceSize=", 17, "18446744073709551616", BadValue}, {"-XX:MaxMetaspaceSize=", 17, "17179869184g", BadValue},
-		{"-XX:MaxMetaspaceSize=", 17, "17179869183g", ""}, {"-XX:MaxMetaspaceSize=", 17, "-1", BadValue}, {"-XX:MaxMetaspaceSize=", 17, "0", BadValue},
+		{"-XX:MaxMetaspaceSize=", 17, "17179869183g", ""}, {"-XX:MaxMetaspaceSize=", 17, "-1", BadValue},
+		{"-XX:MaxMetaspaceSize=", 17, "0", BadValue},
 		{"-XX:MaxMetaspaceSize=", 8, "0x40000000", BadValue}, {"-XX:MaxMetaspaceSize=", 11, "0X40000000", ""},
 		{"-XX:MetaspaceSize=", 17, most, ""}, {"-XX:MaxNewSize=", 17, most, ""},
 		{"-XX:MaxDirectMemorySize=", 17, most, BadValue}, {"-XX:MaxDirectMemorySize=", 17, "9223372036854775807", ""},
 		{"-XX:ThreadStackSize=", 17, most, BadValue}, {"-XX:ReservedCodeCacheSize=", 8, "0xf000000", BadValue},
 		{"-XX:ReservedCodeCacheSize=", 21, "0xf000000", ""}, {"-Xmx", 8, "0x40000000", BadValue}, {"-Xmx", 11, "0x40000000", ""},
 		{"-Xss", 8, "0x100000", BadValue}, {"-Xss", 17, "0x100000", ""}, {"-Xss", 17, most, BadValue},
-		{"-XX:HeapBaseMinAddress=", 17, most, ""}, {"-XX:MaxTenuringThreshold=", 17, most, BadValue}, {"-XX:GCPauseIntervalMillis=", 17, most, ""},
+		{"-XX:HeapBaseMinAddress=", 17, most, ""}, {"-XX:MaxTenuringThreshold=", 17, most, BadValue},
+		{"-XX:GCPauseIntervalMillis=", 17, most, ""},
 		{"-XX:MaxNodeLimit=", 17, most, BadValue}, {"-XX:TieredStopAtLevel=", 8, "5", ""}, {"-XX:TieredStopAtLevel=", 11, "5", BadValue},
 	} {
 		for _, p := range checked(c.major, c.flag+c.value).Errors {
@@ -222,9 +224,11 @@ func TestNoCap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, arg := range []string{"-XX:MaxMetaspaceSize=18446744073709551615", "-XX:MaxMetaspaceSize=0xffffffffffffffff", "-XX:MetaspaceSize=18446744073709551615",
+	for _, arg := range []string{"-XX:MaxMetaspaceSize=18446744073709551615", "-XX:MaxMetaspaceSize=0xffffffffffffffff",
+		"-XX:MetaspaceSize=18446744073709551615",
 		"-XX:MaxDirectMemorySize=9223372036854775807", "-Xmx9223372036854775807", "-XX:CompressedClassSpaceSize=18446744073709551615"} {
-		r, _ := Render(Input{Limits: Limits{Memory: 1 << 30, CPUs: 2, MemorySource: "t"}, Target: Target{JavaMajor: 17}, User: ParseArgs("u", []string{arg})})
+		r, _ := Render(Input{Limits: Limits{Memory: 1 << 30, CPUs: 2, MemorySource: "t"}, Target: Target{JavaMajor: 17},
+			User: ParseArgs("u", []string{arg})})
 		for _, region := range r.Budget {
 			if region.Bytes < 0 || region.Bytes > 1<<50 {
 				t.Errorf("%s: %+v", arg, region)
