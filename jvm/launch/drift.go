@@ -20,6 +20,7 @@ import (
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/rollout"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -34,7 +35,7 @@ type Drift struct {
 	sup       *supervisor.Supervisor
 	launchers func() map[string]*Launcher // of the current configuration
 	log       hclog.Logger
-	rollout   *rollout
+	rollout   *rollout.Rollout
 
 	mu      sync.Mutex // guards the fields below
 	watched watchSet
@@ -65,7 +66,7 @@ type polledURL struct {
 // NewDrift returns a Drift for the JVM services of a supervisor.
 func NewDrift(sup *supervisor.Supervisor, launchers func() map[string]*Launcher, log hclog.Logger) *Drift {
 	r := &Drift{sup: sup, launchers: launchers, log: log}
-	r.rollout = newRollout(r, log)
+	r.rollout = rollout.New(r, log)
 	return r
 }
 
@@ -86,7 +87,16 @@ func (r *Drift) Follow(ctx context.Context) {
 		r.startWatching(ctx, want)
 	} else if r.done != nil {
 		over := r.done
-		go func() { <-over; r.rollout.found.Clear() }() // ends with the previous watch
+		go func() { <-over; r.rollout.Clear() }() // ends with the previous watch
+	}
+}
+
+// LimitsChanged has the running JVMs compared at once with what a start under the limits of now would give.
+func (r *Drift) LimitsChanged() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stop != nil {
+		signal(r.recheck)
 	}
 }
 
@@ -137,7 +147,7 @@ func (r *Drift) startWatching(parent context.Context, want watchSet) {
 			<-before
 		}
 		<-watching
-		r.rollout.run(ctx, kick)
+		r.rollout.Run(ctx, kick)
 	})
 	go func() { all.Wait(); close(over) }() // ends with the others
 }
@@ -243,18 +253,18 @@ func (r *Drift) poll(ctx context.Context, p polledURL, changed chan<- struct{}) 
 }
 
 // JVMs returns the services with a JVM.
-func (r *Drift) JVMs() []JVM {
+func (r *Drift) JVMs() []rollout.JVM {
 	if r.sup.Stopping() {
 		return nil
 	}
-	var out []JVM
+	var out []rollout.JVM
 	for name, l := range r.launchers() {
 		if s, ok := r.sup.Service(name); ok {
 			restart := l.JVM.Apply == jvm.ApplyRestart && (l.shared.Plugins == nil || !l.shared.Plugins.RestartDeferred(name, s.Pid))
-			out = append(out, JVM{name, s.State, s.Pid, s.Sources, restart})
+			out = append(out, rollout.JVM{Name: name, State: s.State, Pid: s.Pid, Sources: s.Sources, Restart: restart})
 		}
 	}
-	slices.SortFunc(out, func(a, b JVM) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b rollout.JVM) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
@@ -327,11 +337,13 @@ func (r *Drift) started(name string, pid int, l *Launcher) (argv []string, own *
 	return argv, own
 }
 
-func (r *Drift) renew(ctx context.Context, name string, pid int) error {
+// Renew restarts a service if its process is still pid.
+func (r *Drift) Renew(ctx context.Context, name string, pid int) error {
 	return r.sup.RestartProcess(ctx, name, pid, sourcesReason)
 }
 
-func (r *Drift) start(ctx context.Context, name string) error {
+// Start starts a service that is FATAL.
+func (r *Drift) Start(ctx context.Context, name string) error {
 	if s, ok := r.sup.Service(name); !ok || s.State != supervisor.Fatal { // it was stopped or started in the meantime
 		return nil
 	}
@@ -339,11 +351,13 @@ func (r *Drift) start(ctx context.Context, name string) error {
 }
 
 // Pending returns what a restart would change in the process pid of a service; nil: nothing.
-func (r *Drift) Pending(name string, pid int) *PendingRestart { return r.rollout.pending(name, pid) }
+func (r *Drift) Pending(name string, pid int) *rollout.PendingRestart {
+	return r.rollout.Pending(name, pid)
+}
 
 // AddTo adds the pending restart to the notes of a service.
 func (r *Drift) AddTo(s supervisor.Snapshot) supervisor.Snapshot {
-	if p := r.rollout.pending(s.Name, s.Pid); p != nil {
+	if p := r.rollout.Pending(s.Name, s.Pid); p != nil {
 		s.Notes = append(slices.Clone(s.Notes), p.String())
 	}
 	return s

@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/jvm/rollout"
 )
 
 // Report records what one start of a JVM was made of.
@@ -25,7 +26,7 @@ type Report struct {
 	Result  jvm.Result    `json:"options"`
 	Sources []SourceState `json:"sources"` // files, folders and URLs
 	// Pending is what a restart would change now; nil: nothing.
-	Pending      *PendingRestart `json:"restart_to_apply,omitempty"`
+	Pending      *rollout.PendingRestart `json:"restart_to_apply,omitempty"`
 	limits       jvm.Limits
 	sourceDigest string        // fingerprint of the sources
 	cgroup       *cgroup.Own   // the cgroup that it was sized for; nil: the container's

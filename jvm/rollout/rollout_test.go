@@ -1,4 +1,4 @@
-package launch
+package rollout
 
 import (
 	"context"
@@ -58,8 +58,8 @@ func (f *fakeJVMs) Compare(context.Context, string, int) ([]string, error) {
 	return []string{after + " instead of " + before}, nil
 }
 
-// renew restarts at once: the next process has the current sources, or the text that gives returns.
-func (f *fakeJVMs) renew(_ context.Context, _ string, pid int) error {
+// Renew restarts at once: the next process has the current sources, or the text that gives returns.
+func (f *fakeJVMs) Renew(_ context.Context, _ string, pid int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if pid != f.pid {
@@ -74,7 +74,7 @@ func (f *fakeJVMs) renew(_ context.Context, _ string, pid int) error {
 	return nil
 }
 
-func (f *fakeJVMs) start(context.Context, string) error {
+func (f *fakeJVMs) Start(context.Context, string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.renewed = append(f.renewed, fmt.Sprint("start at ", time.Since(f.begin)))
@@ -99,18 +99,26 @@ func (f *fakeJVMs) rendered() int {
 
 func (f *fakeJVMs) change(do func()) { f.mu.Lock(); defer f.mu.Unlock(); do() }
 
+// signal puts a token into a channel with a buffer of one.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
 // watching runs a rollout over f in a synctest bubble.
-func watching(t *testing.T, f *fakeJVMs, test func(w *rollout, change func(func()), shown func() string)) {
+func watching(t *testing.T, f *fakeJVMs, test func(w *Rollout, change func(func()), shown func() string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		if f.state == "" {
 			f.state, f.pid, f.started, f.now = supervisor.Running, 10, "-Xmx1g", "-Xmx1g"
 		}
 		f.begin = time.Now()
-		w := newRollout(f, hclog.NewNullLogger())
+		w := New(f, hclog.NewNullLogger())
 		ctx, cancel := context.WithCancel(t.Context())
 		changed := make(chan struct{}, 1)
-		go w.run(ctx, changed) // ends with ctx
+		go w.Run(ctx, changed) // ends with ctx
 		synctest.Wait()
 		test(w, func(do func()) {
 			f.change(do)
@@ -118,7 +126,7 @@ func watching(t *testing.T, f *fakeJVMs, test func(w *rollout, change func(func(
 			synctest.Wait()
 		}, func() string {
 			synctest.Wait()
-			if p := w.pending("app", f.JVMs()[0].Pid); p != nil {
+			if p := w.Pending("app", f.JVMs()[0].Pid); p != nil {
 				return p.String()
 			}
 			return ""
@@ -131,7 +139,7 @@ func watching(t *testing.T, f *fakeJVMs, test func(w *rollout, change func(func(
 // A change of its sources starts a service that is FATAL.
 func TestRolloutStartsFatalService(t *testing.T) {
 	f := &fakeJVMs{state: supervisor.Fatal, now: "-Xmx1x"}
-	watching(t, f, func(_ *rollout, change func(func()), _ func() string) {
+	watching(t, f, func(_ *Rollout, change func(func()), _ func() string) {
 		change(func() {})
 		if got := f.done(); len(got) > 0 {
 			t.Errorf("nothing has changed: %q", got)
@@ -150,7 +158,7 @@ func TestRolloutStartsFatalService(t *testing.T) {
 
 func TestRolloutReports(t *testing.T) {
 	f := &fakeJVMs{}
-	watching(t, f, func(w *rollout, change func(func()), shown func() string) {
+	watching(t, f, func(w *Rollout, change func(func()), shown func() string) {
 		if got := shown(); got != "" {
 			t.Errorf("nothing has changed, and it says %q", got)
 		}
@@ -200,7 +208,7 @@ func TestRolloutReports(t *testing.T) {
 // Without a change nothing is rendered: that runs setenv.sh and reads files.
 func TestRolloutIsIdle(t *testing.T) {
 	f := &fakeJVMs{}
-	watching(t, f, func(_ *rollout, change func(func()), _ func() string) {
+	watching(t, f, func(_ *Rollout, change func(func()), _ func() string) {
 		change(func() { f.now = "-Xmx2g" })
 		for range 5 {
 			change(func() {})
@@ -214,7 +222,7 @@ func TestRolloutIsIdle(t *testing.T) {
 
 func TestRolloutRestarts(t *testing.T) {
 	f := &fakeJVMs{restart: true}
-	watching(t, f, func(_ *rollout, change func(func()), shown func() string) {
+	watching(t, f, func(_ *Rollout, change func(func()), shown func() string) {
 		// Several changes are one restart, restartDelay after the last.
 		for k := range 4 {
 			change(func() { f.now = fmt.Sprintf("-Xmx%dg", k+2) })
@@ -257,7 +265,7 @@ func TestRolloutTriesAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fakeJVMs{restart: true, gives: tc.gives}
-			watching(t, f, func(_ *rollout, change func(func()), shown func() string) {
+			watching(t, f, func(_ *Rollout, change func(func()), shown func() string) {
 				change(func() { f.now = "-Xmx2g" })
 				time.Sleep(24 * time.Hour)
 				if !slices.Equal(f.done(), tc.want) || shown() != "" {
@@ -283,7 +291,7 @@ func TestRolloutTriesAreBounded(t *testing.T) {
 		"alternating":   {restart: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			watching(t, f, func(_ *rollout, change func(func()), _ func() string) {
+			watching(t, f, func(_ *Rollout, change func(func()), _ func() string) {
 				for k := range 24 * 60 * 2 {
 					change(func() { f.now = fmt.Sprintf("-Xmx%dg", 2+k%2) })
 					time.Sleep(30 * time.Second)
@@ -298,7 +306,7 @@ func TestRolloutTriesAreBounded(t *testing.T) {
 
 func TestRolloutWaitsForReadiness(t *testing.T) {
 	f := &fakeJVMs{restart: true, state: supervisor.Starting, pid: 10, started: "-Xmx1g", now: "-Xmx1g"}
-	watching(t, f, func(_ *rollout, change func(func()), shown func() string) {
+	watching(t, f, func(_ *Rollout, change func(func()), shown func() string) {
 		change(func() { f.now = "-Xmx2g" })
 		time.Sleep(time.Minute)
 		if len(f.done()) > 0 || shown() != "" {
