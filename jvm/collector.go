@@ -68,7 +68,7 @@ func (c cost) of(heap int64) int64 { return int64(float64(heap)*c.share) + c.bas
 //	Serial        1     3    13
 //	Parallel      18    46   159  before 25; then 10, 25, 83
 //	G1            47    77   199  before 21; then 42, 60, 125
-//	ZGC           146   168  233  before 25 (62 of the first two are touched); then 44, 84, 101
+//	ZGC           146   168  233  before 25 (62 of the first two are touched); then 44, 84, 106
 //	Shenandoah    9     34   130  and up to 18 more that are resident
 //
 // One CPU less saves 2 or 3 MiB, 64 instead of 2 cost 84 MiB.
