@@ -5,12 +5,14 @@ import (
 	"math"
 )
 
-// chooseCollector takes the one that HotSpot itself would take, but says so:
-// the JVM decides by rounded CPUs and would flip at the next change.
+// chooseCollector takes the one that HotSpot before 27 would take itself, but says so: the JVM decides by rounded CPUs and
+// would flip at the next change. From 27 on HotSpot takes G1 everywhere, which needs 41 MiB more for a heap of 256 MiB.
 func (s *Sizing) chooseCollector(limits Limits, cpus string) {
 	switch {
 	case s.numbers.collector != "":
 		s.Collector, s.gcWhy = s.numbers.collector, s.ofProfile()
+	case !on(s.rules.Collector) && s.target.JavaMajor >= 27:
+		s.Collector, s.gcWhy = "UseG1GC", "the rule is switched off: HotSpot's choice from 27 on"
 	case s.CPUs < 2:
 		s.Collector, s.gcWhy = "UseSerialGC", "1 CPU"
 	case s.Limit > 0 && s.Limit < serverMemory:

@@ -43,6 +43,8 @@ func TestGiveWay(t *testing.T) {
 		// Collectors: the heap pays for what they need beyond the usual one, and two of them start small.
 		{512, 17, "-XX:+UseSerialGC",
 			"-Xmx256m -Xms256m -XX:MaxMetaspaceSize=64m -XX:ReservedCodeCacheSize=48m -XX:MaxDirectMemorySize=16m -Xss256k", 256, ""},
+		{512, 28, "-XX:+UseG1GC",
+			"-Xmx210m -Xms210m -XX:MaxMetaspaceSize=64m -XX:ReservedCodeCacheSize=48m -XX:MaxDirectMemorySize=16m -Xss256k", 210, ""},
 		{512, 17, "-XX:+UseParallelGC",
 			"-Xmx236m -Xms236m -XX:MaxMetaspaceSize=64m -XX:ReservedCodeCacheSize=48m -XX:MaxDirectMemorySize=16m -Xss256k", 236, ""},
 		{512, 25, "-XX:+UseZGC", "-Xmx208m -XX:MaxMetaspaceSize=64m -XX:ReservedCodeCacheSize=48m -XX:MaxDirectMemorySize=16m -Xss256k", 208, ""},
