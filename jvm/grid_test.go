@@ -89,7 +89,11 @@ func checkSizing(t *testing.T, name string, in Input) int64 {
 	}
 	argv := r.Argv()
 	heap := r.Budget[0].Bytes
-	for _, want := range []string{fmt.Sprintf("-Xmx%dm", heap/mib), fmt.Sprintf("-Xms%dm", heap/mib)} {
+	start := fmt.Sprintf("-Xms%dm", heap/mib)
+	if slices.Contains(argv, "-XX:+UseG1GC") && in.Target.JavaMajor >= 11 {
+		start = fmt.Sprintf("-XX:InitialHeapSize=%dm", heap/mib)
+	}
+	for _, want := range []string{fmt.Sprintf("-Xmx%dm", heap/mib), start} {
 		if !slices.Contains(argv, want) {
 			t.Errorf("%s: %s is missing in %v", name, want, argv)
 		}
