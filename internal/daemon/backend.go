@@ -30,7 +30,7 @@ func apiBackend(d *daemon) api.Backend {
 	return b
 }
 
-func (d *daemon) Network() *api.NetworkStatus { return d.network.snapshot() }
+func (d *daemon) Network() *api.NetworkStatus { return d.network.Snapshot() }
 
 func (d *daemon) Limits() any { return cgroup.Read("/") }
 

@@ -127,6 +127,15 @@ func ReadLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
 	if l.EffectiveMemory != nil {
 		out.Memory, out.Unlimited = *l.EffectiveMemory, l.MemoryLimit == nil
 	}
+	if l.MemoryHigh != nil {
+		out.MemoryHigh = *l.MemoryHigh
+	}
+	if l.PIDsLimit != nil {
+		out.PIDs = *l.PIDsLimit
+	}
+	if own != nil && own.PIDs > 0 && (out.PIDs == 0 || int64(own.PIDs) < out.PIDs) {
+		out.PIDs = int64(own.PIDs)
+	}
 	if own != nil && own.Memory != nil && (out.Memory == 0 || *own.Memory < out.Memory) {
 		out.Memory, out.MemorySource, out.Unlimited = *own.Memory, "the service's own cgroup", false
 	}
