@@ -33,7 +33,9 @@ func (l Limits) Changes(before Limits) string {
 
 // canShrink reports whether the collector was measured to give memory back on request if the heap is begun with InitialHeapSize and
 // MaxHeapFreeRatio=100, and to leave the heap alone otherwise.
-func (s *Sizing) canShrink() bool { return s.Collector == "UseG1GC" && s.target.JavaMajor >= 11 }
+func (s *Sizing) canShrink() bool {
+	return s.Collector == "UseG1GC" && s.target.JavaMajor >= 11 || s.Collector == "UseParallelGC" && s.target.JavaMajor >= 26
+}
 
 // Needed returns the bytes of all regions but the margin.
 func (b Budget) Needed() int64 {

@@ -67,6 +67,9 @@ func shrink(ctx context.Context, at JVM, heap int64, collect bool) (before []Set
 		value := fmt.Sprint(want[name])
 		if name == "SoftMaxHeapSize" {
 			value = jvm.SizeText(want[name])
+			if delay := flags["ZUncommitDelay"].Value; uses("UseZGC") && delay != "" {
+				value += " (ZGC gives memory back that it has not used for " + delay + " s)"
+			}
 		}
 		done = append(done, name+" is "+value)
 	}
