@@ -37,17 +37,6 @@ func (s *Sizing) canShrink() bool {
 	return s.Collector == "UseG1GC" && s.target.JavaMajor >= 11 || s.Collector == "UseParallelGC" && s.target.JavaMajor >= 26
 }
 
-// Needed returns the bytes of all regions but the margin.
-func (b Budget) Needed() int64 {
-	n := b.Sum()
-	for _, r := range b {
-		if r.Region == "margin" {
-			n -= r.Bytes
-		}
-	}
-	return n
-}
-
 // SizeText writes bytes as GiB where that is exact, otherwise as MiB with at most one decimal.
 func SizeText(n int64) string {
 	if n > 0 && n%(1024*mib) == 0 {

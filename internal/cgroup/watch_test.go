@@ -2,9 +2,11 @@ package cgroup
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,18 +19,24 @@ func nested(t *testing.T) string {
 		{name: "proc/self/cgroup", data: []byte("0::/a\n")},
 		{name: "proc/meminfo", data: []byte("MemTotal: 8388608 kB\n")},
 		{name: "sys/devices/system/cpu/online", data: []byte("0-3\n")},
-		{name: "sys/fs/cgroup/a/memory.max", data: []byte("1073741824\n")},
-		{name: "sys/fs/cgroup/a/memory.high", data: []byte("max\n")},
-		{name: "sys/fs/cgroup/a/cpu.max", data: []byte("200000 100000\n")},
-		{name: "sys/fs/cgroup/a/pids.max", data: []byte("max\n")},
-		{name: "sys/fs/cgroup/memory.max", data: []byte("max\n")},
-		{name: "sys/fs/cgroup/cpu.max", data: []byte("max 100000\n")},
+		{name: "sys/fs/cgroup/a/memory.max", data: []byte("1073741824          \n")},
+		{name: "sys/fs/cgroup/a/memory.high", data: []byte("max                 \n")},
+		{name: "sys/fs/cgroup/a/cpu.max", data: []byte("200000 100000       \n")},
+		{name: "sys/fs/cgroup/a/pids.max", data: []byte("max                 \n")},
+		{name: "sys/fs/cgroup/memory.max", data: []byte("max                 \n")},
+		{name: "sys/fs/cgroup/cpu.max", data: []byte("max 100000          \n")},
 	})
 }
 
+// writeTo writes a limit file in place.
 func writeTo(t *testing.T, root, file, text string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(root, "sys/fs/cgroup", file), []byte(text+"\n"), 0o600); err != nil {
+	f, err := os.OpenFile(filepath.Join(root, "sys/fs/cgroup", file), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := fmt.Fprintf(f, "%-20s\n", text); err != nil { // one write, as long as the one before: no reader sees a part
 		t.Fatal(err)
 	}
 }
@@ -82,11 +90,9 @@ func watched(t *testing.T, root string, changes <-chan string) {
 		select {
 		case <-changes:
 			writeTo(t, root, "a/pids.max", "max")
-			for text := range changes {
-				if text[len(text)-4:] == none {
-					return
-				}
+			for !strings.HasSuffix(<-changes, none) {
 			}
+			return
 		case <-time.After(settleTime / 2):
 		}
 	}

@@ -167,6 +167,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		signals.NotifyFirst(sigs)
 		signals.NotifyRest(sigs)
 		d.watch(ctx)
+		d.watchLimits(ctx)
 		d.api.reopenAndWatch()
 		debug.SetGCPercent(laterPercent)
 		memory.ReleaseStartup()
