@@ -83,7 +83,7 @@ func limitRows(l Limits, r Result) [][]string {
 	case l.Unlimited:
 		memory[2] += ": the machine's, there is no limit"
 	}
-	rows = append(rows, memory)
+	rows = append(append(rows, memory), kernelRows(l, r.Budget)...)
 	if r.Limit > 0 && (r.Limit < l.Memory || l.Memory <= 0) {
 		rows = append(rows, []string{"memory to use", mibText(r.Limit), "the memory of the flavor"})
 	}

@@ -71,7 +71,7 @@ func Render(in Input) (Result, error) {
 	}
 	defaults := append(ruleOptions(in, s, fixed), in.Default...)
 	r := Merge(defaults, in.User, in.Enforced)
-	r.Warnings = slices.Concat(s.Warnings, r.Warnings)
+	r.Warnings = slices.Concat(s.Warnings, s.limitWarnings(in.Limits), r.Warnings)
 	in.finish(&r)
 	r.Budget, r.Limit, r.Env = s.Budget, s.Limit, s.Env(in.Env)
 	if p := in.Policy.Profile; p != nil {

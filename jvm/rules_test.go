@@ -20,7 +20,7 @@ func TestRulesSwitchOff(t *testing.T) {
 		codes      string
 		open       string
 	}{
-		{"heap", "-Xmx1248m -Xms1248m", BudgetUnbounded, "heap"},
+		{"heap", "-Xmx1248m -XX:InitialHeapSize=1248m -XX:MaxHeapFreeRatio=100", BudgetUnbounded, "heap"},
 		{"metaspace", "-XX:MaxMetaspaceSize=193m", BudgetUnbounded, "metaspace"},
 		{"code-cache", "-XX:ReservedCodeCacheSize=240m", "", ""},
 		{"direct-memory", "-XX:MaxDirectMemorySize=65m", BudgetUnbounded, "direct memory"},
