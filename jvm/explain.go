@@ -61,11 +61,12 @@ func budgetRows(r Result) [][]string {
 	for _, g := range r.Budget {
 		rows = append(rows, []string{g.Region, mibText(g.Bytes), g.Why})
 	}
-	verdict := "fits"
+	verdict, open := "fits", r.Budget.Unbounded()
 	if over := r.Budget.Sum() - r.Limit; over > 0 {
 		verdict = mibText(over) + " too much"
-	} else if open := r.Budget.Unbounded(); len(open) > 0 {
-		verdict = "fits at these sizes; no cap on " + strings.Join(open, " and ")
+	}
+	if len(open) > 0 {
+		verdict += " at these sizes; no cap on " + strings.Join(open, " and ")
 	}
 	return append(rows, []string{"sum", mibText(r.Budget.Sum()), fmt.Sprintf("of %s: %s", mibText(r.Limit), verdict)})
 }

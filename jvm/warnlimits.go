@@ -21,15 +21,15 @@ func (s *Sizing) limitWarnings(l Limits) (out []Problem) {
 		out = append(out, Problem{ThreadsLimited, fmt.Sprintf("pids.max is %d, and %d are needed: %d threads of connectors and application, "+
 			"%d of the JVM, %d of stoker; raise it (docker run --pids-limit), or lower maxThreads", l.PIDs, need, java, vm, stokerThreads)})
 	}
-	if sum := s.Budget.withoutMargin(); l.MemoryHigh > 0 && sum > l.MemoryHigh && !s.unlimited {
+	if sum := s.Budget.Needed(); l.MemoryHigh > 0 && sum > l.MemoryHigh && !s.unlimited {
 		out = append(out, Problem{MemoryThrottled, fmt.Sprintf("memory.high is %s, and the regions may use %s: the kernel slows the JVM down "+
 			"from there on, long before the limit; raise memory.high, or set jvm.flavor.memory to it", mibText(l.MemoryHigh), mibText(sum))})
 	}
 	return out
 }
 
-// withoutMargin returns the bytes of all regions but what is left over.
-func (b Budget) withoutMargin() int64 {
+// Needed returns the bytes of all regions but what is left over.
+func (b Budget) Needed() int64 {
 	return slices.DeleteFunc(slices.Clone(b), func(r Region) bool { return r.Region == margin }).Sum()
 }
 

@@ -150,10 +150,10 @@ func (d *daemon) optionsChanged(ctx context.Context, j rollout.JVM, plugin strin
 		if j.State == supervisor.Starting {
 			return true, nil
 		}
-		changes, err := d.jvms.Compare(ctx, j.Name, j.Pid)
+		found, err := d.jvms.Compare(ctx, j.Name, j.Pid)
 		var bad *launch.OptionsError
 		if err == nil || !errors.As(err, &bad) || !d.disableFor(plugin, bad) {
-			return len(changes) > 0, err
+			return len(found.Changes) > 0, err
 		}
 	}
 }

@@ -153,7 +153,8 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	if opening != nil && d.sup.Opened(rec) {
 		d.network.Resume(d.currentPlan().network(), rec.Items)
 	}
-	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.currentPlan().jvmLaunchers() }, log)
+	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.currentPlan().jvmLaunchers() },
+		launch.Cuts(rec.Items), log)
 	d.engines = d.startEngines(ctx)
 	d.api = newAPIServer(ctx, d, apiBackend(d))
 	serve := func() { d.api.begin(rec) }

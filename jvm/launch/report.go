@@ -16,6 +16,7 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/jvm/resize"
 	"github.com/stoker-init/stoker/jvm/rollout"
 )
 
@@ -26,7 +27,9 @@ type Report struct {
 	Result  jvm.Result    `json:"options"`
 	Sources []SourceState `json:"sources"` // files, folders and URLs
 	// Pending is what a restart would change now; nil: nothing.
-	Pending      *rollout.PendingRestart `json:"restart_to_apply,omitempty"`
+	Pending *rollout.PendingRestart `json:"restart_to_apply,omitempty"`
+	// Cut is a memory limit below what the running JVM may use; nil: there is none.
+	Cut          *resize.Cut `json:"limit_below_budget,omitempty"`
 	limits       jvm.Limits
 	sourceDigest string        // fingerprint of the sources
 	cgroup       *cgroup.Own   // the cgroup that it was sized for; nil: the container's
@@ -46,6 +49,9 @@ func (f *Report) Text(width int) string {
 	}
 	b.WriteString(layout.Wrap(explained.String(), width, "  "))
 	f.explainSources(&b, time.Now(), width)
+	if f.Cut != nil {
+		b.WriteString(layout.Wrap(f.Cut.String(), width, "  ") + "\n")
+	}
 	if f.Pending != nil {
 		b.WriteString(layout.Wrap(f.Pending.String(), width, "  ") + "\n")
 	}

@@ -33,11 +33,11 @@ func (f *fleet) Digest(context.Context, string) (string, error) {
 	return f.now, nil
 }
 
-func (f *fleet) Compare(context.Context, string, int) ([]string, error) {
-	return []string{"-Da=2 instead of -Da=1"}, nil
+func (f *fleet) Compare(context.Context, string, int) (Comparison, error) {
+	return Comparison{Changes: []string{"-Da=2 instead of -Da=1"}, Sources: true}, nil
 }
 
-func (f *fleet) Renew(_ context.Context, name string, _ int) error {
+func (f *fleet) Renew(_ context.Context, name string, _ int, _ string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.renewed = append(f.renewed, name)
@@ -47,7 +47,7 @@ func (f *fleet) Renew(_ context.Context, name string, _ int) error {
 }
 
 func (f *fleet) Start(_ context.Context, name string) error {
-	return f.Renew(context.Background(), name, 0)
+	return f.Renew(context.Background(), name, 0, "")
 }
 
 // change calls do and waits until the rollout is idle.
@@ -68,7 +68,7 @@ func TestRolloutRestartsOneAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fleet{now: "1"}
 		for k, name := range []string{"a", "b", "c"} {
-			f.services = append(f.services, JVM{name, supervisor.Running, k + 1, "1", true})
+			f.services = append(f.services, JVM{name, supervisor.Running, k + 1, "1", true, false})
 		}
 		w := New(f, hclog.NewNullLogger())
 		ctx, cancel := context.WithCancel(t.Context())

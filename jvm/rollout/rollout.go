@@ -31,20 +31,28 @@ type JVM struct {
 	Name    string
 	State   supervisor.State
 	Pid     int
-	Sources string // fingerprint of the sources at its start
+	Sources string // fingerprint of the sources and limits at its start
 	Restart bool   // changed options are applied by a restart of that process
+	Hurry   bool   // the restart must not wait for more changes: its memory limit is below what it may use
+}
+
+// Comparison is what a restart would change, and why.
+type Comparison struct {
+	Changes []string // "X instead of Y", "X is new", "X is gone"
+	Limits  string   // how the limits have changed; empty: not
+	Sources bool     // the sources have changed
 }
 
 // Services are the JVMs that a rollout compares and restarts.
 type Services interface {
 	// JVMs returns the services with a JVM.
 	JVMs() []JVM
-	// Digest returns the current fingerprint of the sources of a service.
+	// Digest returns the current fingerprint of the sources and limits of a service.
 	Digest(ctx context.Context, name string) (string, error)
-	// Compare describes what a restart would change.
-	Compare(ctx context.Context, name string, pid int) (changes []string, err error)
-	// Renew restarts a service if its process is still pid.
-	Renew(ctx context.Context, name string, pid int) error
+	// Compare describes what a restart would change. With an error it still says why.
+	Compare(ctx context.Context, name string, pid int) (Comparison, error)
+	// Renew restarts a service for a reason if its process is still pid.
+	Renew(ctx context.Context, name string, pid int, reason string) error
 	// Start starts a service that is FATAL.
 	Start(ctx context.Context, name string) error
 }
@@ -52,13 +60,16 @@ type Services interface {
 // PendingRestart is what a restart of a running JVM would change.
 type PendingRestart struct {
 	Changes []string `json:"changes,omitempty"`
-	// Problem is why the sources are unusable; a restart would fail.
+	// Limits says how the limits have changed since the start; empty: not.
+	Limits string `json:"limits,omitempty"`
+	// Problem is why the sources are unusable, or the limits too low; a restart would fail.
 	Problem string `json:"problem,omitempty"`
 	// BlockedBy is a service that is not ready again after its restart; this one waits for it.
 	BlockedBy string    `json:"held_by,omitempty"`
 	Since     time.Time `json:"since"`
 	pid       int       // the process that it refers to
-	digest    string    // fingerprint of the sources; empty: some are unreadable
+	digest    string    // fingerprint of the sources and limits; empty: some are unreadable
+	sources   bool      // the sources have changed
 }
 
 // maxShownChanges bounds what String prints.
@@ -66,18 +77,47 @@ const maxShownChanges = 5
 
 // String describes the pending restart for a person.
 func (p *PendingRestart) String() string {
-	if p.Problem != "" {
+	changes, begin := p.Changes, "restart to apply changed JVM options: "
+	switch {
+	case p.Problem != "" && p.Limits != "":
+		return p.Limits + ": a restart would fail, and nothing is done: " + p.Problem
+	case p.Problem != "":
 		return "the changed JVM options cannot be used, and nothing is done: " + p.Problem
+	case p.Limits != "":
+		begin = p.Limits + ": "
+		if p.sources {
+			begin = p.Limits + ", and the JVM options have changed: "
+		}
+		changes = slices.Clone(p.Changes)
+		if now, before, ok := strings.Cut(changes[0], " instead of "); ok {
+			changes[0] = fmt.Sprintf("runs with %s, a restart would give %s", before, now)
+		} else {
+			changes[0] = "with a restart " + changes[0]
+		}
 	}
-	text := strings.Join(p.Changes[:min(len(p.Changes), maxShownChanges)], "; ")
-	if more := len(p.Changes) - maxShownChanges; more > 0 {
+	text := begin + strings.Join(changes[:min(len(changes), maxShownChanges)], "; ")
+	if more := len(changes) - maxShownChanges; more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
 	}
 	if p.BlockedBy != "" {
 		text += fmt.Sprintf("; it is left alone, since %q is not RUNNING after a restart for such a change", p.BlockedBy)
 	}
-	return "restart to apply changed JVM options: " + text
+	return text
 }
+
+// cause is the reason of a restart.
+func (p *PendingRestart) cause() string {
+	switch {
+	case p.Limits == "":
+		return SourcesChanged
+	case p.sources:
+		return SourcesChanged + " and of its limits"
+	}
+	return "a change of its limits"
+}
+
+// SourcesChanged is the reason of a restart after a change of the option sources.
+const SourcesChanged = "a change of the sources of its JVM options"
 
 // Rollout compares running JVMs with their sources when those may have changed. The goroutine of Run does all checks; others only read
 // the result.
@@ -138,20 +178,24 @@ func (w *Rollout) Run(ctx context.Context, changed <-chan struct{}) {
 			continue
 		}
 		look.Stop()
-		again, due := w.check(ctx)
+		again, due, hurry := w.check(ctx)
 		if again > 0 {
 			look.Reset(again)
 		}
-		if due {
+		switch {
+		case hurry:
+			apply.Reset(0)
+		case due:
 			apply.Reset(restartDelay)
-		} else {
+		default:
 			apply.Stop()
 		}
 	}
 }
 
-// check compares every JVM. again is the delay until the next check, 0 if none is needed. due means that a restart is needed and allowed.
-func (w *Rollout) check(ctx context.Context) (again time.Duration, due bool) {
+// check compares every JVM. again is the delay until the next check, 0 if none is needed. due means that a restart is needed and allowed,
+// hurry that it must not wait for more changes.
+func (w *Rollout) check(ctx context.Context) (again time.Duration, due, hurry bool) {
 	within := func(d time.Duration) {
 		if again == 0 || d < again {
 			again = d
@@ -178,7 +222,7 @@ func (w *Rollout) check(ctx context.Context) (again time.Duration, due bool) {
 		}
 		p := w.compare(ctx, j)
 		if ctx.Err() != nil {
-			return 0, false
+			return 0, false, false
 		}
 		p = p.blockedBy(failed)
 		w.logChange(j, p)
@@ -199,10 +243,10 @@ func (w *Rollout) check(ctx context.Context) (again time.Duration, due bool) {
 		case w.restarting != "":
 			within(recheckDelay)
 		default:
-			due = true
+			due, hurry = true, hurry || j.Hurry
 		}
 	}
-	return again, due
+	return again, due, hurry
 }
 
 // retry starts a service in state FATAL if its sources have changed since.
@@ -287,7 +331,9 @@ func (w *Rollout) compare(ctx context.Context, j JVM) *PendingRestart {
 		return old
 	case err == nil:
 		p.digest = digest
-		p.Changes, err = w.services.Compare(ctx, j.Name, j.Pid)
+		var c Comparison
+		c, err = w.services.Compare(ctx, j.Name, j.Pid)
+		p.Changes, p.Limits, p.sources = c.Changes, c.Limits, c.Sources
 	}
 	switch {
 	case err != nil:
@@ -305,8 +351,13 @@ func (w *Rollout) compare(ctx context.Context, j JVM) *PendingRestart {
 func (w *Rollout) logChange(j JVM, p *PendingRestart) {
 	switch old := w.Pending(j.Name, j.Pid); {
 	case p == nil && old != nil:
-		w.log.Info("the sources of JVM options match the running service again", "name", j.Name)
+		w.log.Info("the sources of JVM options and the limits match the running service again", "name", j.Name)
 	case p == nil || old != nil && old.String() == p.String():
+	case p.Problem != "" && p.Limits != "":
+		w.log.Error("the limits have changed and a restart would fail; the service runs on", "name", j.Name, "limits", p.Limits,
+			"error", p.Problem)
+	case p.Limits != "":
+		w.log.Info("the limits have changed; a restart applies it", "name", j.Name, "pending", p.String())
 	case p.Problem != "":
 		w.log.Error("the sources of JVM options have changed and cannot be used; the service runs on", "name", j.Name, "error", p.Problem)
 	default:
@@ -317,6 +368,15 @@ func (w *Rollout) logChange(j JVM, p *PendingRestart) {
 // apply restarts one service whose options differ from its sources. The next one follows when it is RUNNING.
 func (w *Rollout) apply(ctx context.Context) {
 	jvms := w.services.JVMs()
+	slices.SortStableFunc(jvms, func(a, b JVM) int { // those in a hurry first
+		switch {
+		case a.Hurry == b.Hurry:
+			return 0
+		case a.Hurry:
+			return -1
+		}
+		return 1
+	})
 	if w.finishRestart(jvms); w.restarting != "" {
 		return
 	}
@@ -330,7 +390,7 @@ func (w *Rollout) apply(ctx context.Context) {
 			next.wait = min(2*t.wait, maxRetryDelay)
 		}
 		w.attempts[j.Name], w.restarting = next, j.Name
-		if err := w.services.Renew(ctx, j.Name, j.Pid); err != nil && ctx.Err() == nil {
+		if err := w.services.Renew(ctx, j.Name, j.Pid, p.cause()); err != nil && ctx.Err() == nil {
 			w.log.Warn("the changed JVM options are not applied", "name", j.Name, "error", err)
 		}
 		return

@@ -23,6 +23,10 @@ type fakeJVMs struct {
 	started string
 	now     string
 	restart bool
+	hurry   bool
+	limits  string                                // how they have changed
+	both    bool                                  // the sources have changed too
+	reason  string                                // of the latest restart
 	broken  error                                 // what they say cannot be used
 	unread  error                                 // they cannot be read
 	renewed []string                              // at which time, as which process
@@ -34,7 +38,7 @@ type fakeJVMs struct {
 func (f *fakeJVMs) JVMs() []JVM {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return []JVM{{"app", f.state, f.pid, f.started, f.restart}}
+	return []JVM{{"app", f.state, f.pid, f.started, f.restart, f.hurry}}
 }
 
 func (f *fakeJVMs) Digest(context.Context, string) (string, error) {
@@ -43,29 +47,31 @@ func (f *fakeJVMs) Digest(context.Context, string) (string, error) {
 	return f.now, f.unread
 }
 
-func (f *fakeJVMs) Compare(context.Context, string, int) ([]string, error) {
+func (f *fakeJVMs) Compare(context.Context, string, int) (Comparison, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.renders++
+	c := Comparison{Limits: f.limits, Sources: f.limits == "" || f.both}
 	if f.broken != nil {
-		return nil, f.broken
+		return c, f.broken
 	}
 	before, _, _ := strings.Cut(f.started, "#")
 	after, _, _ := strings.Cut(f.now, "#") // a comment makes no option
-	if before == after {
-		return nil, nil
+	if before != after {
+		c.Changes = []string{after + " instead of " + before}
 	}
-	return []string{after + " instead of " + before}, nil
+	return c, nil
 }
 
 // Renew restarts at once: the next process has the current sources, or the text that gives returns.
-func (f *fakeJVMs) Renew(_ context.Context, _ string, pid int) error {
+func (f *fakeJVMs) Renew(_ context.Context, _ string, pid int, reason string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if pid != f.pid {
 		return errors.New("it is another process")
 	}
 	f.renewed = append(f.renewed, fmt.Sprintf("%v:%d", time.Since(f.begin), pid))
+	f.reason = reason
 	f.pid++
 	f.started = f.now
 	if f.gives != nil {
