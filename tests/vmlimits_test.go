@@ -51,9 +51,8 @@ change() {
 	tell took "$(($(date_boot) - from))"
 }
 change 'memory 300 MiB -> 200 MiB' box/memory.max 200M
-change 'memory.high none -> 150 MiB' box/memory.high 150M
+change 'memory.high none -> 150 MiB, processes none -> 300' box/memory.high 150M box/pids.max 300
 change 'CPUs 2 -> 1, CPU quota none -> 0.7' box/cpu.max '70000 100000'
-change 'processes none -> 300' box/pids.max 300
 change 'memory 200 MiB -> 160 MiB' memory.max 160M
 change 'CPU quota 0.7 -> 0.6' cpu.max '60000 100000'
 change 'memory 160 MiB -> 250 MiB, memory.high 150 MiB -> none, CPUs 1 -> 2, CPU quota 0.6 -> 1.5, processes 300 -> none' \
@@ -63,7 +62,7 @@ service=$(sed 's/^0:://' "/proc/$(pid_of small)/cgroup")
 tell service "$(cat "/sys/fs/cgroup$service/memory.max" "/sys/fs/cgroup$service/cpu.max" | tr '\n' ' ')"
 tell limits "$(echo 0 >/sys/fs/cgroup/outer/box/stoker.init/cgroup.procs && stoker limits -o json | tr -d '\n ')"
 switches() { cat "/proc/$(supervisor)"/task/*/status | awk '/ctxt_switches/ { n += $2 } END { print n }'; }
-sleep 3
+sleep 1
 before=$(switches)
 sleep 5
 tell idle "$(($(switches) - before))"
@@ -72,8 +71,8 @@ kill -TERM "$box_pid"
 wait "$box_pid"
 `)
 	m.want("own", `.*/box/stoker\.init`)
-	if took := m.seconds("took"); len(took) != 7 {
-		t.Errorf("%d changes were seen of 7", len(took))
+	if took := m.seconds("took"); len(took) != 6 {
+		t.Errorf("%d changes were seen of 6", len(took))
 	} else {
 		for k, s := range took {
 			if s > 5 {
@@ -84,7 +83,7 @@ wait "$box_pid"
 	m.want("leaf", "262144000 150000 100000")
 	m.want("service", "262144000 50000 100000")
 	m.want("limits", `.*"cpu_quota_cores":1.5,.*"memory_limit_bytes":262144000,.*`)
-	m.want("events", "7")
+	m.want("events", "6")
 	m.want("idle", `\d`)
 	t.Logf("switches in 5 idle seconds: %s; changes took %v s", strings.Join(m.values["idle"], " "), m.seconds("took"))
 }
