@@ -209,10 +209,10 @@ func (r *Runner) Await(ctx context.Context, o lifecycle.Occurrence) error {
 }
 
 // Settle waits until no hook runs or waits. All are cancelled when ctx is done; those of
-// config-changed, network-drift and job-started earlier if ctx has a deadline.
+// config-changed, network-drift, limits-changed and job-started earlier if ctx has a deadline.
 func (r *Runner) Settle(ctx context.Context) {
 	if until, ok := ctx.Deadline(); ok { // the end of the container does not wait for these
-		late := []lifecycle.Event{lifecycle.ConfigChanged, lifecycle.NetworkDrift, lifecycle.JobStarted}
+		late := []lifecycle.Event{lifecycle.ConfigChanged, lifecycle.NetworkDrift, lifecycle.LimitsChanged, lifecycle.JobStarted}
 		at := time.Now().Add(min(max(time.Until(until)/3, 0), lateGrace))
 		for _, q := range r.allQueues() {
 			q.cancelRuns(whyLast, at, func(e *run) bool { return slices.Contains(late, e.Event) })

@@ -41,6 +41,14 @@ func (r *Result) adjustHeap() {
 	}
 }
 
+// adjustFreeRatio leaves the rule's free ratio out if the rule does not decide the initial heap.
+func (r *Result) adjustFreeRatio() {
+	i, _ := r.find("MaxHeapFreeRatio")
+	if start, _ := r.find("InitialHeapSize"); i >= 0 && r.Options[i].Generated && (start < 0 || !r.Options[start].Generated) {
+		r.drop(i)
+	}
+}
+
 // orderedPair are two flags of which the first must not be above the second.
 type orderedPair struct {
 	low, high string

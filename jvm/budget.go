@@ -26,8 +26,12 @@ func (b Budget) Sum() int64 {
 	return n
 }
 
-// reserve is the region that is set aside for others.
-const reserve = "reserve"
+// Regions that others refer to: reserve is set aside for others, margin is what is left over.
+const (
+	reserve      = "reserve"
+	margin       = "margin"
+	threadStacks = "thread stacks"
+)
 
 // Own returns the bytes of all regions but the reserve.
 func (b Budget) Own() int64 {
@@ -83,9 +87,12 @@ func (s *Sizing) threads() int64 {
 	return int64(min(n, maxThreads)) + 30
 }
 
+// vmThreads is the number of the JVM's own threads.
+func (s *Sizing) vmThreads() int64 { return 8 + int64(s.parallelGC) }
+
 // fixedRegions are all regions but heap, caps and margin.
 func (s *Sizing) fixedRegions(heap int64) Budget {
-	t, vmThreads := s.threads(), 8+int64(s.parallelGC)
+	t, vmThreads := s.threads(), s.vmThreads()
 	threads := "connectors and 30 more"
 	if s.numbers.threads > 0 {
 		threads = s.ofProfile()
@@ -96,7 +103,7 @@ func (s *Sizing) fixedRegions(heap int64) Budget {
 		base = 40 * mib
 	}
 	b := Budget{
-		{"thread stacks", t * s.Stack, fmt.Sprintf("%d threads (%s) of %d KiB", t, threads, s.Stack/1024), false},
+		{threadStacks, t * s.Stack, fmt.Sprintf("%d threads (%s) of %d KiB", t, threads, s.Stack/1024), false},
 		{"VM threads", vmThreads * mib, fmt.Sprintf("%d of 1 MiB", vmThreads), false},
 		{"GC structures", gc.of(heap), fmt.Sprintf("%s, %.3g %% of the heap and a base", s.Collector, gc.share*100), false},
 		{"JVM base", base, "symbols, class archive, arenas, malloc", false},
@@ -237,7 +244,7 @@ func (s *Sizing) budget() Budget {
 		if s.unlimited {
 			why = "the rest of the machine"
 		}
-		b = append(b, Region{"margin", left, why, false})
+		b = append(b, Region{margin, left, why, false})
 	}
 	return b
 }

@@ -28,9 +28,10 @@ type Config struct {
 	Default  LayerConfig `yaml:"default"`
 	User     LayerConfig `yaml:"user"`
 	Enforced LayerConfig `yaml:"enforced"`
-	// Apply says what follows when a file, folder or URL gives other options than
-	// a running JVM was started with: ApplyReport (default) or ApplyRestart.
-	Apply string `yaml:"apply" change:"live" default:"report" check:"oneof report restart"`
+	// Apply says what follows when the limits, or a file, folder or URL, give other
+	// options than a running JVM was started with: ApplyReport, ApplyAdjust (default)
+	// or ApplyRestart.
+	Apply string `yaml:"apply" change:"live" default:"adjust" check:"oneof report adjust restart"`
 }
 
 // The values of Config.CPUs. The default is the first, as in the JVM; with the
@@ -50,7 +51,11 @@ type Flavor struct {
 
 // What Config.Apply may be.
 const (
-	ApplyReport  = "report"
+	ApplyReport = "report"
+	// ApplyAdjust changes what a running JVM can change when the memory limit falls
+	// below what the JVM may use.
+	ApplyAdjust = "adjust"
+	// ApplyRestart is ApplyAdjust, and a restart.
 	ApplyRestart = "restart"
 )
 

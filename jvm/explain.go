@@ -61,11 +61,12 @@ func budgetRows(r Result) [][]string {
 	for _, g := range r.Budget {
 		rows = append(rows, []string{g.Region, mibText(g.Bytes), g.Why})
 	}
-	verdict := "fits"
+	verdict, open := "fits", r.Budget.Unbounded()
 	if over := r.Budget.Sum() - r.Limit; over > 0 {
 		verdict = mibText(over) + " too much"
-	} else if open := r.Budget.Unbounded(); len(open) > 0 {
-		verdict = "fits at these sizes; no cap on " + strings.Join(open, " and ")
+	}
+	if len(open) > 0 {
+		verdict += " at these sizes; no cap on " + strings.Join(open, " and ")
 	}
 	return append(rows, []string{"sum", mibText(r.Budget.Sum()), fmt.Sprintf("of %s: %s", mibText(r.Limit), verdict)})
 }
@@ -82,7 +83,7 @@ func limitRows(l Limits, r Result) [][]string {
 	case l.Unlimited:
 		memory[2] += ": the machine's, there is no limit"
 	}
-	rows = append(rows, memory)
+	rows = append(append(rows, memory), kernelRows(l, r.Budget)...)
 	if r.Limit > 0 && (r.Limit < l.Memory || l.Memory <= 0) {
 		rows = append(rows, []string{"memory to use", mibText(r.Limit), "the memory of the flavor"})
 	}

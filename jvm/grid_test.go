@@ -89,7 +89,11 @@ func checkSizing(t *testing.T, name string, in Input) int64 {
 	}
 	argv := r.Argv()
 	heap := r.Budget[0].Bytes
-	if !slices.Contains(argv, fmt.Sprintf("-Xmx%dm", heap/mib)) || over == slices.Contains(argv, fmt.Sprintf("-Xms%dm", heap/mib)) {
+	start := fmt.Sprintf("-Xms%dm", heap/mib)
+	if slices.Contains(argv, "-XX:+UseG1GC") && in.Target.JavaMajor >= 11 {
+		start = fmt.Sprintf("-XX:InitialHeapSize=%dm", heap/mib)
+	}
+	if !slices.Contains(argv, fmt.Sprintf("-Xmx%dm", heap/mib)) || over == slices.Contains(argv, start) {
 		t.Errorf("%s: a heap of %s: %v", name, mibText(heap), argv)
 	}
 	if heap < minHeap || heap%mib != 0 {

@@ -65,6 +65,7 @@ func Merge(defaults, user, enforced []Option) Result {
 	r.adjustCollector()
 	r.adjustAggressive()
 	r.adjustHeap()
+	r.adjustFreeRatio()
 	r.adjustBase()
 	r.adjustPairs()
 	r.adjustThreads()

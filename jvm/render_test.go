@@ -174,6 +174,7 @@ func TestExplain(t *testing.T) {
 				ProfileWhy: "env ENV is fat",
 				CPUs:       CPUsFloor, Reserve: "128MiB", Rules: switchedOff(t, "direct-memory")},
 		},
+		"percentage": {Limits: gridLimits(1024, 2), Target: Target{JavaMajor: 17}, User: ParseArgs("u", []string{"-XX:MaxRAMPercentage=75"})},
 		"unlimited": {Limits: Limits{CPUs: 2, Memory: 24 << 30, MemorySource: "/proc/meminfo", CPUSource: "/proc/cpuinfo", Unlimited: true},
 			Target: Target{JavaMajor: 17}},
 		"refused": {Limits: Limits{CPUs: 1, Memory: 128 * mib, MemorySource: "/sys/fs/cgroup/memory.max"},

@@ -38,7 +38,11 @@ func (s Sizing) Options() []Option {
 	r := s.rules
 	if s.Limit > 0 && len(s.Budget) > 0 {
 		add(r.Heap, "heap", s.heapWhy, "-Xmx%dm", s.Heap/mib)
-		if s.startsFull() {
+		if s.startsFull() && s.canShrink() {
+			add(r.Heap, "heap", "the same as -Xmx: the limit is the container's alone; as -Xms the heap could not shrink under a lower limit",
+				"-XX:InitialHeapSize=%dm", s.Heap/mib)
+			add(r.Heap, "heap", "the heap shrinks only when the limit does", "-XX:MaxHeapFreeRatio=100")
+		} else if s.startsFull() {
 			add(r.Heap, "heap", "the same as -Xmx: the limit is the container's alone", "-Xms%dm", s.Heap/mib)
 		}
 		for _, c := range s.memoryCaps() {

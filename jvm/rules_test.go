@@ -20,7 +20,7 @@ func TestRulesSwitchOff(t *testing.T) {
 		codes      string
 		open       string
 	}{
-		{"heap", "-Xmx1248m -Xms1248m", BudgetUnbounded, "heap"},
+		{"heap", "-Xmx1248m -XX:InitialHeapSize=1248m -XX:MaxHeapFreeRatio=100", BudgetUnbounded, "heap"},
 		{"metaspace", "-XX:MaxMetaspaceSize=193m", BudgetUnbounded, "metaspace"},
 		{"code-cache", "-XX:ReservedCodeCacheSize=240m", "", ""},
 		{"direct-memory", "-XX:MaxDirectMemorySize=65m", BudgetUnbounded, "direct memory"},
@@ -118,6 +118,16 @@ func TestNoHeapRuleNoRefusal(t *testing.T) {
 	r, err := Render(Input{Limits: gridLimits(256, 1), Policy: Policy{Rules: switchedOff(t, "heap")}})
 	if err != nil || r.Argv() == nil || !slices.ContainsFunc(r.Warnings, func(p Problem) bool { return p.Code == BudgetExceeded }) {
 		t.Errorf("%v, %v, %v", r.Argv(), r.Warnings, err)
+	}
+}
+
+// Without the rule the budget has the collector that HotSpot takes.
+func TestNoCollectorRule(t *testing.T) {
+	for major, want := range map[int]string{17: "UseSerialGC", 28: "UseG1GC"} {
+		s, err := Size(gridLimits(512, 1), Policy{Rules: switchedOff(t, "collector")}, Target{JavaMajor: major}, Fixed{})
+		if err != nil || s.Collector != want || s.Budget.Sum() > s.Limit {
+			t.Errorf("Java %d: %s, %s, %v", major, s.Collector, mibText(s.Budget.Sum()), err)
+		}
 	}
 }
 

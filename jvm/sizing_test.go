@@ -142,7 +142,7 @@ func TestCollectorAndOldJava(t *testing.T) {
 // Without a limit the sizes that would divide it are the JVM's own defaults; a flavor is a limit, and a user's options
 // apply as always.
 func TestNoLimit(t *testing.T) {
-	sized := []string{"-Xmx", "-Xms", "-Xss", "-XX:MaxMetaspaceSize=", "-XX:ReservedCodeCacheSize=", "-XX:MaxDirectMemorySize="}
+	sized := []string{"-Xmx", "-Xms", "-Xss", "-XX:InitialHeapSize=", "-XX:MaxMetaspaceSize=", "-XX:ReservedCodeCacheSize=", "-XX:MaxDirectMemorySize="}
 	for _, tc := range []struct {
 		name   string
 		gib    int64
@@ -158,11 +158,11 @@ func TestNoLimit(t *testing.T) {
 		{"512 GiB", 512, "", Policy{}, "", "", 32768, MemoryUnlimited},
 		{"another port", 24, "aarch64", Policy{}, "", "", 6144, MemoryUnlimited},
 		{"a flavor", 24, "", Policy{Flavor: Flavor{Memory: "2GiB"}}, "",
-			"-Xmx1248m -Xms1248m -XX:MaxMetaspaceSize=193m -XX:ReservedCodeCacheSize=240m -XX:MaxDirectMemorySize=65m -Xss512k", 1248, ""},
+			"-Xmx1248m -XX:InitialHeapSize=1248m -XX:MaxMetaspaceSize=193m -XX:ReservedCodeCacheSize=240m -XX:MaxDirectMemorySize=65m -Xss512k", 1248, ""},
 		{"a profile's memory", 24, "", Policy{Profile: &Profile{Name: "p", Memory: "2GiB"}}, "",
-			"-Xmx1248m -Xms1248m -XX:MaxMetaspaceSize=193m -XX:ReservedCodeCacheSize=240m -XX:MaxDirectMemorySize=65m -Xss512k", 1248, ""},
+			"-Xmx1248m -XX:InitialHeapSize=1248m -XX:MaxMetaspaceSize=193m -XX:ReservedCodeCacheSize=240m -XX:MaxDirectMemorySize=65m -Xss512k", 1248, ""},
 		{"a flavor above the machine", 2, "", Policy{Flavor: Flavor{Memory: "4GiB"}}, "",
-			"-Xmx1248m -Xms1248m -XX:MaxMetaspaceSize=193m -XX:ReservedCodeCacheSize=240m -XX:MaxDirectMemorySize=65m -Xss512k", 1248, Adjusted},
+			"-Xmx1248m -XX:InitialHeapSize=1248m -XX:MaxMetaspaceSize=193m -XX:ReservedCodeCacheSize=240m -XX:MaxDirectMemorySize=65m -Xss512k", 1248, Adjusted},
 		{"a profile's caps", 24, "", Policy{Profile: &Profile{Name: "p", Metaspace: "300MiB", Stack: "2MiB"}}, "",
 			"-XX:MaxMetaspaceSize=300m -Xss2048k", 6144, MemoryUnlimited},
 		{"the user's heap", 24, "", Policy{}, "-Xmx4g", "-Xmx4g", 4096, ""},

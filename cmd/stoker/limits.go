@@ -20,7 +20,7 @@ func limitsCommand() *cli.Command {
 }
 
 func limitsText(l cgroup.Limits, width int) string {
-	version, quota, cpuset := "none", "none", "unknown"
+	version, quota, cpuset, pids := "none", "none", "unknown", "none"
 	if l.Version > 0 {
 		version = fmt.Sprintf("v%d", l.Version)
 	}
@@ -30,6 +30,9 @@ func limitsText(l cgroup.Limits, width int) string {
 	if l.CPUSet != nil {
 		cpuset = fmt.Sprint(*l.CPUSet)
 	}
+	if l.PIDsLimit != nil {
+		pids = fmt.Sprint(*l.PIDsLimit)
+	}
 	text := layout.Rows(layout.Table{
 		{"LIMIT", "VALUE", "SAID BY"},
 		{"cgroup", version, ""},
@@ -38,6 +41,8 @@ func limitsText(l cgroup.Limits, width int) string {
 		{"CPUs to use", fmt.Sprint(l.EffectiveCPUs), l.Sources.EffectiveCPUs},
 		{"memory limit", bytesText(l.MemoryLimit, "none"), l.Sources.MemoryLimit},
 		{"memory to use", bytesText(l.EffectiveMemory, "unknown"), l.Sources.EffectiveMemory},
+		{"memory throttled at", bytesText(l.MemoryHigh, "never"), l.Sources.MemoryHigh},
+		{"processes and threads", pids, l.Sources.PIDsLimit},
 	}, width)
 	for _, warning := range l.Warnings {
 		text += layout.Wrap("warning: "+warning.Code+": "+warning.Message, width, "  ") + "\n"

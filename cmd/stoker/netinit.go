@@ -18,6 +18,7 @@ import (
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/layout"
+	"github.com/stoker-init/stoker/internal/network"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/internal/service"
@@ -189,7 +190,7 @@ func planNetwork(c *cli.Context) error {
 	}
 	d, err := describe(c.Context, cfg, lookup, "")
 	if err != nil {
-		return daemon.NetworkError(err)
+		return network.Error(err)
 	}
 	warnNetwork(d.Warnings())
 	return printJSON(c.App.Writer, d.Plan)
@@ -223,13 +224,13 @@ func applyNetwork(c *cli.Context) error {
 	defer cancel()
 	d, err := describe(limited, cfg, lookup, cfg.StateDir)
 	if err != nil {
-		return daemon.NetworkError(err)
+		return network.Error(err)
 	}
 	options := kernelOptions(cfg)
 	result, err := kernel.Apply(limited, d.Plan, options)
 	if err != nil {
 		warnNetwork(d.Warnings())
-		return daemon.NetworkError(fmt.Errorf("cannot configure the network: %w", err))
+		return network.Error(fmt.Errorf("cannot configure the network: %w", err))
 	}
 	out := appliedNetwork{Result: *result, From: d.From, Time: d.Time.UTC()}
 	out.Changes, out.Warnings = append([]kernel.Change{}, out.Changes...), append(d.Warnings(), out.Warnings...)
@@ -264,11 +265,11 @@ func compareNetwork(c *cli.Context) error {
 	}
 	plan, err := planToCompare(c, cfg, lookup)
 	if err != nil {
-		return daemon.NetworkError(err)
+		return network.Error(err)
 	}
 	changes, err := kernel.Compare(plan, kernelOptions(cfg))
 	if err != nil {
-		return daemon.NetworkError(fmt.Errorf("cannot compare the network: %w", err))
+		return network.Error(fmt.Errorf("cannot compare the network: %w", err))
 	}
 	differences := struct {
 		Changes []kernel.Change `json:"changes"`

@@ -81,8 +81,10 @@ func readable() map[string]string {
 		"proc/self/status":                        "Cpus_allowed_list:\t0-3\n",
 		"proc/meminfo":                            "MemTotal: 4194304 kB\n",
 		"sys/devices/system/cpu/online":           "0-3\n",
-		"sys/fs/cgroup/cgroup.controllers":        "cpu cpuset memory\n",
-		"sys/fs/cgroup/a/b/cgroup.controllers":    "cpu cpuset memory\n",
+		"sys/fs/cgroup/cgroup.controllers":        "cpu cpuset memory pids\n",
+		"sys/fs/cgroup/a/b/cgroup.controllers":    "cpu cpuset memory pids\n",
+		"sys/fs/cgroup/a/b/memory.high":           "805306368\n",
+		"sys/fs/cgroup/a/b/pids.max":              "max\n",
 		"sys/fs/cgroup/a/b/cpu.max":               "150000 100000\n",
 		"sys/fs/cgroup/a/b/memory.max":            "1073741824\n",
 		"sys/fs/cgroup/a/b/cpuset.cpus.effective": "0-1\n",
@@ -103,6 +105,7 @@ func FuzzRead(f *testing.F) {
 		"v1/memory.limit_in_bytes -1\nv1/cpu.cfs_quota_us max")
 	f.Add("30 29 0:26 / /sys/fs/cg", "0::", "proc/self/status Cpus_allowed_list: 9\nsys/devices/system/cpu/online 5-2")
 	f.Add("", "", "proc/meminfo \xff")
+	f.Add("", "", "sys/fs/cgroup/pids.max 20\nsys/fs/cgroup/memory.high 1\nsys/fs/cgroup/a/b/pids.max -7")
 	f.Fuzz(func(t *testing.T, mountinfo, own, edits string) {
 		all := readable()
 		if mountinfo != "" {
@@ -121,7 +124,7 @@ func FuzzRead(f *testing.F) {
 		root := tree(t, files)
 		l := Read(root)
 		if l.EffectiveCPUs < 1 || l.EffectiveMemory != nil && *l.EffectiveMemory <= 0 || l.CPUSet != nil && *l.CPUSet < 1 || l.CPUQuota != nil &&
-			!(*l.CPUQuota > 0) {
+			!(*l.CPUQuota > 0) || l.MemoryHigh != nil && *l.MemoryHigh <= 0 || l.PIDsLimit != nil && *l.PIDsLimit < 0 {
 			t.Errorf("limits make no sense: %+v", l)
 		}
 		r := &reader{root: openRoot(t, root)}

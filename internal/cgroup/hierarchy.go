@@ -133,9 +133,18 @@ func (r *reader) chain(controller string) chain {
 	return chain{}
 }
 
+// limitChain is chain without InitLeaf, whose limits are copies.
+func (r *reader) limitChain(controller string) chain {
+	c := r.chain(controller)
+	if len(c.dirs) > 1 && path.Base(c.dirs[0]) == InitLeaf {
+		c.dirs = c.dirs[1:]
+	}
+	return c
+}
+
 // carries reports whether a v2 hierarchy has the controller at any level; on hybrid systems it has none.
 func (r *reader) carries(dirs []string, controller string) bool {
-	probe := map[string]string{"cpu": "cpu.max", "memory": "memory.max", "cpuset": "cpuset.cpus.effective"}[controller]
+	probe := map[string]string{"cpu": "cpu.max", "memory": "memory.max", "cpuset": "cpuset.cpus.effective", "pids": "pids.max"}[controller]
 	for _, d := range dirs {
 		text, err := r.read(d + "/cgroup.controllers")
 		if err == nil && containsWord(text, controller) {

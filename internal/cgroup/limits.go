@@ -19,6 +19,8 @@ const (
 	MemoryHighBelowMax   = "memory-high-below-max"
 	PathOutsideNamespace = "path-outside-namespace"
 	CgroupNotVisible     = "cgroup-not-visible"
+	PIDsUnreadable       = "pids-unreadable"
+	PIDsMalformed        = "pids-malformed"
 )
 
 // Limits are the granted resources. A nil number means that there is no limit; an unreadable one causes a warning and the use of the
@@ -37,6 +39,10 @@ type Limits struct {
 	MemoryLimit *int64 `json:"memory_limit_bytes"`
 	// EffectiveMemory is the smaller of MemoryLimit and the machine's memory in bytes; nil if both are unreadable.
 	EffectiveMemory *int64 `json:"effective_memory_bytes"`
+	// MemoryHigh is the smallest memory.high in bytes, above which the kernel throttles; nil: none, as always on v1.
+	MemoryHigh *int64 `json:"memory_high_bytes"`
+	// PIDsLimit is the smallest limit of processes and threads; nil: none.
+	PIDsLimit *int64 `json:"pids_limit"`
 	// Sources names the file of each number.
 	Sources Sources `json:"sources"`
 	// Warnings is never nil.
@@ -50,6 +56,8 @@ type Sources struct {
 	EffectiveCPUs   string `json:"effective_cpus,omitempty"`
 	MemoryLimit     string `json:"memory_limit_bytes,omitempty"`
 	EffectiveMemory string `json:"effective_memory_bytes,omitempty"`
+	MemoryHigh      string `json:"memory_high_bytes,omitempty"`
+	PIDsLimit       string `json:"pids_limit,omitempty"`
 }
 
 // Warning is a read error or a note for the operator.
@@ -68,11 +76,12 @@ func Read(root string) Limits {
 		return r.limits
 	}
 	defer func() { _ = r.root.Close() }()
-	cpu, memory := r.chain("cpu"), r.chain("memory")
+	cpu, memory := r.limitChain("cpu"), r.limitChain("memory")
 	r.limits.Version = r.version(cpu, memory)
 	r.readQuota(cpu)
-	r.readCPUs(r.chain("cpuset"))
+	r.readCPUs(r.limitChain("cpuset"))
 	r.readMemory(memory)
+	r.readPIDs(r.limitChain("pids"))
 	return r.limits
 }
 

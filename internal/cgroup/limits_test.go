@@ -144,7 +144,7 @@ func TestJSONKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{"cgroup_version", "cpu_quota_cores", "cpuset_count", "effective_cpus",
-		"effective_memory_bytes", "memory_limit_bytes", "sources", "warnings"}
+		"effective_memory_bytes", "memory_high_bytes", "memory_limit_bytes", "pids_limit", "sources", "warnings"}
 	for _, k := range want {
 		if _, ok := m[k]; !ok {
 			t.Errorf("key %s is missing", k)
@@ -200,7 +200,7 @@ func TestDocumentation(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{CPUUnreadable, CPUMalformed, MemoryUnreadable, MemoryMalformed, MemoryHighBelowMax, PathOutsideNamespace,
-		CgroupNotVisible}
+		CgroupNotVisible, PIDsUnreadable, PIDsMalformed}
 	limits := reflect.TypeFor[Limits]()
 	for i := range limits.NumField() {
 		want = append(want, limits.Field(i).Tag.Get("json"))

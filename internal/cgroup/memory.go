@@ -49,7 +49,7 @@ func (r *reader) readMemory(c chain) {
 		r.warn(MemoryUnreadable, "cannot find any memory limit nor the machine's memory")
 	}
 	if c.version == 2 {
-		r.checkHigh(c.dirs)
+		r.readHigh(c.dirs)
 	}
 }
 
@@ -80,12 +80,16 @@ func MemoryInUse(root string, l Limits) (used int64, ok bool) {
 	return 0, false
 }
 
-// checkHigh warns of a memory.high below the limit, at which the kernel throttles.
-func (r *reader) checkHigh(dirs []string) {
+// readHigh finds the smallest memory.high, and warns of each below the limit, at which the kernel throttles.
+func (r *reader) readHigh(dirs []string) {
+	l := &r.limits
 	for _, dir := range dirs {
 		file := path.Join(dir, "memory.high")
 		n, ok := r.bytesOf(file)
-		if ok && (r.limits.EffectiveMemory == nil || n < *r.limits.EffectiveMemory) {
+		if ok && (l.MemoryHigh == nil || n < *l.MemoryHigh) {
+			l.MemoryHigh, l.Sources.MemoryHigh = &n, file
+		}
+		if ok && (l.EffectiveMemory == nil || n < *l.EffectiveMemory) {
 			r.warn(MemoryHighBelowMax, "%s is %d bytes: the kernel throttles above it although the limit is higher", file, n)
 		}
 	}

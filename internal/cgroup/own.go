@@ -29,14 +29,27 @@ type OwnLimits struct {
 	PIDs   int     // processes and threads; 0: no own limit
 }
 
+// within returns the limits to write to the cgroup: its own, or the container's if that is lower or the only one. A JVM reads its own
+// cgroup and not the parents.
+func (w OwnLimits) within(container Limits) (memory *int64, cpus *float64) {
+	memory, cpus = container.MemoryLimit, container.CPUQuota
+	if w.Memory > 0 && (memory == nil || w.Memory < *memory) {
+		memory = &w.Memory
+	}
+	if w.CPUs > 0 && (cpus == nil || w.CPUs < *cpus) {
+		cpus = &w.CPUs
+	}
+	return memory, cpus
+}
+
 // Own is the cgroup of one service: a directory, or on v1 one per controller.
 type Own struct {
 	tree *Tree
 	dirs []string
-	// Memory and CPUs are the limits written to the cgroup: its own, or the container's if that is lower or the only one. nil: no
-	// limit. A JVM reads its own cgroup and not the parents.
+	// Memory, CPUs and PIDs are its own limits; nil: it has only the container's.
 	Memory *int64
 	CPUs   *float64
+	PIDs   int // 0: none
 }
 
 // Tree makes cgroups below the container's own. It is safe for concurrent use.
@@ -66,11 +79,12 @@ func (t *Tree) Make(name string, w OwnLimits) (*Own, error) {
 		return nil, err
 	}
 	limits := Read(t.root)
-	o := &Own{tree: t, Memory: limits.MemoryLimit, CPUs: limits.CPUQuota}
-	if w.Memory > 0 && (o.Memory == nil || w.Memory < *o.Memory) {
+	memory, cpus := w.within(limits)
+	o := &Own{tree: t, PIDs: w.PIDs}
+	if w.Memory > 0 {
 		o.Memory = &w.Memory
 	}
-	if w.CPUs > 0 && (o.CPUs == nil || w.CPUs < *o.CPUs) {
+	if w.CPUs > 0 {
 		o.CPUs = &w.CPUs
 	}
 	if places[0].controller == unified {
@@ -89,7 +103,7 @@ func (t *Tree) Make(name string, w OwnLimits) (*Own, error) {
 			return nil, fmt.Errorf("cannot make %s: %w", dir, cause(err))
 		}
 		o.dirs = append(o.dirs, dir)
-		err := t.limit(p.controller, dir, o.Memory, o.CPUs)
+		err := t.limit(p.controller, dir, memory, cpus)
 		if err == nil && w.PIDs > 0 && (p.controller == unified || p.controller == "pids") {
 			err = t.write(dir, "pids.max", strconv.Itoa(w.PIDs))
 		}
@@ -212,7 +226,16 @@ const period = 100_000
 
 // limit writes limits to a new cgroup.
 func (t *Tree) limit(controller, dir string, memory *int64, cpus *float64) error {
-	var files [][2]string // names and contents
+	for _, f := range limitFiles(controller, memory, cpus) {
+		if err := t.write(dir, f[0], f[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// limitFiles returns the names and contents of the files that have limits.
+func limitFiles(controller string, memory *int64, cpus *float64) (files [][2]string) {
 	if memory != nil && (controller == unified || controller == "memory") {
 		name := "memory.limit_in_bytes"
 		if controller == unified {
@@ -228,12 +251,7 @@ func (t *Tree) limit(controller, dir string, memory *int64, cpus *float64) error
 			files = append(files, [2]string{"cpu.cfs_period_us", strconv.Itoa(period)}, [2]string{"cpu.cfs_quota_us", quota})
 		}
 	}
-	for _, f := range files {
-		if err := t.write(dir, f[0], f[1]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return files
 }
 
 func (t *Tree) write(dir, file, text string) error {

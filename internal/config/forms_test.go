@@ -69,7 +69,7 @@ jvm:
 	if u := c.User.URLs; len(u) != 2 || *u[0].Every != time.Minute || u[0].Deadline != 5*time.Second || *u[1].Every != 0 {
 		t.Errorf("URLs %+v", u)
 	}
-	if c.Apply != jvm.ApplyReport {
+	if c.Apply != jvm.ApplyAdjust {
 		t.Errorf("apply is %q", c.Apply)
 	}
 	// What is shown can be read again, and has no secret.
@@ -107,7 +107,7 @@ func TestSourcesThatAreWrong(t *testing.T) {
 		{`user: {urls: [{url: "http://x/", ca_file: ca.pem}]}`, "jvm.user.urls[0].ca_file"},
 		{`user: {urls: [{url: "http://x/", headers: {"X Y": z}}]}`, "is not the name of a header"},
 		{`enforced: {env: [A]}`, "jvm.enforced.env"},
-		{`apply: restarts`, `jvm.apply: "restarts" is not one of report, restart (did you mean "restart"?)`},
+		{`apply: restarts`, `jvm.apply: "restarts" is not one of report, adjust, restart (did you mean "restart"?)`},
 	} {
 		_, err := loadText(t, "services: {app: {kind: java, java: {jar: /x.jar}}}\njvm: {"+tc.jvm+"}\n")
 		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "geheim") || strings.Count(err.Error(),

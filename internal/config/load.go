@@ -135,7 +135,7 @@ func EnvPath(service, name string) string { return layeredyaml.Join(ServicePath(
 func (l *Loaded) Show(w io.Writer, origin bool) error {
 	cfg := l.Config
 	cfg.Services = maps.Clone(cfg.Services)
-	if _, set := l.Origins["jvm"]; !set && cfg.JVM.Apply == jvm.ApplyReport && !slices.ContainsFunc(slices.Collect(maps.Values(cfg.Services)),
+	if _, set := l.Origins["jvm"]; !set && cfg.JVM.Apply == jvm.ApplyAdjust && !slices.ContainsFunc(slices.Collect(maps.Values(cfg.Services)),
 		Service.hasJVM) {
 		cfg.JVM.Apply = ""
 	}

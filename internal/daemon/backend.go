@@ -30,7 +30,7 @@ func apiBackend(d *daemon) api.Backend {
 	return b
 }
 
-func (d *daemon) Network() *api.NetworkStatus { return d.network.snapshot() }
+func (d *daemon) Network() *api.NetworkStatus { return d.network.Snapshot() }
 
 func (d *daemon) Limits() any { return cgroup.Read("/") }
 
@@ -41,7 +41,7 @@ func (d *daemon) JVM(name string) (data any, text func(width int) string, ok boo
 	}
 	report := *latest
 	if s, ok := d.sup.Service(name); ok {
-		report.Pending = d.jvms.Pending(name, s.Pid)
+		report.Pending, report.Cut = d.jvms.Pending(name, s.Pid), d.jvms.Cut(name, s.Pid)
 	}
 	return &report, report.Text, true
 }

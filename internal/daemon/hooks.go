@@ -154,8 +154,18 @@ func (h *hookRunner) configChanged(by string) { h.tellNumbered(lifecycle.ConfigC
 
 // networkDrift publishes differences between the network and what was applied.
 func (h *hookRunner) networkDrift(differences string) {
-	h.journal.events.Append(events.Event{Kind: string(lifecycle.NetworkDrift), Reason: differences})
-	h.tellNumbered(lifecycle.NetworkDrift, differences)
+	h.containerEvent(lifecycle.NetworkDrift, differences)
+}
+
+// limitsChanged publishes other limits of the container.
+func (h *hookRunner) limitsChanged(changes string) {
+	h.containerEvent(lifecycle.LimitsChanged, changes)
+}
+
+// containerEvent records an event that happens again and again, and runs its hooks.
+func (h *hookRunner) containerEvent(e lifecycle.Event, reason string) {
+	h.journal.events.Append(events.Event{Kind: string(e), Reason: reason})
+	h.tellNumbered(e, reason)
 }
 
 // tellNumbered runs the hooks of an event that happens again and again. Its number comes from a monotonic clock: an occurrence with a

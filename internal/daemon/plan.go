@@ -10,6 +10,7 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/logfile"
 	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/network"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/internal/suggest"
 	"github.com/stoker-init/stoker/jvm"
@@ -49,6 +50,10 @@ func (d *daemon) newPlan(loaded *config.Loaded) (p *plan, err error) {
 
 func (p *plan) supervisorSet() supervisor.ServiceSet {
 	return supervisor.ServiceSet{Definitions: p.definitions, Main: p.main, StopTimeout: p.Config.Stop.Timeout, OnFatal: p.Config.OnFatal}
+}
+
+func (p *plan) network() network.Settings {
+	return network.Settings{Config: p.Config.Netinit, Labels: p.Config.Labels}
 }
 
 func (d *daemon) addCommand(p *plan) {

@@ -105,3 +105,11 @@ func stateFolder(uid int, env func(string) string) string {
 	}
 	return ""
 }
+
+// NetworkFolder returns the folder for the state of the network, unless the configuration has one; empty: none.
+func NetworkFolder() string {
+	if folder := stateFolder(os.Geteuid(), os.Getenv); folder != "" {
+		return filepath.Join(folder, "netinit")
+	}
+	return ""
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm/launch"
+	"github.com/stoker-init/stoker/jvm/rollout"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -140,7 +141,7 @@ func (d *daemon) restartAndLog(how restartRequest) api.SwitchResult {
 
 // optionsChanged reports whether a restart would change the options of a JVM. If the new options are unusable, the switched plugin is
 // disabled and the options are compared again.
-func (d *daemon) optionsChanged(ctx context.Context, j launch.JVM, plugin string) (bool, error) {
+func (d *daemon) optionsChanged(ctx context.Context, j rollout.JVM, plugin string) (bool, error) {
 	for {
 		digest, err := d.jvms.Digest(ctx, j.Name)
 		if err != nil || digest == j.Sources {
@@ -149,10 +150,10 @@ func (d *daemon) optionsChanged(ctx context.Context, j launch.JVM, plugin string
 		if j.State == supervisor.Starting {
 			return true, nil
 		}
-		changes, err := d.jvms.Compare(ctx, j.Name, j.Pid)
+		found, err := d.jvms.Compare(ctx, j.Name, j.Pid)
 		var bad *launch.OptionsError
 		if err == nil || !errors.As(err, &bad) || !d.disableFor(plugin, bad) {
-			return len(changes) > 0, err
+			return len(found.Changes) > 0, err
 		}
 	}
 }

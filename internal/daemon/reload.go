@@ -19,6 +19,7 @@ import (
 	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/console/audit"
 	"github.com/stoker-init/stoker/internal/console/recording"
+	"github.com/stoker-init/stoker/internal/network"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm/launch"
@@ -39,7 +40,7 @@ type daemon struct {
 	journal *journal
 	hooks   *hookRunner
 	jobs    *executor.Executor // nil: there is none
-	network *network           // of the container
+	network *network.Network   // of the container
 	gate    *access.Gate
 	console *console.Manager
 	audit   *audit.Log         // of the console, as recordings are
@@ -160,7 +161,7 @@ func (d *daemon) Reload(by string, dryRun bool) (api.ReloadResult, error) {
 	if !dryRun {
 		d.journal.reloaded(by, done, err)
 	}
-	if !dryRun && err == nil && d.network.reload(before, d.currentPlan(), by != byWatch) {
+	if !dryRun && err == nil && d.network.Reload(before.network(), d.currentPlan().network(), by != byWatch) {
 		done.Changes = append(done.Changes, "configure the network again, in the background")
 	}
 	return done, err

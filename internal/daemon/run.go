@@ -20,8 +20,10 @@ import (
 	"github.com/stoker-init/stoker/internal/logqueue"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/memory"
+	"github.com/stoker-init/stoker/internal/network"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
+	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/internal/signals"
 	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/stoker-init/stoker/supervisor"
@@ -140,17 +142,19 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	d.startConsole(rec)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	d.network = newNetwork(ctx, d)
-	opening := d.network.opening(d.currentPlan())
+	d.network = network.New(ctx, network.Options{Log: log.Named("netinit"), Folder: NetworkFolder(), Env: service.EnvironMap(os.Environ()),
+		Drifted: d.hooks.networkDrift, Save: m.FDStore().PutJSON})
+	opening := d.network.Opening(d.currentPlan().network())
 	d.sup = supervisor.New(m, rec, d.currentPlan().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
 		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP"); d.api.configureTCP() }, OOM: launch.OOMCount, LogAfter: queue.After,
 		Stops:    d.journal.stopping,
 		StopJobs: d.stopJobs,
 		Listener: d.hooks, Network: opening})
 	if opening != nil && d.sup.Opened(rec) {
-		d.network.resume(d.currentPlan(), rec.Items)
+		d.network.Resume(d.currentPlan().network(), rec.Items)
 	}
-	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.currentPlan().jvmLaunchers() }, log)
+	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.currentPlan().jvmLaunchers() },
+		launch.Cuts(rec.Items), log)
 	d.engines = d.startEngines(ctx)
 	d.api = newAPIServer(ctx, d, apiBackend(d))
 	serve := func() { d.api.begin(rec) }
@@ -163,6 +167,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		signals.NotifyFirst(sigs)
 		signals.NotifyRest(sigs)
 		d.watch(ctx)
+		d.watchLimits(ctx)
 		d.api.reopenAndWatch()
 		debug.SetGCPercent(laterPercent)
 		memory.ReleaseStartup()

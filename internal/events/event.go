@@ -124,7 +124,7 @@ type key struct {
 func (e *Event) key() (key, bool) {
 	k := key{service: e.Service, start: e.Start, kind: e.Kind}
 	switch e.Kind {
-	case KindPlugin, KindConfig, KindMissed, string(lifecycle.NetworkDrift):
+	case KindPlugin, KindConfig, KindMissed, string(lifecycle.NetworkDrift), string(lifecycle.LimitsChanged):
 		return k, false
 	case KindContainer:
 		k.detail = e.State

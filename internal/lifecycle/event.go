@@ -26,6 +26,7 @@ const (
 	JobFinished   Event = "job-finished"   // a job's process has ended
 	ConfigChanged Event = "config-changed" // another configuration is in force
 	NetworkDrift  Event = "network-drift"  // the network differs from what netinit has configured
+	LimitsChanged Event = "limits-changed" // the container has other limits
 )
 
 // Scope is whose life an event belongs to.
@@ -74,6 +75,7 @@ var table = [...]row{
 	{JobFinished, ScopeJob, ending},
 	{ConfigChanged, ScopeContainer, 0},
 	{NetworkDrift, ScopeContainer, 0},
+	{LimitsChanged, ScopeContainer, 0},
 }
 
 // Count is the number of events.

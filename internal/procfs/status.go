@@ -60,3 +60,19 @@ func (s Status) Catches(signal int) bool {
 	mask, err := s.Mask("SigCgt")
 	return err == nil && mask&(1<<(signal-1)) != 0
 }
+
+// Memory returns the memory of a process in bytes: its share of the pages that it has mapped, once each, or, where that is not readable, all
+// that it has mapped.
+func Memory(pid int) (int64, error) {
+	var kib int64
+	data, _ := os.ReadFile(Path(pid, "smaps_rollup")) // Linux 4.14; needs the rights of a tracer
+	if _, err := fmt.Sscanf(ParseStatus(string(data))["Pss"], "%d kB", &kib); err == nil {
+		return kib << 10, nil
+	}
+	status, err := ReadStatus(pid)
+	if err != nil {
+		return 0, err
+	}
+	_, err = fmt.Sscanf(status["VmRSS"], "%d kB", &kib)
+	return kib << 10, err
+}

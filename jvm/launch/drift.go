@@ -13,18 +13,16 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/filewatch"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/resize"
+	"github.com/stoker-init/stoker/jvm/rollout"
 	"github.com/stoker-init/stoker/supervisor"
 )
-
-// sourcesReason is the reason of a restart after a change of the option sources.
-const sourcesReason = "a change of the sources of its JVM options"
 
 // unwatchedNote is logged where files cannot be watched.
 const unwatchedNote = "the sources of JVM options are not watched; a restart reads them"
@@ -34,7 +32,8 @@ type Drift struct {
 	sup       *supervisor.Supervisor
 	launchers func() map[string]*Launcher // of the current configuration
 	log       hclog.Logger
-	rollout   *rollout
+	rollout   *rollout.Rollout
+	keeper    *resize.Keeper
 
 	mu      sync.Mutex // guards the fields below
 	watched watchSet
@@ -42,7 +41,8 @@ type Drift struct {
 	renamed chan struct{}       // holds one token after a change of named
 	stop    context.CancelFunc  // stops the watch; nil: not watching
 	done    <-chan struct{}     // closed when the latest watch has ended; nil: none was started
-	recheck chan struct{}
+	recheck chan struct{}       // the rollout compares
+	limits  chan struct{}       // the keeper looks at the limits
 }
 
 // watchSet lists what is watched for one configuration.
@@ -62,10 +62,10 @@ type polledURL struct {
 	fetch       *remote.Fetcher[remote.Answer]
 }
 
-// NewDrift returns a Drift for the JVM services of a supervisor.
-func NewDrift(sup *supervisor.Supervisor, launchers func() map[string]*Launcher, log hclog.Logger) *Drift {
+// NewDrift returns a Drift for the JVM services of a supervisor. earlier is what an earlier supervisor has done about limits.
+func NewDrift(sup *supervisor.Supervisor, launchers func() map[string]*Launcher, earlier map[string]*resize.Cut, log hclog.Logger) *Drift {
 	r := &Drift{sup: sup, launchers: launchers, log: log}
-	r.rollout = newRollout(r, log)
+	r.rollout, r.keeper = rollout.New(r, log), resize.New(resized{r}, log, earlier)
 	return r
 }
 
@@ -82,11 +82,21 @@ func (r *Drift) Follow(ctx context.Context) {
 		r.stop()
 	}
 	r.watched, r.stop = want, nil
-	if len(want.Files)+len(want.Dirs)+len(want.Named)+len(want.Polled) > 0 {
+	if len(r.launchers()) > 0 { // without a source there are limits
 		r.startWatching(ctx, want)
 	} else if r.done != nil {
 		over := r.done
-		go func() { <-over; r.rollout.found.Clear() }() // ends with the previous watch
+		go func() { <-over; r.rollout.Clear() }() // ends with the previous watch
+	}
+}
+
+// LimitsChanged has the running JVMs compared at once with what a start under the limits of now would give.
+func (r *Drift) LimitsChanged() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stop != nil {
+		signal(r.limits)
+		signal(r.recheck)
 	}
 }
 
@@ -125,8 +135,8 @@ func (r *Drift) watchSet() watchSet {
 func (r *Drift) startWatching(parent context.Context, want watchSet) {
 	ctx, cancel := context.WithCancel(parent)
 	var all sync.WaitGroup
-	kick, before, over, watching := make(chan struct{}, 1), r.done, make(chan struct{}), make(chan struct{})
-	r.recheck, r.stop, r.done, r.named, r.renamed = kick, cancel, over, maps.Clone(want.Named), make(chan struct{}, 1)
+	kick, limits, before, over, watching := make(chan struct{}, 1), make(chan struct{}, 1), r.done, make(chan struct{}), make(chan struct{})
+	r.recheck, r.limits, r.stop, r.done, r.named, r.renamed = kick, limits, cancel, over, maps.Clone(want.Named), make(chan struct{}, 1)
 	renamed := r.renamed
 	all.Go(func() { r.watchFiles(ctx, want, renamed, watching, kick) }) // ends with ctx
 	for _, p := range want.Polled {
@@ -137,7 +147,13 @@ func (r *Drift) startWatching(parent context.Context, want watchSet) {
 			<-before
 		}
 		<-watching
-		r.rollout.run(ctx, kick)
+		r.rollout.Run(ctx, kick)
+	})
+	all.Go(func() { // ends with ctx
+		if before != nil {
+			<-before
+		}
+		r.keeper.Run(ctx, limits, func() { signal(kick) })
 	})
 	go func() { all.Wait(); close(over) }() // ends with the others
 }
@@ -243,25 +259,27 @@ func (r *Drift) poll(ctx context.Context, p polledURL, changed chan<- struct{}) 
 }
 
 // JVMs returns the services with a JVM.
-func (r *Drift) JVMs() []JVM {
+func (r *Drift) JVMs() []rollout.JVM {
 	if r.sup.Stopping() {
 		return nil
 	}
-	var out []JVM
+	var out []rollout.JVM
 	for name, l := range r.launchers() {
 		if s, ok := r.sup.Service(name); ok {
+			c := r.keeper.Cut(name, s.Pid)
 			restart := l.JVM.Apply == jvm.ApplyRestart && (l.shared.Plugins == nil || !l.shared.Plugins.RestartDeferred(name, s.Pid))
-			out = append(out, JVM{name, s.State, s.Pid, s.Sources, restart})
+			out = append(out, rollout.JVM{Name: name, State: s.State, Pid: s.Pid, Sources: s.Sources, Restart: restart,
+				Hurry: c.Settled()})
 		}
 	}
-	slices.SortFunc(out, func(a, b JVM) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b rollout.JVM) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
 // errNotConfigured means that the service was removed from the configuration.
 var errNotConfigured = errors.New("the service is not configured any more")
 
-// Digest returns the fingerprint of the sources of a service.
+// Digest returns the fingerprint of the sources and limits of a service.
 func (r *Drift) Digest(ctx context.Context, name string) (string, error) {
 	l := r.launchers()[name]
 	if l == nil {
@@ -274,77 +292,98 @@ func (r *Drift) Digest(ctx context.Context, name string) (string, error) {
 	if l.shared.Plugins != nil {
 		l.shared.Plugins.Refresh()
 	}
-	sources := &sources{cfg: l.JVM, shared: l.shared, serviceEnv: *env, user: l.User}
+	sources := &sources{cfg: l.JVM, shared: l.shared, serviceEnv: *env, user: l.User, own: l.ownLimits()}
 	if _, err := sources.readConfigured(ctx); err != nil {
 		return "", env.Mask.Error(err)
 	}
 	r.setNamed(name, sources.files)
+	if f := l.shared.Report(name); f != nil && f.limits.Memory > 0 && sources.limits.Memory == 0 {
+		return "", errUnknownLimit
+	}
 	return sources.digest, nil
 }
 
+// errUnknownLimit is returned where a limit that was known cannot be read.
+var errUnknownLimit = errors.New("cannot read the memory limit")
+
 // Compare renders the options as a start would, with the preflight check, since a restart with rejected options would end a working
 // service. The running options are those of its start, or after a takeover those of the process itself.
-func (r *Drift) Compare(ctx context.Context, name string, pid int) (changes []string, err error) {
+func (r *Drift) Compare(ctx context.Context, name string, pid int) (rollout.Comparison, error) {
+	var out rollout.Comparison
 	l := r.launchers()[name]
 	if l == nil {
-		return nil, errNotConfigured
+		return out, errNotConfigured
 	}
 	env, err := l.Environ()
 	if err != nil {
-		return nil, env.Mask.Error(err)
+		return out, env.Mask.Error(err)
 	}
-	before, own := r.started(name, pid, l)
+	var before []string
+	own := l.ownLimits()
+	limits, _ := ReadLimits(own)
+	if f := l.shared.Report(name); f != nil {
+		before, out.Limits = f.argv, limits.Changes(f.limits)
+	}
+	if before == nil {
+		before, _ = procfs.Cmdline(pid)
+	}
 	p, err := l.checkedPlan(ctx, &service.Start{Environment: env, Cgroup: own, Options: l.FromHooks().Options}, nil)
+	if s, ok := r.sup.Service(name); ok && p != nil && p.report != nil {
+		out.Sources = sourcesOf(s.Sources) != sourcesOf(p.report.sourceDigest)
+	}
 	if err != nil {
 		why, _, _ := strings.Cut(env.Mask.Error(err).Error(), "\nhint:") // explain shows the running options
 		masked := errors.New(why)
 		if bad := new(OptionsError); errors.As(err, &bad) {
 			masked = &OptionsError{masked}
 		}
-		return nil, masked
+		return out, masked
 	}
 	for _, c := range jvm.Diff(before, p.report.argv) {
-		changes = append(changes, env.Mask.Text(c))
+		out.Changes = append(out.Changes, env.Mask.Text(c))
 	}
-	return changes, nil
+	if out.Limits != "" { // the heap first: the text may be cut off
+		slices.SortStableFunc(out.Changes, func(a, b string) int { return heapFirst(a) - heapFirst(b) })
+	}
+	return out, nil
 }
 
-// started returns the command line of a process and the cgroup that it was sized for.
-func (r *Drift) started(name string, pid int, l *Launcher) (argv []string, own *cgroup.Own) {
-	if f := l.shared.Report(name); f != nil && f.argv != nil {
-		return f.argv, f.cgroup
+func heapFirst(change string) int {
+	if strings.HasPrefix(change, "-Xmx") {
+		return 0
 	}
-	if limits := l.CgroupLimits; limits != (cgroup.OwnLimits{}) {
-		own = new(cgroup.Own)
-		if limits.Memory > 0 {
-			own.Memory = &limits.Memory
-		}
-		if limits.CPUs > 0 {
-			own.CPUs = &limits.CPUs
-		}
-	}
-	argv, _ = procfs.Cmdline(pid)
-	return argv, own
+	return 1
 }
 
-func (r *Drift) renew(ctx context.Context, name string, pid int) error {
-	return r.sup.RestartProcess(ctx, name, pid, sourcesReason)
+// Renew restarts a service if its process is still pid.
+func (r *Drift) Renew(ctx context.Context, name string, pid int, reason string) error {
+	return r.sup.RestartProcess(ctx, name, pid, reason)
 }
 
-func (r *Drift) start(ctx context.Context, name string) error {
+// Start starts a service that is FATAL.
+func (r *Drift) Start(ctx context.Context, name string) error {
 	if s, ok := r.sup.Service(name); !ok || s.State != supervisor.Fatal { // it was stopped or started in the meantime
 		return nil
 	}
-	return r.sup.Command(ctx, name, supervisor.EvStart, sourcesReason)
+	return r.sup.Command(ctx, name, supervisor.EvStart, rollout.SourcesChanged+" or of its limits")
 }
 
 // Pending returns what a restart would change in the process pid of a service; nil: nothing.
-func (r *Drift) Pending(name string, pid int) *PendingRestart { return r.rollout.pending(name, pid) }
+func (r *Drift) Pending(name string, pid int) *rollout.PendingRestart {
+	return r.rollout.Pending(name, pid)
+}
 
-// AddTo adds the pending restart to the notes of a service.
+// Cut returns the memory limit below the budget of the process pid of a service; nil: there is none.
+func (r *Drift) Cut(name string, pid int) *resize.Cut { return r.keeper.Cut(name, pid) }
+
+// AddTo adds the pending restart and a memory limit that is too low to the notes of a service.
 func (r *Drift) AddTo(s supervisor.Snapshot) supervisor.Snapshot {
-	if p := r.rollout.pending(s.Name, s.Pid); p != nil {
-		s.Notes = append(slices.Clone(s.Notes), p.String())
+	s.Notes = slices.Clone(s.Notes)
+	if c := r.Cut(s.Name, s.Pid); c != nil {
+		s.Notes = append(s.Notes, c.String())
+	}
+	if p := r.Pending(s.Name, s.Pid); p != nil {
+		s.Notes = append(s.Notes, p.String())
 	}
 	return s
 }

@@ -35,7 +35,7 @@ func TestNamedFilesOfSources(t *testing.T) {
 func TestWatchNamed(t *testing.T) {
 	dir := write(t, map[string]string{"a": "1", "b": "1"})
 	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
-	r := NewDrift(nil, nil, hclog.NewNullLogger())
+	r := NewDrift(nil, nil, nil, hclog.NewNullLogger())
 	r.named, r.renamed = map[string][]string{}, make(chan struct{}, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	changed, over, watching := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})

@@ -17,6 +17,8 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/jvm/resize"
+	"github.com/stoker-init/stoker/jvm/rollout"
 )
 
 // Report records what one start of a JVM was made of.
@@ -26,7 +28,9 @@ type Report struct {
 	Result  jvm.Result    `json:"options"`
 	Sources []SourceState `json:"sources"` // files, folders and URLs
 	// Pending is what a restart would change now; nil: nothing.
-	Pending      *PendingRestart `json:"restart_to_apply,omitempty"`
+	Pending *rollout.PendingRestart `json:"restart_to_apply,omitempty"`
+	// Cut is a memory limit below what the running JVM may use; nil: there is none.
+	Cut          *resize.Cut `json:"limit_below_budget,omitempty"`
 	limits       jvm.Limits
 	sourceDigest string        // fingerprint of the sources
 	cgroup       *cgroup.Own   // the cgroup that it was sized for; nil: the container's
@@ -46,6 +50,9 @@ func (f *Report) Text(width int) string {
 	}
 	b.WriteString(layout.Wrap(explained.String(), width, "  "))
 	f.explainSources(&b, time.Now(), width)
+	if f.Cut != nil {
+		b.WriteString(layout.Wrap(f.Cut.String(), width, "  ") + "\n")
+	}
 	if f.Pending != nil {
 		b.WriteString(layout.Wrap(f.Pending.String(), width, "  ") + "\n")
 	}
@@ -120,6 +127,15 @@ func ReadLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
 		CPUSource: l.Sources.EffectiveCPUs}
 	if l.EffectiveMemory != nil {
 		out.Memory, out.Unlimited = *l.EffectiveMemory, l.MemoryLimit == nil
+	}
+	if l.MemoryHigh != nil {
+		out.MemoryHigh = *l.MemoryHigh
+	}
+	if l.PIDsLimit != nil {
+		out.PIDs = *l.PIDsLimit
+	}
+	if own != nil && own.PIDs > 0 && (out.PIDs == 0 || int64(own.PIDs) < out.PIDs) {
+		out.PIDs = int64(own.PIDs)
 	}
 	if own != nil && own.Memory != nil && (out.Memory == 0 || *own.Memory < out.Memory) {
 		out.Memory, out.MemorySource, out.Unlimited = *own.Memory, "the service's own cgroup", false

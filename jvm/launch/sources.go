@@ -145,7 +145,7 @@ type sources struct {
 	policy        jvm.Policy // with the flavor, which conditions may name
 	notes         []string
 	states        []SourceState
-	digest        string                                                    // fingerprint of what readConfigured has read
+	digest        string                                                    // fingerprint of what readConfigured has read, and of the limits
 	files         []string                                                  // named by options, as found by readConfigured; sorted
 	fetched       map[string]func() (remote.Document[remote.Answer], error) // by urlID; each waits for its answer
 	pluginOptions []plugin.JVMOptions                                       // options of the plugins
@@ -179,8 +179,14 @@ func (l *sources) readConfigured(ctx context.Context) (in jvm.Input, err error) 
 		return data, err
 	})
 	slices.Sort(l.files)
-	l.files, l.digest = slices.Compact(l.files), hex.EncodeToString(hash.Sum(nil)[:16])
+	l.files, l.digest = slices.Compact(l.files), hex.EncodeToString(hash.Sum(nil)[:16])+" "+l.limits.Key()
 	return in, nil
+}
+
+// sourcesOf returns the part of a digest without the limits.
+func sourcesOf(digest string) string {
+	sources, _, _ := strings.Cut(digest, " ")
+	return sources
 }
 
 // chooseFlavor detects the limits and selects the flavor.

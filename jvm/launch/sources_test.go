@@ -211,30 +211,31 @@ func TestDigestOfSources(t *testing.T) {
 	}
 }
 
-// If no source can change there is no watch: no inotify, no goroutine, no request.
+// Without a JVM nothing is watched, and of sources that cannot change only the limits: no inotify, no request.
 func TestNothingToWatch(t *testing.T) {
 	never := time.Duration(0)
 	l := &Launcher{Launcher: &service.Launcher{}, shared: &Shared{Labels: noLabels}, JVM: jvm.Config{User: jvm.LayerConfig{
 		Options: []jvm.Inline{{Option: "-Xmx1g"}}, Env: []string{"APP_OPTS"}, URLs: []jvm.URL{{URL: "http://config/x", Every: &never},
 			{URL: "http://config/y", Every: new(time.Minute), When: jvm.When{
 				Terms: jvm.Terms{Env: map[string]jvm.StringList{"STOKER_NO_SUCH": {"x"}}}}}}}}}
-	for name, launchers := range map[string]map[string]*Launcher{"no JVM": nil, "no sources": {"app": l}} {
-		r := NewDrift(nil, func() map[string]*Launcher { return launchers }, hclog.NewNullLogger())
-		r.Follow(t.Context())
-		if r.stop != nil || r.recheck != nil {
-			t.Errorf("%s: watched: %+v", name, r.watched)
-		}
+	none := NewDrift(nil, func() map[string]*Launcher { return nil }, nil, hclog.NewNullLogger())
+	none.Follow(t.Context())
+	if none.LimitsChanged(); none.stop != nil || none.recheck != nil {
+		t.Errorf("watched without a JVM: %+v", none.watched)
+	}
+	one := func() map[string]*Launcher { return map[string]*Launcher{"app": l} }
+	if got := NewDrift(nil, one, nil, hclog.NewNullLogger()).watchSet(); len(got.Dirs)+len(got.Files)+len(got.Polled)+len(got.Named) > 0 {
+		t.Errorf("watch set without sources: %+v", got)
 	}
 	l.JVM.User.Dirs = []jvm.Dir{{Dir: "/app/opts"}}
 	l.JVM.Enforced.URLs = []jvm.URL{{URL: "http://config/z", Every: new(time.Minute)}}
-	one := func() map[string]*Launcher { return map[string]*Launcher{"app": l} }
-	if got := NewDrift(nil, one, hclog.NewNullLogger()).watchSet(); len(got.Dirs) != 1 || len(got.Files) != 0 || len(got.Polled) != 1 ||
+	if got := NewDrift(nil, one, nil, hclog.NewNullLogger()).watchSet(); len(got.Dirs) != 1 || len(got.Files) != 0 || len(got.Polled) != 1 ||
 		len(got.Named) > 0 {
 		t.Errorf("watch set: %+v", got)
 	}
 	l.JVM = jvm.Config{User: jvm.LayerConfig{Options: []jvm.Inline{{Option: "@/b/../x"}, {Option: "-XX:Flags=/a"}, {Option: "-Dx=@/c"},
 		{Option: "@@d"}}}}
-	if got := NewDrift(nil, one, hclog.NewNullLogger()).watchSet(); !slices.Equal(got.Named["app"], []string{"/a", "/b/../x"}) {
+	if got := NewDrift(nil, one, nil, hclog.NewNullLogger()).watchSet(); !slices.Equal(got.Named["app"], []string{"/a", "/b/../x"}) {
 		t.Errorf("named: %v", got.Named)
 	}
 }

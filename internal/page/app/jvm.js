@@ -104,7 +104,7 @@ async function fetchDump(service, file, bytes, name) {
 
 function explain(report, limits) {
   const {jvm: machine, options, sources} = report;
-  return [pending(report.restart_to_apply), [...options.errors, ...options.warnings].map((one) => h('p', {class: 'box warn'}, one.message)),
+  return [tooLow(report.limit_below_budget), pending(report.restart_to_apply), [...options.errors, ...options.warnings].map((one) => h('p', {class: 'box warn'}, one.message)),
     budget(options.budget, limits),
     h('section', {'aria-labelledby': 'options'}, h('h2', {id: 'options'}, 'Options'),
       h('p', {class: 'quiet'}, `JVM ${machine.Vendor} ${machine.Version} in ${machine.Home} (${report.found_by})`),
@@ -119,8 +119,13 @@ function explain(report, limits) {
         : one.state])))];
 }
 
+function tooLow(cut) {
+  return cut && h('p', {class: 'box bad'}, `The memory limit is ${size(cut.limit_bytes)} now, and the JVM may use ${size(cut.budget_bytes)}: ${cut.done}`);
+}
+
 function pending(change) {
   return change && h('div', {class: 'box warn'}, h('p', {}, h('strong', {}, 'A restart would apply changes:')),
+    change.limits && h('p', {}, change.limits),
     change.problem && h('p', {}, `It would fail: ${change.problem}`), change.held_by && h('p', {}, `It waits for ${change.held_by}.`),
     h('ul', {}, change.changes?.map((line) => h('li', {}, line))));
 }

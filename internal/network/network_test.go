@@ -1,4 +1,4 @@
-package daemon
+package network
 
 import (
 	"context"
@@ -38,7 +38,7 @@ type fakeMachine struct {
 	fetched, applied, compared int
 	longest                    time.Duration // that the last fetch could have taken
 	events                     []string
-	saved                      savedNetwork
+	saved                      saved
 	log                        strings.Builder
 }
 
@@ -77,8 +77,8 @@ func (m *fakeMachine) Write(p []byte) (int, error) {
 	return m.log.Write(p)
 }
 
-func (m *fakeMachine) tools() networkTools {
-	return networkTools{
+func (m *fakeMachine) tools() tools {
+	return tools{
 		fetch: func(ctx context.Context, o source.Options) (*source.Description, error) {
 			m.mu.Lock()
 			m.fetched++
@@ -150,9 +150,9 @@ func (m *fakeMachine) tools() networkTools {
 	}
 }
 
-func (m *fakeMachine) network(ctx context.Context) *network {
-	return &network{tools: m.tools(), log: hclog.New(&hclog.LoggerOptions{Output: m}), ctx: ctx, folder: "/state",
-		save:    func(s savedNetwork) error { m.set(func() { m.saved = s }); return nil },
+func (m *fakeMachine) network(ctx context.Context) *Network {
+	return &Network{tools: m.tools(), log: hclog.New(&hclog.LoggerOptions{Output: m}), ctx: ctx, folder: "/state",
+		save:    func(s saved) error { m.set(func() { m.saved = s }); return nil },
 		drifted: func(reason string) { m.set(func() { m.events = append(m.events, reason) }) }}
 }
 
@@ -186,17 +186,17 @@ func (m *fakeMachine) wantLog(t *testing.T, want string, times int) {
 	}
 }
 
-// planOf is a configuration with a section netinit.
-func planOf(change func(*netinit.Config)) *plan {
+// settingsOf is a section netinit.
+func settingsOf(change func(*netinit.Config)) Settings {
 	cfg := config.Config{Netinit: netinit.Config{Source: "/net.yaml"}}
 	change(&cfg.Netinit)
-	return &plan{Loaded: &config.Loaded{Config: config.WithDefaults(cfg)}}
+	return Settings{Config: config.WithDefaults(cfg).Netinit}
 }
 
 func usual(*netinit.Config) {}
 
 // inBubble runs a test with a machine whose workers end with it.
-func inBubble(t *testing.T, f func(t *testing.T, m *fakeMachine, n *network)) {
+func inBubble(t *testing.T, f func(t *testing.T, m *fakeMachine, n *Network)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -209,12 +209,12 @@ func inBubble(t *testing.T, f func(t *testing.T, m *fakeMachine, n *network)) {
 }
 
 func TestNetworkOpens(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
-		if n.opening(planOf(func(c *netinit.Config) { c.Source = "" })) != nil || n.snapshot() != nil {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
+		if n.Opening(settingsOf(func(c *netinit.Config) { c.Source = "" })) != nil || n.Snapshot() != nil {
 			t.Error("without a source there is something to do")
 		}
 		var waits []string
-		if err := n.opening(planOf(usual))(t.Context(), func(what string) { waits = append(waits, what) }); err != nil {
+		if err := n.Opening(settingsOf(usual))(t.Context(), func(what string) { waits = append(waits, what) }); err != nil {
 			t.Fatal(err)
 		}
 		if want := []string{"its description is fetched from /net.yaml", "no description from /net.yaml yet: connection refused",
@@ -222,11 +222,11 @@ func TestNetworkOpens(t *testing.T) {
 			t.Errorf("the services wait for %q", waits)
 		}
 		m.wantCounts(t, 1, 1)
-		if s := n.snapshot(); s.Applied == nil || s.From != "/net.yaml" || s.Error != "" || s.Doing != "" {
+		if s := n.Snapshot(); s.Applied == nil || s.From != "/net.yaml" || s.Error != "" || s.Doing != "" {
 			t.Errorf("%+v", s)
 		}
 		m.wantLog(t, `warning="four name servers"`, 1)
-		n.reload(planOf(usual), planOf(usual), true)
+		n.Reload(settingsOf(usual), settingsOf(usual), true)
 		m.wantCounts(t, 2, 2)
 		m.wantLog(t, `warning="four name servers"`, 1)
 	})
@@ -254,7 +254,7 @@ func TestNetworkError(t *testing.T) {
 		"other":         {errors.New("file exists"), 71, ""},
 		"usage":         {exit.UsageError("y", "x"), 2, "y"},
 	} {
-		err := NetworkError(tc.err)
+		err := Error(tc.err)
 		var coded *exit.Error
 		if !errors.As(err, &coded) || coded.Code != tc.code || !strings.Contains(coded.Hint, tc.hint) || (tc.hint == "") != (coded.Hint == "") {
 			t.Errorf("%s: %+v", name, err)
@@ -264,9 +264,9 @@ func TestNetworkError(t *testing.T) {
 
 // An error at the start ends the container; the supervisor logs it.
 func TestNetworkIsRequired(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		m.applyErr = fmt.Errorf("cannot add an address: %w", kernel.ErrNotPermitted)
-		err := n.opening(planOf(usual))(t.Context(), func(string) {})
+		err := n.Opening(settingsOf(usual))(t.Context(), func(string) {})
 		e, ok := errors.AsType[*exit.Error](err)
 		if !ok || e.Code != exit.Refused || !strings.Contains(e.Hint, "NET_ADMIN; netinit.required: false") {
 			t.Errorf("%v: %+v", err, e)
@@ -277,10 +277,10 @@ func TestNetworkIsRequired(t *testing.T) {
 
 // Where it is not required the container goes on, and the network is configured when that is possible.
 func TestNetworkIsNotRequired(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		m.fetchErr = &source.UnreachableError{Err: errors.New("connection refused")}
-		err := n.opening(planOf(func(c *netinit.Config) { c.Required = new(false) }))(t.Context(), func(string) {})
-		if s := n.snapshot(); err != nil || s.Applied != nil || s.Error != "connection refused" || !m.saved.Pending {
+		err := n.Opening(settingsOf(func(c *netinit.Config) { c.Required = new(false) }))(t.Context(), func(string) {})
+		if s := n.Snapshot(); err != nil || s.Applied != nil || s.Error != "connection refused" || !m.saved.Pending {
 			t.Errorf("%v, %+v", err, s)
 		}
 		m.wantLog(t, "the container goes on with that of the runtime", 1)
@@ -290,7 +290,7 @@ func TestNetworkIsNotRequired(t *testing.T) {
 		m.set(func() { m.fetchErr = nil })
 		time.Sleep(time.Minute)
 		m.wantCounts(t, 4, 1)
-		if s := n.snapshot(); s.Applied == nil || s.Error != "" || m.saved.Pending {
+		if s := n.Snapshot(); s.Applied == nil || s.Error != "" || m.saved.Pending {
 			t.Errorf("%+v", s)
 		}
 		time.Sleep(time.Hour)
@@ -300,12 +300,12 @@ func TestNetworkIsNotRequired(t *testing.T) {
 
 // A stop does not wait for the source.
 func TestStopWhileTheNetworkIsAwaited(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		m.hangs = true
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
 		began := time.Now()
-		if err := n.opening(planOf(usual))(ctx, func(string) {}); !errors.Is(err, context.Canceled) || time.Since(began) != time.Second {
+		if err := n.Opening(settingsOf(usual))(ctx, func(string) {}); !errors.Is(err, context.Canceled) || time.Since(began) != time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		time.Sleep(time.Hour)
@@ -318,17 +318,17 @@ func TestReloadWhileTheNetworkIsAwaited(t *testing.T) {
 	for name, next := range map[string]func(*netinit.Config){"changed": func(c *netinit.Config) { c.Source = "/other.yaml" },
 		"removed": func(c *netinit.Config) { c.Source = "" }} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+			inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 				m.hangs = true
 				time.AfterFunc(time.Second, func() {
 					m.set(func() { m.hangs = false })
-					n.reload(planOf(usual), planOf(next), false)
+					n.Reload(settingsOf(usual), settingsOf(next), false)
 				})
 				began := time.Now()
-				if err := n.opening(planOf(usual))(t.Context(), func(string) {}); err != nil || time.Since(began) != time.Second {
+				if err := n.Opening(settingsOf(usual))(t.Context(), func(string) {}); err != nil || time.Since(began) != time.Second {
 					t.Errorf("%v after %v", err, time.Since(began))
 				}
-				if s := n.snapshot(); (s == nil) != (name == "removed") || s != nil && s.From != "/other.yaml" {
+				if s := n.Snapshot(); (s == nil) != (name == "removed") || s != nil && s.From != "/other.yaml" {
 					t.Errorf("%+v", s)
 				}
 			})
@@ -337,30 +337,30 @@ func TestReloadWhileTheNetworkIsAwaited(t *testing.T) {
 }
 
 func TestNetworkReload(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
-		none, some := planOf(func(c *netinit.Config) { c.Source = "" }), planOf(usual)
-		n.reload(none, none, true)
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
+		none, some := settingsOf(func(c *netinit.Config) { c.Source = "" }), settingsOf(usual)
+		n.Reload(none, none, true)
 		m.wantCounts(t, 0, 0)
-		n.reload(none, some, false) // added
+		n.Reload(none, some, false) // added
 		m.wantCounts(t, 1, 1)
-		n.reload(some, some, false) // another section has changed
+		n.Reload(some, some, false) // another section has changed
 		m.wantCounts(t, 1, 1)
-		n.reload(some, some, true) // asked for
+		n.Reload(some, some, true) // asked for
 		m.wantCounts(t, 2, 2)
 		m.set(func() { m.applyErr = errors.New("no buffer space") })
-		n.reload(some, planOf(func(c *netinit.Config) { c.Source = "/other.yaml" }), false)
+		n.Reload(some, settingsOf(func(c *netinit.Config) { c.Source = "/other.yaml" }), false)
 		m.wantCounts(t, 3, 3)
 		m.wantLog(t, "the network is not configured; it stays as it was: error=\"no buffer space\"", 1)
-		if s := n.snapshot(); s.Applied == nil || s.From != "/net.yaml" || s.Error != "no buffer space" {
+		if s := n.Snapshot(); s.Applied == nil || s.From != "/net.yaml" || s.Error != "no buffer space" {
 			t.Errorf("%+v", s)
 		}
-		n.reload(some, none, false)
+		n.Reload(some, none, false)
 		m.drift("192.0.2.10/24")
 		time.Sleep(time.Hour)
 		m.wantCounts(t, 3, 3)
 		m.wantEvents(t)
 		m.wantLog(t, "the network stays as it is and is not checked", 1)
-		if n.snapshot() != nil {
+		if n.Snapshot() != nil {
 			t.Error("it has a status")
 		}
 	})
@@ -370,23 +370,23 @@ func TestNetworkReload(t *testing.T) {
 func TestNetworkResumes(t *testing.T) {
 	applied := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for name, tc := range map[string]struct {
-		saved    savedNetwork
+		saved    saved
 		recorded *kernel.Record
 		fetched  int
 	}{
-		"applied":    {savedNetwork{}, &kernel.Record{Plan: &netinit.Plan{}}, 0},
-		"pending":    {savedNetwork{Pending: true}, &kernel.Record{Plan: &netinit.Plan{}}, 1},
-		"unrecorded": {savedNetwork{}, nil, 1},
+		"applied":    {saved{}, &kernel.Record{Plan: &netinit.Plan{}}, 0},
+		"pending":    {saved{Pending: true}, &kernel.Record{Plan: &netinit.Plan{}}, 1},
+		"unrecorded": {saved{}, nil, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+			inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 				tc.saved.Status.Applied, tc.saved.Status.Repairs = &applied, 7
 				items := fdstore.NewItems()
-				items.Add(networkItem, mustJSON(t, tc.saved), nil)
+				items.Add(fdItem, mustJSON(t, tc.saved), nil)
 				m.recorded = tc.recorded
-				n.resume(planOf(usual), items)
+				n.Resume(settingsOf(usual), items)
 				m.wantCounts(t, tc.fetched, tc.fetched)
-				if s := n.snapshot(); s.Repairs != 0 || s.Applied.Equal(applied) != (tc.fetched == 0) {
+				if s := n.Snapshot(); s.Repairs != 0 || s.Applied.Equal(applied) != (tc.fetched == 0) {
 					t.Errorf("%+v", s)
 				}
 				time.Sleep(time.Millisecond)

@@ -1,4 +1,4 @@
-package daemon
+package network
 
 import (
 	"context"
@@ -50,7 +50,7 @@ func (b repairBrake) used(differences string) time.Duration {
 
 // keep compares the network with what was applied, regularly and after changes, until ctx ends. Where the last attempt to configure it
 // has failed (pending), or the last good description was used, it is repeated. at once: the first comparison does not wait.
-func (w *networkWorker) keep(ctx context.Context, pending, atOnce bool) {
+func (w *worker) keep(ctx context.Context, pending, atOnce bool) {
 	drift := w.cfg.Drift
 	w.changed = w.watch(ctx)
 	attempt := time.Now().Add(drift.Every)
@@ -79,14 +79,14 @@ func (w *networkWorker) keep(ctx context.Context, pending, atOnce bool) {
 }
 
 // stale reports whether the last good description was applied.
-func (w *networkWorker) stale() bool {
+func (w *worker) stale() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.status.Stale != ""
 }
 
 // idle waits for the next comparison, and notes whether a link goes down or away meanwhile.
-func (w *networkWorker) idle(ctx context.Context, wait time.Duration) {
+func (w *worker) idle(ctx context.Context, wait time.Duration) {
 	up, over, settles := w.upLinks(), time.After(wait), false
 	changed, pause := w.changed, (<-chan time.Time)(nil)
 	for {
@@ -112,7 +112,7 @@ func (w *networkWorker) idle(ctx context.Context, wait time.Duration) {
 }
 
 // upLinks returns the indexes of the links that are up.
-func (w *networkWorker) upLinks() (up []int) {
+func (w *worker) upLinks() (up []int) {
 	links, err := w.tools.links()
 	if err != nil {
 		w.log.Debug("cannot see whether a link goes down", "error", err)
@@ -126,7 +126,7 @@ func (w *networkWorker) upLinks() (up []int) {
 }
 
 // watch returns the notifications of the kernel; nil: there are none.
-func (w *networkWorker) watch(ctx context.Context) <-chan struct{} {
+func (w *worker) watch(ctx context.Context) <-chan struct{} {
 	if w.cfg.Drift.Then == ignoreDrift {
 		return nil
 	}
@@ -138,7 +138,7 @@ func (w *networkWorker) watch(ctx context.Context) <-chan struct{} {
 }
 
 // plan returns what was applied in this network namespace, also by hand; nil: nothing, or it is unknown.
-func (w *networkWorker) plan() *netinit.Plan {
+func (w *worker) plan() *netinit.Plan {
 	if w.cfg.StateDir == "" {
 		return w.applied
 	}
@@ -151,14 +151,14 @@ func (w *networkWorker) plan() *netinit.Plan {
 }
 
 // before reports whether something was applied before this container, which has applied nothing yet.
-func (w *networkWorker) before(applied time.Time) bool {
+func (w *worker) before(applied time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.status.Applied == nil && applied.Before(w.began)
 }
 
 // cannotCompare logs why the network cannot be compared, once.
-func (w *networkWorker) cannotCompare(err error) {
+func (w *worker) cannotCompare(err error) {
 	why := ""
 	if err != nil {
 		why = "cannot compare the network with what was applied: " + err.Error()
@@ -171,7 +171,7 @@ func (w *networkWorker) cannotCompare(err error) {
 
 // check compares the network with what was applied, and repairs or reports the differences. again is when that must be done again;
 // zero: at the usual time.
-func (w *networkWorker) check(ctx context.Context) (again time.Time) {
+func (w *worker) check(ctx context.Context) (again time.Time) {
 	plan := w.plan()
 	if plan == nil {
 		w.set(func(*api.NetworkStatus) {}) // shows the error, if there is one
@@ -212,7 +212,7 @@ func (w *networkWorker) check(ctx context.Context) (again time.Time) {
 }
 
 // repair applies the plan again.
-func (w *networkWorker) repair(ctx context.Context, plan *netinit.Plan, text string) (again time.Time) {
+func (w *worker) repair(ctx context.Context, plan *netinit.Plan, text string) (again time.Time) {
 	limited, cancel := context.WithTimeout(ctx, w.cfg.Wait)
 	defer cancel()
 	options := w.options
@@ -256,7 +256,7 @@ func (w *networkWorker) repair(ctx context.Context, plan *netinit.Plan, text str
 }
 
 // publish publishes the event of differences.
-func (w *networkWorker) publish(differences, outcome string) {
+func (w *worker) publish(differences, outcome string) {
 	w.published = differences
 	w.drifted(redact.Clip(outcome+differences, driftReason))
 }

@@ -1,4 +1,4 @@
-package launch
+package rollout
 
 import (
 	"context"
@@ -23,6 +23,10 @@ type fakeJVMs struct {
 	started string
 	now     string
 	restart bool
+	hurry   bool
+	limits  string                                // how they have changed
+	both    bool                                  // the sources have changed too
+	reason  string                                // of the latest restart
 	broken  error                                 // what they say cannot be used
 	unread  error                                 // they cannot be read
 	renewed []string                              // at which time, as which process
@@ -34,7 +38,7 @@ type fakeJVMs struct {
 func (f *fakeJVMs) JVMs() []JVM {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return []JVM{{"app", f.state, f.pid, f.started, f.restart}}
+	return []JVM{{"app", f.state, f.pid, f.started, f.restart, f.hurry}}
 }
 
 func (f *fakeJVMs) Digest(context.Context, string) (string, error) {
@@ -43,29 +47,31 @@ func (f *fakeJVMs) Digest(context.Context, string) (string, error) {
 	return f.now, f.unread
 }
 
-func (f *fakeJVMs) Compare(context.Context, string, int) ([]string, error) {
+func (f *fakeJVMs) Compare(context.Context, string, int) (Comparison, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.renders++
+	c := Comparison{Limits: f.limits, Sources: f.limits == "" || f.both}
 	if f.broken != nil {
-		return nil, f.broken
+		return c, f.broken
 	}
 	before, _, _ := strings.Cut(f.started, "#")
 	after, _, _ := strings.Cut(f.now, "#") // a comment makes no option
-	if before == after {
-		return nil, nil
+	if before != after {
+		c.Changes = []string{after + " instead of " + before}
 	}
-	return []string{after + " instead of " + before}, nil
+	return c, nil
 }
 
-// renew restarts at once: the next process has the current sources, or the text that gives returns.
-func (f *fakeJVMs) renew(_ context.Context, _ string, pid int) error {
+// Renew restarts at once: the next process has the current sources, or the text that gives returns.
+func (f *fakeJVMs) Renew(_ context.Context, _ string, pid int, reason string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if pid != f.pid {
 		return errors.New("it is another process")
 	}
 	f.renewed = append(f.renewed, fmt.Sprintf("%v:%d", time.Since(f.begin), pid))
+	f.reason = reason
 	f.pid++
 	f.started = f.now
 	if f.gives != nil {
@@ -74,7 +80,7 @@ func (f *fakeJVMs) renew(_ context.Context, _ string, pid int) error {
 	return nil
 }
 
-func (f *fakeJVMs) start(context.Context, string) error {
+func (f *fakeJVMs) Start(context.Context, string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.renewed = append(f.renewed, fmt.Sprint("start at ", time.Since(f.begin)))
@@ -99,18 +105,26 @@ func (f *fakeJVMs) rendered() int {
 
 func (f *fakeJVMs) change(do func()) { f.mu.Lock(); defer f.mu.Unlock(); do() }
 
+// signal puts a token into a channel with a buffer of one.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
 // watching runs a rollout over f in a synctest bubble.
-func watching(t *testing.T, f *fakeJVMs, test func(w *rollout, change func(func()), shown func() string)) {
+func watching(t *testing.T, f *fakeJVMs, test func(w *Rollout, change func(func()), shown func() string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		if f.state == "" {
 			f.state, f.pid, f.started, f.now = supervisor.Running, 10, "-Xmx1g", "-Xmx1g"
 		}
 		f.begin = time.Now()
-		w := newRollout(f, hclog.NewNullLogger())
+		w := New(f, hclog.NewNullLogger())
 		ctx, cancel := context.WithCancel(t.Context())
 		changed := make(chan struct{}, 1)
-		go w.run(ctx, changed) // ends with ctx
+		go w.Run(ctx, changed) // ends with ctx
 		synctest.Wait()
 		test(w, func(do func()) {
 			f.change(do)
@@ -118,7 +132,7 @@ func watching(t *testing.T, f *fakeJVMs, test func(w *rollout, change func(func(
 			synctest.Wait()
 		}, func() string {
 			synctest.Wait()
-			if p := w.pending("app", f.JVMs()[0].Pid); p != nil {
+			if p := w.Pending("app", f.JVMs()[0].Pid); p != nil {
 				return p.String()
 			}
 			return ""
@@ -131,7 +145,7 @@ func watching(t *testing.T, f *fakeJVMs, test func(w *rollout, change func(func(
 // A change of its sources starts a service that is FATAL.
 func TestRolloutStartsFatalService(t *testing.T) {
 	f := &fakeJVMs{state: supervisor.Fatal, now: "-Xmx1x"}
-	watching(t, f, func(_ *rollout, change func(func()), _ func() string) {
+	watching(t, f, func(_ *Rollout, change func(func()), _ func() string) {
 		change(func() {})
 		if got := f.done(); len(got) > 0 {
 			t.Errorf("nothing has changed: %q", got)
@@ -150,7 +164,7 @@ func TestRolloutStartsFatalService(t *testing.T) {
 
 func TestRolloutReports(t *testing.T) {
 	f := &fakeJVMs{}
-	watching(t, f, func(w *rollout, change func(func()), shown func() string) {
+	watching(t, f, func(w *Rollout, change func(func()), shown func() string) {
 		if got := shown(); got != "" {
 			t.Errorf("nothing has changed, and it says %q", got)
 		}
@@ -200,7 +214,7 @@ func TestRolloutReports(t *testing.T) {
 // Without a change nothing is rendered: that runs setenv.sh and reads files.
 func TestRolloutIsIdle(t *testing.T) {
 	f := &fakeJVMs{}
-	watching(t, f, func(_ *rollout, change func(func()), _ func() string) {
+	watching(t, f, func(_ *Rollout, change func(func()), _ func() string) {
 		change(func() { f.now = "-Xmx2g" })
 		for range 5 {
 			change(func() {})
@@ -214,7 +228,7 @@ func TestRolloutIsIdle(t *testing.T) {
 
 func TestRolloutRestarts(t *testing.T) {
 	f := &fakeJVMs{restart: true}
-	watching(t, f, func(_ *rollout, change func(func()), shown func() string) {
+	watching(t, f, func(_ *Rollout, change func(func()), shown func() string) {
 		// Several changes are one restart, restartDelay after the last.
 		for k := range 4 {
 			change(func() { f.now = fmt.Sprintf("-Xmx%dg", k+2) })
@@ -257,7 +271,7 @@ func TestRolloutTriesAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fakeJVMs{restart: true, gives: tc.gives}
-			watching(t, f, func(_ *rollout, change func(func()), shown func() string) {
+			watching(t, f, func(_ *Rollout, change func(func()), shown func() string) {
 				change(func() { f.now = "-Xmx2g" })
 				time.Sleep(24 * time.Hour)
 				if !slices.Equal(f.done(), tc.want) || shown() != "" {
@@ -283,7 +297,7 @@ func TestRolloutTriesAreBounded(t *testing.T) {
 		"alternating":   {restart: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			watching(t, f, func(_ *rollout, change func(func()), _ func() string) {
+			watching(t, f, func(_ *Rollout, change func(func()), _ func() string) {
 				for k := range 24 * 60 * 2 {
 					change(func() { f.now = fmt.Sprintf("-Xmx%dg", 2+k%2) })
 					time.Sleep(30 * time.Second)
@@ -298,7 +312,7 @@ func TestRolloutTriesAreBounded(t *testing.T) {
 
 func TestRolloutWaitsForReadiness(t *testing.T) {
 	f := &fakeJVMs{restart: true, state: supervisor.Starting, pid: 10, started: "-Xmx1g", now: "-Xmx1g"}
-	watching(t, f, func(_ *rollout, change func(func()), shown func() string) {
+	watching(t, f, func(_ *Rollout, change func(func()), shown func() string) {
 		change(func() { f.now = "-Xmx2g" })
 		time.Sleep(time.Minute)
 		if len(f.done()) > 0 || shown() != "" {

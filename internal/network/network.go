@@ -1,4 +1,6 @@
-package daemon
+// Package network keeps the container's network as configured: it applies the description at the start and at a reload, and repairs or
+// reports what differs later. Packages netinit, source and kernel do the work.
+package network
 
 import (
 	"cmp"
@@ -7,8 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"sync"
@@ -20,17 +20,16 @@ import (
 	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/remote"
-	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/netinit"
 	"github.com/stoker-init/stoker/netinit/kernel"
 	"github.com/stoker-init/stoker/netinit/source"
 )
 
-// networkItem is the state of the network in the fd store.
-const networkItem = "network"
+// fdItem is the state of the network in the fd store.
+const fdItem = "network"
 
-// networkTools are the functions that reach the source and the kernel.
-type networkTools struct {
+// tools are the functions that reach the source and the kernel.
+type tools struct {
 	fetch    func(context.Context, source.Options) (*source.Description, error)
 	apply    func(context.Context, *netinit.Plan, kernel.Options) (*kernel.Result, error)
 	compare  func(*netinit.Plan, kernel.Options) ([]kernel.Change, error)
@@ -40,49 +39,58 @@ type networkTools struct {
 	announce func(context.Context, []kernel.Announcement, hclog.Logger)
 }
 
-// network configures the container's network: at its start, at a reload, and when the kernel differs from what was applied. Where
+// Network configures the container's network: at its start, at a reload, and when the kernel differs from what was applied. Where
 // netinit is not configured it does nothing.
-type network struct {
-	tools   networkTools
+type Network struct {
+	tools   tools
 	log     hclog.Logger
-	ctx     context.Context //nolint:containedctx // of the workers, which a reload starts
-	folder  string          // of the state, unless the configuration has one; empty: none
-	save    func(savedNetwork) error
+	ctx     context.Context   //nolint:containedctx // of the workers, which a reload starts
+	env     map[string]string // for variables of the source
+	folder  string            // of the state, unless the configuration has one; empty: none
+	save    func(saved) error
 	drifted func(reason string) // publishes the event
 	began   time.Time           // of the opening; zero: an earlier supervisor has been through it
 
 	mu     sync.Mutex        // guards the fields below
-	worker *networkWorker    // the current one; nil: netinit is not configured
+	worker *worker           // the current one; nil: netinit is not configured
 	last   <-chan struct{}   // closed when the latest worker has ended; nil: there was none
 	waits  func(string)      // of the opening; nil: it is over
 	status api.NetworkStatus // of worker
 	warned []string          // of the last description
 }
 
-// savedNetwork is what the next supervisor continues with.
-type savedNetwork struct {
+// saved is what the next supervisor continues with.
+type saved struct {
 	Status  api.NetworkStatus `json:"status"`
 	Pending bool              `json:"pending"` // it is to be configured: an attempt has failed, or was under way
 }
 
-func newNetwork(ctx context.Context, d *daemon) *network {
-	return &network{ctx: ctx, log: d.log.Named("netinit"), drifted: d.hooks.networkDrift, folder: NetworkFolder(),
-		save: func(s savedNetwork) error { return d.m.FDStore().PutJSON(networkItem, s) },
-		tools: networkTools{fetch: source.Fetch, apply: kernel.Apply, compare: kernel.Compare, record: kernel.ReadRecord,
+// Settings are what a configuration says of the network.
+type Settings struct {
+	netinit.Config
+	Labels map[string]string // of the container, for variables of the source
+}
+
+// Options connect a Network with the supervisor.
+type Options struct {
+	Log     hclog.Logger
+	Folder  string                                         // of the state, unless the configuration has one; empty: none
+	Env     map[string]string                              // for variables of the source
+	Drifted func(reason string)                            // publishes the event
+	Save    func(name string, value any, fds ...int) error // in the fd store
+}
+
+// New returns a Network whose goroutines end with ctx.
+func New(ctx context.Context, o Options) *Network {
+	return &Network{ctx: ctx, log: o.Log, drifted: o.Drifted, folder: o.Folder, env: o.Env,
+		save: func(s saved) error { return o.Save(fdItem, s) },
+		tools: tools{fetch: source.Fetch, apply: kernel.Apply, compare: kernel.Compare, record: kernel.ReadRecord,
 			watch: kernel.Watch, links: net.Interfaces, announce: kernel.Announce}}
 }
 
-// NetworkFolder returns the folder for the state of the network, unless the configuration has one; empty: none.
-func NetworkFolder() string {
-	if folder := stateFolder(os.Geteuid(), os.Getenv); folder != "" {
-		return filepath.Join(folder, "netinit")
-	}
-	return ""
-}
-
-// opening returns what the supervisor calls before the first hooks; nil: netinit is not configured.
-func (n *network) opening(p *plan) func(context.Context, func(string)) error {
-	if p.Config.Netinit.Source == "" {
+// Opening returns what the supervisor calls before the first hooks; nil: netinit is not configured.
+func (n *Network) Opening(p Settings) func(context.Context, func(string)) error {
+	if p.Source == "" {
 		return nil
 	}
 	return func(ctx context.Context, waits func(string)) error {
@@ -95,7 +103,7 @@ func (n *network) opening(p *plan) func(context.Context, func(string)) error {
 }
 
 // await waits until the network was configured, or could not be, by the latest configuration.
-func (n *network) await(ctx context.Context) error {
+func (n *Network) await(ctx context.Context) error {
 	defer func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -127,10 +135,10 @@ func (n *network) await(ctx context.Context) error {
 	}
 }
 
-// resume continues after an earlier supervisor that has been through the opening.
-func (n *network) resume(p *plan, items fdstore.Items) {
-	var saved savedNetwork
-	found, err := items.TakeJSON(networkItem, &saved)
+// Resume continues after an earlier supervisor that has been through the opening.
+func (n *Network) Resume(p Settings, items fdstore.Items) {
+	var saved saved
+	found, err := items.TakeJSON(fdItem, &saved)
 	if err != nil {
 		n.log.Error("cannot read the saved state of the network; it is configured again", "error", err)
 	}
@@ -139,29 +147,29 @@ func (n *network) resume(p *plan, items fdstore.Items) {
 	n.configure(p, !found || err != nil || saved.Pending)
 }
 
-// reload configures the network again if the section has changed, or the reload was asked for, and reports whether it does.
-func (n *network) reload(before, next *plan, asked bool) bool {
-	same := reflect.DeepEqual(before.Config.Netinit, next.Config.Netinit) && maps.Equal(before.Config.Labels, next.Config.Labels)
+// Reload configures the network again if the section has changed, or the reload was asked for, and reports whether it does.
+func (n *Network) Reload(before, next Settings, asked bool) bool {
+	same := reflect.DeepEqual(before.Config, next.Config) && maps.Equal(before.Labels, next.Labels)
 	if same && !asked {
 		return false
 	}
 	had := n.current() != nil
-	if n.configure(next, true); had && next.Config.Netinit.Source == "" {
+	if n.configure(next, true); had && next.Source == "" {
 		n.log.Info("netinit is not configured any more; the network stays as it is and is not checked")
 	}
-	return next.Config.Netinit.Source != ""
+	return next.Source != ""
 }
 
 // configure begins with a configuration in the background, after the worker of the one before has ended. fetch: its description is
 // fetched and applied, otherwise only what was applied is watched.
-func (n *network) configure(p *plan, fetch bool) {
+func (n *Network) configure(p Settings, fetch bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.worker != nil {
 		n.worker.stop()
 		n.worker = nil
 	}
-	cfg := p.Config.Netinit
+	cfg := p.Config
 	if cfg.Source == "" {
 		n.status = api.NetworkStatus{}
 		return
@@ -175,9 +183,9 @@ func (n *network) configure(p *plan, fetch bool) {
 	}
 	ctx, stop := context.WithCancel(n.ctx)
 	done, before := make(chan struct{}), n.last
-	w := &networkWorker{network: n, cfg: cfg, from: from, stop: stop, first: make(chan error, 1), awaited: n.waits != nil,
+	w := &worker{Network: n, cfg: cfg, from: from, stop: stop, first: make(chan error, 1), awaited: n.waits != nil,
 		brake:   repairBrake{},
-		lookup:  remote.Variables(service.EnvironMap(os.Environ()), p.Config.Labels),
+		lookup:  remote.Variables(n.env, p.Labels),
 		options: kernel.Options{Files: cfg.Files, StateDir: cfg.StateDir, DAD: cfg.DAD, Probe: cfg.Probe, Log: n.log}}
 	n.worker, n.last = w, done
 	go func() { // ends with ctx
@@ -189,14 +197,14 @@ func (n *network) configure(p *plan, fetch bool) {
 	}()
 }
 
-func (n *network) current() *networkWorker {
+func (n *Network) current() *worker {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.worker
 }
 
-// snapshot returns the state of the network; nil: netinit is not configured.
-func (n *network) snapshot() *api.NetworkStatus {
+// Snapshot returns the state of the network; nil: netinit is not configured.
+func (n *Network) Snapshot() *api.NetworkStatus {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.worker == nil {
@@ -207,9 +215,9 @@ func (n *network) snapshot() *api.NetworkStatus {
 	return &s
 }
 
-// networkWorker is the goroutine of one configuration. It owns its fields.
-type networkWorker struct {
-	*network
+// worker is the goroutine of one configuration. It owns its fields.
+type worker struct {
+	*Network
 	cfg     netinit.Config
 	from    string // the source, masked
 	stop    context.CancelFunc
@@ -228,7 +236,7 @@ type networkWorker struct {
 }
 
 // set changes the status, unless a reload has replaced the worker.
-func (w *networkWorker) set(change func(*api.NetworkStatus)) {
+func (w *worker) set(change func(*api.NetworkStatus)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.worker == w {
@@ -238,7 +246,7 @@ func (w *networkWorker) set(change func(*api.NetworkStatus)) {
 }
 
 // doing says what is under way, also to the services that wait for it.
-func (w *networkWorker) doing(what string) {
+func (w *worker) doing(what string) {
 	w.set(func(s *api.NetworkStatus) { s.Doing = what })
 	w.mu.Lock()
 	waits := w.waits
@@ -249,7 +257,7 @@ func (w *networkWorker) doing(what string) {
 }
 
 // run configures the network if fetch is set, and then watches it until ctx ends.
-func (w *networkWorker) run(ctx context.Context, fetch bool) {
+func (w *worker) run(ctx context.Context, fetch bool) {
 	if !fetch && w.plan() == nil {
 		fetch = true // nothing was recorded
 	}
@@ -265,7 +273,7 @@ func (w *networkWorker) run(ctx context.Context, fetch bool) {
 
 // configureNow fetches the description and applies it. An error leaves the network as it was. stale: the last good one was applied,
 // and stays if there is no other.
-func (w *networkWorker) configureNow(ctx context.Context, stale bool) error {
+func (w *worker) configureNow(ctx context.Context, stale bool) error {
 	began := time.Now()
 	w.keepForNext(true)
 	d, result, err := w.fetchAndApply(ctx, stale)
@@ -285,7 +293,7 @@ func (w *networkWorker) configureNow(ctx context.Context, stale bool) error {
 		if !known && !w.awaited {
 			w.log.Error("the network is not configured; it stays as it was", "error", w.unconfigured, "again_in", w.cfg.Drift.Every)
 		}
-		return NetworkError(err)
+		return Error(err)
 	}
 	w.applied, w.unconfigured, w.unrepaired, w.published = d.Plan, "", "", ""
 	w.warn(slices.Concat(d.Warnings(), result.Warnings))
@@ -302,7 +310,7 @@ func (w *networkWorker) configureNow(ctx context.Context, stale bool) error {
 	return nil
 }
 
-func (w *networkWorker) fetchAndApply(ctx context.Context, stale bool) (*source.Description, *kernel.Result, error) {
+func (w *worker) fetchAndApply(ctx context.Context, stale bool) (*source.Description, *kernel.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Wait)
 	defer cancel()
 	w.doing("its description is fetched from " + w.from)
@@ -322,14 +330,14 @@ func (w *networkWorker) fetchAndApply(ctx context.Context, stale bool) (*source.
 	return d, result, err
 }
 
-func (w *networkWorker) announce(result *kernel.Result) {
+func (w *worker) announce(result *kernel.Result) {
 	if len(result.Announce) > 0 {
 		go w.tools.announce(w.ctx, result.Announce, w.log) // ends after its announcements; a reload does not cut them short
 	}
 }
 
 // warn logs the warnings that the description before did not have.
-func (w *networkWorker) warn(list []string) {
+func (w *worker) warn(list []string) {
 	w.mu.Lock()
 	before := w.warned
 	w.warned = list
@@ -342,9 +350,9 @@ func (w *networkWorker) warn(list []string) {
 }
 
 // keepForNext saves the status for the next supervisor, which configures the network again if that is pending.
-func (w *networkWorker) keepForNext(pending bool) {
+func (w *worker) keepForNext(pending bool) {
 	w.mu.Lock()
-	s := savedNetwork{w.status, pending}
+	s := saved{w.status, pending}
 	w.mu.Unlock()
 	if err := w.save(s); err != nil {
 		w.log.Error("cannot keep the state of the network; the next supervisor configures it again", "error", err)
@@ -366,14 +374,14 @@ func withoutNetwork(err error) error {
 
 // explain is the text of an error of netinit with its hint.
 func explain(err error) string {
-	if e, ok := errors.AsType[*exit.Error](NetworkError(err)); ok && e.Hint != "" {
+	if e, ok := errors.AsType[*exit.Error](Error(err)); ok && e.Hint != "" {
 		return err.Error() + " (hint: " + e.Hint + ")"
 	}
 	return err.Error()
 }
 
-// NetworkError gives an error of netinit its exit code and hint, unless it is an *exit.Error.
-func NetworkError(err error) error {
+// Error gives an error of netinit its exit code and hint, unless it is an *exit.Error.
+func Error(err error) error {
 	if _, ok := errors.AsType[*exit.Error](err); ok {
 		return err
 	}

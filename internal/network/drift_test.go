@@ -1,4 +1,4 @@
-package daemon
+package network
 
 import (
 	"encoding/json"
@@ -24,22 +24,22 @@ func mustJSON(t *testing.T, v any) []byte {
 }
 
 // opened is a network that is configured.
-func opened(t *testing.T, n *network, change func(*netinit.Config)) {
+func opened(t *testing.T, n *Network, change func(*netinit.Config)) {
 	t.Helper()
-	if err := n.opening(planOf(change))(t.Context(), func(string) {}); err != nil {
+	if err := n.Opening(settingsOf(change))(t.Context(), func(string) {}); err != nil {
 		t.Fatal(err)
 	}
 	synctest.Wait()
 }
 
 func TestDriftIsRepaired(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		opened(t, n, usual)
 		m.drift("192.0.2.10/24", "192.0.2.11/24")
 		time.Sleep(driftSettle)
 		m.wantEvents(t, "repaired: add address 192.0.2.10/24 of eth0; add address 192.0.2.11/24 of eth0")
 		m.wantCounts(t, 1, 2)
-		if s := n.snapshot(); s.Repairs != 1 || s.RepairFailures != 0 || len(s.Differences) != 0 || !m.repair {
+		if s := n.Snapshot(); s.Repairs != 1 || s.RepairFailures != 0 || len(s.Differences) != 0 || !m.repair {
 			t.Errorf("%+v", s)
 		}
 		// Without a notification it is found at the next comparison.
@@ -53,7 +53,7 @@ func TestDriftIsRepaired(t *testing.T) {
 
 // What another program puts right meanwhile, such as netinit apply, is no drift.
 func TestDriftThatIsOver(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		opened(t, n, usual)
 		n.tools.compare = func(*netinit.Plan, kernel.Options) ([]kernel.Change, error) {
 			return []kernel.Change{{Verb: "add", Object: "address"}}, nil
@@ -62,20 +62,20 @@ func TestDriftThatIsOver(t *testing.T) {
 		time.Sleep(driftSettle)
 		m.wantCounts(t, 1, 2)
 		m.wantEvents(t)
-		if s := n.snapshot(); s.Repairs != 0 || len(s.Differences) != 0 {
+		if s := n.Snapshot(); s.Repairs != 0 || len(s.Differences) != 0 {
 			t.Errorf("%+v", s)
 		}
 	})
 }
 
 func TestDriftIsReported(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		opened(t, n, func(c *netinit.Config) { c.Drift.Then = "report" })
 		m.drift("192.0.2.10/24")
 		time.Sleep(time.Hour)
 		m.wantEvents(t, "needs: add address 192.0.2.10/24 of eth0")
 		m.wantCounts(t, 1, 1)
-		if s := n.snapshot(); len(s.Differences) != 1 {
+		if s := n.Snapshot(); len(s.Differences) != 1 {
 			t.Errorf("%+v", s)
 		}
 		m.drift("192.0.2.11/24")
@@ -91,7 +91,7 @@ func TestDriftIsReported(t *testing.T) {
 }
 
 func TestDriftIsIgnored(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		opened(t, n, func(c *netinit.Config) { c.Drift.Then = ignoreDrift })
 		m.set(func() { m.differs = []kernel.Change{{Verb: "add", Object: "address"}} })
 		time.Sleep(time.Hour)
@@ -104,13 +104,13 @@ func TestDriftIsIgnored(t *testing.T) {
 
 // Repairs that fail come less and less often, and the event comes once.
 func TestRepairFails(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		opened(t, n, usual)
 		m.set(func() { m.applyErr = errors.New("not permitted") })
 		m.drift("192.0.2.10/24")
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		s := n.snapshot()
+		s := n.Snapshot()
 		if s.RepairFailures < 10 || s.RepairFailures > 16 || s.Error != "cannot repair the network: not permitted" || len(s.Differences) != 1 {
 			t.Errorf("%+v", s)
 		}
@@ -118,7 +118,7 @@ func TestRepairFails(t *testing.T) {
 		m.set(func() { m.applyErr = nil })
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if s = n.snapshot(); s.Repairs != 1 || s.Error != "" || len(s.Differences) != 0 {
+		if s = n.Snapshot(); s.Repairs != 1 || s.Error != "" || len(s.Differences) != 0 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -126,13 +126,13 @@ func TestRepairFails(t *testing.T) {
 
 // Two programs that undo each other's changes do not do so more often than once a minute.
 func TestDriftThatComesBack(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		opened(t, n, usual)
 		m.set(func() { m.breaks = true })
 		m.drift("192.0.2.10/24")
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if s := n.snapshot(); s.Repairs < 60 || s.Repairs > 68 {
+		if s := n.Snapshot(); s.Repairs < 60 || s.Repairs > 68 {
 			t.Errorf("%d repairs in an hour", s.Repairs)
 		}
 		if m.compared > 300 {
@@ -140,8 +140,8 @@ func TestDriftThatComesBack(t *testing.T) {
 		}
 		m.wantLog(t, "another program changes it too: next_repair_in=1m0s", 59)
 		// Other differences are repaired at once all the same, and do not end the back-off.
-		before := n.snapshot().Repairs
-		for n.snapshot().Repairs == before {
+		before := n.Snapshot().Repairs
+		for n.Snapshot().Repairs == before {
 			time.Sleep(time.Second)
 		}
 		m.set(func() { m.breaks = false })
@@ -153,7 +153,7 @@ func TestDriftThatComesBack(t *testing.T) {
 		m.wantCounts(t, 1, int(before)+3)
 		// A quiet time ends the back-off.
 		time.Sleep(10 * time.Minute)
-		before = n.snapshot().Repairs
+		before = n.Snapshot().Repairs
 		m.drift("192.0.2.11/24")
 		time.Sleep(driftSettle)
 		m.wantCounts(t, 1, int(before)+2)
@@ -162,7 +162,7 @@ func TestDriftThatComesBack(t *testing.T) {
 
 // What a link that goes down and up again has lost is repaired at once, however often; also what one that is replaced has lost.
 func TestLinkFlaps(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		opened(t, n, usual)
 		for i := range 50 {
 			if i%2 == 0 {
@@ -180,7 +180,7 @@ func TestLinkFlaps(t *testing.T) {
 
 // A flap may be over before it is seen: one of two is no reason for a back-off.
 func TestLinkFlapsUnseen(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		opened(t, n, usual)
 		for i := range 50 {
 			if i%2 == 0 {
@@ -196,7 +196,7 @@ func TestLinkFlapsUnseen(t *testing.T) {
 
 // A program that takes the link down is no flapping link.
 func TestLinkIsTakenDown(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		opened(t, n, usual)
 		down := kernel.Change{Verb: "set", Object: "link", Link: "eth0", Detail: "up"}
 		for range 600 {
@@ -204,11 +204,11 @@ func TestLinkIsTakenDown(t *testing.T) {
 			m.flap(func(l *net.Interface) { l.Flags = 0 })
 			time.Sleep(time.Second)
 		}
-		if s := n.snapshot(); s.Repairs > 16 {
+		if s := n.Snapshot(); s.Repairs > 16 {
 			t.Errorf("%d repairs in ten minutes", s.Repairs)
 		}
 		// It comes up by itself in the back-off.
-		before := n.snapshot().Repairs
+		before := n.Snapshot().Repairs
 		m.drift("192.0.2.10/24")
 		time.Sleep(driftSettle)
 		m.wantCounts(t, 1, int(before)+2)
@@ -217,7 +217,7 @@ func TestLinkIsTakenDown(t *testing.T) {
 
 // A link that is not there is named as such, and its repair says what was changed.
 func TestLinkIsAbsent(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		opened(t, n, usual)
 		n.tools.compare = func(*netinit.Plan, kernel.Options) ([]kernel.Change, error) {
 			return []kernel.Change{{Verb: "add", Object: "link", Link: "eth1", Detail: "there is none with MAC address 02:00:5e:aa:0b:01"}}, nil
@@ -227,7 +227,7 @@ func TestLinkIsAbsent(t *testing.T) {
 		time.Sleep(driftSettle)
 		synctest.Wait()
 		const want = "link eth1: there is none with MAC address 02:00:5e:aa:0b:01"
-		if s := n.snapshot(); len(s.Differences) != 1 || s.Differences[0] != want {
+		if s := n.Snapshot(); len(s.Differences) != 1 || s.Differences[0] != want {
 			t.Errorf("%q", s.Differences)
 		}
 		m.set(func() { m.applyErr = nil })
@@ -239,13 +239,13 @@ func TestLinkIsAbsent(t *testing.T) {
 
 // After a start with the last good description the source is asked again, until it answers.
 func TestStaleDescriptionIsReplaced(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		m.stale = errors.New("connection refused")
 		opened(t, n, func(c *netinit.Config) { c.Drift.Then = ignoreDrift })
 		time.Sleep(150 * time.Second)
 		m.wantCounts(t, 3, 1)
 		m.wantLog(t, "[ERROR]", 0)
-		if s := n.snapshot(); s.Stale != "connection refused" || s.Error != "" || s.Doing != "" || m.saved.Pending {
+		if s := n.Snapshot(); s.Stale != "connection refused" || s.Error != "" || s.Doing != "" || m.saved.Pending {
 			t.Errorf("%+v, pending %v", s, m.saved.Pending)
 		}
 		m.set(func() { m.stale, m.fetchErr = nil, &source.RefusedError{Err: errors.New("links[0]: x")} })
@@ -259,11 +259,11 @@ func TestStaleDescriptionIsReplaced(t *testing.T) {
 		n.current().stop()
 		m.set(func() { m.fetchErr, m.saved.Pending = nil, false })
 		items := fdstore.NewItems()
-		items.Add(networkItem, mustJSON(t, m.saved), nil)
-		next.resume(planOf(usual), items)
+		items.Add(fdItem, mustJSON(t, m.saved), nil)
+		next.Resume(settingsOf(usual), items)
 		time.Sleep(time.Hour)
 		m.wantCounts(t, 5, 2)
-		if s := next.snapshot(); s.Stale != "" || s.Error != "" {
+		if s := next.Snapshot(); s.Stale != "" || s.Error != "" {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -271,7 +271,7 @@ func TestStaleDescriptionIsReplaced(t *testing.T) {
 
 // What an earlier container has applied is not put into force where this one has no description.
 func TestRecordOfAnEarlierContainer(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		m.fetchErr = &source.RefusedError{Err: errors.New("links[0]: x")}
 		m.recorded = &kernel.Record{Plan: &netinit.Plan{}, Time: time.Now().Add(-time.Minute)}
 		opened(t, n, func(c *netinit.Config) { c.Required = new(false) })
@@ -287,7 +287,7 @@ func TestRecordOfAnEarlierContainer(t *testing.T) {
 
 // Notifications that do not end do not keep the loop busy, nor a failed start from being repeated.
 func TestManyNotifications(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		m.fetchErr = errors.New("connection refused")
 		opened(t, n, func(c *netinit.Config) { c.Required = new(false) })
 		m.recorded = &kernel.Record{Plan: &netinit.Plan{}, Time: time.Now()}
@@ -303,7 +303,7 @@ func TestManyNotifications(t *testing.T) {
 }
 
 func TestDriftReasonIsBounded(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *fakeMachine, n *network) {
+	inBubble(t, func(t *testing.T, m *fakeMachine, n *Network) {
 		opened(t, n, usual)
 		m.drift(make([]string, 1000)...)
 		time.Sleep(driftSettle)

@@ -1,4 +1,6 @@
-package launch
+// Package rollout compares running JVMs with the sources of their options, and restarts the ones whose options have changed, one after
+// another. It does not read the sources and does not start processes: Services does.
+package rollout
 
 import (
 	"context"
@@ -29,34 +31,45 @@ type JVM struct {
 	Name    string
 	State   supervisor.State
 	Pid     int
-	Sources string // fingerprint of the sources at its start
-	restart bool   // changed options are applied by a restart of that process
+	Sources string // fingerprint of the sources and limits at its start
+	Restart bool   // changed options are applied by a restart of that process
+	Hurry   bool   // the restart must not wait for more changes: its memory limit is below what it may use
 }
 
-// services are the JVMs that a rollout compares and restarts.
-type services interface {
+// Comparison is what a restart would change, and why.
+type Comparison struct {
+	Changes []string // "X instead of Y", "X is new", "X is gone"
+	Limits  string   // how the limits have changed; empty: not
+	Sources bool     // the sources have changed
+}
+
+// Services are the JVMs that a rollout compares and restarts.
+type Services interface {
 	// JVMs returns the services with a JVM.
 	JVMs() []JVM
-	// Digest returns the current fingerprint of the sources of a service.
+	// Digest returns the current fingerprint of the sources and limits of a service.
 	Digest(ctx context.Context, name string) (string, error)
-	// Compare describes what a restart would change.
-	Compare(ctx context.Context, name string, pid int) (changes []string, err error)
-	// renew restarts a service if its process is still pid.
-	renew(ctx context.Context, name string, pid int) error
-	// start starts a service that is FATAL.
-	start(ctx context.Context, name string) error
+	// Compare describes what a restart would change. With an error it still says why.
+	Compare(ctx context.Context, name string, pid int) (Comparison, error)
+	// Renew restarts a service for a reason if its process is still pid.
+	Renew(ctx context.Context, name string, pid int, reason string) error
+	// Start starts a service that is FATAL.
+	Start(ctx context.Context, name string) error
 }
 
 // PendingRestart is what a restart of a running JVM would change.
 type PendingRestart struct {
 	Changes []string `json:"changes,omitempty"`
-	// Problem is why the sources are unusable; a restart would fail.
+	// Limits says how the limits have changed since the start; empty: not.
+	Limits string `json:"limits,omitempty"`
+	// Problem is why the sources are unusable, or the limits too low; a restart would fail.
 	Problem string `json:"problem,omitempty"`
 	// BlockedBy is a service that is not ready again after its restart; this one waits for it.
 	BlockedBy string    `json:"held_by,omitempty"`
 	Since     time.Time `json:"since"`
 	pid       int       // the process that it refers to
-	digest    string    // fingerprint of the sources; empty: some are unreadable
+	digest    string    // fingerprint of the sources and limits; empty: some are unreadable
+	sources   bool      // the sources have changed
 }
 
 // maxShownChanges bounds what String prints.
@@ -64,27 +77,56 @@ const maxShownChanges = 5
 
 // String describes the pending restart for a person.
 func (p *PendingRestart) String() string {
-	if p.Problem != "" {
+	changes, begin := p.Changes, "restart to apply changed JVM options: "
+	switch {
+	case p.Problem != "" && p.Limits != "":
+		return p.Limits + ": a restart would fail, and nothing is done: " + p.Problem
+	case p.Problem != "":
 		return "the changed JVM options cannot be used, and nothing is done: " + p.Problem
+	case p.Limits != "":
+		begin = p.Limits + ": "
+		if p.sources {
+			begin = p.Limits + ", and the JVM options have changed: "
+		}
+		changes = slices.Clone(p.Changes)
+		if now, before, ok := strings.Cut(changes[0], " instead of "); ok {
+			changes[0] = fmt.Sprintf("runs with %s, a restart would give %s", before, now)
+		} else {
+			changes[0] = "with a restart " + changes[0]
+		}
 	}
-	text := strings.Join(p.Changes[:min(len(p.Changes), maxShownChanges)], "; ")
-	if more := len(p.Changes) - maxShownChanges; more > 0 {
+	text := begin + strings.Join(changes[:min(len(changes), maxShownChanges)], "; ")
+	if more := len(changes) - maxShownChanges; more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
 	}
 	if p.BlockedBy != "" {
 		text += fmt.Sprintf("; it is left alone, since %q is not RUNNING after a restart for such a change", p.BlockedBy)
 	}
-	return "restart to apply changed JVM options: " + text
+	return text
 }
 
-// rollout compares running JVMs with their sources when those may have changed. The run goroutine does all checks; others only read the
-// result.
-type rollout struct {
-	services services
+// cause is the reason of a restart.
+func (p *PendingRestart) cause() string {
+	switch {
+	case p.Limits == "":
+		return SourcesChanged
+	case p.sources:
+		return SourcesChanged + " and of its limits"
+	}
+	return "a change of its limits"
+}
+
+// SourcesChanged is the reason of a restart after a change of the option sources.
+const SourcesChanged = "a change of the sources of its JVM options"
+
+// Rollout compares running JVMs with their sources when those may have changed. The goroutine of Run does all checks; others only read
+// the result.
+type Rollout struct {
+	services Services
 	log      hclog.Logger
 
 	found      sync.Map            // service -> *PendingRestart
-	attempts   map[string]*attempt // by service; used only by run, like the fields below
+	attempts   map[string]*attempt // by service; used only by Run, like the fields below
 	fatal      map[string]string   // by service in state FATAL: its fingerprint when that was first seen
 	restarting string              // the service that was restarted and is not RUNNING yet; empty: none
 	// failed means that the restarted service has not become ready.
@@ -100,12 +142,16 @@ type attempt struct {
 	matchSince time.Time
 }
 
-func newRollout(world services, log hclog.Logger) *rollout {
-	return &rollout{services: world, log: log, attempts: map[string]*attempt{}, fatal: map[string]string{}}
+// New returns a Rollout without findings.
+func New(world Services, log hclog.Logger) *Rollout {
+	return &Rollout{services: world, log: log, attempts: map[string]*attempt{}, fatal: map[string]string{}}
 }
 
-// pending returns the finding for the process pid of a service; nil: it matches its sources.
-func (w *rollout) pending(name string, pid int) *PendingRestart {
+// Clear forgets all findings. No Run may be active.
+func (w *Rollout) Clear() { w.found.Clear() }
+
+// Pending returns the finding for the process pid of a service; nil: it matches its sources.
+func (w *Rollout) Pending(name string, pid int) *PendingRestart {
 	found, _ := w.found.Load(name)
 	if p, ok := found.(*PendingRestart); ok && p.pid == pid && pid != 0 {
 		return p
@@ -113,8 +159,8 @@ func (w *rollout) pending(name string, pid int) *PendingRestart {
 	return nil
 }
 
-// run checks at every signal from changed until ctx ends. A restart follows when no change came for restartDelay.
-func (w *rollout) run(ctx context.Context, changed <-chan struct{}) {
+// Run checks at every signal from changed until ctx ends. A restart follows when no change came for restartDelay.
+func (w *Rollout) Run(ctx context.Context, changed <-chan struct{}) {
 	w.found.Clear()
 	look, apply := time.NewTimer(0), time.NewTimer(time.Hour) // the first check is immediate
 	defer look.Stop()
@@ -132,20 +178,24 @@ func (w *rollout) run(ctx context.Context, changed <-chan struct{}) {
 			continue
 		}
 		look.Stop()
-		again, due := w.check(ctx)
+		again, due, hurry := w.check(ctx)
 		if again > 0 {
 			look.Reset(again)
 		}
-		if due {
+		switch {
+		case hurry:
+			apply.Reset(0)
+		case due:
 			apply.Reset(restartDelay)
-		} else {
+		default:
 			apply.Stop()
 		}
 	}
 }
 
-// check compares every JVM. again is the delay until the next check, 0 if none is needed. due means that a restart is needed and allowed.
-func (w *rollout) check(ctx context.Context) (again time.Duration, due bool) {
+// check compares every JVM. again is the delay until the next check, 0 if none is needed. due means that a restart is needed and allowed,
+// hurry that it must not wait for more changes.
+func (w *Rollout) check(ctx context.Context) (again time.Duration, due, hurry bool) {
 	within := func(d time.Duration) {
 		if again == 0 || d < again {
 			again = d
@@ -172,7 +222,7 @@ func (w *rollout) check(ctx context.Context) (again time.Duration, due bool) {
 		}
 		p := w.compare(ctx, j)
 		if ctx.Err() != nil {
-			return 0, false
+			return 0, false, false
 		}
 		p = p.blockedBy(failed)
 		w.logChange(j, p)
@@ -185,7 +235,7 @@ func (w *rollout) check(ctx context.Context) (again time.Duration, due bool) {
 		switch {
 		case p != nil && p.digest == "":
 			within(recheckDelay)
-		case p == nil || p.Problem != "" || !j.restart:
+		case p == nil || p.Problem != "" || !j.Restart:
 		case wait > 0:
 			within(wait)
 		case failed != "": // it may still become ready
@@ -193,14 +243,14 @@ func (w *rollout) check(ctx context.Context) (again time.Duration, due bool) {
 		case w.restarting != "":
 			within(recheckDelay)
 		default:
-			due = true
+			due, hurry = true, hurry || j.Hurry
 		}
 	}
-	return again, due
+	return again, due, hurry
 }
 
 // retry starts a service in state FATAL if its sources have changed since.
-func (w *rollout) retry(ctx context.Context, name string) {
+func (w *Rollout) retry(ctx context.Context, name string) {
 	digest, err := w.services.Digest(ctx, name)
 	if err != nil {
 		digest = "cannot be read" // the error text may vary: ports, durations
@@ -210,14 +260,14 @@ func (w *rollout) retry(ctx context.Context, name string) {
 	if !known || before == digest || ctx.Err() != nil {
 		return
 	}
-	if err := w.services.start(ctx, name); err != nil && ctx.Err() == nil {
+	if err := w.services.Start(ctx, name); err != nil && ctx.Err() == nil {
 		w.log.Warn("the sources of JVM options have changed, and the service cannot be started", "name", name, "error", err)
 	}
 }
 
 // finishRestart clears restarting when that service is RUNNING again. Until then no other is restarted, since the same change could break
 // all of them. failed is the service if its first start attempt failed.
-func (w *rollout) finishRestart(jvms []JVM) (failed string) {
+func (w *Rollout) finishRestart(jvms []JVM) (failed string) {
 	k := slices.IndexFunc(jvms, func(j JVM) bool { return j.Name == w.restarting })
 	if k < 0 { // none, or it is no longer configured
 		w.restarting, w.failed = "", false
@@ -250,7 +300,7 @@ func (p *PendingRestart) blockedBy(name string) *PendingRestart {
 
 // wait returns the time until a service may be restarted again. An attempt is forgotten once the process has matched its sources for that
 // long.
-func (w *rollout) wait(j JVM, p *PendingRestart) time.Duration {
+func (w *Rollout) wait(j JVM, p *PendingRestart) time.Duration {
 	t := w.attempts[j.Name]
 	if t == nil {
 		return 0
@@ -270,9 +320,9 @@ func (w *rollout) wait(j JVM, p *PendingRestart) time.Duration {
 }
 
 // compare determines what a restart of a running JVM would change.
-func (w *rollout) compare(ctx context.Context, j JVM) *PendingRestart {
+func (w *Rollout) compare(ctx context.Context, j JVM) *PendingRestart {
 	p := &PendingRestart{Since: time.Now(), pid: j.Pid}
-	old := w.pending(j.Name, j.Pid)
+	old := w.Pending(j.Name, j.Pid)
 	digest, err := w.services.Digest(ctx, j.Name)
 	switch {
 	case err == nil && digest == j.Sources:
@@ -281,7 +331,9 @@ func (w *rollout) compare(ctx context.Context, j JVM) *PendingRestart {
 		return old
 	case err == nil:
 		p.digest = digest
-		p.Changes, err = w.services.Compare(ctx, j.Name, j.Pid)
+		var c Comparison
+		c, err = w.services.Compare(ctx, j.Name, j.Pid)
+		p.Changes, p.Limits, p.sources = c.Changes, c.Limits, c.Sources
 	}
 	switch {
 	case err != nil:
@@ -296,11 +348,16 @@ func (w *rollout) compare(ctx context.Context, j JVM) *PendingRestart {
 }
 
 // logChange logs a new finding.
-func (w *rollout) logChange(j JVM, p *PendingRestart) {
-	switch old := w.pending(j.Name, j.Pid); {
+func (w *Rollout) logChange(j JVM, p *PendingRestart) {
+	switch old := w.Pending(j.Name, j.Pid); {
 	case p == nil && old != nil:
-		w.log.Info("the sources of JVM options match the running service again", "name", j.Name)
+		w.log.Info("the sources of JVM options and the limits match the running service again", "name", j.Name)
 	case p == nil || old != nil && old.String() == p.String():
+	case p.Problem != "" && p.Limits != "":
+		w.log.Error("the limits have changed and a restart would fail; the service runs on", "name", j.Name, "limits", p.Limits,
+			"error", p.Problem)
+	case p.Limits != "":
+		w.log.Info("the limits have changed; a restart applies it", "name", j.Name, "pending", p.String())
 	case p.Problem != "":
 		w.log.Error("the sources of JVM options have changed and cannot be used; the service runs on", "name", j.Name, "error", p.Problem)
 	default:
@@ -309,14 +366,23 @@ func (w *rollout) logChange(j JVM, p *PendingRestart) {
 }
 
 // apply restarts one service whose options differ from its sources. The next one follows when it is RUNNING.
-func (w *rollout) apply(ctx context.Context) {
+func (w *Rollout) apply(ctx context.Context) {
 	jvms := w.services.JVMs()
+	slices.SortStableFunc(jvms, func(a, b JVM) int { // those in a hurry first
+		switch {
+		case a.Hurry == b.Hurry:
+			return 0
+		case a.Hurry:
+			return -1
+		}
+		return 1
+	})
 	if w.finishRestart(jvms); w.restarting != "" {
 		return
 	}
 	for _, j := range jvms {
-		p := w.pending(j.Name, j.Pid)
-		if p == nil || p.Problem != "" || j.State != supervisor.Running || w.wait(j, p) > 0 || !j.restart {
+		p := w.Pending(j.Name, j.Pid)
+		if p == nil || p.Problem != "" || j.State != supervisor.Running || w.wait(j, p) > 0 || !j.Restart {
 			continue
 		}
 		next := &attempt{at: time.Now(), pid: j.Pid, wait: minRetryDelay}
@@ -324,7 +390,7 @@ func (w *rollout) apply(ctx context.Context) {
 			next.wait = min(2*t.wait, maxRetryDelay)
 		}
 		w.attempts[j.Name], w.restarting = next, j.Name
-		if err := w.services.renew(ctx, j.Name, j.Pid); err != nil && ctx.Err() == nil {
+		if err := w.services.Renew(ctx, j.Name, j.Pid, p.cause()); err != nil && ctx.Err() == nil {
 			w.log.Warn("the changed JVM options are not applied", "name", j.Name, "error", err)
 		}
 		return

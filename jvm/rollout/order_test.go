@@ -1,4 +1,4 @@
-package launch
+package rollout
 
 import (
 	"context"
@@ -33,11 +33,11 @@ func (f *fleet) Digest(context.Context, string) (string, error) {
 	return f.now, nil
 }
 
-func (f *fleet) Compare(context.Context, string, int) ([]string, error) {
-	return []string{"-Da=2 instead of -Da=1"}, nil
+func (f *fleet) Compare(context.Context, string, int) (Comparison, error) {
+	return Comparison{Changes: []string{"-Da=2 instead of -Da=1"}, Sources: true}, nil
 }
 
-func (f *fleet) renew(_ context.Context, name string, _ int) error {
+func (f *fleet) Renew(_ context.Context, name string, _ int, _ string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.renewed = append(f.renewed, name)
@@ -46,8 +46,8 @@ func (f *fleet) renew(_ context.Context, name string, _ int) error {
 	return nil
 }
 
-func (f *fleet) start(_ context.Context, name string) error {
-	return f.renew(context.Background(), name, 0)
+func (f *fleet) Start(_ context.Context, name string) error {
+	return f.Renew(context.Background(), name, 0, "")
 }
 
 // change calls do and waits until the rollout is idle.
@@ -68,12 +68,12 @@ func TestRolloutRestartsOneAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fleet{now: "1"}
 		for k, name := range []string{"a", "b", "c"} {
-			f.services = append(f.services, JVM{name, supervisor.Running, k + 1, "1", true})
+			f.services = append(f.services, JVM{name, supervisor.Running, k + 1, "1", true, false})
 		}
-		w := newRollout(f, hclog.NewNullLogger())
+		w := New(f, hclog.NewNullLogger())
 		ctx, cancel := context.WithCancel(t.Context())
 		changed := make(chan struct{}, 1)
-		go w.run(ctx, changed) // ends with ctx
+		go w.Run(ctx, changed) // ends with ctx
 		synctest.Wait()
 		f.change(func() { f.now = "2"; signal(changed) })
 		for _, step := range []struct {
@@ -92,7 +92,7 @@ func TestRolloutRestartsOneAtATime(t *testing.T) {
 			if got := strings.Join(f.renewed, " "); got != step.want {
 				t.Errorf("%s: restarted %q, want %q", step.name, got, step.want)
 			}
-			p := w.pending("c", f.of("c").Pid)
+			p := w.Pending("c", f.of("c").Pid)
 			if p == nil || (p.BlockedBy == "a") != step.held || strings.Contains(p.String(), `"a" is not RUNNING`) != step.held {
 				t.Errorf("%s: c says %v", step.name, p)
 			}
@@ -100,7 +100,7 @@ func TestRolloutRestartsOneAtATime(t *testing.T) {
 		// A service that was removed from the configuration blocks no other.
 		f.change(func() { f.services = slices.DeleteFunc(f.services, func(j JVM) bool { return j.Name == "b" }) })
 		f.change(func() { f.of("c").State = supervisor.Running })
-		if got := strings.Join(f.renewed, " "); got != "a b c" || w.pending("c", f.of("c").Pid) != nil {
+		if got := strings.Join(f.renewed, " "); got != "a b c" || w.Pending("c", f.of("c").Pid) != nil {
 			t.Errorf("restarted %q", got)
 		}
 		cancel()

@@ -1,0 +1,136 @@
+package launch
+
+import (
+	"context"
+	"errors"
+
+	"github.com/stoker-init/stoker/internal/cgroup"
+	"github.com/stoker-init/stoker/internal/fdstore"
+	"github.com/stoker-init/stoker/internal/procfs"
+	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/hotspot"
+	"github.com/stoker-init/stoker/jvm/resize"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// resized is a Drift as a resize.Keeper sees it.
+type resized struct{ *Drift }
+
+// resizePrefix begins the names of items of the fd store: a limit below the budget of a JVM.
+const resizePrefix = "resize/"
+
+// Cuts takes the limits below the budget of a JVM that the supervisor before knew.
+func Cuts(items fdstore.Items) map[string]*resize.Cut {
+	out := map[string]*resize.Cut{}
+	for _, name := range items.Names(resizePrefix) {
+		c := new(resize.Cut)
+		if found, err := items.TakeJSON(name, c); found && err == nil {
+			out[name[len(resizePrefix):]] = c
+		}
+	}
+	return out
+}
+
+// Save keeps a limit below the budget of a JVM for the next supervisor.
+func (r resized) Save(name string, c *resize.Cut) {
+	l := r.launchers()[name]
+	switch {
+	case l == nil || l.shared.Store == nil:
+	case c == nil:
+		l.shared.Store.Delete(resizePrefix + name)
+	default:
+		_ = l.shared.Store.PutJSON(resizePrefix+name, c) // without it the next supervisor adjusts again
+	}
+}
+
+// Running compares the limits with the budgets of the running JVMs.
+func (r resized) Running() (cut []resize.Target, pids map[string]int, starting bool) {
+	pids = map[string]int{}
+	for _, j := range r.JVMs() {
+		l := r.launchers()[j.Name]
+		starting = starting || j.State == supervisor.Starting
+		if j.State != supervisor.Running || l == nil {
+			continue
+		}
+		pids[j.Name] = j.Pid
+		if t, ok := l.cut(); ok {
+			t.Name, t.Pid = j.Name, j.Pid
+			cut = append(cut, t)
+		}
+	}
+	return cut, pids, starting
+}
+
+// cut reports whether the limit has fallen below what the running JVM may use.
+func (l *Launcher) cut() (t resize.Target, ok bool) {
+	f := l.shared.Report(l.Name)
+	if f == nil || len(f.Result.Budget) == 0 {
+		return t, false
+	}
+	env, _ := l.Environ() // an unreadable value is part of no limit
+	now := &sources{cfg: l.JVM, shared: l.shared, serviceEnv: *env, own: l.ownLimits()}
+	err := now.chooseFlavor()
+	t = resize.Target{Limit: now.limits.Memory, Budget: f.Result.Budget.Needed(), Adjust: l.JVM.Apply != jvm.ApplyReport}
+	if now.limits.Unlimited || t.Limit <= 0 || t.Limit >= f.limits.Memory || t.Budget <= t.Limit {
+		return t, false
+	}
+	t.Heap = t.Limit / 2
+	if s, sizeErr := jvm.Size(now.limits, now.policy, jvm.Target{JavaMajor: f.JVM.Major}, jvm.Fixed{}); err == nil && sizeErr == nil {
+		t.Heap = s.Heap
+	}
+	return t, true
+}
+
+// ownLimits returns the configured limits of the service's own cgroup; nil: it has none of its own. A cgroup has those of the container
+// at the start too, which may have changed since.
+func (l *Launcher) ownLimits() *cgroup.Own {
+	if f := l.shared.Report(l.Name); f != nil && f.argv != nil && f.cgroup == nil { // it could not be made
+		return nil
+	}
+	return configuredLimits(l.CgroupLimits)
+}
+
+func configuredLimits(limits cgroup.OwnLimits) *cgroup.Own {
+	if limits == (cgroup.OwnLimits{}) {
+		return nil
+	}
+	own := new(cgroup.Own)
+	if limits.Memory > 0 {
+		own.Memory = &limits.Memory
+	}
+	if limits.CPUs > 0 {
+		own.CPUs = &limits.CPUs
+	}
+	return own
+}
+
+// Attach attaches to the JVM of a service.
+func (r resized) Attach(ctx context.Context, name string, pid int) (resize.JVM, error) {
+	l, p, err := r.process(name, pid)
+	if err != nil {
+		return nil, err
+	}
+	if err := hotspot.Identify(pid, AsUserOf(p)); err != nil {
+		return nil, err
+	}
+	return l.shared.Attacher.Attach(ctx, p)
+}
+
+// process returns the process of a service that is RUNNING.
+func (r resized) process(name string, pid int) (*Launcher, supervisor.Process, error) {
+	l := r.launchers()[name]
+	s, _ := r.sup.Service(name)
+	p, ok := r.sup.Process(name)
+	if !ok || l == nil || p.Pid() != pid || s.State != supervisor.Running || r.sup.Stopping() {
+		return nil, nil, errNotRunning
+	}
+	return l, p, nil
+}
+
+var errNotRunning = errors.New("the service is not RUNNING")
+
+// Used returns the memory of a process in bytes.
+func (r resized) Used(pid int) int64 {
+	n, _ := procfs.Memory(pid) // it may have ended
+	return n
+}
