@@ -49,6 +49,9 @@ func parse(status procfs.Status) (Identity, error) {
 	return Identity{UID: uids[1], GID: gids[1], Groups: groups, Capabilities: caps}, nil
 }
 
+// IsOwn reports whether the effective user and group are those of this process.
+func (id Identity) IsOwn() bool { return id.UID == os.Geteuid() && id.GID == os.Getegid() }
+
 // RetryAs calls f and, if that is not permitted, calls it again with the rights of a process: root in a default container lacks
 // CAP_SYS_PTRACE and may not read another user's /proc entries. It is only for files in /proc; for paths that the process can choose,
 // use Do.
@@ -66,7 +69,14 @@ func RetryAs(pid int, f func() error) error {
 
 // Do calls f on a thread with exactly these rights and returns its error; if they cannot be set, f is not called. f must not start
 // processes and must return normally. Without root only the own identity is possible.
-func (id Identity) Do(f func() error) error {
+func (id Identity) Do(f func() error) error { return id.do(setFileIDs, f) }
+
+// DoAsPeer is Do for a connection to a unix socket whose other end compares the peer's user and group with its own (SO_PEERCRED): the
+// thread's effective ids are those of id, its real and saved ones stay. Processes of that user can neither signal nor trace the thread,
+// but may lower its priority meanwhile, so f must be short. f has no capabilities, unless id is root's.
+func (id Identity) DoAsPeer(f func() error) error { return id.do(setEffectiveIDs, f) }
+
+func (id Identity) do(set func(uid, gid int) error, f func() error) error {
 	if euid := os.Geteuid(); euid != 0 {
 		if euid != id.UID {
 			return fmt.Errorf("cannot act as user %d: %w", id.UID, unix.EPERM)
@@ -78,7 +88,7 @@ func (id Identity) Do(f func() error) error {
 		runtime.LockOSThread()
 		own, err := current()
 		if err == nil {
-			if err = id.apply(); err == nil {
+			if err = id.apply(set); err == nil {
 				err = f()
 			}
 			if own.restore() != nil {
@@ -93,9 +103,10 @@ func (id Identity) Do(f func() error) error {
 	return <-done
 }
 
-// apply sets these rights on the calling thread. Groups come first, since only root may change them. Setfsuid from root to another
-// user clears the effective file capabilities (capabilities(7)); the remaining ones are cleared here.
-func (id Identity) apply() error {
+// apply sets these rights on the calling thread. Groups come first, since only root may change them. A change of the user from root to
+// another clears the effective file capabilities, or with the effective user all effective ones (capabilities(7)); the remaining ones are
+// cleared here.
+func (id Identity) apply(set func(uid, gid int) error) error {
 	groups, err := unix.Getgroups()
 	if err == nil && !slices.Equal(groups, id.Groups) {
 		err = unix.Setgroups(id.Groups) // only this thread; syscall.Setgroups sets all
@@ -103,7 +114,7 @@ func (id Identity) apply() error {
 	if err != nil {
 		return fmt.Errorf("cannot take the groups of user %d: %w", id.UID, err)
 	}
-	if err := setIDs(id.UID, id.GID); err != nil {
+	if err := set(id.UID, id.GID); err != nil {
 		return fmt.Errorf("cannot act as user %d: %w", id.UID, err)
 	}
 	caps, err := effective()
@@ -121,20 +132,20 @@ func current() (id Identity, err error) {
 	if id.Groups, err = unix.Getgroups(); err == nil {
 		id.Capabilities, err = effective()
 	}
-	id.UID, _ = unix.SetfsuidRetUid(-1) // an invalid id: this only reads
-	id.GID, _ = unix.SetfsgidRetGid(-1)
+	id.UID, id.GID = unix.Geteuid(), unix.Getegid()
 	return id, err
 }
 
-// restore resets the calling thread to the result of current: first the user, which is always permitted as it is the real one, then
-// what its capabilities permit.
+// restore resets the calling thread to the result of current: first the effective user, which is always permitted as it is the real one,
+// then what its capabilities permit. The effective ids take those for files along.
 func (id Identity) restore() error {
-	_, _ = unix.SetfsuidRetUid(id.UID)
-	return errors.Join(setEffective(id.Capabilities), unix.Setgroups(id.Groups), setIDs(id.UID, id.GID), setEffective(id.Capabilities))
+	return errors.Join(setEffectiveUser(id.UID), setEffective(id.Capabilities), unix.Setgroups(id.Groups), setEffectiveIDs(id.UID, id.GID),
+		setEffective(id.Capabilities))
 }
 
-// setIDs sets the file system user and group. The system calls return the previous value and no error, so a second call verifies them.
-func setIDs(uid, gid int) error {
+// setFileIDs sets the file system user and group. The system calls return the previous value and no error, so a second call verifies
+// them.
+func setFileIDs(uid, gid int) error {
 	_, _ = unix.SetfsgidRetGid(gid)
 	_, _ = unix.SetfsuidRetUid(uid)
 	nowUID, _ := unix.SetfsuidRetUid(-1)
@@ -144,6 +155,25 @@ func setIDs(uid, gid int) error {
 	}
 	return nil
 }
+
+// setEffectiveIDs sets the effective group and user, and those for files with them.
+func setEffectiveIDs(uid, gid int) error {
+	// The functions of package syscall change all threads.
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, keep, uintptr(gid), keep); errno != 0 {
+		return errno
+	}
+	return setEffectiveUser(uid)
+}
+
+func setEffectiveUser(uid int) error {
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keep, uintptr(uid), keep); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// keep is the argument by which setresuid and setresgid leave an id as it is.
+const keep = ^uintptr(0)
 
 // effective returns the effective capabilities of the calling thread.
 func effective() (uint64, error) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -97,9 +98,13 @@ func TestRightsOfAnotherUser(t *testing.T) {
 // Every thread has its own rights back, and none ends: a new one might not be had.
 func TestThreadsAreGivenBack(t *testing.T) {
 	needRoot(t)
-	threads := map[int]bool{}
-	for range 200 {
-		err := Identity{UID: app, GID: app, Groups: []int{1, 2, 3}}.Do(func() error {
+	threads, user := map[int]bool{}, Identity{UID: app, GID: app, Groups: []int{1, 2, 3}}
+	for n := range 200 {
+		do := user.Do
+		if n%2 > 0 {
+			do = user.DoAsPeer
+		}
+		err := do(func() error {
 			threads[unix.Gettid()] = true
 			return nil
 		})
@@ -141,6 +146,43 @@ func line(text, name string) string {
 		}
 	}
 	return ""
+}
+
+// The other end of a socket sees the user and the group of DoAsPeer, and the calling process is not open to that user.
+func TestPeerIsTheOtherUser(t *testing.T) {
+	needRoot(t)
+	var fds [2]int
+	user := Identity{UID: app, GID: app + 1, Groups: []int{7}, Capabilities: 1 << unix.CAP_KILL}
+	var status procfs.Status
+	var peer *unix.Ucred
+	if err := user.DoAsPeer(func() (err error) {
+		if fds, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			return err
+		}
+		if peer, err = unix.GetsockoptUcred(fds[0], unix.SOL_SOCKET, unix.SO_PEERCRED); err != nil {
+			return err
+		}
+		data, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/status", unix.Gettid()))
+		status = procfs.ParseStatus(string(data))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = unix.Close(fds[0]), unix.Close(fds[1]) }()
+	if int(peer.Uid) != app || int(peer.Gid) != app+1 || int(peer.Pid) != os.Getpid() {
+		t.Errorf("the peer is %+v", peer)
+	}
+	uids, _ := status.Ints("Uid")
+	gids, _ := status.Ints("Gid")
+	if want := []int{0, app, 0, app}; !slices.Equal(uids, want) {
+		t.Errorf("the users of the thread are %v, want %v: with its real or saved one it could be signalled", uids, want)
+	}
+	if want := []int{0, app + 1, 0, app + 1}; !slices.Equal(gids, want) || strings.TrimSpace(status["Groups"]) != "7" {
+		t.Errorf("the groups of the thread are %v, want %v, and %q", gids, want, status["Groups"])
+	}
+	if caps, err := status.Mask("CapEff"); err != nil || caps != 0 {
+		t.Errorf("its capabilities are %x, %v", caps, err)
+	}
 }
 
 func TestOfProcess(t *testing.T) {

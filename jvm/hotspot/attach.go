@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/asuser"
@@ -30,6 +31,8 @@ type Attached struct {
 	// that it could not do itself.
 	as     asuser.Identity
 	socket string
+	// asPeer: a JVM before 11 accepts connections only of its own effective user and group, not of root.
+	asPeer atomic.Bool
 }
 
 // As is the identity with which the JVM was attached to: its own.
@@ -160,8 +163,12 @@ func (a *Attached) listens(ctx context.Context) error {
 // dial connects to the socket, and checks its owner: /tmp is everybody's. A
 // JVM takes one connection after the other, and lets five wait.
 func (a *Attached) dial(ctx context.Context) (conn *net.UnixConn, err error) {
+	do := a.as.Do
+	if a.asPeer.Load() {
+		do = a.as.DoAsPeer
+	}
 	for {
-		err := a.as.Do(func() error {
+		err := do(func() error {
 			var st unix.Stat_t
 			if err := unix.Lstat(a.socket, &st); err != nil {
 				return err

@@ -48,6 +48,16 @@ func java(t testing.TB) string {
 	return path
 }
 
+// majorOf returns the feature release of the JVM of this machine.
+func majorOf(t testing.TB) int {
+	t.Helper()
+	j, _, err := Find("/", filepath.Dir(java(t)))
+	if err != nil || j.Major == 0 {
+		t.Fatalf("%+v, %v", j, err)
+	}
+	return j.Major
+}
+
 // What a JVM 17 does not take. Where it quotes an option that is known.
 func TestCheckRealJVMRefuses(t *testing.T) {
 	java := java(t)

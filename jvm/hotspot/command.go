@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/lazyregexp"
+	"golang.org/x/sys/unix"
 )
 
 // MaxReply bounds an answer that is passed on as it comes, in bytes; a thread dump of
@@ -58,24 +59,45 @@ func (a *Attached) Open(ctx context.Context, most int, name string, args ...stri
 			return fail(fmt.Errorf("an argument is longer than %d bytes, or has a zero byte", maxArgument))
 		}
 	}
-	conn, err := a.dial(ctx)
+	words := append([]string{"1", name}, args...) // the version first
+	request := strings.Join(words, "\x00") + strings.Repeat("\x00", 1+maxArguments-len(args))
+	asPeer := a.asPeer.Load()
+	r, err := a.send(ctx, most, request)
+	if errors.Is(err, errClosed) && !asPeer && !a.as.IsOwn() {
+		a.asPeer.Store(true)
+		r, err = a.send(ctx, most, request)
+	}
 	if err != nil {
 		return fail(err)
 	}
+	return r, nil
+}
+
+// send sends a request and reads the status of the answer.
+func (a *Attached) send(ctx context.Context, most int, request string) (*reply, error) {
+	conn, err := a.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
 	r := &reply{conn: conn, ctx: ctx, left: most, most: most}
 	r.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
-	words := append([]string{"1", name}, args...) // the version first
-	request := strings.Join(words, "\x00") + strings.Repeat("\x00", 1+maxArguments-len(args))
 	if _, err = conn.Write([]byte(request)); err == nil {
 		r.text = bufio.NewReader(conn)
 		err = readStatusLine(r.text)
 	}
-	if err != nil {
-		_ = r.Close()
-		return fail(contextError(ctx, err))
+	if err == nil {
+		return r, nil
 	}
-	return r, nil
+	_ = r.Close()
+	if errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) { // depends on how far the request was by then
+		err = errClosed
+	}
+	return nil, contextError(ctx, err)
 }
+
+// errClosed is returned where the JVM closes the connection without an answer: it is older than 11 and runs as another user
+// or group than the peer, or it ends.
+var errClosed = fmt.Errorf("it closed the connection: %w", fs.ErrPermission)
 
 // Command is Open for a short answer. With ErrLongReply it returns the beginning.
 func (a *Attached) Command(ctx context.Context, name string, args ...string) (string, error) {
@@ -140,8 +162,8 @@ func readStatusLine(r *bufio.Reader) error {
 	line, err := r.ReadSlice('\n')
 	status, numErr := strconv.Atoi(strings.TrimSpace(string(line)))
 	switch {
-	case err == io.EOF && len(line) == 0: // a JVM before 11 that runs as another user than we do
-		return fmt.Errorf("it closed the connection: %w", fs.ErrPermission)
+	case err == io.EOF && len(line) == 0:
+		return errClosed
 	case err == io.EOF, err == bufio.ErrBufferFull, err == nil && numErr != nil:
 		return fmt.Errorf("it answered %q", line[:min(len(line), maxStatusLine)])
 	case err != nil || status == 0:

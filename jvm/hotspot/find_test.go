@@ -1,6 +1,7 @@
 package hotspot
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,6 +57,12 @@ func TestFindOrder(t *testing.T) {
 	newer := install(t, dir+"/root/usr/lib/jvm/java-11", "11.0.20")
 	install(t, dir+"/root/usr/lib/jvm/java-11-old", "11.0.3")
 	bare := install(t, dir+"/bare", "")
+	jre8, jdk8 := install(t, dir+"/debian8/jre", ""), install(t, dir+"/bare8", "")
+	for _, lib := range []string{jre8 + "/lib", jdk8 + "/jre/lib"} {
+		if err := errors.Join(os.MkdirAll(lib, 0o755), os.WriteFile(lib+"/rt.jar", nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
 
 	for _, tc := range []struct {
 		name, root, configured string
@@ -71,6 +78,8 @@ func TestFindOrder(t *testing.T) {
 		{"PATH through a link", "", "", environment("PATH", "::relative:"+dir+"/bin"), a, "PATH", 17},
 		{"newest of a folder", dir + "/root", "", environment("PATH", "/nowhere"), newer, "/usr/lib/jvm/*", 11},
 		{"no release file", "", bare, environment(), bare, "configured", 0},
+		{"Java 8 of Debian, without release file", "", dir + "/debian8", environment(), jre8, "configured", 8},
+		{"JDK 8 without release file", "", jdk8, environment(), jdk8, "configured", 8},
 	} {
 		j, found, err := find(tc.root, tc.configured, tc.env)
 		if err != nil || j.Home != tc.home || found != tc.found || j.Major != tc.major || !strings.HasSuffix(j.Java, "/bin/java") {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,7 +19,7 @@ import (
 type JVM struct {
 	Home    string // JAVA_HOME
 	Java    string // the binary to start
-	Version string // as the release file writes it, such as 17.0.15 or 1.8.0_412
+	Version string // as the release file writes it, such as 17.0.15 or 1.8.0_412; empty: unknown
 	Major   int    // 8, 17, ...; 0: unknown, see Note
 	Vendor  string
 	Arch    string // such as x86_64
@@ -28,8 +29,8 @@ type JVM struct {
 // maxRelease bounds what is read of a release file; real ones have 2 KiB.
 const maxRelease = 64 << 10
 
-// inspect fills in what the release file of a home says. A missing file is not
-// an error: many stripped images have none.
+// inspect fills in what the release file of a home says. Without one, as with Debian's Java 8 and stripped images, the
+// class library names Java 8, which is the last with an rt.jar.
 func inspect(home, java string) JVM {
 	j := JVM{Home: home, Java: java}
 	places := []string{home}
@@ -52,6 +53,12 @@ func inspect(home, java string) JVM {
 			j.Note = fmt.Sprintf("%s names no JAVA_VERSION that makes sense", file)
 		}
 		return j
+	}
+	for _, lib := range []string{"lib/rt.jar", "jre/lib/rt.jar"} {
+		if _, err := os.Stat(filepath.Join(home, lib)); err == nil {
+			j.Major = 8
+			return j
+		}
 	}
 	j.Note = fmt.Sprintf("version unknown: there is no %s", filepath.Join(home, "release"))
 	return j

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,7 +38,7 @@ type Report struct {
 // Text returns the explanation for the terminal.
 func (f *Report) Text(width int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "JVM %s %s in %s (%s)\n\n", f.JVM.Vendor, f.JVM.Version, f.JVM.Home, f.Found)
+	fmt.Fprintf(&b, "JVM %s in %s (%s)\n\n", strings.TrimSpace(f.JVM.Vendor+" "+versionOf(f.JVM)), f.JVM.Home, f.Found)
 	var explained strings.Builder
 	lay := func(rows [][]string) string { return layout.Rows(rows, width) }
 	if err := jvm.Explain(&explained, f.Result, f.limits, lay); err != nil {
@@ -173,8 +174,16 @@ func javaSettings(env *service.Environment) (out []hotspot.Setting) {
 	return out
 }
 
+// versionOf returns the version for messages.
+func versionOf(java hotspot.JVM) string {
+	if java.Version == "" && java.Major > 0 {
+		return strconv.Itoa(java.Major)
+	}
+	return java.Version
+}
+
 func javaNote(java hotspot.JVM, found string) string {
-	note := fmt.Sprintf("JVM %s in %s (%s)", java.Version, java.Home, found)
+	note := fmt.Sprintf("JVM %s in %s (%s)", versionOf(java), java.Home, found)
 	if java.Note != "" {
 		note += "; " + java.Note
 	}
