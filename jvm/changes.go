@@ -70,6 +70,13 @@ func findOption(arg string) (ch change, ok bool) {
 	return change{}, false
 }
 
+// AcceptedBy reports whether a version of Java has the option, as far as is known of options that are no -XX flags. Version 0 is an
+// unknown one, which has everything.
+func (o Option) AcceptedBy(major int) bool {
+	ch, _ := findOption(o.Args[0])
+	return major == 0 || major >= ch.since && (ch.gone == 0 || major < ch.gone)
+}
+
 // nearestOption is the known option that differs least from an argument's name.
 func nearestOption(arg string) string {
 	given, _, _ := strings.Cut(arg, "=")

@@ -87,20 +87,26 @@ func (in Install) Launch(o Options) (Launch, error) {
 	if err != nil {
 		return Launch{}, fmt.Errorf("cannot take options from LOGGING_MANAGER: %w", err)
 	}
-	jsse, err := sh.split("JSSE_OPTS", "-Djdk.tls.ephemeralDHKeySize=2048")
-	if err != nil {
-		return Launch{}, fmt.Errorf("cannot take options from JSSE_OPTS: %w", err)
-	}
+	sh["JSSE_OPTS"] = cmp.Or(sh["JSSE_OPTS"], "-Djdk.tls.ephemeralDHKeySize=2048")
 	umask, err := strconv.ParseUint(cmp.Or(sh["UMASK"], "0027"), 8, 12)
 	if err != nil || umask > 0o777 {
 		return Launch{}, fmt.Errorf("cannot use UMASK %q: only an octal number from 0 to 0777 is understood", sh["UMASK"])
 	}
 	out.Umask = uint32(umask)
+	sh[strings.Trim(umaskOutput, "{}")] = fmt.Sprintf("%04o", umask)
+	early, err := in.script.options("JDK_JAVA_OPTIONS", sh, o.JavaMajor)
+	if err != nil {
+		return Launch{}, err
+	}
+	late, err := in.script.options("JAVA_OPTS", sh, o.JavaMajor)
+	if err != nil {
+		return Launch{}, err
+	}
 	endorsed, notes := in.endorsed(sh, o.JavaMajor)
-	out.Notes = append(out.Notes, notes...)
+	out.Notes = slices.Concat(out.Notes, in.script.notes, notes)
 	sh["CLASSPATH"] = in.classpath(o.Vars["CLASSPATH"])
-	out.Argv = slices.Concat([]string{o.Java}, logging, manager, o.JavaOpts, jsse, in.script.javaOptions(o.JavaMajor, out.Umask),
-		o.CatalinaOpts, endorsed, []string{"-classpath", sh["CLASSPATH"], "-Dcatalina.base=" + in.Base, "-Dcatalina.home=" + in.Home,
+	out.Argv = slices.Concat([]string{o.Java}, early, logging, manager, o.JavaOpts, late, o.CatalinaOpts, endorsed,
+		[]string{"-classpath", sh["CLASSPATH"], "-Dcatalina.base=" + in.Base, "-Dcatalina.home=" + in.Home,
 			"-Djava.io.tmpdir=" + sh["CATALINA_TMPDIR"], mainClass, "start"})
 	env := maps.Clone(o.Env)
 	for _, name := range []string{"CATALINA_HOME", "CATALINA_BASE", "CATALINA_TMPDIR", "CLASSPATH"} {
@@ -129,21 +135,6 @@ func (in Install) logging(sh scriptVariables) ([]string, error) {
 		return []string{"-Djava.util.logging.config.file=" + file}, nil
 	}
 	return []string{"-Dnop"}, nil // an empty argument would be the main class
-}
-
-// javaOptions returns what the script appends to JAVA_OPTS.
-func (s script) javaOptions(javaMajor int, umask uint32) []string {
-	out := []string{"-Djava.protocol.handler.pkgs=org.apache.catalina.webresources"}
-	if s.canonCaches {
-		out = append(out, "-Dsun.io.useCanonCaches=false")
-	}
-	out = append(out, fmt.Sprintf("-Dorg.apache.catalina.security.SecurityListener.UMASK=%04o", umask))
-	for _, open := range s.opens {
-		if javaMajor == 0 || javaMajor >= 9 { // Java 8 does not know the option
-			out = append(out, "--add-opens="+open)
-		}
-	}
-	return out
 }
 
 func (in Install) endorsed(sh scriptVariables, javaMajor int) (options, notes []string) {

@@ -1,8 +1,10 @@
 package tomcat
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -80,10 +82,7 @@ func TestLaunchEqualsScript(t *testing.T) {
 			env, in, java := c.prepare(t)
 			want := c.runScript(t, env, in.Home)
 			got := c.build(t, env, in, java)
-			if c.script != nil { // what the script adds to JDK_JAVA_OPTIONS is in argv instead
-				opens := func(arg string) bool { return strings.HasPrefix(arg, "--add-opens=") }
-				got.Argv, want.Argv = slices.DeleteFunc(got.Argv, opens), slices.DeleteFunc(want.Argv, opens)
-			}
+			want.Argv = effective(want, c.env["JDK_JAVA_OPTIONS"], 17)
 			if !slices.Equal(got.Argv, want.Argv) {
 				t.Errorf("argv\n got %q\nwant %q", got.Argv, want.Argv)
 			}
@@ -95,6 +94,77 @@ func TestLaunchEqualsScript(t *testing.T) {
 			}
 		})
 	}
+}
+
+// effective is the command line that a version of Java makes of a script's argv and JDK_JAVA_OPTIONS, without what was in that variable
+// before and without the options that the version does not have.
+func effective(d dump, before string, major int) []string {
+	out := slices.Clone(d.Argv)
+	for _, e := range d.Env {
+		if value, ok := strings.CutPrefix(e, "JDK_JAVA_OPTIONS="); ok && major >= 9 {
+			out = slices.Insert(out, 1, strings.Fields(strings.TrimPrefix(value, before))...)
+		}
+	}
+	return slices.DeleteFunc(out, func(arg string) bool {
+		return major < 9 && strings.HasPrefix(arg, "--add-opens=") || major < 17 && strings.HasPrefix(arg, "--enable-native-access=")
+	})
+}
+
+// TestLaunchEqualsEveryScript compares with each script that is installed, or named by STOKER_TEST_SCRIPTS (patterns separated by colons),
+// for several versions of Java.
+func TestLaunchEqualsEveryScript(t *testing.T) {
+	var scripts []string
+	for _, pattern := range strings.Split(cmp.Or(os.Getenv("STOKER_TEST_SCRIPTS"), "/usr/share/tomcat*/bin/catalina.sh"), ":") {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scripts = append(scripts, found...)
+	}
+	if len(scripts) == 0 {
+		skip(t, "no catalina.sh: install tomcat10-common or set STOKER_TEST_SCRIPTS")
+	}
+	for _, path := range scripts {
+		for _, major := range []int{8, 11, 17, 28} {
+			t.Run(fmt.Sprintf("%s on Java %d", path, major), func(t *testing.T) {
+				t.Parallel()
+				data, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c := launchCase{script: func(string) string { return string(data) }, env: map[string]string{"UMASK": "022", "JSSE_OPTS": "-Dj=$UMASK"}}
+				env, in, java := c.prepare(t)
+				want := effective(c.runScript(t, env, in.Home), "", major)
+				l, err := in.Launch(Options{Java: java, JavaMajor: major, Env: env})
+				if err != nil || len(l.Notes) > 0 {
+					t.Fatalf("%v, %q", err, l.Notes)
+				}
+				if !slices.Equal(l.Argv, want) {
+					t.Errorf("argv\n got %q\nwant %q", l.Argv, want)
+				}
+				in.script = scriptByVersion(in.script.likeVersion())
+				byVersion, err := in.Launch(Options{Java: java, JavaMajor: major, Env: env})
+				if err != nil {
+					t.Fatal(err)
+				}
+				missing := slices.DeleteFunc(want, func(arg string) bool { return slices.Contains(byVersion.Argv, arg) })
+				if len(missing) > 0 {
+					t.Errorf("without the script %q are missing", missing)
+				}
+			})
+		}
+	}
+}
+
+// likeVersion is a version with such a script.
+func (s script) likeVersion() Version {
+	switch {
+	case s.endorsed:
+		return Version{Major: 9}
+	case slices.Contains(s.additions, addition{"JAVA_OPTS", "--enable-native-access=ALL-UNNAMED"}):
+		return Version{Major: 11}
+	}
+	return Version{Major: 10, Minor: 1}
 }
 
 func (c launchCase) prepare(t *testing.T) (env map[string]string, in Install, java string) {
