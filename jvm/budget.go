@@ -83,21 +83,6 @@ func (s *Sizing) threads() int64 {
 	return int64(min(n, maxThreads)) + 30
 }
 
-// gcCost is the collector's own memory, a share of the heap and bytes: measured with native memory tracking for 17
-// and 25 and rounded up. 64 CPUs instead of 2 were seen to cost 84 MiB.
-func (s *Sizing) gcCost() (share float64, base int64) {
-	perThread := int64(max(s.parallelGC-2, 0)) * 2 * mib
-	switch {
-	case s.Collector == "UseSerialGC" || s.Collector == "UseEpsilonGC":
-		return 0.005, mib
-	case s.Collector == "UseParallelGC" || s.Collector == "UseParallelOldGC":
-		return 0.04, 10*mib + perThread
-	case s.Collector == "UseG1GC" && s.target.JavaMajor >= 25:
-		return 0.025, 40*mib + perThread
-	}
-	return 0.04, 40*mib + perThread
-}
-
 // fixedRegions are all regions but heap, caps and margin.
 func (s *Sizing) fixedRegions(heap int64) Budget {
 	t, vmThreads := s.threads(), 8+int64(s.parallelGC)
@@ -105,7 +90,7 @@ func (s *Sizing) fixedRegions(heap int64) Budget {
 	if s.numbers.threads > 0 {
 		threads = s.ofProfile()
 	}
-	share, gc := s.gcCost()
+	gc := s.gcCost()
 	base := int64(64 * mib)
 	if s.small() {
 		base = 40 * mib
@@ -113,7 +98,7 @@ func (s *Sizing) fixedRegions(heap int64) Budget {
 	b := Budget{
 		{"thread stacks", t * s.Stack, fmt.Sprintf("%d threads (%s) of %d KiB", t, threads, s.Stack/1024), false},
 		{"VM threads", vmThreads * mib, fmt.Sprintf("%d of 1 MiB", vmThreads), false},
-		{"GC structures", int64(float64(heap)*share) + gc, fmt.Sprintf("%s, %.3g %% of the heap and a base", s.Collector, share*100), false},
+		{"GC structures", gc.of(heap), fmt.Sprintf("%s, %.3g %% of the heap and a base", s.Collector, gc.share*100), false},
 		{"JVM base", base, "symbols, class archive, arenas, malloc", false},
 		{"stoker", supervisorBytes, "init and supervisor", false},
 	}
@@ -129,10 +114,11 @@ type memoryCap struct {
 	why                string // of the cap
 	uncapped           string // what the region is without the cap
 	open               bool   // it has no bound then
-	on                 **bool // the rule
+	given              bool   // the option is given
 	fixed, profile     *int64 // a size that is decided already
 	bytes              *int64 // what the region gets
 	least              int64
+	need               int64 // of a usual application
 	enough             int64 // before thread stacks are made larger
 	usual              int64 // where memory is not short
 }
@@ -143,7 +129,7 @@ func (c memoryCap) decided() *int64 {
 	switch {
 	case c.fixed != nil:
 		return c.fixed
-	case !on(*c.on):
+	case !c.given:
 		return &c.usual
 	}
 	return c.profile
@@ -154,23 +140,30 @@ func (s *Sizing) memoryCaps() [3]memoryCap {
 	r, n, f := &s.rules, s.numbers, s.fixed
 	caps := [3]memoryCap{
 		{rule: "metaspace", region: "metaspace", flag: "MaxMetaspaceSize", why: "unbounded otherwise",
-			uncapped: "no cap: the usual size", open: true, on: &r.Metaspace, fixed: f.Metaspace, profile: n.metaspace,
-			bytes: &s.Metaspace, least: 64 * mib, enough: 192 * mib, usual: 192 * mib},
+			uncapped: "no cap: the usual size", open: true, given: on(r.Metaspace), fixed: f.Metaspace, profile: n.metaspace,
+			bytes: &s.Metaspace, least: 64 * mib, need: 128 * mib, enough: 192 * mib, usual: 192 * mib},
 		{rule: "code-cache", region: "code cache", flag: "ReservedCodeCacheSize", why: "240 MiB otherwise",
-			uncapped: "HotSpot's own cap", on: &r.CodeCache, fixed: f.CodeCache, profile: n.codeCache,
-			bytes: &s.CodeCache, least: 48 * mib, enough: 160 * mib, usual: 240 * mib},
+			uncapped: "HotSpot's own cap", given: on(r.CodeCache), fixed: f.CodeCache, profile: n.codeCache,
+			bytes: &s.CodeCache, least: 48 * mib, need: 64 * mib, enough: 160 * mib, usual: 240 * mib},
 		{rule: "direct-memory", region: "direct memory", flag: "MaxDirectMemorySize", why: "as large as the heap otherwise",
-			uncapped: "no cap: the usual size; as large as the heap, and Netty as much again", open: true, on: &r.DirectMemory,
-			fixed: f.Direct, profile: n.direct, bytes: &s.Direct, least: 16 * mib, enough: 64 * mib, usual: 64 * mib},
+			uncapped: "no cap: the usual size; as large as the heap, and Netty as much again", open: true, given: on(r.DirectMemory),
+			fixed: f.Direct, profile: n.direct, bytes: &s.Direct, least: 16 * mib, need: 64 * mib, enough: 64 * mib, usual: 64 * mib},
 	}
 	for i := range caps {
 		c := &caps[i]
-		ownCap := c.flag == "ReservedCodeCacheSize" && !on(*c.on) // HotSpot's, in a small container too
+		c.given = c.given && (!s.bare || c.profile != nil)
+		ownCap := c.flag == "ReservedCodeCacheSize" && !c.given // HotSpot's, in a small container too
 		if s.small() && c.enough > 128*mib && !ownCap {
 			c.enough, c.usual = 128*mib, 128*mib
 		}
+		if s.bare && !s.unlimited && !c.given {
+			c.usual, c.uncapped, c.open = c.need, "no cap: what a usual application needs", true
+		}
+		if s.sizesDecided() {
+			c.least = c.need
+		}
 		if size := c.decided(); size != nil {
-			c.least, c.enough, c.usual = *size, *size, *size
+			c.least, c.need, c.enough, c.usual = *size, *size, *size, *size
 		}
 	}
 	return caps
@@ -229,7 +222,7 @@ func wholeMiB(n int64) int64 { return n - n%mib }
 func (s *Sizing) budget() Budget {
 	b := Budget{{"heap", s.Heap, s.heapWhy, s.fixed.Heap == nil && !on(s.rules.Heap) && !s.unlimited}}
 	for _, c := range s.memoryCaps() {
-		if c.fixed != nil || on(*c.on) {
+		if c.fixed != nil || c.given {
 			b = append(b, Region{c.region, *c.bytes, c.flag, false})
 		} else {
 			b = append(b, Region{c.region, *c.bytes, c.uncapped, c.open})

@@ -61,8 +61,12 @@ func Render(in Input) (Result, error) {
 	s, err := Size(in.Limits, in.Policy, in.Target, fixed)
 	_, initial := given.find("InitialHeapSize")
 	_, least := given.find("MinHeapSize")
-	if start := max(initial, least); fixed.Heap == nil && err == nil && start > s.Heap {
+	_, soft := given.find("SoftMaxHeapSize")
+	if start := max(initial, least, soft); fixed.Heap == nil && err == nil && start > s.Heap {
 		fixed.Heap = &start // which lifts the maximum, and leaves less for the rest
+		s, err = Size(in.Limits, in.Policy, in.Target, fixed)
+	}
+	if fixed.lift(&given, s.Options()) {
 		s, err = Size(in.Limits, in.Policy, in.Target, fixed)
 	}
 	defaults := append(ruleOptions(in, s, fixed), in.Default...)
@@ -115,11 +119,12 @@ func ruleOptions(in Input, s Sizing, fixed Fixed) []Option {
 	return options
 }
 
-// fixedBy reads from merged options what the rule must work around. memory is
-// what percentages refer to.
+// fixedBy reads from merged options what the rule must work around. memory is what the JVM sees, in bytes: percentages refer to
+// it. 0: unknown.
 func fixedBy(options []Option, memory int64) Fixed {
 	var f Fixed
-	share := 0.0
+	shares := map[string]float64{} // by flag
+	aggressive := false
 	numbers := map[string]**int64{"MaxHeapSize": &f.Heap, "MaxMetaspaceSize": &f.Metaspace, "ReservedCodeCacheSize": &f.CodeCache,
 		"MaxDirectMemorySize": &f.Direct, "ActiveProcessorCount": &f.CPUs, "ParallelGCThreads": &f.GCThreads}
 	for _, o := range options {
@@ -131,31 +136,60 @@ func fixedBy(options []Option, memory int64) Fixed {
 		}
 		switch {
 		case id.name == "MaxRAM":
-			share = cmp.Or(share, 0.25) // HotSpot's default
+			shares[id.name] = 1
 			if err == nil {
-				memory = min(memory, n)
+				memory = n
 			}
-		case id.name == "MaxRAMPercentage":
+		case strings.HasSuffix(id.name, "RAMPercentage"):
 			if p, err := strconv.ParseFloat(id.value, 64); err == nil && p > 0 && p <= 100 {
-				share = p / 100
+				shares[id.name] = p / 100
 			}
-		case id.name == "MaxRAMFraction":
-			if err == nil && n > 0 && share == 0 {
-				share = 1 / float64(n)
+		case strings.HasSuffix(id.name, "RAMFraction"):
+			if err == nil && n > 0 {
+				shares[id.name] = 1 / float64(n)
 			}
 		case id.name == "ThreadStackSize":
 			f.Stack = stackOf(id)
 		case id.name == "ConcGCThreads":
 			f.ConcGC = true
+		case id.name == "AggressiveHeap":
+			aggressive = id.value == "+"
 		case id.family == "gc" && id.value == "+":
 			f.Collector = id.name
 		}
 	}
-	if f.Heap == nil && share > 0 && memory > 0 {
-		heap := int64(float64(memory) * share)
+	share := cmp.Or(shares["MaxRAMPercentage"], shares["MaxRAMFraction"], shares["DefaultMaxRAMFraction"])
+	least := cmp.Or(shares["MinRAMPercentage"], shares["MinRAMFraction"])
+	switch {
+	case f.Heap != nil || memory <= 0:
+	case aggressive:
+		heap := max(min(memory/2, memory-160*mib), 0)
+		f.Heap, f.Collector = &heap, cmp.Or(f.Collector, "UseParallelGC")
+	case share+least+shares["MaxRAM"] > 0:
+		heap := defaultHeap(memory, cmp.Or(share, 0.25), cmp.Or(least, 0.5))
 		f.Heap = &heap
 	}
 	return f
+}
+
+// lift fixes the caps of the rule that must not be below another size of a higher layer, which they follow.
+func (f *Fixed) lift(given *Result, rule []Option) (lifted bool) {
+	caps := map[string]**int64{"MaxMetaspaceSize": &f.Metaspace, "ReservedCodeCacheSize": &f.CodeCache}
+	for _, o := range rule {
+		id := keyOf(o)
+		to := caps[id.name]
+		if to == nil || *to != nil {
+			continue
+		}
+		size, _ := sizeOf(id.value) // of the rule: valid
+		for _, p := range orderedPairs {
+			if _, n := given.find(p.low); p.high == id.name && n > size {
+				size, lifted = n, true
+				*to = &n
+			}
+		}
+	}
+	return lifted
 }
 
 // stackOf returns the bytes of one thread stack; -XX:ThreadStackSize counts KiB.

@@ -38,17 +38,20 @@ func (s Sizing) Options() []Option {
 	r := s.rules
 	if s.Limit > 0 && len(s.Budget) > 0 {
 		add(r.Heap, "heap", s.heapWhy, "-Xmx%dm", s.Heap/mib)
-		add(r.Heap, "heap", "the same as -Xmx: the limit is the container's alone", "-Xms%dm", s.Heap/mib)
+		if s.startsFull() {
+			add(r.Heap, "heap", "the same as -Xmx: the limit is the container's alone", "-Xms%dm", s.Heap/mib)
+		}
 		for _, c := range s.memoryCaps() {
 			why := c.why
 			if c.profile != nil {
 				why = s.ofProfile() + "; " + why
 			}
-			add(*c.on, c.rule, why, "-XX:%s=%dm", c.flag, *c.bytes/mib)
+			add(&c.given, c.rule, why, "-XX:%s=%dm", c.flag, *c.bytes/mib)
 		}
 	}
 	if s.Limit > 0 {
-		add(r.Stacks, "stacks", s.stackWhy, "-Xss%dk", s.Stack/1024)
+		given := s.stackGiven()
+		add(&given, "stacks", s.stackWhy, "-Xss%dk", s.Stack/1024)
 	}
 	add(r.Collector, "collector", s.gcWhy, "-XX:+%s", s.Collector)
 	if s.target.knowsProcessorCount() {

@@ -23,6 +23,8 @@ const (
 	minStack     = 136 << 10
 	maxStack     = 1 << 30
 	maxCodeCache = 2 << 30
+	// HotSpot's default heap is at least this, where that is not more than MinRAMPercentage.
+	leastDefaultHeap = 126 * mib
 	// compressedHeap is where compressed object pointers end; HotSpot's default heap stays below.
 	compressedHeap = 32 << 30
 )
@@ -104,9 +106,11 @@ type Sizing struct {
 	reserve    int64   // bytes
 	cores      float64 // what CPUs was rounded up from
 	parallelGC int     // GC threads
+	extraGC    cost    // of the collector, beyond that of the rule's own choice
 	unlimited  bool    // there is no limit: Limit is the machine's memory
 	gcFixed    bool    // parallelGC is set by a higher layer
 	floored    bool    // parallelGC is of cores rounded down
+	bare       bool    // caps and stacks are left to the JVM, but for those of a profile
 }
 
 // Size divides the smaller of limits and flavor. It fails, with a
@@ -129,15 +133,14 @@ func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, err
 	if s.unlimited {
 		s.leaveToJVM()
 	}
-	s.chooseCollector(limits)
-	s.chooseGCThreads(policy.CPUs)
+	s.chooseCollector(limits, policy.CPUs)
 	if s.Limit <= 0 {
 		s.chooseStack()
 		s.warn(MemoryUnknown, "cannot find how much memory there is; the JVM's own defaults hold")
 		return s, nil
 	}
 	s.share()
-	ours := s.fixed.Heap == nil && on(s.rules.Heap)
+	ours := s.ownHeap()
 	if s.usable() < s.numbers.smallest || ours && s.Heap < minHeap {
 		if ours {
 			return s.doesNotFit()
@@ -154,8 +157,15 @@ func Size(limits Limits, policy Policy, target Target, fixed Fixed) (Sizing, err
 
 // checkBudget warns where the regions do not fit, or where a region has no bound.
 func (s *Sizing) checkBudget() {
-	if over := s.Budget.Sum() - s.Limit; over > 0 {
-		s.warn(BudgetExceeded, "the regions add up to %s, %s more than the limit of %s", mibText(s.Budget.Sum()), mibText(over), mibText(s.Limit))
+	sum := s.Budget.Sum()
+	switch over := sum - s.Limit; {
+	case over > 0 && s.bare && !s.unlimited:
+		s.warn(BudgetExceeded, "the regions add up to %s, %s more than the limit of %s: a heap of %s leaves no room for the caps that a usual "+
+			"application needs, so caps, stack size and start of the heap are left to the JVM; %s", mibText(sum), mibText(over), mibText(s.Limit),
+			mibText(s.Heap), s.remedy())
+		return
+	case over > 0:
+		s.warn(BudgetExceeded, "the regions add up to %s, %s more than the limit of %s", mibText(sum), mibText(over), mibText(s.Limit))
 	}
 	if open := s.Budget.Unbounded(); len(open) > 0 && !s.unlimited {
 		s.warn(BudgetUnbounded, "the sum has no bound: %s without a cap, since the rule is switched off", strings.Join(open, " and "))
@@ -166,15 +176,7 @@ func (s *Sizing) checkBudget() {
 // the machine would go to one heap. What a profile decides stays.
 func (s *Sizing) leaveToJVM() {
 	off := false
-	s.rules.Heap = &off
-	if s.numbers.stack == nil {
-		s.rules.Stacks = &off
-	}
-	for _, c := range s.memoryCaps() {
-		if c.profile == nil {
-			*c.on = &off
-		}
-	}
+	s.rules.Heap, s.bare = &off, true
 	if s.fixed.Heap == nil {
 		s.warn(MemoryUnlimited, "there is no memory limit: the JVM's own default sizes its heap, up to a quarter of the machine's %s; "+
 			"give the container a limit (docker run -m 2g, resources.limits.memory), or set jvm.flavor.memory", mibText(s.Limit))
@@ -190,7 +192,7 @@ func (s *Sizing) small() bool { return s.usable() < s.numbers.smallLimit }
 // share fills in every size and the table for s.Limit.
 func (s *Sizing) share() {
 	s.chooseStack()
-	s.chooseHeap()
+	s.giveWay(s.chooseHeap())
 	s.fitStack()
 	s.chooseCaps()
 	s.Budget = s.budget()
@@ -278,35 +280,13 @@ func (s *Sizing) applyFlavor(f Flavor, limits Limits) error {
 	return nil
 }
 
-// chooseCollector takes the one that HotSpot itself would take, but says so:
-// the JVM decides by rounded CPUs and would flip at the next change.
-func (s *Sizing) chooseCollector(limits Limits) {
-	switch {
-	case s.fixed.Collector != "":
-		s.Collector, s.gcWhy = s.fixed.Collector, "set by a higher layer"
-	case s.numbers.collector != "":
-		s.Collector, s.gcWhy = s.numbers.collector, s.ofProfile()
-	case s.CPUs < 2:
-		s.Collector, s.gcWhy = "UseSerialGC", "1 CPU"
-	case s.Limit > 0 && s.Limit < serverMemory:
-		s.Collector, s.gcWhy = "UseSerialGC", "less than 1792 MiB"
-	case s.target.JavaMajor == 8:
-		s.Collector, s.gcWhy = "UseParallelGC", "2 or more CPUs and 1792 MiB or more, Java 8"
-	default:
-		s.Collector, s.gcWhy = "UseG1GC", "2 or more CPUs and 1792 MiB or more"
-	}
-	if q := limits.CPUQuota; q != nil && *q < 2 && s.CPUs == 2 && s.fixed.Collector == "" && s.numbers.collector == "" {
-		s.gcWhy += fmt.Sprintf("; stated because %g cores count as 2", *q)
-	}
-}
-
 // ofProfile is the reason for a number that the profile has.
 func (s *Sizing) ofProfile() string { return fmt.Sprintf("of the flavor %q", s.profile) }
 
 // chooseHeap applies the rule: memory - clamp(20 %, 800 MiB, 2 GiB); half of a
 // small container, but 256 MiB beside the heap; less where the collector's own
-// structures do not fit into 2 GiB. A profile has other numbers.
-func (s *Sizing) chooseHeap() {
+// structures do not fit into 2 GiB, and the result is the one before that. A profile has other numbers.
+func (s *Sizing) chooseHeap() (rule int64) {
 	m, n := s.usable(), s.numbers
 	text := fmt.Sprintf("%s %s", mibText(s.Limit), s.limitWhy)
 	if s.reserve > 0 {
@@ -319,34 +299,35 @@ func (s *Sizing) chooseHeap() {
 	switch {
 	case s.fixed.Heap != nil:
 		s.Heap, s.heapWhy = *s.fixed.Heap, "set by a higher layer"
-		return
+		return s.Heap
 	case !on(s.rules.Heap):
-		s.Heap, s.heapWhy = min(s.Limit/4, compressedHeap), "the rule is switched off: a quarter of the memory that the JVM sees"
+		s.Heap, s.heapWhy = min(s.defaultHeap(), compressedHeap), "the rule is switched off: the JVM's own default"
 		if s.unlimited {
 			s.heapWhy = "no limit: the JVM's own default, a quarter of the machine's memory"
 		}
-		return
+		return s.Heap
 	case s.small():
 		s.Heap = max(min(m/2, m-n.smallOffHeap), 0)
 		s.heapWhy = fmt.Sprintf("half of %s, at least %s beside it%s", text, mibText(n.smallOffHeap), of)
-		s.Heap -= s.Heap % mib
-		return
+		s.Heap = wholeMiB(s.Heap)
+		return s.Heap
 	}
 	off := min(max(int64(float64(m)*n.offHeapShare), n.offHeapMin), n.offHeapMax)
 	s.Heap = m - off
+	rule = s.Heap
 	s.heapWhy = fmt.Sprintf("%s less %s (%.3g %%, at least %s, at most %s%s)", text, mibText(off),
 		n.offHeapShare*100, mibText(n.offHeapMin), mibText(n.offHeapMax), of)
 	if off == n.offHeapMax {
 		// The collector's memory grows with the heap: solve heap + share * heap + the rest = limit.
-		share, _ := s.gcCost()
 		_, usual := s.capSums()
 		rest := s.fixedRegions(0).Sum() + usual
-		if most := max(int64(float64(s.Limit-rest)/(1+share)), 0); most < s.Heap {
+		if most := max(int64(float64(s.Limit-rest)/(1+s.gcCost().share)), 0); most < s.Heap {
 			s.Heap = most
 			s.heapWhy = fmt.Sprintf("%s less what %s needs for a heap of this size", text, s.Collector)
 		}
 	}
-	s.Heap -= s.Heap % mib
+	s.Heap = wholeMiB(s.Heap)
+	return rule
 }
 
 // update returns the update number of a Java 8 version such as 1.8.0_412; 0: there is none.

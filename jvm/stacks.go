@@ -14,13 +14,24 @@ func (s *Sizing) chooseStack() {
 	switch {
 	case s.fixed.Stack != nil:
 		s.Stack = *s.fixed.Stack
-	case !on(s.rules.Stacks), s.Limit <= 0: // without a limit nothing is short of memory
+	case !s.stackGiven(), s.Limit <= 0: // without a limit nothing is short of memory
 		s.Stack = s.target.usualStack()
 	case s.numbers.stack != nil:
 		s.Stack, s.stackWhy = *s.numbers.stack, s.ofProfile()
 	default:
 		s.Stack = halfStack
 	}
+}
+
+// stackGiven reports whether the rule gives -Xss.
+func (s *Sizing) stackGiven() bool { return on(s.rules.Stacks) && (!s.bare || s.numbers.stack != nil) }
+
+// smallestStack is that of the rule.
+func (s *Sizing) smallestStack() int64 {
+	if s.target.listed() {
+		return smallStack
+	}
+	return halfStack
 }
 
 // usualStack is HotSpot's default.
@@ -36,7 +47,8 @@ func (t Target) usualStack() int64 {
 // megabyte if everything else has enough, or the port needs it; else the smallest, with
 // which code fails that recurses deeply.
 func (s *Sizing) fitStack() {
-	if s.fixed.Stack != nil || !on(s.rules.Stacks) || s.numbers.stack != nil {
+	if s.fixed.Stack != nil || !s.stackGiven() || s.numbers.stack != nil {
+		s.chooseStack()
 		return
 	}
 	n, usual := s.threads(), s.target.usualStack()
@@ -49,7 +61,7 @@ func (s *Sizing) fitStack() {
 			return
 		}
 	}
-	if s.Stack = halfStack; s.left(halfStack) < enough && s.target.listed() {
+	if s.Stack = halfStack; s.left(halfStack) < enough && s.smallestStack() < halfStack {
 		s.Stack = smallStack
 		s.stackWhy = fmt.Sprintf("about %s calls deep: there is no room for 512 KiB (%s calls), which would be %s more for %d threads",
 			callsDeep(smallStack), callsDeep(halfStack), mibText(n*smallStack), n)

@@ -2,7 +2,6 @@ package jvm
 
 import (
 	"fmt"
-	"math"
 	"math/bits"
 	"strings"
 )
@@ -58,23 +57,6 @@ func gcThreads(cpus int) int {
 		return 8 + (cpus-8)*5/8
 	}
 	return cpus
-}
-
-// chooseGCThreads sets the number of GC threads.
-func (s *Sizing) chooseGCThreads(cpus string) {
-	if s.Collector == "UseSerialGC" || s.Collector == "UseEpsilonGC" {
-		return
-	}
-	s.parallelGC, s.gcFixed = gcThreads(s.CPUs), s.fixed.GCThreads != nil || s.fixed.ConcGC
-	if s.fixed.GCThreads != nil {
-		s.parallelGC = int(*s.fixed.GCThreads)
-	}
-	if s.gcFixed {
-		return
-	}
-	if floor := max(int(math.Floor(s.cores)), 1); cpus == CPUsFloor && floor < s.CPUs && s.fixed.CPUs == nil && on(s.rules.ThreadPins) {
-		s.parallelGC, s.floored = gcThreads(floor), true
-	}
 }
 
 // EnvVar is a variable that the JVM's process is to have.
