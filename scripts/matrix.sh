@@ -11,6 +11,12 @@ cd "$(dirname "$0")/.."
 [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || die "the matrix of JDKs and Tomcats is one for amd64 and made with Debian's tools"
 is_root || die "cannot unpack a root file system: run scripts/matrix.sh as root"
 [ $# -gt 0 ] || set -- three
+for arg in "$@"; do
+	case $arg in
+	three | all | [0-9]*-[0-9]*) ;;
+	*) die "usage: matrix.sh [three|all|JDK-TOMCAT...]" ;;
+	esac
+done
 
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/stoker/matrix-$(sha256sum scripts/matrix.sh | cut -c1-16)
 pairs=$cache/pairs-$(printf '%s\n' "$*" | tr -c 'A-Za-z0-9.\n-' _)
@@ -86,13 +92,12 @@ choose() {
 		choose 17-10.1
 		choose "$(jdks | tail -n 1 | cut -d ' ' -f 1)-$(tomcats | tail -n 1 | cut -d ' ' -f 1)"
 		;;
-	*-*)
+	*)
 		jdk=$(jdks | newest "${1%%-*}") tomcat=$(tomcats | newest "${1#*-}")
 		[ -n "$jdk" ] || die "no suite has Java ${1%%-*}; there are: $(jdks | cut -d ' ' -f 2 | paste -s -d ' ')"
 		[ -n "$tomcat" ] || die "no suite has Tomcat ${1#*-}; there are: $(tomcats | cut -d ' ' -f 2 | paste -s -d ' ')"
 		echo "$jdk $tomcat"
 		;;
-	*) die "usage: matrix.sh [three|all|JDK-TOMCAT...]" ;;
 	esac
 }
 for arg in "$@"; do
