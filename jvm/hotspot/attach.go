@@ -50,6 +50,8 @@ var (
 	// taken by a file of another user, which the JVM cannot replace or does not take: an
 	// earlier JVM of its number has left it.
 	ErrNameTaken = errors.New("a name that it needs is taken by a file of another user")
+	// ErrNoTmp says that the JVM cannot make its socket in /tmp, which every JVM uses whatever java.io.tmpdir is.
+	ErrNoTmp = errors.New("/tmp, where a JVM makes its socket, cannot be written to")
 	// ErrStopped says that the process does not run now, and cannot answer.
 	ErrStopped = errors.New("it is stopped (by SIGSTOP, or by a tracer)")
 )
@@ -120,6 +122,9 @@ func notThere(err error) bool {
 
 // ask asks for the socket once, and waits for it.
 func (a *Attached) ask(ctx context.Context, s status, wait time.Duration) error {
+	if err := a.checkTmp(); err != nil { // it would dump its threads to its output instead
+		return err
+	}
 	name := fmt.Sprintf(".attach_pid%d", s.nsPid)
 	remove, err := a.leave(procfs.Path(a.target.Pid, "cwd"), name)
 	if err != nil && !errors.Is(err, ErrNameTaken) { // that is where the JVM looks first
@@ -149,6 +154,23 @@ func (a *Attached) ask(ctx context.Context, s status, wait time.Duration) error 
 			return err
 		}
 	}
+}
+
+// checkTmp checks that the JVM can make a file in its /tmp, with one without a name. A file system may not have these.
+func (a *Attached) checkTmp() error {
+	err := a.as.Do(func() error {
+		fd, err := unix.Open(procfs.Path(a.target.Pid, "root/tmp"), unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+		if err == nil {
+			_ = unix.Close(fd)
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, unix.EROFS), errors.Is(err, unix.EACCES), errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR),
+		errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return fmt.Errorf("%w: %v", ErrNoTmp, err) //nolint:errorlint // it is not the socket that is missing
+	}
+	return nil
 }
 
 // listens tries the socket: one of an earlier JVM of the same number may be there.

@@ -199,6 +199,38 @@ func TestAttachWhereTheNameIsTaken(t *testing.T) {
 	}
 }
 
+// A JVM whose /tmp is read-only, in a container with such a root, cannot make its socket: it is not asked.
+func TestAttachWithoutTmp(t *testing.T) {
+	if _, err := exec.LookPath("mount"); err != nil || os.Geteuid() != 0 {
+		t.Skip("needs root and mount")
+	}
+	cmd := exec.Command("sh", "-c", `mount -t tmpfs -o ro none /tmp && exec "$@"`, "sh", java(t), "-Xmx32m", "-cp", sharedClasses(t, "/var/tmp"),
+		"Eater", "wait")
+	cmd.Dir = "/dev/shm" // which can be written to
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Skip(err) // not permitted here
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "up\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	_, err = Attach(attachTime(t), Target{Pid: cmd.Process.Pid, Quit: func() error {
+		t.Error("it was signalled")
+		return nil
+	}})
+	if !errors.Is(err, ErrNoTmp) || !strings.HasSuffix(err.Error(), "cannot be written to: read-only file system") {
+		t.Error(err)
+	}
+}
+
 func TestAttachIsForbidden(t *testing.T) {
 	classes := compile(t)
 	for _, option := range []string{"-XX:+DisableAttachMechanism", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"} {
@@ -331,7 +363,7 @@ func TestAttachToAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	target, _ := startJVM(t, sharedClasses(t), 65534)
+	target, _ := startJVM(t, sharedClasses(t, ""), 65534)
 	a, err := Attach(attachTime(t), target)
 	if err != nil {
 		t.Fatal(err)
@@ -341,10 +373,10 @@ func TestAttachToAnotherUser(t *testing.T) {
 	}
 }
 
-// sharedClasses is a folder with the class that another user can run too.
-func sharedClasses(t *testing.T) string {
+// sharedClasses is a folder below dir, or below /tmp, with the class that another user can run too.
+func sharedClasses(t *testing.T, dir string) string {
 	t.Helper()
-	classes, err := os.MkdirTemp("", "classes") // t.TempDir is for this user only
+	classes, err := os.MkdirTemp(dir, "classes") // t.TempDir is for this user only
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -386,7 +418,7 @@ func TestAttachWritesAsTheJVM(t *testing.T) {
 			if err := os.Chmod(dir, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			target, _ := startJVMIn(t, dir, sharedClasses(t), app)
+			target, _ := startJVMIn(t, dir, sharedClasses(t, ""), app)
 			if err := errors.Join(os.Chown(dir, c.uid, c.uid), os.Chmod(dir, c.mode)); err != nil {
 				t.Fatal(err)
 			}
@@ -414,7 +446,7 @@ func TestAttachWritesAsTheJVM(t *testing.T) {
 		})
 	}
 	t.Run("its name taken meanwhile", func(t *testing.T) {
-		target, _ := startJVM(t, sharedClasses(t), app)
+		target, _ := startJVM(t, sharedClasses(t, ""), app)
 		quit, file := target.Quit, fmt.Sprintf("/tmp/.attach_pid%d", target.Pid)
 		t.Cleanup(func() { _ = os.Remove(file) })
 		target.Quit = func() error {
@@ -431,7 +463,7 @@ func TestAttachWritesAsTheJVM(t *testing.T) {
 		}
 	})
 	t.Run("its name taken before", func(t *testing.T) {
-		target, sent := startJVM(t, sharedClasses(t), app)
+		target, sent := startJVM(t, sharedClasses(t, ""), app)
 		file := fmt.Sprintf("/tmp/.attach_pid%d", target.Pid)
 		t.Cleanup(func() { _ = os.Remove(file) })
 		if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Chown(file, 1234, 1234)); err != nil {

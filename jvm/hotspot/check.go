@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/stoker-init/stoker/jvm"
 )
 
 // Runner runs argv to its end and returns its exit code by shell convention and its stdout
@@ -27,11 +29,19 @@ const CheckTime = 10 * time.Second
 // maxChecks is how many results a Checker remembers.
 const maxChecks = 32
 
+// Build is what a JVM tells about itself; it differs between updates and vendors of a version.
+type Build struct {
+	Version string // as java -version prints it; empty: unknown
+	// Flags are all of its flags, also those that need an unlock option. The caller must not change them.
+	Flags map[string]jvm.FlagInfo
+}
+
 // Checker tries options on a JVM before a service is started with them, and caches the
 // result. The zero value is ready. It is safe for concurrent use.
 type Checker struct {
-	mu    sync.Mutex
-	known map[string]Flags // guarded by mu
+	mu     sync.Mutex
+	known  map[string]Flags // guarded by mu
+	builds map[string]Build // guarded by mu
 }
 
 // Check starts the JVM with the options, without side effects (DryRun), and returns its
@@ -39,38 +49,37 @@ type Checker struct {
 // Any other error: the check itself failed and proves nothing. Only flags are cached, since a
 // broken file may be repaired under the same options. user is the one that run uses.
 func (c *Checker) Check(ctx context.Context, java, user string, options []string, run Runner) (Flags, error) {
-	argv := append([]string{java}, DryRun(options)...)
-	info, err := os.Stat(java)
+	file, err := fileKey(java)
 	if err != nil {
 		return nil, fmt.Errorf("cannot try the JVM options: %w", err)
 	}
-	key := fmt.Sprintf("%d %d %s\x00%s", info.Size(), info.ModTime().UnixNano(), user, strings.Join(argv, "\x00"))
+	key := file + " " + user + "\x00" + strings.Join(options, "\x00")
 	c.mu.Lock()
 	flags, ok := c.known[key]
+	build, asked := c.builds[file]
 	c.mu.Unlock()
 	if ok {
 		return flags, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, CheckTime)
-	defer cancel()
-	begun := time.Now()
-	code, output, err := run(ctx, argv)
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		took := time.Since(begun).Round(100 * time.Millisecond)
-		return nil, fmt.Errorf("cannot try the JVM options: the JVM did not print its flags within %v%s", took, wrote(output))
-	case err != nil:
-		return nil, fmt.Errorf("cannot try the JVM options: %w", err)
-	case code != 0:
-		err := startFailure(code, output)
-		var refused *StartError
-		if errors.As(err, &refused) {
-			refused.Option = given(options, refused.Option)
-		}
+	argv := DryRun(options)
+	if !asked {
+		argv = withAllFlags(argv)
+	}
+	output, err := try(ctx, append([]string{java}, argv...), options, run)
+	if err != nil {
 		return nil, err
 	}
 	if flags = ParseFlags(output); len(flags) == 0 {
 		return nil, errors.New("cannot try the JVM options: the JVM printed no flags; it is not HotSpot")
+	}
+	if !asked {
+		build = Build{parseVersion(output), make(map[string]jvm.FlagInfo, len(flags))}
+		for name, f := range flags {
+			build.Flags[name] = jvm.FlagInfo{Type: f.Type, Kind: f.Kind}
+		}
+		for _, name := range unlocks {
+			delete(flags, name)
+		}
 	}
 	if startsSmall(options) { // these two come from DryRun
 		delete(flags, "InitialHeapSize")
@@ -79,10 +88,76 @@ func (c *Checker) Check(ctx context.Context, java, user string, options []string
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.known == nil || len(c.known) >= maxChecks {
-		c.known = map[string]Flags{}
+		c.known, c.builds = map[string]Flags{}, map[string]Build{}
 	}
-	c.known[key] = flags
+	c.known[key], c.builds[file] = flags, build
 	return flags, nil
+}
+
+// fileKey returns the identity of a JVM: another build differs in the size or the time of its file.
+func fileKey(java string) (string, error) {
+	info, err := os.Stat(java)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s %d %d", java, info.Size(), info.ModTime().UnixNano()), nil
+}
+
+// Known returns the build of a JVM that was asked before.
+func (c *Checker) Known(java string) (b Build, ok bool) {
+	if file, err := fileKey(java); err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		b, ok = c.builds[file]
+	}
+	return b, ok
+}
+
+// Ask is Known that starts the JVM where it has to. user is the one that run uses.
+func (c *Checker) Ask(ctx context.Context, java, user string, run Runner) (Build, error) {
+	if b, ok := c.Known(java); ok {
+		return b, nil
+	}
+	_, err := c.Check(ctx, java, user, nil, run)
+	b, _ := c.Known(java)
+	return b, err
+}
+
+// try runs the JVM once and returns its output.
+func try(ctx context.Context, argv, options []string, run Runner) (output string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, CheckTime)
+	defer cancel()
+	begun := time.Now()
+	code, output, err := run(ctx, argv)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		took := time.Since(begun).Round(100 * time.Millisecond)
+		return "", fmt.Errorf("cannot try the JVM options: the JVM did not print its flags within %v%s", took, wrote(output))
+	case err != nil:
+		return "", fmt.Errorf("cannot try the JVM options: %w", err)
+	case code != 0:
+		err := startFailure(code, output)
+		var refused *StartError
+		if errors.As(err, &refused) {
+			if quoted := refused.Option; quoted != "" {
+				refused.Option = given(options, quoted)
+				refused.Message = strings.ReplaceAll(refused.Message, quoted, refused.Option)
+			}
+		}
+		return "", err
+	}
+	return output, nil
+}
+
+// parseVersion finds the line `openjdk version "17.0.15" 2025-04-15` of -version.
+func parseVersion(output string) string {
+	for line := range strings.Lines(output) {
+		name, rest, found := strings.Cut(line, ` version "`)
+		if version, _, closed := strings.Cut(rest, `"`); found && closed && !strings.Contains(name, " ") {
+			return version
+		}
+	}
+	return ""
 }
 
 // wrote quotes the last line of an output, for an error.
@@ -92,12 +167,6 @@ func wrote(output string) string {
 		return " and wrote nothing"
 	}
 	return fmt.Sprintf(" and wrote last: %.*q", maxText, output[strings.LastIndexByte(output, '\n')+1:])
-}
-
-// Build returns every flag of the JVM, also those that need an unlock option. Like Check it
-// asks each build once: another build differs in size or time of its file.
-func (c *Checker) Build(ctx context.Context, java, user string, run Runner) (Flags, error) {
-	return c.Check(ctx, java, user, []string{"-XX:+UnlockDiagnosticVMOptions", "-XX:+UnlockExperimentalVMOptions"}, run)
 }
 
 // startFailure tells a JVM that refuses its options from one that met with something
@@ -139,6 +208,15 @@ func DryRun(options []string) []string {
 		out = append(out, "-Xms8m")
 	}
 	return append(out, "-XX:-UsePerfData", "-XX:+PrintFlagsFinal", "-version")
+}
+
+// unlocks are the flags that others of a JVM need.
+var unlocks = [...]string{"UnlockDiagnosticVMOptions", "UnlockExperimentalVMOptions"}
+
+// withAllFlags has a dry run print the flags that need an unlock option, too. They take the JVM about 5 ms.
+func withAllFlags(argv []string) []string {
+	argv = slices.DeleteFunc(argv, func(o string) bool { return o == "-XX:-"+unlocks[0] || o == "-XX:-"+unlocks[1] })
+	return append([]string{"-XX:+" + unlocks[0], "-XX:+" + unlocks[1]}, argv...)
 }
 
 // startsSmall reports whether the dry run needs a smaller heap: ZGC allocates all of it at

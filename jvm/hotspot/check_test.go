@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/jvm"
 )
 
 func TestDryRun(t *testing.T) {
@@ -88,6 +90,60 @@ func TestCheckIsRemembered(t *testing.T) {
 	}
 	if len(c.known) == 0 || len(c.known) > maxChecks {
 		t.Errorf("%d are remembered", len(c.known))
+	}
+}
+
+func TestWithAllFlags(t *testing.T) {
+	got := withAllFlags([]string{"-XX:-UnlockDiagnosticVMOptions", "-Xmx1g", "-XX:-UnlockExperimentalVMOptions"})
+	if want := strings.Fields("-XX:+UnlockDiagnosticVMOptions -XX:+UnlockExperimentalVMOptions -Xmx1g"); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// One run of a JVM tells of its build too, whatever its options were.
+func TestBuildIsLearned(t *testing.T) {
+	java := t.TempDir() + "/java"
+	if err := os.WriteFile(java, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const printed = "bool UnlockDiagnosticVMOptions := true {diagnostic}\nsize_t InitialHeapSize = 5 {product} {default}\n"
+	c := new(Checker)
+	if b, ok := c.Known(java); ok {
+		t.Errorf("known before: %+v", b)
+	}
+	a := &answers{output: printed + "openjdk version \"1.8.0_504\"\nOpenJDK Runtime Environment (build 1.8.0_504-b08)\n"}
+	flags, err := c.Check(t.Context(), java, "0", []string{"-XX:+UseZGC"}, a.run)
+	if err != nil || len(flags) != 0 { // their values are of the dry run
+		t.Errorf("%v, %v", flags, err)
+	}
+	b, err := c.Ask(t.Context(), java, "1", a.run)
+	if err != nil || a.runs != 1 || b.Version != "1.8.0_504" || len(b.Flags) != 2 ||
+		b.Flags["UnlockDiagnosticVMOptions"] != (jvm.FlagInfo{Type: "bool", Kind: "diagnostic"}) {
+		t.Errorf("%d runs: %+v, %v", a.runs, b, err)
+	}
+	if j := (JVM{Note: "unknown"}).With(b.Version); j.Major != 8 || j.Version != b.Version || j.Note != "" {
+		t.Errorf("%+v", j)
+	}
+	if j := (JVM{Version: "17.0.1", Major: 17}).With(b.Version); j.Major != 17 {
+		t.Errorf("the release file is overridden: %+v", j)
+	}
+	a = &answers{code: 1, output: "Unrecognized VM option 'X'\n"}
+	if b, err := new(Checker).Ask(t.Context(), java, "0", a.run); err == nil || b.Flags != nil {
+		t.Errorf("%+v, %v", b, err)
+	}
+}
+
+func TestParseVersion(t *testing.T) {
+	for output, want := range map[string]string{
+		"openjdk version \"17.0.15\" 2025-04-15\n":                         "17.0.15",
+		"Picked up X: -Da\njava version \"1.8.0_412\"\nJava(TM) SE\n":      "1.8.0_412",
+		"openjdk version \"28-ea\" 2027-03-23\n":                           "28-ea",
+		"ccstr Some = my version \"5\"\nopenjdk version \"21.0.1\" 2023\n": "21.0.1",
+		"openjdk version \"21":                                             "", "": "",
+	} {
+		if got := parseVersion(output); got != want {
+			t.Errorf("%q: %q, want %q", output, got, want)
+		}
 	}
 }
 

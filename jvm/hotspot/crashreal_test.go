@@ -99,6 +99,10 @@ func TestInspectCrashOfRealJVM(t *testing.T) {
 	classes := compile(t)
 	dumps := t.TempDir()
 	const oom = "java.lang.OutOfMemoryError: Java heap space"
+	coredump := "-XX:-CreateCoredumpOnCrash"
+	if majorOf(t) == 8 {
+		coredump = "-XX:-CreateMinidumpOnCrash"
+	}
 	for _, c := range []struct {
 		name    string
 		options []string
@@ -117,7 +121,7 @@ func TestInspectCrashOfRealJVM(t *testing.T) {
 			oom, ""},
 		{"kills", []string{"-XX:OnOutOfMemoryError=kill -9 %p"}, nil, OutOfMemory, oom, ""},
 		{"crash", nil, []syscall.Signal{syscall.SIGSEGV}, Crashed, "fatal error in the JVM: SIGSEGV (0xb) at pc=", "hs_err"},
-		{"crash, written elsewhere", []string{"-XX:ErrorFile=err/%p.txt", "-XX:-CreateCoredumpOnCrash"}, []syscall.Signal{syscall.SIGSEGV},
+		{"crash, written elsewhere", []string{"-XX:ErrorFile=err/%p.txt", coredump}, []syscall.Signal{syscall.SIGSEGV},
 			Crashed, "fatal error in the JVM: SIGSEGV", "hs_err"},
 		{"no room", []string{"-Xmx99999999g"}, nil, OutOfMemory, "the JVM could not start: Could not reserve enough space for ", ""},
 		{"dumps its threads", nil, []syscall.Signal{syscall.SIGQUIT, syscall.SIGKILL}, "", "", ""},

@@ -144,7 +144,7 @@ func TestFindReal(t *testing.T) {
 		}
 		t.Skipf("no JVM here: %v", err)
 	}
-	if j.Major < 8 || j.Version == "" || found == "" {
+	if j.Major < 8 || j.Version == "" && j.Major != 8 || found == "" { // Debian's Java 8 has no release file
 		t.Errorf("%+v found by %s", j, found)
 	}
 }

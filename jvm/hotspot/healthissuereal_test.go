@@ -43,13 +43,9 @@ func TestHealthIssuesOfRealJVM(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	dump := []string{"-XX:+HeapDumpOnOutOfMemoryError", "-XX:HeapDumpPath=" + dir}
-	major := majorOf(t)
-	full := []string{"-XX:ReservedCodeCacheSize=5m", "-XX:InitialCodeCacheSize=5m", "-XX:+SegmentedCodeCache", "-XX:-UseCodeCacheFlushing"}
-	switch {
-	case major < 9: // one code heap
-		full = []string{"-XX:ReservedCodeCacheSize=2500k", "-XX:InitialCodeCacheSize=2500k", "-XX:-UseCodeCacheFlushing"}
-	case major >= 25: // which needs more for itself
-		full[0], full[1] = "-XX:ReservedCodeCacheSize=5800k", "-XX:InitialCodeCacheSize=5800k"
+	full := []string{"-Xcomp", "-XX:-UseCodeCacheFlushing", "-XX:ReservedCodeCacheSize=2500k", "-XX:InitialCodeCacheSize=2500k"}
+	if majorOf(t) >= 9 {
+		full = append(full[:2], "-XX:ReservedCodeCacheSize=6m", "-XX:InitialCodeCacheSize=6m", "-XX:+SegmentedCodeCache")
 	}
 	for _, c := range []struct {
 		args    string

@@ -64,6 +64,14 @@ func inspect(home, java string) JVM {
 	return j
 }
 
+// With returns the JVM with the version that it printed itself, where no file has it.
+func (j JVM) With(version string) JVM {
+	if major := ParseMajor(version); j.Version == "" && major > 0 {
+		j.Version, j.Major, j.Note = version, major, ""
+	}
+	return j
+}
+
 // parseRelease reads KEY="value" lines; whatever else there is, is skipped.
 func parseRelease(text string) map[string]string {
 	values := map[string]string{}

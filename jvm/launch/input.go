@@ -91,28 +91,15 @@ func (l *sources) variable(to *[]jvm.Option, name string) error {
 	return nil
 }
 
-// render sizes and merges the options and adds notes for the operator.
-func (l *sources) render(ctx context.Context, java hotspot.JVM, found string, maxThreads int) (*Report, error) {
-	l.java = java.Major
-	in, err := l.input(ctx)
-	if err != nil {
-		return nil, err
-	}
+// render sizes and merges the options of in, for a JVM of which build is known.
+func (l *sources) render(in jvm.Input, java hotspot.JVM, found string, maxThreads int, build hotspot.Build) (*Report, error) {
 	in.Limits, in.Policy, in.Env, in.JVMAsked = l.limits, l.policy, l.env.Vars, preflightEnabled(l.cfg)
-	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, MaxThreads: maxThreads}
-	if l.flags != nil && in.NamesFlags() {
-		in.Target.Flags = l.flags(ctx, java.Java)
-	}
+	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, MaxThreads: maxThreads, Flags: build.Flags}
 	result, err := jvm.Render(in)
 	report := &Report{JVM: java, Found: found, Result: result, Sources: append([]SourceState{}, l.states...), limits: l.limits,
 		sourceDigest: l.digest, cgroup: l.own}
 	for _, c := range l.pluginOptions {
 		report.plugins = append(report.plugins, c.Name)
-	}
-	for _, w := range result.Warnings {
-		if !jvm.VersionDependent(w.Code) { // those are left to the preflight check
-			l.notes = append(l.notes, "JVM options: "+w.Message)
-		}
 	}
 	if err != nil {
 		return report, &OptionsError{fmt.Errorf("cannot size the JVM: %w", err)}

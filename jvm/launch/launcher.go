@@ -25,8 +25,10 @@ type Launcher struct {
 
 // kind is the part that differs between java and tomcat.
 type kind interface {
-	// plan determines what a start without some plugins executes. A plan returned with an error still holds a report.
+	// plan finds the JVM and reads the sources of a start without some plugins.
 	plan(ctx context.Context, r *service.Start, without []string) (*plan, error)
+	// command sets the command line of a plan with a report.
+	command(p *plan) error
 	// launch returns the kind's part of the start of a plan.
 	launch(p *plan) (*supervisor.Launch, error)
 	// attach is launch for a process that an earlier supervisor started.
@@ -35,7 +37,14 @@ type kind interface {
 
 // plan is what a start executes.
 type plan struct {
+	java       hotspot.JVM
+	found      string // why this JVM
+	sources    *sources
+	input      jvm.Input // what they gave
+	maxThreads int       // of Tomcat's connectors; 0: unknown
+
 	report   *Report              // nil: the options could not be read
+	options  []string             // the arguments of the JVM before the main class
 	env      *service.Environment // with the changes of setenv.sh
 	environ  []string             // of the process
 	dir      string               // empty: the directory of the service
@@ -93,7 +102,10 @@ func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []stri
 func (l *Launcher) checkedPlan(ctx context.Context, r *service.Start, without []string) (*plan, error) {
 	p, err := l.kind.plan(ctx, r, without)
 	if err == nil {
-		err = l.preflight(ctx, p)
+		err = l.checked(ctx, p)
+	}
+	if p != nil && p.report != nil {
+		p.note()
 	}
 	return p, err
 }
@@ -116,16 +128,10 @@ func (l *Launcher) base() (*supervisor.Launch, error) {
 	return out, nil
 }
 
-// layers returns the option sources of a start whose JVM runs with env in dir.
-func (l *Launcher) layers(r *service.Start, without []string, env *service.Environment, dir string) *sources {
-	out := &sources{cfg: l.JVM, shared: l.shared, serviceEnv: *r.Environment, env: *env, own: r.Cgroup, user: l.User,
+// layers returns the option sources of a start whose JVM runs with env.
+func (l *Launcher) layers(r *service.Start, without []string, env *service.Environment) *sources {
+	return &sources{cfg: l.JVM, shared: l.shared, serviceEnv: *r.Environment, env: *env, own: r.Cgroup, user: l.User,
 		hookOptions: r.Options, withoutPlugins: without}
-	if preflightEnabled(l.JVM) {
-		out.flags = func(ctx context.Context, java string) map[string]jvm.FlagInfo {
-			return ownFlags(l.shared.checker.Build(ctx, java, l.uid(), l.runner(env.Vars, nil, dir))) // preflight reports an error
-		}
-	}
-	return out
 }
 
 // javaKind is kind java.
@@ -137,16 +143,17 @@ func (l javaKind) plan(ctx context.Context, r *service.Start, without []string) 
 	if err != nil {
 		return nil, err
 	}
-	layers := l.layers(r, without, r.Environment, "")
-	layers.kind.names = []string{"JAVA_OPTS"}
-	p := &plan{env: r.Environment, notes: []string{javaNote(java, found)}}
-	if p.report, err = layers.render(ctx, java, found, 0); err != nil {
-		return p, err
-	}
-	p.warnings = layers.notes
-	p.report.argv = javaCommand(java.Java, p.report.Result.Argv(), l.Config.Java)
-	p.environ = service.EnvironList(jvmEnviron(r.Vars, p.report.Result.Env))
-	return p, nil
+	p := &plan{java: java, found: found, sources: l.layers(r, without, r.Environment), env: r.Environment}
+	p.sources.kind.names, p.sources.java = []string{"JAVA_OPTS"}, java.Major
+	p.input, err = p.sources.input(ctx)
+	return p, err
+}
+
+func (l javaKind) command(p *plan) error {
+	argv, main := javaCommand(p.java.Java, p.report.Result.Argv(), l.Config.Java)
+	p.report.argv, p.options = argv, argv[1:main]
+	p.environ = service.EnvironList(jvmEnviron(p.env.Vars, p.report.Result.Env))
+	return nil
 }
 
 func (l javaKind) launch(*plan) (*supervisor.Launch, error)  { return l.base() }

@@ -22,13 +22,14 @@ func TestJavaCommand(t *testing.T) {
 		cfg  config.Java
 		want string
 	}{
-		{"jar", config.Java{Jar: "/app/app.jar"}, "java -Xmx1m -jar /app/app.jar"},
-		{"jar with arguments", config.Java{Jar: "app.jar", Args: []string{"--port", "80"}}, "java -Xmx1m -jar app.jar --port 80"},
-		{"main class", config.Java{Main: "com.example.Main", Args: []string{"-x"}}, "java -Xmx1m com.example.Main -x"},
+		{"jar", config.Java{Jar: "/app/app.jar"}, "java -Xmx1m | -jar /app/app.jar"},
+		{"jar with arguments", config.Java{Jar: "app.jar", Args: []string{"--port", "80"}}, "java -Xmx1m | -jar app.jar --port 80"},
+		{"main class", config.Java{Main: "com.example.Main", Args: []string{"-x"}}, "java -Xmx1m | com.example.Main -x"},
 		{"class path", config.Java{Main: "Main", Classpath: []string{"/app/classes", "/app/lib/*"}},
-			"java -Xmx1m -cp /app/classes:/app/lib/* Main"},
+			"java -Xmx1m -cp /app/classes:/app/lib/* | Main"},
 	} {
-		if got := strings.Join(javaCommand("java", []string{"-Xmx1m"}, tc.cfg), " "); got != tc.want {
+		argv, main := javaCommand("java", []string{"-Xmx1m"}, tc.cfg)
+		if got := strings.Join(argv[:main], " ") + " | " + strings.Join(argv[main:], " "); got != tc.want {
 			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
 		}
 	}

@@ -36,8 +36,8 @@ func RenderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 		return jvm.Result{Errors: []jvm.Problem{{Code: jvm.BadValue, Message: err.Error()}}}
 	}
 	in.Limits, in.Target, in.NoSizing = limits, target.jvm, noSizing
-	if target.flags != nil && in.NamesFlags() {
-		in.Target.Flags = target.flags()
+	if target.ask != nil && (in.NamesFlags() || in.Target.JavaVersion == "") {
+		in.Target = target.ask()
 	}
 	result, _ := jvm.Render(in) // the error is in the result too
 	// The options are printed as requested. Messages end up in build logs, so they are masked.
@@ -47,8 +47,8 @@ func RenderLayers(cfg jvm.Config, env map[string]string, limits jvm.Limits, targ
 
 // Target is the JVM that options are rendered for.
 type Target struct {
-	jvm   jvm.Target
-	flags func() map[string]jvm.FlagInfo // returns the JVM's own flags; nil: it is not installed
+	jvm jvm.Target
+	ask func() jvm.Target // asks the JVM for its version and flags; nil: it is not installed
 }
 
 // TargetOf returns the target for a Java version, which need not be installed, or for the installed java if the version is empty.
@@ -56,16 +56,21 @@ func TargetOf(version string) (Target, error) {
 	if version == "" {
 		own := &service.Environment{Vars: service.EnvironMap(os.Environ())}
 		java, _, err := hotspot.Find("/", own.Vars["PATH"], javaSettings(own)...) // an unknown version is treated as a current one
-		t := Target{jvm: jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}}
-		if err == nil {
-			run := func(ctx context.Context, argv []string) (int, string, error) {
-				return proc.Output(ctx, argv, service.EnvironList(jvmEnviron(own.Vars, nil)))
-			}
-			t.flags = sync.OnceValue(func() map[string]jvm.FlagInfo {
-				return ownFlags(new(hotspot.Checker).Build(context.Background(), java.Java, "", run))
-			})
+		if err != nil {
+			return Target{}, nil //nolint:nilerr // the options are rendered for a current version
 		}
-		return t, nil
+		targetOf := func(java hotspot.JVM) jvm.Target {
+			return jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}
+		}
+		run := func(ctx context.Context, argv []string) (int, string, error) {
+			return proc.Output(ctx, argv, service.EnvironList(jvmEnviron(own.Vars, nil)))
+		}
+		return Target{targetOf(java), sync.OnceValue(func() jvm.Target {
+			build, _ := new(hotspot.Checker).Ask(context.Background(), java.Java, "", run)
+			asked := targetOf(java.With(build.Version))
+			asked.Flags = build.Flags
+			return asked
+		})}, nil
 	}
 	major := hotspot.ParseMajor(version)
 	if major < 8 {

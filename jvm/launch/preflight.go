@@ -40,42 +40,90 @@ func (l *Launcher) uid() string {
 	return strconv.Itoa(os.Geteuid())
 }
 
-// ownFlags converts the flags for package jvm; nil if they could not be read.
-func ownFlags(flags hotspot.Flags, err error) map[string]jvm.FlagInfo {
-	if err != nil {
+// checked renders the options of a plan and has the JVM check its command line. One JVM process does both for a JVM that has not been
+// asked before: it prints its flags and version too. The options are rendered again with these, and tried again only if that changes the
+// command line.
+func (l *Launcher) checked(ctx context.Context, p *plan) error {
+	if !preflightEnabled(l.JVM) {
+		return l.render(p, hotspot.Build{})
+	}
+	checker := &l.shared.checker
+	build, known := checker.Known(p.java.Java)
+	err := l.render(p, build)
+	if err == nil {
+		err = l.preflight(ctx, p)
+	}
+	if known {
+		return err
+	}
+	if err != nil { // its flags are needed for suggestions, or make the options acceptable
+		build, _ = checker.Ask(ctx, p.java.Java, l.uid(), l.runner(p.env.Vars, nil, p.dir))
+	} else {
+		build, _ = checker.Known(p.java.Java)
+	}
+	if build.Flags == nil { // it cannot be run
+		return err
+	}
+	tried, flags := p.options, p.report.flags
+	if err := l.render(p, build); err != nil {
+		return err
+	}
+	if flags != nil && slices.Equal(tried, p.options) {
+		p.accept(flags)
 		return nil
 	}
-	out := make(map[string]jvm.FlagInfo, len(flags))
-	for name, f := range flags {
-		out[name] = jvm.FlagInfo{Type: f.Type, Kind: f.Kind}
-	}
-	return out
+	return l.preflight(ctx, p)
 }
 
-// preflight checks the options of a plan with the JVM, as the service's user and in its environment, and records the result in the plan.
-// The error is a rejection. If the JVM cannot be run, that is a warning and the service still starts.
-func (l *Launcher) preflight(ctx context.Context, p *plan) error {
-	if !preflightEnabled(l.JVM) {
-		return nil
+// render sets the report and the command line of a plan.
+func (l *Launcher) render(p *plan, build hotspot.Build) (err error) {
+	p.java = p.java.With(build.Version)
+	p.report, err = p.sources.render(p.input, p.java, p.found, p.maxThreads, build)
+	if err != nil {
+		return err
 	}
-	flags, err := l.shared.checker.Check(ctx, p.report.JVM.Java, l.uid(), p.report.Result.Argv(),
-		l.runner(p.env.Vars, p.report.Result.Env, p.dir))
+	return l.kind.command(p)
+}
+
+// note adds what the operator should know to a plan whose options have been rendered.
+func (p *plan) note() {
+	p.notes = append(p.notes, javaNote(p.java, p.found))
+	if p.tomcat != nil {
+		p.notes = append(p.notes, p.tomcat.notes...)
+	}
+	warnings := slices.Clone(p.sources.notes)
+	for _, w := range p.report.Result.Warnings {
+		if !jvm.VersionDependent(w.Code) { // those are left to the preflight check
+			warnings = append(warnings, "JVM options: "+w.Message)
+		}
+	}
+	p.warnings = append(warnings, p.warnings...)
+}
+
+// preflight has the JVM check the command line of a plan up to the main class, as the service's user and in its environment. The error is
+// a rejection. If the JVM cannot be run, that is a warning and the service still starts.
+func (l *Launcher) preflight(ctx context.Context, p *plan) error {
+	flags, err := l.shared.checker.Check(ctx, p.java.Java, l.uid(), p.options, l.runner(p.env.Vars, p.report.Result.Env, p.dir))
 	var rejected *hotspot.StartError
 	switch {
 	case errors.As(err, &rejected):
-		return rejectedOptions(p.report.Result, rejected.StartupError)
+		return rejectedOptions(p.report.Result, p.options, rejected.StartupError)
 	case err != nil: // not a rejection
 		p.warnings = append(p.warnings, err.Error()+"; the service is started without that")
 		return nil //nolint:nilerr // it became a warning
 	}
+	p.accept(flags)
+	return nil
+}
+
+// accept records the flags with which the JVM accepts the command line, and what it changes of the options.
+func (p *plan) accept(flags hotspot.Flags) {
 	p.report.flags = flags
 	result := &p.report.Result
 	result.Warnings = slices.DeleteFunc(result.Warnings, func(p jvm.Problem) bool { return jvm.VersionDependent(p.Code) })
 	for _, d := range differences(result.Options, flags, nil) {
 		result.Warnings = append(result.Warnings, jvm.Problem{Code: jvm.Adjusted, Message: d})
-		p.warnings = append(p.warnings, "JVM options: "+d)
 	}
-	return nil
 }
 
 // differences compares flags with the options and skips what known already reported.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
@@ -49,9 +50,23 @@ func TestRejectedOptionIsNamed(t *testing.T) {
 		{[]string{"-Da=b"}, hotspot.StartupError{Message: "something new"}, "them"},
 	} {
 		want := "cannot use the JVM options: cannot use " + c.want + ": the JVM says: " + c.refusal.Message + "\nhint: "
-		if got := rejectedOptions(jvm.Result{Options: merged(c.options...)}, c.refusal).Error(); !strings.HasPrefix(got, want) {
+		if got := rejectedOptions(jvm.Result{Options: merged(c.options...)}, nil, c.refusal).Error(); !strings.HasPrefix(got, want) {
 			t.Errorf("%q:\n%s, want\n%s", c.options, got, want)
 		}
+	}
+}
+
+// An argument that the kind of service adds is named too.
+func TestRejectedArgumentOfTheKind(t *testing.T) {
+	const opens = "--add-opens=java.base/java.lang=ALL-UNNAMED"
+	made, refusal := jvm.Result{Options: merged("-Xmx1g")}, hotspot.StartupError{Option: opens, Message: "Unrecognized option: " + opens}
+	got := rejectedOptions(made, []string{"-Xmx1g", opens}, refusal).Error()
+	if want := "cannot use the JVM options: cannot use \"" + opens + "\" (of the service's kind): the JVM says: Unrecognized option: " + opens +
+		"\nhint: this JVM may be too old or too new for the service"; got != want {
+		t.Errorf("%s, want\n%s", got, want)
+	}
+	if got := rejectedOptions(made, []string{"-Xmx1g"}, refusal).Error(); !strings.Contains(got, "cannot use them: the JVM says: ") {
+		t.Error(got)
 	}
 }
 
@@ -71,7 +86,7 @@ func TestRejectionIsNotContradicted(t *testing.T) {
 		{jvm.Adjusted, "Unrecognized VM option 'UseFoo'", false},
 	} {
 		made := jvm.Result{Options: option, Warnings: []jvm.Problem{{Code: c.code, Message: "cannot use " + option[0].Named() + ": " + why}}}
-		if got := rejectedOptions(made, hotspot.StartupError{Option: "-XX:UseFoo", Message: c.says}).Error(); strings.Contains(got,
+		if got := rejectedOptions(made, nil, hotspot.StartupError{Option: "-XX:UseFoo", Message: c.says}).Error(); strings.Contains(got,
 			why) != c.added {
 			t.Errorf("%s: %s", c.code, got)
 		}
@@ -80,16 +95,22 @@ func TestRejectionIsNotContradicted(t *testing.T) {
 
 // A check that cannot run does not prevent the start.
 func TestPreflightThatCannotRun(t *testing.T) {
-	f := &Report{JVM: hotspot.JVM{Java: t.TempDir() + "/java"}}
-	l := &Launcher{Launcher: &service.Launcher{}, shared: new(Shared)}
-	p := &plan{report: f, env: &service.Environment{}}
-	err := l.preflight(t.Context(), p)
-	if err != nil || p.report != f || len(p.warnings) != 1 || !strings.HasSuffix(p.warnings[0], "; the service is started without that") {
-		t.Errorf("%v, %q", err, p.warnings)
+	l := New(&service.Launcher{Config: config.Service{Java: config.Java{Main: "Main"}}}, jvm.Config{}, new(Shared), nil)
+	checked := func() *plan {
+		t.Helper()
+		p := &plan{java: hotspot.JVM{Java: t.TempDir() + "/java"}, env: &service.Environment{}, sources: &sources{cfg: l.JVM,
+			limits: jvm.Limits{Memory: 1 << 30, CPUs: 1}}}
+		if err := l.checked(t.Context(), p); err != nil || p.report.flags != nil || p.options[len(p.options)-1] == "Main" {
+			t.Errorf("%q, %v", p.options, err)
+		}
+		return p
 	}
-	l.JVM.Check, p.warnings = new(false), nil
-	if err := l.preflight(t.Context(), p); err != nil || p.report != f || len(p.warnings) > 0 {
-		t.Errorf("turned off: %v, %q", err, p.warnings)
+	if p := checked(); len(p.warnings) != 1 || !strings.HasSuffix(p.warnings[0], "; the service is started without that") {
+		t.Errorf("%q", p.warnings)
+	}
+	l.JVM.Check = new(false)
+	if p := checked(); len(p.warnings) > 0 {
+		t.Errorf("turned off: %q", p.warnings)
 	}
 }
 

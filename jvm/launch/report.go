@@ -147,18 +147,19 @@ func jvmEnviron(env map[string]string, add []jvm.EnvVar) map[string]string {
 	return out
 }
 
-// javaCommand returns `java OPTIONS -jar JAR ARGS` or `java OPTIONS -cp CP MAIN ARGS`.
-func javaCommand(java string, options []string, c config.Java) []string {
-	argv := append([]string{java}, options...)
+// javaCommand returns `java OPTIONS -jar JAR ARGS` or `java OPTIONS -cp CP MAIN ARGS`, and the index of -jar or MAIN.
+func javaCommand(java string, options []string, c config.Java) (argv []string, main int) {
+	argv = append([]string{java}, options...)
 	if len(c.Classpath) > 0 {
 		argv = append(argv, "-cp", strings.Join(c.Classpath, ":"))
 	}
+	main = len(argv)
 	if c.Jar != "" {
 		argv = append(argv, "-jar", c.Jar)
 	} else {
 		argv = append(argv, c.Main)
 	}
-	return append(argv, c.Args...)
+	return append(argv, c.Args...), main
 }
 
 // setting returns the configuration key that names the JVM; path is relative to the service.

@@ -27,7 +27,11 @@ func BenchmarkLimitsAndRender(b *testing.B) {
 	for b.Loop() {
 		l := &sources{cfg: cfg, shared: &Shared{Labels: noLabels},
 			env: service.Environment{Vars: map[string]string{"APP_OPTS": "-Dq=1 -XX:+UseParallelGC"}}}
-		if _, err := l.render(b.Context(), hotspot.JVM{Major: 17, Version: "17.0.15"}, "", 200); err != nil {
+		in, err := l.input(b.Context())
+		if err == nil {
+			_, err = l.render(in, hotspot.JVM{Major: 17, Version: "17.0.15"}, "", 200, hotspot.Build{})
+		}
+		if err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -39,15 +43,19 @@ func TestRenderNamesTheFlavor(t *testing.T) {
 		Match: jvm.Match{Env: map[string]jvm.StringList{"ENV": {"fat"}}, Labels: map[string]jvm.StringList{"tier": {"gold"}}}}}}
 	env := map[string]string{"ENV": "fat", "MALLOC_ARENA_MAX": "7"}
 	gold := &Shared{Labels: func() map[string]string { return map[string]string{"tier": "gold"} }}
-	facts, err := (&sources{cfg: cfg, shared: gold, serviceEnv: service.Environment{Vars: env},
-		env: service.Environment{Vars: env}}).render(t.Context(), java, "", 0)
+	l := &sources{cfg: cfg, shared: gold, serviceEnv: service.Environment{Vars: env}, env: service.Environment{Vars: env}}
+	in, err := l.input(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts, err := l.render(in, java, "", 0, hotspot.Build{})
 	if err != nil || facts.Result.Flavor == nil || facts.Result.Flavor.Name != "fat" || facts.Result.Env[0].Value != "7" {
 		t.Errorf("%+v, %v", facts, err)
 	}
 	cfg.Flavor.Name = "slim"
-	if facts, err = (&sources{cfg: cfg, shared: gold}).render(t.Context(), java, "", 0); err == nil || facts != nil ||
+	if _, err = (&sources{cfg: cfg, shared: gold}).input(t.Context()); err == nil ||
 		err.Error() != `cannot size the JVM: cannot use flavor: there is no "slim" among jvm.flavors; there are: fat` {
-		t.Errorf("%+v, %v", facts, err)
+		t.Error(err)
 	}
 }
 

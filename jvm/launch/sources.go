@@ -130,18 +130,16 @@ type SourceState struct {
 
 // sources reads the sources of the three layers once.
 type sources struct {
-	cfg         jvm.Config
-	shared      *Shared
-	serviceEnv  service.Environment // of the service, for conditions and URLs
-	env         service.Environment // the same with the changes of setenv.sh, for option variables
-	hookOptions []hooks.OutputOption
-	kind        kindVariables
-	own         *cgroup.Own  // nil: the JVM runs in the container's
-	user        *asuser.User // of the service; nil: stoker's own
-	// flags reads the flags of the JVM; nil: the preflight check is off.
-	flags          func(ctx context.Context, java string) map[string]jvm.FlagInfo
-	java           int      // the JVM's feature release; 0: unknown
-	withoutPlugins []string // plugins left out of this start
+	cfg            jvm.Config
+	shared         *Shared
+	serviceEnv     service.Environment // of the service, for conditions and URLs
+	env            service.Environment // the same with the changes of setenv.sh, for option variables
+	hookOptions    []hooks.OutputOption
+	kind           kindVariables
+	own            *cgroup.Own  // nil: the JVM runs in the container's
+	user           *asuser.User // of the service; nil: stoker's own
+	java           int          // the JVM's feature release; 0: unknown
+	withoutPlugins []string     // plugins left out of this start
 
 	limits        jvm.Limits
 	policy        jvm.Policy // with the flavor, which conditions may name

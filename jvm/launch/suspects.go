@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -14,8 +15,9 @@ import (
 	"github.com/stoker-init/stoker/supervisor/incident"
 )
 
-// rejectedOptions returns the error for rejected options. It names the matching options and their sources.
-func rejectedOptions(made jvm.Result, r hotspot.StartupError) error {
+// rejectedOptions returns the error for a rejected command line. It names the matching options and their sources, or the argument that the
+// kind of service adds.
+func rejectedOptions(made jvm.Result, argv []string, r hotspot.StartupError) error {
 	known, rejected := "", rejectedBy(made.Options, r)
 	for _, o := range rejected {
 		for _, p := range made.Warnings {
@@ -26,8 +28,11 @@ func rejectedOptions(made jvm.Result, r hotspot.StartupError) error {
 			}
 		}
 	}
-	return &OptionsError{fmt.Errorf("cannot use the JVM options: cannot use %s: the JVM says: %s%s\n"+
-		"hint: `stoker jvm explain` shows where each option comes from", cmp.Or(namesOf(rejected), "them"), r.Message, known)}
+	names, hint := cmp.Or(namesOf(rejected), "them"), "`stoker jvm explain` shows where each option comes from"
+	if len(rejected) == 0 && slices.Contains(argv, r.Option) {
+		names, hint = strconv.Quote(r.Option)+" (of the service's kind)", "this JVM may be too old or too new for the service"
+	}
+	return &OptionsError{fmt.Errorf("cannot use the JVM options: cannot use %s: the JVM says: %s%s\nhint: %s", names, r.Message, known, hint)}
 }
 
 func namesOf(options []jvm.Option) string {
@@ -86,8 +91,10 @@ type topic struct {
 
 // rejectionTopics are the topics of messages such as "Initial heap size set to a larger value than the maximum heap size".
 func rejectionTopics() []topic {
+	collectors := []string{"-XX:Use*GC"}
 	heap := []string{"-Xmx", "-Xms", "-Xmn", "-XX:MaxHeapSize", "-XX:InitialHeapSize", "-XX:MinHeapSize", "-XX:MaxRAM"}
-	return []topic{{"arbage collector", []string{"-XX:Use*GC"}}, {"heap", heap},
+	return []topic{{"arbage collector", collectors}, {"ollector combinations", collectors}, // the latter of Java 8
+		{"heap", heap},
 		{"NewSize", heap}, // "GC triggered before VM initialization completed": too small
 		{"stack size", []string{"-Xss", "-XX:ThreadStackSize"}}, {"shared archive", []string{"-Xshare", "-XX:SharedArchiveFile"}}}
 }

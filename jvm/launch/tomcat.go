@@ -37,6 +37,7 @@ type tomcatStart struct {
 	serverErr error
 	proof     readyProof
 	options   []jvm.Option // of the JVM; nil: an earlier supervisor started it
+	notes     []string     // of the command line
 	umask     int
 }
 
@@ -51,19 +52,28 @@ func (l *tomcatKind) plan(ctx context.Context, r *service.Start, without []strin
 	if err != nil {
 		return nil, err
 	}
-	p.notes = append(p.notes, javaNote(java, found))
-	layers := l.layers(r, without, p.env, p.dir)
-	layers.kind = kindVariables{names: []string{"JAVA_OPTS", "CATALINA_OPTS"}, vars: maps.Clone(p.env.Vars), split: s.install.SplitOptions}
-	maps.Copy(layers.kind.vars, s.vars)
+	p.java, p.found, p.sources = java, found, l.layers(r, without, p.env)
+	p.sources.kind = kindVariables{names: []string{"JAVA_OPTS", "CATALINA_OPTS"}, vars: maps.Clone(p.env.Vars), split: s.install.SplitOptions}
+	p.sources.java = java.Major
+	maps.Copy(p.sources.kind.vars, s.vars)
 	l.readServer(s, nil, p.env.Vars)
-	if p.report, err = layers.render(ctx, java, found, s.server.Threads()); err != nil {
-		return p, err
-	}
-	p.warnings, s.options = layers.notes, p.report.Result.Options
-	launch, err := s.install.Launch(tomcat.Options{Java: java.Java, JavaMajor: java.Major, Env: jvmEnviron(p.env.Vars, p.report.Result.Env),
-		Vars: s.vars, CatalinaOpts: p.report.Result.Argv()})
-	p.report.argv, p.environ, p.notes, s.umask = launch.Argv, launch.Env, append(p.notes, launch.Notes...), int(launch.Umask)
+	p.maxThreads = s.server.Threads()
+	p.input, err = p.sources.input(ctx)
 	return p, err
+}
+
+func (l *tomcatKind) command(p *plan) error {
+	s := p.tomcat
+	s.options = p.report.Result.Options
+	launch, err := s.install.Launch(tomcat.Options{Java: p.java.Java, JavaMajor: p.java.Major,
+		Env: jvmEnviron(p.env.Vars, p.report.Result.Env), Vars: s.vars, CatalinaOpts: p.report.Result.Argv()})
+	if err != nil {
+		return err
+	}
+	main := len(launch.Argv) - 2 // the class and "start"
+	p.report.argv, p.options, p.environ = launch.Argv, launch.Argv[1:main], launch.Env
+	s.notes, s.umask = launch.Notes, int(launch.Umask)
+	return nil
 }
 
 // launch reads server.xml as that start does.

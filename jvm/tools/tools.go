@@ -217,6 +217,10 @@ func (j *Tools) apiErrorOf(ctx context.Context, service string, t api.JVMTool, p
 			"the options of the JVM of %s forbid to attach (-XX:+DisableAttachMechanism), or its attach socket in /tmp was removed (-Xrs)", service)
 	case errors.Is(err, hotspot.ErrNameTaken):
 		return failed("remove that file: an earlier JVM has left it", "%v", err)
+	case errors.Is(err, hotspot.ErrNoTmp):
+		return apiError(http.StatusUnprocessableEntity, "refused",
+			"give the container a tmpfs at /tmp (docker run --tmpfs /tmp; in Kubernetes an emptyDir), writable for the service's user",
+			"the JVM of %s cannot be reached: %v", service, err)
 	case errors.Is(err, hotspot.ErrStopped):
 		return notNow("kill -CONT lets it go on, if no debugger holds it", "the process of %s is stopped, and cannot answer", service)
 	case errors.Is(err, fs.ErrPermission):
