@@ -151,6 +151,9 @@ func (s *Sizing) memoryCaps() [3]memoryCap {
 	}
 	for i := range caps {
 		c := &caps[i]
+		if c.open && c.fixed != nil && *c.fixed >= maxBytes { // what the JVM prints where it has no cap
+			c.fixed, c.given, c.uncapped = nil, false, "no cap: the usual size"
+		}
 		c.given = c.given && (!s.bare || c.profile != nil)
 		ownCap := c.flag == "ReservedCodeCacheSize" && !c.given // HotSpot's, in a small container too
 		if s.small() && c.enough > 128*mib && !ownCap {

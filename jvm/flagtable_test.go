@@ -11,9 +11,7 @@ import (
 	"testing"
 )
 
-// flagLists are the builds whose flags are in testdata, made by
-// `java -XX:+UnlockDiagnosticVMOptions -XX:+UnlockExperimentalVMOptions -XX:+PrintFlagsFinal -version`.
-// Those of buildsListed are what flagTable is made of; the others are there to be tried.
+// flagLists are the builds whose flags are in testdata, made by scripts/flags.sh. Those of buildsListed are what flagTable is made of; the others are there to be tried.
 func flagLists(t *testing.T) map[string]map[string]FlagInfo {
 	t.Helper()
 	files, err := filepath.Glob("testdata/flags/*.txt")
@@ -67,8 +65,12 @@ func TestFlagTable(t *testing.T) {
 		}
 		word := string(typ) + ":" + kinds
 		last := len(lines[word]) - 1
-		if last < 0 || len(lines[word][last])+1+len(name) > 138 {
-			lines[word] = append(lines[word], word)
+		switch {
+		case last < 0:
+			lines[word] = []string{word}
+			last++
+		case len(lines[word][last])+1+len(name) > 138:
+			lines[word] = append(lines[word], "")
 			last++
 		}
 		lines[word][last] += " " + name
@@ -92,7 +94,7 @@ func TestFlagsOfEachBuild(t *testing.T) {
 			var sample []string
 			for i, name := range slices.Sorted(maps.Keys(list)) {
 				f, s := c.flagSupport(name)
-				if s != supported && (own != nil || s != inNewerBuild) || unlockFlags[f.kind(c.major)] != unlockFlags[list[name].kind()] ||
+				if s != supported && (own != nil || s != inOtherBuild) || unlockFlags[f.kind(c.major)] != unlockFlags[list[name].kind()] ||
 					(f.typ == boolFlag) != (list[name].typ() == boolFlag) {
 					t.Errorf("Java %s, list at hand %t: %s is %d, %+v", version, own != nil, name, s, f)
 				}
@@ -130,7 +132,7 @@ func majorOf(version string) int {
 // Flags that an update added or removed, that do not exist, or are misspelt: with a list of the JVM and without.
 func TestUnlistedFlags(t *testing.T) {
 	lists := flagLists(t)
-	future := maps.Clone(lists["17.0.21.1"])
+	future := maps.Clone(lists["17.0.21.0.3"])
 	future["UseNextYearsIntrinsics"] = FlagInfo{"bool", "diagnostic"}
 	future["NextYearsSize"] = FlagInfo{"size_t", "C2 product"}
 	delete(future, "UseSHA3Intrinsics")
@@ -144,7 +146,7 @@ func TestUnlistedFlags(t *testing.T) {
 		says   string
 		silent string // is in no message
 	}{
-		{"a security update's, on it", 17, lists["17.0.21.1"], "-XX:+UseKyberIntrinsics",
+		{"a security update's, on it", 17, lists["17.0.21.0.3"], "-XX:+UseKyberIntrinsics",
 			"-XX:+UnlockDiagnosticVMOptions -XX:+UseKyberIntrinsics", "", "", ""},
 		{"a security update's, before it", 17, lists["17.0.15"], "-XX:+UseKyberIntrinsics", "", UnknownOption,
 			"the JVM at hand, 17.0.x, does not have it", "no such flag"},
@@ -155,17 +157,20 @@ func TestUnlistedFlags(t *testing.T) {
 		{"of a later update, misspelt", 17, future, "-XX:+UseNextYearIntrinsics", "", UnknownOption, "did you mean UseNextYearsIntrinsics?", ""},
 		{"of a later update, misused", 17, future, "-XX:NextYearsSize=-5", "", BadValue, "negative", ""},
 		{"gone with an update", 17, future, "-XX:+UseSHA3Intrinsics", "", UnknownOption, "does not have it", ""},
-		{"of a later update, without a JVM", 17, nil, "-XX:+UseNextYearsIntrinsics", "", UnknownOption, "17.0.21.1", ""},
+		{"of a later update, without a JVM", 17, nil, "-XX:+UseNextYearsIntrinsics", "", UnknownOption, "17.0.21.0.3", ""},
 		{"what only a newer version lists", 17, nil, "-XX:+UseCompactObjectHeaders", "-XX:+UseCompactObjectHeaders", UnknownOption,
-			"the list of Java 17.0.21.1 does not have it, that of 25.0.5 does", ""},
-		{"a newer version's, and the JVM denies it", 17, lists["17.0.21.1"], "-XX:+UseCompactObjectHeaders", "", UnknownOption,
+			"the list of Java 17.0.21.0.3 does not have it, that of 25.0.5.0.3 does", ""},
+		{"a newer version's, and the JVM denies it", 17, lists["17.0.21.0.3"], "-XX:+UseCompactObjectHeaders", "", UnknownOption,
 			"only another build or version", ""},
 		{"misspelt", 17, nil, "-XX:+UseG1Gc", "", UnknownOption, "did you mean UseG1GC?", ""},
-		{"misspelt, with a JVM", 21, lists["21.0.13"], "-XX:+UseStringDeduplicaton", "", UnknownOption, "did you mean UseStringDeduplication?",
+		{"misspelt, with a JVM", 21, lists["21.0.13.0.3"], "-XX:+UseStringDeduplicaton", "", UnknownOption, "did you mean UseStringDeduplication?",
 			""},
 		{"misspelt, of a version without a list", 23, nil, "-XX:+UseG1Gc", "", UnknownOption, "did you mean UseG1GC?", ""},
-		{"unheard of, of a version without a list", 27, nil, "-XX:+UseWhatTwentySevenHas", "-XX:+UseWhatTwentySevenHas", UnknownOption,
-			"there is none of Java 27", ""},
+		{"unheard of, of a version without a list", 29, nil, "-XX:+UseWhatTwentyNineHas", "-XX:+UseWhatTwentyNineHas", UnknownOption,
+			"there is none of a released Java 29", ""},
+		{"unheard of, of a version before its release", 28, nil, "-XX:+UseWhatTwentyNineHas", "-XX:+UseWhatTwentyNineHas", UnknownOption,
+			"there is none of a released Java 28", ""},
+		{"unheard of", 27, nil, "-XX:+UseWhatTwentyNineHas", "", UnknownOption, "by the list of 27.0.1.0.3", ""},
 		{"removed, on a JVM", 17, lists["17.0.15"], "-XX:+UseConcMarkSweepGC", "", RemovedOption, "removed by 15", ""},
 		{"removed, by the lists", 21, nil, "-XX:+UseRTMLocking", "-XX:+UseRTMLocking", "", "", ""},
 		{"removed, by the lists alone", 25, nil, "-XX:+UseRTMLocking", "", RemovedOption, "removed by 25", ""},

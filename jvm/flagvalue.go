@@ -2,14 +2,14 @@ package jvm
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// misspelt tells why HotSpot would reject how a flag is written; empty: it would
-// not.
-func (f flagFacts) misspelt(arg string) string {
+// misspelt tells why the HotSpot of a version would reject how a flag is written; empty: it would not.
+func (f flagFacts) misspelt(arg string, major int) string {
 	name, form, value := cutFlag(arg)
 	switch {
 	case f.typ == anyFlag:
@@ -23,21 +23,18 @@ func (f flagFacts) misspelt(arg string) string {
 	case form != "=":
 		return fmt.Sprintf("it needs a value: -XX:%s=VALUE", name)
 	}
-	return f.badValue(name, value)
+	return f.badValue(name, value, major)
 }
 
 // badValue checks a value by the flag's type and range.
-func (f flagFacts) badValue(name, value string) string {
+func (f flagFacts) badValue(name, value string, major int) string {
 	number := 0.0
 	if quoted(value) && f.typ != textFlag && f.typ != listFlag {
 		return "the quotes are part of the value; leave them out"
 	}
 	switch f.typ {
 	case intFlag, countFlag:
-		n, err := sizeOf(strings.TrimPrefix(value, "-"))
-		if _, err64 := strconv.ParseUint(value, 10, 64); err != nil && err64 == nil {
-			return "" // all ones, as -XX:+PrintFlagsFinal writes "unlimited"
-		}
+		n, err := unsignedSize(strings.TrimPrefix(value, "-"))
 		if err != nil {
 			return fmt.Sprintf("%q is no whole number", value)
 		}
@@ -45,8 +42,11 @@ func (f flagFacts) badValue(name, value string) string {
 		if value[0] == '-' {
 			number = -number
 		}
-		if number < 0 && f.typ == countFlag {
+		switch {
+		case number < 0 && f.typ == countFlag:
 			return "the value cannot be negative"
+		case f.typ == intFlag && n > math.MaxInt64 && major != 8: // which takes it for -1
+			return fmt.Sprintf("the value is at most %d", math.MaxInt64)
 		}
 	case floatFlag:
 		n, err := strconv.ParseFloat(value, 64)
@@ -58,24 +58,23 @@ func (f flagFacts) badValue(name, value string) string {
 		return ""
 	}
 	for _, r := range flagRanges {
-		if (number < r.least || number > r.most) && slices.Contains(strings.Fields(r.flags), name) {
+		if (number < r.least || number > r.most) && (r.strict || major != 8) && slices.Contains(strings.Fields(r.flags), name) {
 			return fmt.Sprintf("the value is from %g to %g", r.least, r.most)
 		}
 	}
 	return ""
 }
 
-const unlimited = 1 << 62
-
-// flagRanges are those of flags that people set, from -XX:+PrintFlagsRanges: what every version allows, and 17 and 25
-// no more.
+// flagRanges are those of flags that people set, from -XX:+PrintFlagsRanges, tried on each version of buildsListed.
 var flagRanges = []struct {
 	least, most float64
+	strict      bool // Java 8 has the range too
 	flags       string
 }{
-	{0, 100, "MaxRAMPercentage MinRAMPercentage InitialRAMPercentage MinHeapFreeRatio MaxHeapFreeRatio MaxMetaspaceFreeRatio " +
-		"InitiatingHeapOccupancyPercent G1HeapWastePercent G1NewSizePercent G1MaxNewSizePercent TargetSurvivorRatio"},
-	{0, 99, "MinMetaspaceFreeRatio"}, {0, 50, "G1ReservePercent"}, {0, 16, "MaxTenuringThreshold"}, {0, 4, "TieredStopAtLevel"},
-	{1, unlimited, "MaxRAMFraction MinRAMFraction InitialRAMFraction SurvivorRatio CICompilerCount"},
-	{0, unlimited, "MaxDirectMemorySize MaxMetaspaceSize"},
+	{0, 100, true, "MaxRAMPercentage MinRAMPercentage InitialRAMPercentage MinHeapFreeRatio MaxHeapFreeRatio MaxMetaspaceFreeRatio " +
+		"InitiatingHeapOccupancyPercent G1NewSizePercent G1MaxNewSizePercent TargetSurvivorRatio"},
+	{0, 100, false, "G1HeapWastePercent"}, {0, 50, false, "G1ReservePercent"}, {0, 4, false, "TieredStopAtLevel"},
+	{0, 99, true, "MinMetaspaceFreeRatio"}, {0, 16, true, "MaxTenuringThreshold"},
+	{1, math.MaxUint64, true, "MaxRAMFraction MinRAMFraction InitialRAMFraction SurvivorRatio CICompilerCount MaxMetaspaceSize"},
+	{0, math.MaxInt64, true, "MaxDirectMemorySize"},
 }

@@ -11,7 +11,8 @@ import (
 
 // flagTable lists the -XX flags of buildsListed on Linux and x86_64, as -XX:+PrintFlagsFinal prints
 // them with both unlock flags. A line begins with their type, and with a letter for each build: absent
-// (-), product, diagnostic or experimental. TestFlagTable makes it of the lists in testdata.
+// (-), product, diagnostic or experimental; one that begins with a blank continues the line before.
+// TestFlagTable makes it of the lists in testdata.
 //
 //go:embed flagtable.txt
 var flagTable string
@@ -72,6 +73,7 @@ func (f FlagInfo) kind() flagKind {
 type flagFacts struct {
 	typ   flagType
 	kinds [len(buildsListed)]flagKind // in the builds of buildsListed
+	alias bool                        // another name, which no JVM prints
 	change
 }
 
@@ -80,12 +82,14 @@ type catalog map[string]flagFacts
 
 func newCatalog() catalog {
 	c := make(catalog, 1600)
+	var facts flagFacts
 	for line := range strings.Lines(flagTable + otherFlags) {
 		word, names, _ := strings.Cut(line, " ")
-		typ, kinds, _ := strings.Cut(word, ":")
-		facts := flagFacts{typ: flagType(strings.TrimPrefix(typ, "any"))}
-		for i := range facts.kinds {
-			facts.kinds[i] = flagKind(strings.IndexByte("-pde", kinds[i]))
+		if typ, kinds, begins := strings.Cut(word, ":"); begins {
+			facts = flagFacts{typ: flagType(strings.TrimPrefix(typ, "any"))}
+			for i := range facts.kinds {
+				facts.kinds[i] = flagKind(strings.IndexByte("-pde", kinds[i]))
+			}
 		}
 		for name := range strings.FieldsSeq(names) {
 			c[name] = facts
@@ -93,7 +97,7 @@ func newCatalog() catalog {
 	}
 	for _, ch := range readChanges(flagChangesText) {
 		f := c[ch.name]
-		f.change = ch.change
+		f.change, f.alias = ch.change, ch.form == "alias"
 		c[ch.name] = f
 	}
 	return c
@@ -105,8 +109,14 @@ type build struct {
 	version string
 }
 
-// buildsListed are those of flagTable, by version.
-var buildsListed = [...]build{{8, "1.8.0_504"}, {11, "11.0.33"}, {17, "17.0.21.1"}, {21, "21.0.13"}, {25, "25.0.5"}, {26, "26.0.2.1"}}
+// early reports whether the build is of a version before its release, which may still get flags; updates have a dot.
+func (b build) early() bool {
+	return strings.HasSuffix(b.version, "-ea") && !strings.Contains(b.version, ".")
+}
+
+// buildsListed are those of flagTable, by version: Debian's, by the names that they print. "ea" is early access.
+var buildsListed = [...]build{{8, "1.8.0_504"}, {11, "11.0.33-ea"}, {17, "17.0.21.0.3"}, {21, "21.0.13.0.3"}, {25, "25.0.5.0.3"}, {26, "26.0.2.1"},
+	{27, "27.0.1.0.3"}, {28, "28-ea"}}
 
 // listOf finds the list of a version, or of the next older one; exact: it is its own.
 // -1: older than all.
@@ -128,7 +138,7 @@ const (
 	supported    support = iota
 	removed              // an older version had it, no newer one has
 	tooNew               // it came with a newer version
-	inNewerBuild         // only a newer version's list has it: an update may have brought it
+	inOtherBuild         // the version's list lacks it; a newer version's list or the history of flags has it
 	unknown              // no list has it
 	notInJVM             // the JVM at hand does not print it
 )
@@ -143,17 +153,21 @@ func (f flagFacts) support(major int) support {
 		return removed
 	case f.since > 0 && major > 0 && major < f.since:
 		return tooNew
-	case f.change != (change{}), at < 0, f.kinds[at] != absent: // ignored ones and aliases are not listed
+	case at < 0, f.kinds[at] != absent, f.unprinted(major), f.change != (change{}) && !exact:
 		return supported
+	case f.change != (change{}), exact && present(f.kinds[at+1:]):
+		return inOtherBuild
 	case present(f.kinds[at+1:]):
-		if exact {
-			return inNewerBuild
-		}
 		return supported // it may have come between the two
 	case present(f.kinds[:at]):
 		return removed
 	}
 	return unknown
+}
+
+// unprinted reports whether a version accepts the flag without printing it; 0 is an unknown version.
+func (f flagFacts) unprinted(major int) bool {
+	return f.alias || f.ignored > 0 && (major == 0 || major >= f.ignored)
 }
 
 // present reports whether one of the builds has the flag.

@@ -48,7 +48,8 @@ var families = []struct {
 	{"heap.init", relative, "InitialRAMPercentage InitialRAMFraction"},
 	{"young", sized | absolute, "Xmn NewSize MaxNewSize"},
 	{"young", relative, "NewRatio"},
-	{"stack", 0, "ThreadStackSize"}, // in KiB
+	{"stack", 0, "ThreadStackSize"},                      // in KiB
+	{"ihop", 0, "InitiatingHeapOccupancyPercent G1IHOP"}, // one flag, by its old name and that of Java 27
 	{"gc", 0, collectors + " Xincgc Xconcgc"},
 	{"", sized, "MaxMetaspaceSize MetaspaceSize ReservedCodeCacheSize InitialCodeCacheSize MaxDirectMemorySize CompressedClassSpaceSize " +
 		"MinHeapSize SoftMaxHeapSize G1HeapRegionSize"},

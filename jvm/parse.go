@@ -78,9 +78,15 @@ func sizeHint(text string) string {
 	return fmt.Sprintf("write %d%s", int64(x), [...]string{"", "KiB", "MiB", "GiB", "TiB"}[shift/10])
 }
 
-// sizeOf reads a size as HotSpot does: decimal or 0x, then nothing or one of
-// kKmMgGtT.
+// sizeOf reads a size as HotSpot does: decimal or 0x (Java 8 only decimal), then nothing or one of kKmMgGtT. A size has
+// 64 bits without a sign; one from 2^63 on, such as the "unlimited" that the JVM prints, is math.MaxInt64.
 func sizeOf(s string) (int64, error) {
+	n, err := unsignedSize(s)
+	return int64(min(n, math.MaxInt64)), err
+}
+
+// unsignedSize is sizeOf with all 64 bits.
+func unsignedSize(s string) (uint64, error) {
 	digits, base, shift := strings.ToLower(s), 10, 0
 	if n := len(digits) - 1; n >= 0 {
 		if unit := strings.IndexByte("kmgt", digits[n]); unit >= 0 {
@@ -90,9 +96,9 @@ func sizeOf(s string) (int64, error) {
 	if hex, ok := strings.CutPrefix(digits, "0x"); ok {
 		digits, base = hex, 16
 	}
-	n, err := strconv.ParseUint(digits, base, 63)
-	if err != nil || n > math.MaxInt64>>shift {
+	n, err := strconv.ParseUint(digits, base, 64)
+	if err != nil || n > math.MaxUint64>>shift {
 		return 0, fmt.Errorf("cannot read size %q", s)
 	}
-	return int64(n) << shift, nil
+	return n << shift, nil
 }

@@ -184,6 +184,7 @@ func (f *Fixed) lift(given *Result, rule []Option) (lifted bool) {
 		size, _ := sizeOf(id.value) // of the rule: valid
 		for _, p := range orderedPairs {
 			if _, n := given.find(p.low); p.high == id.name && n > size {
+				n = min(n, maxBytes)
 				size, lifted = n, true
 				*to = &n
 			}
@@ -199,7 +200,7 @@ func stackOf(id optionKey) *int64 {
 		return nil
 	}
 	if !id.is(sized) {
-		n *= 1024
+		n = min(n, maxStack) * 1024
 	}
 	n = min(cmp.Or(n, mib), maxStack) // 0 is HotSpot's default
 	return &n

@@ -168,7 +168,7 @@ func (s *Sizing) checkBudget() {
 		s.warn(BudgetExceeded, "the regions add up to %s, %s more than the limit of %s", mibText(sum), mibText(over), mibText(s.Limit))
 	}
 	if open := s.Budget.Unbounded(); len(open) > 0 && !s.unlimited {
-		s.warn(BudgetUnbounded, "the sum has no bound: %s without a cap, since the rule is switched off", strings.Join(open, " and "))
+		s.warn(BudgetUnbounded, "the sum has no bound: %s without a cap", strings.Join(open, " and "))
 	}
 }
 

@@ -49,6 +49,10 @@ func (c *targetCheck) refuse(code string, o Option, why string, args ...any) {
 // check reports whether o stays.
 func (c *targetCheck) check(o Option) bool {
 	arg := o.Args[0]
+	if id := keyOf(o); c.major == 8 && id.is(sized) && hasPrefix(id.value, "0x", "0X") {
+		n, _ := unsignedSize(id.value) // valid: it was checked before
+		c.refuse(BadValue, o, "Java 8 reads no hexadecimal numbers; write %d", n)
+	}
 	if strings.HasPrefix(arg, "-XX:") {
 		return c.checkFlag(o)
 	}
@@ -84,12 +88,12 @@ func (c *targetCheck) checkFlag(o Option) bool {
 	switch standing {
 	case supported:
 		c.checkHistory(o, f.change)
-	case inNewerBuild:
+	case inOtherBuild:
 		c.warnUnlisted(o, f)
 	default:
 		return c.rejectFlag(o, name, f, standing)
 	}
-	if why := f.misspelt(o.Args[0]); why != "" {
+	if why := f.misspelt(o.Args[0], c.major); why != "" {
 		c.refuse(BadValue, o, "%s", why)
 	}
 	if unlock := unlockFlags[f.kind(c.major)]; unlock != "" {
@@ -105,7 +109,7 @@ func (c *targetCheck) checkFlag(o Option) bool {
 func (c *targetCheck) flagSupport(name string) (flagFacts, support) {
 	f, known := c.flags[name]
 	if own, printed := c.target.Flags[name]; printed {
-		f.typ, f.gone = own.typ(), 0
+		f.typ, f.gone, f.ignored = own.typ(), 0, 0 // what it ignores it does not print
 		for i := range f.kinds {
 			f.kinds[i] = own.kind()
 		}
@@ -117,7 +121,7 @@ func (c *targetCheck) flagSupport(name string) (flagFacts, support) {
 		return f, supported
 	case !known:
 		return f, unknown
-	case asked && f.change == (change{}) && s != removed:
+	case asked && (s == inOtherBuild || s == supported && !f.unprinted(c.major)):
 		return f, notInJVM
 	default:
 		return f, s
@@ -134,7 +138,8 @@ func (c *targetCheck) rejectFlag(o Option, name string, f flagFacts, s support) 
 		c.warn(code, "%s is left out: %s does not have it, and -XX:+IgnoreUnrecognizedVMOptions hides that", o.located(), c.java())
 		return false
 	}
-	_, exact := listOf(c.major)
+	at, exact := listOf(c.major)
+	released := exact && !buildsListed[at].early()
 	near := ""
 	if s == unknown {
 		near = nearest(name, c.names())
@@ -146,8 +151,8 @@ func (c *targetCheck) rejectFlag(o Option, name string, f flagFacts, s support) 
 		c.refuse(UnknownOption, o, "Java %d does not have it, it came with %d", c.major, f.since)
 	case s == notInJVM:
 		c.refuse(UnknownOption, o, "%s does not have it, only another build or version", c.java())
-	case c.target.Flags == nil && near == "" && !exact && c.major > 0:
-		c.warn(UnknownOption, "%s may be refused: no list of flags has it, and there is none of Java %d; no JVM was asked",
+	case c.target.Flags == nil && near == "" && !released && c.major > 0:
+		c.warn(UnknownOption, "%s may be refused: no list of flags has it, and there is none of a released Java %d; no JVM was asked",
 			o.located(), c.major)
 	default:
 		c.refuse(UnknownOption, o, "%s has no such flag; names are case-sensitive%s", c.java(), didYouMean(near))
@@ -158,9 +163,14 @@ func (c *targetCheck) rejectFlag(o Option, name string, f flagFacts, s support) 
 // warnUnlisted warns of a flag that an update may have brought.
 func (c *targetCheck) warnUnlisted(o Option, f flagFacts) {
 	at, _ := listOf(c.major)
-	newer := at + 1 + slices.IndexFunc(f.kinds[at+1:], func(k flagKind) bool { return k != absent })
+	newer := slices.IndexFunc(f.kinds[at+1:], func(k flagKind) bool { return k != absent })
+	if newer < 0 {
+		c.warn(UnknownOption, "%s may be refused: the list of Java %s does not have it, only other builds of Java %d, and no JVM was asked",
+			o.located(), buildsListed[at].version, c.major)
+		return
+	}
 	c.warn(UnknownOption, "%s may be refused: the list of Java %s does not have it, that of %s does; "+
-		"an update may have brought it, and no JVM was asked", o.located(), buildsListed[at].version, buildsListed[newer].version)
+		"an update may have brought it, and no JVM was asked", o.located(), buildsListed[at].version, buildsListed[at+1+newer].version)
 }
 
 // java names the target in messages, and what is known of its flags.

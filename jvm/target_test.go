@@ -36,7 +36,7 @@ func TestTarget(t *testing.T) {
 		{8, "-XX:+UseZGC", "unknown-option", "it came with 11"},
 		{8, "-Xlog:gc", "unknown-option", "it came with 9"},
 		{8, "--add-opens=a/b=c", "unknown-option", "it came with 9"},
-		{17, "-XX:+UseCompactObjectHeaders", "unknown-option", "that of 25.0.5 does"},
+		{17, "-XX:+UseCompactObjectHeaders", "unknown-option", "that of 25.0.5.0.3 does"},
 		{25, "-XX:+UseCompactObjectHeaders", "", ""},
 		{0, "-XX:+UseConcMarkSweepGC -XX:+ZGenerational -d64", "", ""},
 		{17, "-XX:+UseG1Gc", "unknown-option", "did you mean UseG1GC?"},
@@ -62,12 +62,19 @@ func TestTarget(t *testing.T) {
 		{17, "-XX:ErrorFile:=/x", "bad-value", "write = for :="},
 		{17, "-XX:StartFlightRecording -XX:StartFlightRecording:name=b -XX:FlightRecorderOptions:stackdepth=64", "", ""},
 		{17, "-XX:MaxDirectMemorySize=-1", "bad-value", ""},
-		{17, "-XX:MaxMetaspaceSize=18446744073709551615", "bad-value", ""},
 		{17, "-XX:CICompilerCount=1", "bad-value", "at least 2"},
 		{17, "-XX:CICompilerCount=1 -XX:TieredStopAtLevel=1", "", ""},
 		{17, "-XX:+UseG1GC -XX:ParallelGCThreads=0", "invalid-combination", ""},
 		{17, "-Xss64k", "bad-value", "136k"},
 		{17, "-Xss0", "", ""},
+		{17, "-XX:InitiatingHeapOccupancyPercent=40", "", ""},
+		{27, "-XX:InitiatingHeapOccupancyPercent=40", "deprecated", "use G1IHOP"},
+		{26, "-XX:MaxRAM=1g", "deprecated", "use MaxHeapSize"},
+		{27, "-XX:MaxRAM=1g", "deprecated", "does nothing in Java 27"},
+		{28, "-XX:MaxRAM=1g", "removed-option", "use MaxHeapSize"},
+		{27, "-Xverify:none", "removed-option", "removed by 27"},
+		{27, "-Xmaxjitcodesize64m", "deprecated", "use -XX:ReservedCodeCacheSize"},
+		{16, "--enable-native-access=ALL-UNNAMED", "unknown-option", "it came with 17"},
 		{17, "-XX:OnOutOfMemoryError=kill -XX:OnOutOfMemoryError=echo", "", ""},
 		{17, "-XX:ErrorFile=/x -XX:+PrintCommandLineFlags -verbose:gc -XshowSettings:vm -splash:x", "", ""},
 		{17, "-XX:+PrintInlining -XX:-UnlockDiagnosticVMOptions", "invalid-combination", "forbids"},
@@ -173,5 +180,64 @@ func TestChangesAreConsistent(t *testing.T) {
 		if ch.gone > 0 && (ch.deprecated > ch.gone || ch.ignored > ch.gone) || ch.ignored > 0 && ch.deprecated > ch.ignored {
 			t.Errorf("%s: deprecated %d, ignored %d, gone %d", ch.name, ch.deprecated, ch.ignored, ch.gone)
 		}
+	}
+}
+
+// TestSizesOfAllBits: sizes have 64 bits; what each version says to the largest ones was tried on 8 to 28.
+func TestSizesOfAllBits(t *testing.T) {
+	const most = "18446744073709551615"
+	for _, c := range []struct {
+		flag  string
+		major int
+		value string
+		code  string // "": it is accepted
+	}{
+		{"-XX:MaxMetaspaceSize=", 17, most, ""}, {"-XX:MaxMetaspaceSize=", 8, most, ""}, {"-XX:MaxMetaspaceSize=", 28, "0xffffffffffffffff", ""},
+		{"-XX:MaxMetaspaceSize=", 17, "18446744073709551616", BadValue}, {"-XX:MaxMetaspaceSize=", 17, "17179869184g", BadValue},
+		{"-XX:MaxMetaspaceSize=", 17, "17179869183g", ""}, {"-XX:MaxMetaspaceSize=", 17, "-1", BadValue}, {"-XX:MaxMetaspaceSize=", 17, "0", BadValue},
+		{"-XX:MaxMetaspaceSize=", 8, "0x40000000", BadValue}, {"-XX:MaxMetaspaceSize=", 11, "0X40000000", ""},
+		{"-XX:MetaspaceSize=", 17, most, ""}, {"-XX:MaxNewSize=", 17, most, ""},
+		{"-XX:MaxDirectMemorySize=", 17, most, BadValue}, {"-XX:MaxDirectMemorySize=", 17, "9223372036854775807", ""},
+		{"-XX:ThreadStackSize=", 17, most, BadValue}, {"-XX:ReservedCodeCacheSize=", 8, "0xf000000", BadValue},
+		{"-XX:ReservedCodeCacheSize=", 21, "0xf000000", ""}, {"-Xmx", 8, "0x40000000", BadValue}, {"-Xmx", 11, "0x40000000", ""},
+		{"-Xss", 8, "0x100000", BadValue}, {"-Xss", 17, "0x100000", ""}, {"-Xss", 17, most, BadValue},
+		{"-XX:HeapBaseMinAddress=", 17, most, ""}, {"-XX:MaxTenuringThreshold=", 17, most, BadValue}, {"-XX:GCPauseIntervalMillis=", 17, most, ""},
+		{"-XX:MaxNodeLimit=", 17, most, BadValue}, {"-XX:TieredStopAtLevel=", 8, "5", ""}, {"-XX:TieredStopAtLevel=", 11, "5", BadValue},
+	} {
+		for _, p := range checked(c.major, c.flag+c.value).Errors {
+			if p.Code != c.code {
+				t.Errorf("Java %d, %s%s: %s: %s", c.major, c.flag, c.value, p.Code, p.Message)
+			}
+			c.code = ""
+		}
+		if c.code != "" {
+			t.Errorf("Java %d, %s%s is accepted, want %s", c.major, c.flag, c.value, c.code)
+		}
+	}
+}
+
+// TestNoCap: the size that the JVM prints where it has no cap is none in the budget either, and no sum overflows.
+func TestNoCap(t *testing.T) {
+	plain, err := Render(Input{Limits: Limits{Memory: 1 << 30, CPUs: 2, MemorySource: "t"}, Target: Target{JavaMajor: 17}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, arg := range []string{"-XX:MaxMetaspaceSize=18446744073709551615", "-XX:MaxMetaspaceSize=0xffffffffffffffff", "-XX:MetaspaceSize=18446744073709551615",
+		"-XX:MaxDirectMemorySize=9223372036854775807", "-Xmx9223372036854775807", "-XX:CompressedClassSpaceSize=18446744073709551615"} {
+		r, _ := Render(Input{Limits: Limits{Memory: 1 << 30, CPUs: 2, MemorySource: "t"}, Target: Target{JavaMajor: 17}, User: ParseArgs("u", []string{arg})})
+		for _, region := range r.Budget {
+			if region.Bytes < 0 || region.Bytes > 1<<50 {
+				t.Errorf("%s: %+v", arg, region)
+			}
+		}
+		if strings.Contains(arg, "MaxMetaspace") || strings.Contains(arg, "Direct") {
+			if !slices.Contains(r.Argv(), arg) || len(r.Budget.Unbounded()) != 1 || r.Budget.Sum() != plain.Budget.Sum() {
+				t.Errorf("%s: argv %q, sum %d, want %d, no bound: %q", arg, r.Argv(), r.Budget.Sum(), plain.Budget.Sum(), r.Budget.Unbounded())
+			}
+		}
+	}
+	e := Expect(ParseArgs("u", []string{"-XX:MaxMetaspaceSize=18446744073709551615"}))
+	if len(e) != 1 || e[0].Differs("18446744073709547520") || e[0].Differs("18446744073709551615") || !e[0].Differs("1073741824") {
+		t.Errorf("%+v", e)
 	}
 }

@@ -83,6 +83,14 @@ func TestRejectionIsNotContradicted(t *testing.T) {
 		{jvm.UnknownOption, "Error: VM option 'UseFoo' is experimental and must be enabled via -XX:+UnlockExperimentalVMOptions.", false},
 		{jvm.UnknownOption, "Error: VM option 'UseFoo' is develop and is available only in debug version of VM.", false},
 		{jvm.RemovedOption, "Unrecognized VM option 'UseFoo'", true},
+		{jvm.RemovedOption, "UseFoo is no longer a supported option.", true},
+		{jvm.RemovedOption, "Error: VM option 'UseFoo' is diagnostic and must be enabled via -XX:+UnlockDiagnosticVMOptions.", false},
+		{jvm.UnknownOption, "Error: VM option 'UseFoo' is notproduct and is available only in debug version of VM.", false},
+		{jvm.UnknownOption, "Improperly specified VM option 'UseFoo=1x'", false},
+		{jvm.RemovedOption, "Missing +/- setting for VM option 'UseFoo'", false},
+		{jvm.UnknownOption, "Unexpected +/- setting in VM option 'UseFoo'", false},
+		{jvm.UnknownOption, "Improperly specified VM option 'UseFoo=9' (intx UseFoo=9 is outside the allowed range [ 0 ... 4 ])", false},
+		{jvm.BadValue, "Unrecognized VM option 'UseFoo'", false},
 		{jvm.Adjusted, "Unrecognized VM option 'UseFoo'", false},
 	} {
 		made := jvm.Result{Options: option, Warnings: []jvm.Problem{{Code: c.code, Message: "cannot use " + option[0].Named() + ": " + why}}}

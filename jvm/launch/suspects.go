@@ -22,8 +22,7 @@ func rejectedOptions(made jvm.Result, argv []string, r hotspot.StartupError) err
 	for _, o := range rejected {
 		for _, p := range made.Warnings {
 			_, why, found := strings.Cut(p.Message, o.Named()+": ")
-			// The JVM knows a flag that it calls diagnostic, even if our lists do not.
-			if found && (p.Code == jvm.RemovedOption || p.Code == jvm.UnknownOption && strings.HasPrefix(r.Message, "Unrecognized")) {
+			if found && jvm.VersionDependent(p.Code) && !knowsOption(r.Message) {
 				known = "; " + why
 			}
 		}
@@ -33,6 +32,15 @@ func rejectedOptions(made jvm.Result, argv []string, r hotspot.StartupError) err
 		names, hint = strconv.Quote(r.Option)+" (of the service's kind)", "this JVM may be too old or too new for the service"
 	}
 	return &OptionsError{fmt.Errorf("cannot use the JVM options: cannot use %s: the JVM says: %s%s\nhint: %s", names, r.Message, known, hint)}
+}
+
+// knowsOption reports whether the JVM has the option that its message is about: it is locked, of another build, or its value is wrong. What
+// the lists say of such an option is void.
+func knowsOption(message string) bool {
+	message = strings.TrimPrefix(message, "Error: ")
+	return strings.HasPrefix(message, "VM option '") || strings.HasPrefix(message, "Improperly specified VM option") ||
+		strings.HasPrefix(message, "Missing +/- setting") || strings.HasPrefix(message, "Unexpected +/- setting") ||
+		strings.Contains(message, "outside the allowed range")
 }
 
 func namesOf(options []jvm.Option) string {
