@@ -2,7 +2,7 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: help demo build test test-container lint fmt bench image jacoco-agent man clean
+.PHONY: help demo build test test-container test-matrix lint fmt bench image jacoco-agent man clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -19,6 +19,9 @@ test: ## run the tests of all packages with the race detector
 
 test-container: build ## run the tests that need Docker, the images and a real Tomcat
 	@scripts/test.sh container
+
+test-matrix: build ## run a short life with every JDK and Tomcat of Debian's suites (as root)
+	@scripts/test.sh matrix
 
 lint: ## check formatting, Go code and scripts
 	@scripts/lint.sh
@@ -39,5 +42,5 @@ man: build ## write the manual page man/stoker.1
 	@mkdir -p man
 	@bin/stoker man > man/stoker.1
 
-clean: ## remove what was built here, the images and the cached root file system
+clean: ## remove what was built here, the images and what is cached
 	@scripts/clean.sh

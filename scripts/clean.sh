@@ -1,6 +1,6 @@
 #!/bin/sh
-# clean.sh removes bin/, man/, the JaCoCo agent, what came from npm, the images made by image.sh and its cached
-# root file system. Packages that were installed stay.
+# clean.sh removes bin/, man/, the JaCoCo agent, what came from npm, the images made by image.sh, its cached
+# root file system and the JDKs and Tomcats of matrix.sh. Packages that were installed stay.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh

@@ -1,7 +1,8 @@
 #!/bin/sh
-# test.sh unit|container runs the Go tests. "container" runs those with the build tag container,
-# which need Docker and the images. As root it installs what is missing, else it prints it. Without
-# Docker the container tests fail. Skipped tests are listed.
+# test.sh unit|container|matrix runs the Go tests. "container" runs those with the build tag
+# container, which need Docker and the images; "matrix" one of them with all pairs of a JDK and a
+# Tomcat, or those in STOKER_MATRIX, without Docker. As root it installs what is missing, else it
+# prints it. Without Docker the container tests fail. Skipped tests are listed.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh
@@ -46,12 +47,14 @@ unit)
 container)
 	tomcat=$(tomcat_version)
 	need_docker
-	need perl bash unshare=util-linux prlimit=util-linux ip=iproute2 ping=iputils-ping libjacoco-java libasm-java unzip \
+	need perl bash unshare=util-linux nsenter=util-linux prlimit=util-linux ip=iproute2 ping=iputils-ping libjacoco-java libasm-java unzip \
 		"java=$(jre_package)" "javac=$(jdk_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
 	docker_start || die "the container tests need Docker, and none of them was run: $docker_why"
 	scripts/image.sh broken
 	# A kernel with cgroup v2. Tests that need it are skipped without it.
 	scripts/vm.sh >/dev/null || [ -z "${STOKER_CI:-}" ] || exit 1
+	# The three pairs of the matrix.
+	scripts/matrix.sh >/dev/null || [ -z "${STOKER_CI:-}" ] || exit 1
 	[ -d tests ] || die "cannot find the container tests: there is no folder tests"
 	# shellcheck disable=SC2034 # for progress
 	progress_doing=tests_doing
@@ -61,5 +64,15 @@ container)
 	# shellcheck disable=SC2086 # a list of names
 	[ -z "$skipped" ] || say "NOT EVERYTHING WAS TESTED, skipped were:" $skipped
 	;;
-*) die "usage: test.sh unit|container" ;;
+matrix)
+	need unshare=util-linux nsenter=util-linux ip=iproute2 "javac=$(jdk_package)"
+	STOKER_MATRIX=${STOKER_MATRIX:-all}
+	export STOKER_MATRIX STOKER_CI=1 # nothing may be skipped
+	# shellcheck disable=SC2086 # a list of pairs
+	scripts/matrix.sh $STOKER_MATRIX >/dev/null
+	# shellcheck disable=SC2034 # for progress
+	progress_doing=tests_doing
+	progress_shown "the matrix" "$go" test -v -count=1 -timeout 60m -tags container -run '^TestMatrix$' ./tests
+	;;
+*) die "usage: test.sh unit|container|matrix" ;;
 esac
