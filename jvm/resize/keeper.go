@@ -18,6 +18,8 @@ const (
 	adjustTime = 10 * time.Second
 	// recheckDelay is the time until JVMs that are still starting are looked at.
 	recheckDelay = 10 * time.Second
+	// uncommitTime is how long G1 is given to return memory after a collection, which it does concurrently.
+	uncommitTime = 500 * time.Millisecond
 	// retryDelay is the time until a change that has failed is tried again.
 	retryDelay = time.Minute
 )
@@ -204,6 +206,10 @@ func (k *Keeper) adjust(ctx context.Context, t Target, before *Cut) {
 	log := k.log.Warn
 	switch {
 	case err == nil:
+		select {
+		case <-time.After(uncommitTime):
+		case <-ctx.Done():
+		}
 		log = k.log.Info
 		next.Done = fmt.Sprintf("%s: it uses %s (it used %s)", did, jvm.SizeText(wholeMiB(k.world.Used(t.Pid))), jvm.SizeText(wholeMiB(used)))
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):

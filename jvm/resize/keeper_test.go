@@ -103,6 +103,7 @@ func keeping(t *testing.T, f *fakeJVM, earlier map[string]*Cut, test func(change
 			do()
 			f.mu.Unlock()
 			changed <- struct{}{}
+			time.Sleep(uncommitTime) // of the bubble
 			synctest.Wait()
 		}, shown)
 		cancel()
@@ -160,6 +161,7 @@ func TestKeeperOnlyReports(t *testing.T) {
 			t.Errorf("%q, it says %q", f.calls, shown())
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if n := f.lookups; n != 2 {
 			t.Errorf("looked %d times", n)
 		}
@@ -192,7 +194,7 @@ func TestKeeperFails(t *testing.T) {
 				f.mu.Lock()
 				f.attach, f.hangs = nil, false
 				f.mu.Unlock()
-				time.Sleep(retryDelay)
+				time.Sleep(retryDelay + uncommitTime)
 				if got := strings.Contains(shown(), "has collected"); got != tc.again {
 					t.Errorf("then it says %q", shown())
 				}
