@@ -132,10 +132,6 @@ func (k *Keeper) look(ctx context.Context) (again time.Duration, did bool) {
 	var all sync.WaitGroup
 	for _, t := range cut {
 		now[t.Name] = true
-		if c := k.Cut(t.Name, t.Pid); c == nil || c.Limit != t.Limit || c.failed && t.Adjust {
-			did = true
-			all.Go(func() { k.adjust(ctx, t, c) }) // ends with its deadline
-		}
 	}
 	k.cuts.Range(func(key, value any) bool {
 		name, c := key.(string), value.(*Cut)
@@ -148,6 +144,12 @@ func (k *Keeper) look(ctx context.Context) (again time.Duration, did bool) {
 		}
 		return true
 	})
+	for _, t := range cut { // after what was kept of former processes is removed
+		if c := k.Cut(t.Name, t.Pid); c == nil || c.Limit != t.Limit || c.failed && t.Adjust {
+			did = true
+			all.Go(func() { k.adjust(ctx, t, c) }) // ends with its deadline
+		}
+	}
 	all.Wait()
 	k.cuts.Range(func(_, value any) bool {
 		if value.(*Cut).failed {
