@@ -68,7 +68,8 @@ func (c *Cut) String() string {
 	if c.problem != "" {
 		return c.problem
 	}
-	text := fmt.Sprintf("the memory limit is %s now, and the JVM may use %s: the kernel may kill it", jvm.SizeText(c.Limit), jvm.SizeText(c.Budget))
+	text := fmt.Sprintf("the memory limit is %s now, and the JVM may use %s: the kernel may kill it", jvm.SizeText(c.Limit),
+		jvm.SizeText(c.Budget))
 	if c.Done != "" {
 		text += "; " + c.Done
 	}

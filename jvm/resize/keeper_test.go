@@ -207,7 +207,8 @@ func TestKeeperFails(t *testing.T) {
 func TestKeeperTakesOver(t *testing.T) {
 	f := &fakeJVM{flags: map[string]string{"UseG1GC": "true", "MinHeapFreeRatio": "5", "MaxHeapFreeRatio": "10"}, pid: 7, starts: true,
 		budget: 1000 * mib, limit: 512 * mib, adjust: true}
-	before := &Cut{Limit: 512 * mib, Budget: 1000 * mib, Pid: 7, Done: "done", Before: []Setting{{"MinHeapFreeRatio", "40"}, {"MaxHeapFreeRatio", "100"}}}
+	before := &Cut{Limit: 512 * mib, Budget: 1000 * mib, Pid: 7, Done: "done",
+		Before: []Setting{{"MinHeapFreeRatio", "40"}, {"MaxHeapFreeRatio", "100"}}}
 	keeping(t, f, map[string]*Cut{"app": before, "gone": {Pid: 3}}, func(change func(func()), shown func() string) {
 		if f.starts = false; shown() != "" {
 			t.Errorf("of a JVM that starts it says %q", shown())
