@@ -29,8 +29,14 @@ type machine struct {
 // machineLimit is the time limit of a boot and its script.
 const machineLimit = 90 * time.Second
 
-// boot runs a script as root in a new machine.
+// boot runs a script as root in a new machine with 512 MiB.
 func boot(t *testing.T, script string) *machine {
+	t.Helper()
+	return bootWith(t, 512, func(*archive) {}, script)
+}
+
+// bootWith runs a script in a new machine of some MiB with more files.
+func bootWith(t *testing.T, mib int, more func(*archive), script string) *machine {
 	t.Helper()
 	kernel, busybox := needsMachine(t)
 	dir := t.TempDir()
@@ -55,10 +61,11 @@ func boot(t *testing.T, script string) *machine {
 	a.add(t, "etc/passwd", 0o100644, []byte("root:x:0:0:root:/root:/bin/sh\n"))
 	a.add(t, "etc/group", 0o100644, []byte("root:x:0:\n"))
 	a.add(t, "test.sh", 0o100644, []byte(script))
+	more(a)
 	a.add(t, "TRAILER!!!", 0, nil)
 	write(t, initrd, a.String(), 0o600)
 	m := &machine{t: t, values: map[string][]string{}}
-	m.run(kernel, initrd)
+	m.run(mib, kernel, initrd)
 	return m
 }
 
@@ -85,13 +92,13 @@ func needsMachine(t testing.TB) (kernel, busybox string) {
 	return kernel, busybox
 }
 
-func (m *machine) run(kernel, initrd string) {
+func (m *machine) run(mib int, kernel, initrd string) {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), machineLimit)
 	defer cancel()
 	from := time.Now()
 	// A panic ends the machine too. KVM would be faster, but with a broken KVM the machine hangs.
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg", "-m", "512", "-smp", "2", "-nodefaults", "-no-user-config",
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg", "-m", strconv.Itoa(mib), "-smp", "2", "-nodefaults", "-no-user-config",
 		"-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", kernel, "-initrd", initrd,
 		"-append", "console=ttyS0 quiet loglevel=1 panic=-1 random.trust_cpu=1 mitigations=off")
 	out, err := cmd.CombinedOutput()

@@ -18,6 +18,8 @@ const (
 	adjustTime = 10 * time.Second
 	// recheckDelay is the time until JVMs that are still starting are looked at.
 	recheckDelay = 10 * time.Second
+	// uncommitTime is how long G1 is given to return memory after a collection, which it does concurrently.
+	uncommitTime = 500 * time.Millisecond
 	// retryDelay is the time until a change that has failed is tried again.
 	retryDelay = time.Minute
 )
@@ -66,7 +68,8 @@ func (c *Cut) String() string {
 	if c.problem != "" {
 		return c.problem
 	}
-	text := fmt.Sprintf("the memory limit is %s now, and the JVM may use %s: the kernel may kill it", jvm.SizeText(c.Limit), jvm.SizeText(c.Budget))
+	text := fmt.Sprintf("the memory limit is %s now, and the JVM may use %s: the kernel may kill it", jvm.SizeText(c.Limit),
+		jvm.SizeText(c.Budget))
 	if c.Done != "" {
 		text += "; " + c.Done
 	}
@@ -130,10 +133,6 @@ func (k *Keeper) look(ctx context.Context) (again time.Duration, did bool) {
 	var all sync.WaitGroup
 	for _, t := range cut {
 		now[t.Name] = true
-		if c := k.Cut(t.Name, t.Pid); c == nil || c.Limit != t.Limit || c.failed && t.Adjust {
-			did = true
-			all.Go(func() { k.adjust(ctx, t, c) }) // ends with its deadline
-		}
 	}
 	k.cuts.Range(func(key, value any) bool {
 		name, c := key.(string), value.(*Cut)
@@ -146,6 +145,12 @@ func (k *Keeper) look(ctx context.Context) (again time.Duration, did bool) {
 		}
 		return true
 	})
+	for _, t := range cut { // after what was kept of former processes is removed
+		if c := k.Cut(t.Name, t.Pid); c == nil || c.Limit != t.Limit || c.failed && t.Adjust {
+			did = true
+			all.Go(func() { k.adjust(ctx, t, c) }) // ends with its deadline
+		}
+	}
 	all.Wait()
 	k.cuts.Range(func(_, value any) bool {
 		if value.(*Cut).failed {
@@ -204,6 +209,10 @@ func (k *Keeper) adjust(ctx context.Context, t Target, before *Cut) {
 	log := k.log.Warn
 	switch {
 	case err == nil:
+		select {
+		case <-time.After(uncommitTime):
+		case <-ctx.Done():
+		}
 		log = k.log.Info
 		next.Done = fmt.Sprintf("%s: it uses %s (it used %s)", did, jvm.SizeText(wholeMiB(k.world.Used(t.Pid))), jvm.SizeText(wholeMiB(used)))
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):

@@ -103,6 +103,7 @@ func keeping(t *testing.T, f *fakeJVM, earlier map[string]*Cut, test func(change
 			do()
 			f.mu.Unlock()
 			changed <- struct{}{}
+			time.Sleep(uncommitTime) // of the bubble
 			synctest.Wait()
 		}, shown)
 		cancel()
@@ -160,6 +161,7 @@ func TestKeeperOnlyReports(t *testing.T) {
 			t.Errorf("%q, it says %q", f.calls, shown())
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if n := f.lookups; n != 2 {
 			t.Errorf("looked %d times", n)
 		}
@@ -192,7 +194,7 @@ func TestKeeperFails(t *testing.T) {
 				f.mu.Lock()
 				f.attach, f.hangs = nil, false
 				f.mu.Unlock()
-				time.Sleep(retryDelay)
+				time.Sleep(retryDelay + uncommitTime)
 				if got := strings.Contains(shown(), "has collected"); got != tc.again {
 					t.Errorf("then it says %q", shown())
 				}
@@ -205,7 +207,8 @@ func TestKeeperFails(t *testing.T) {
 func TestKeeperTakesOver(t *testing.T) {
 	f := &fakeJVM{flags: map[string]string{"UseG1GC": "true", "MinHeapFreeRatio": "5", "MaxHeapFreeRatio": "10"}, pid: 7, starts: true,
 		budget: 1000 * mib, limit: 512 * mib, adjust: true}
-	before := &Cut{Limit: 512 * mib, Budget: 1000 * mib, Pid: 7, Done: "done", Before: []Setting{{"MinHeapFreeRatio", "40"}, {"MaxHeapFreeRatio", "100"}}}
+	before := &Cut{Limit: 512 * mib, Budget: 1000 * mib, Pid: 7, Done: "done",
+		Before: []Setting{{"MinHeapFreeRatio", "40"}, {"MaxHeapFreeRatio", "100"}}}
 	keeping(t, f, map[string]*Cut{"app": before, "gone": {Pid: 3}}, func(change func(func()), shown func() string) {
 		if f.starts = false; shown() != "" {
 			t.Errorf("of a JVM that starts it says %q", shown())
