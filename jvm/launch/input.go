@@ -99,7 +99,7 @@ func (l *sources) render(ctx context.Context, java hotspot.JVM, found string, ma
 		return nil, err
 	}
 	in.Limits, in.Policy, in.Env, in.JVMAsked = l.limits, l.policy, l.env.Vars, preflightEnabled(l.cfg)
-	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, MaxThreads: maxThreads}
+	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, Libc: java.Libc, MaxThreads: maxThreads}
 	if l.flags != nil && in.NamesFlags() {
 		in.Target.Flags = l.flags(ctx, java.Java)
 	}

@@ -56,7 +56,7 @@ func TargetOf(version string) (Target, error) {
 	if version == "" {
 		own := &service.Environment{Vars: service.EnvironMap(os.Environ())}
 		java, _, err := hotspot.Find("/", own.Vars["PATH"], javaSettings(own)...) // an unknown version is treated as a current one
-		t := Target{jvm: jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch}}
+		t := Target{jvm: jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, Libc: java.Libc}}
 		if err == nil {
 			run := func(ctx context.Context, argv []string) (int, string, error) {
 				return proc.Output(ctx, argv, service.EnvironList(jvmEnviron(own.Vars, nil)))
