@@ -124,7 +124,6 @@ func ruleOptions(in Input, s Sizing, fixed Fixed) []Option {
 func fixedBy(options []Option, memory int64) Fixed {
 	var f Fixed
 	shares := map[string]float64{} // by flag
-	aggressive := false
 	numbers := map[string]**int64{"MaxHeapSize": &f.Heap, "MaxMetaspaceSize": &f.Metaspace, "ReservedCodeCacheSize": &f.CodeCache,
 		"MaxDirectMemorySize": &f.Direct, "ActiveProcessorCount": &f.CPUs, "ParallelGCThreads": &f.GCThreads}
 	for _, o := range options {
@@ -152,20 +151,15 @@ func fixedBy(options []Option, memory int64) Fixed {
 			f.Stack = stackOf(id)
 		case id.name == "ConcGCThreads":
 			f.ConcGC = true
-		case id.name == "AggressiveHeap":
-			aggressive = id.value == "+"
+		case id.name == "AggressiveHeap" && id.value == "+": // the rule's heap overrides its own
+			f.Collector = cmp.Or(f.Collector, "UseParallelGC")
 		case id.family == "gc" && id.value == "+":
 			f.Collector = id.name
 		}
 	}
 	share := cmp.Or(shares["MaxRAMPercentage"], shares["MaxRAMFraction"], shares["DefaultMaxRAMFraction"])
 	least := cmp.Or(shares["MinRAMPercentage"], shares["MinRAMFraction"])
-	switch {
-	case f.Heap != nil || memory <= 0:
-	case aggressive:
-		heap := max(min(memory/2, memory-160*mib), 0)
-		f.Heap, f.Collector = &heap, cmp.Or(f.Collector, "UseParallelGC")
-	case share+least+shares["MaxRAM"] > 0:
+	if f.Heap == nil && memory > 0 && share+shares["MaxRAM"] > 0 { // MinRAMPercentage alone does not override the rule
 		heap := defaultHeap(memory, cmp.Or(share, 0.25), cmp.Or(least, 0.5))
 		f.Heap = &heap
 	}

@@ -121,6 +121,16 @@ func TestNoHeapRuleNoRefusal(t *testing.T) {
 	}
 }
 
+// Without the rule the budget has the collector that HotSpot takes.
+func TestNoCollectorRule(t *testing.T) {
+	for major, want := range map[int]string{17: "UseSerialGC", 28: "UseG1GC"} {
+		s, err := Size(gridLimits(512, 1), Policy{Rules: switchedOff(t, "collector")}, Target{JavaMajor: major}, Fixed{})
+		if err != nil || s.Collector != want || s.Budget.Sum() > s.Limit {
+			t.Errorf("Java %d: %s, %s, %v", major, s.Collector, mibText(s.Budget.Sum()), err)
+		}
+	}
+}
+
 func TestStacks(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
