@@ -146,7 +146,7 @@ func (d decision) lives(t *testing.T, classes string, j jdk, enforced bool) bool
 		t.Logf("%v: alone it does not live: code %d, %d kills, %s in use: %s", d, code, kills, peak, lastOf(out, 300))
 		return false
 	}
-	config := fmt.Sprintf("main: app\nservices:\n  app:\n    kind: java\n    java: {home: %s, main: Fill, classpath: [%s], args: [%s]}\n"+
+	config := fmt.Sprintf("main: app\nservices:\n  app:\n    kind: java\n    java: {home: '%s', main: Fill, classpath: [%s], args: [%s]}\n"+
 		"    restart: {policy: never}\n    essential: true\n", j.home, classes, strings.Join(uses, ", "))
 	env := "JAVA_OPTS=" + d.user
 	if enforced {
