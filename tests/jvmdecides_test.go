@@ -45,7 +45,7 @@ var decisions = []decision{
 	{"1g", "-XX:MaxRAMPercentage=90", "classes=100 direct=100 heap=450"},
 	{"768m", "-XX:MaxRAMPercentage=60 -XX:InitialRAMPercentage=10", "classes=115 direct=58 heap=300"},
 	{"1g", "-XX:MaxRAM=4g", "classes=85 direct=40 heap=500 garbage=200"},
-	{"384m", "-XX:MinRAMPercentage=80", "classes=115 direct=50 heap=65"},
+	{"384m", "-XX:MinRAMPercentage=80", "classes=60 direct=14 heap=75 garbage=200"},
 	{"512m", "-XX:MaxRAMFraction=1", "classes=90 direct=50 heap=200"},
 	// Regions beside the heap, with a heap of the JVM's own size in use.
 	{"512m", "-XX:MaxMetaspaceSize=280m", "classes=260 heap=90 garbage=600"},

@@ -69,7 +69,7 @@ func ownMemoryGroup() string {
 // run runs a program in the group to its end.
 func (g *memoryGroup) run(env []string, args ...string) (out string, code int) {
 	g.t.Helper()
-	ctx, cancel := context.WithTimeout(g.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(g.t.Context(), 3*time.Minute)
 	defer cancel()
 	enter := []string{"-c", `echo 0 >"$0" && exec "$@"`, filepath.Join(g.dir, "cgroup.procs")}
 	cmd := exec.CommandContext(ctx, "sh", append(enter, args...)...)
