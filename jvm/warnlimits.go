@@ -16,13 +16,14 @@ const stokerThreads = 25
 
 // limitWarnings compares pids.max with the threads of the budget, and memory.high with what the JVM may use of it.
 func (s *Sizing) limitWarnings(l Limits) (out []Problem) {
-	if java, vm := s.threads(), s.vmThreads(); l.PIDs > 0 && java+vm+stokerThreads > l.PIDs {
-		out = append(out, Problem{ThreadsLimited, fmt.Sprintf("pids.max is %d, and %d are needed: %d threads of connectors and application, %d of the "+
-			"JVM, %d of stoker; raise it (docker run --pids-limit), or lower maxThreads", l.PIDs, java+vm+stokerThreads, java, vm, stokerThreads)})
+	java, vm := s.threads(), s.vmThreads()
+	if need := java + vm + stokerThreads; l.PIDs > 0 && need > l.PIDs {
+		out = append(out, Problem{ThreadsLimited, fmt.Sprintf("pids.max is %d, and %d are needed: %d threads of connectors and application, "+
+			"%d of the JVM, %d of stoker; raise it (docker run --pids-limit), or lower maxThreads", l.PIDs, need, java, vm, stokerThreads)})
 	}
 	if sum := s.Budget.Needed(); l.MemoryHigh > 0 && sum > l.MemoryHigh && !s.unlimited {
-		out = append(out, Problem{MemoryThrottled, fmt.Sprintf("memory.high is %s, and the regions may use %s: the kernel slows the JVM down from there on, "+
-			"long before the limit; raise memory.high, or set jvm.flavor.memory to it", mibText(l.MemoryHigh), mibText(sum))})
+		out = append(out, Problem{MemoryThrottled, fmt.Sprintf("memory.high is %s, and the regions may use %s: the kernel slows the JVM down "+
+			"from there on, long before the limit; raise memory.high, or set jvm.flavor.memory to it", mibText(l.MemoryHigh), mibText(sum))})
 	}
 	return out
 }

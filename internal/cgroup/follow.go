@@ -13,7 +13,7 @@ func (t *Tree) Follow(own map[string]OwnLimits) error {
 	defer t.mu.Unlock()
 	places, err := t.places(OwnLimits{})
 	if err != nil {
-		return nil //nolint:nilerr // without places no cgroup was made
+		return nil // no cgroup was made
 	}
 	limits := Read(t.root)
 	var errs []error
