@@ -58,6 +58,7 @@ func Render(in Input) (Result, error) {
 		return given, nil
 	}
 	fixed := fixedBy(given.Options, memory)
+	fixed.NettyCounts = nettyCounts(given.Options, in.Target.JavaMajor)
 	s, err := Size(in.Limits, in.Policy, in.Target, fixed)
 	_, initial := given.find("InitialHeapSize")
 	_, least := given.find("MinHeapSize")

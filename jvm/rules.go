@@ -8,12 +8,13 @@ type Rules struct {
 	Heap         *bool `yaml:"heap"`          // -Xmx, -Xms
 	Metaspace    *bool `yaml:"metaspace"`     // MaxMetaspaceSize
 	CodeCache    *bool `yaml:"code-cache"`    // ReservedCodeCacheSize
-	DirectMemory *bool `yaml:"direct-memory"` // MaxDirectMemorySize
+	DirectMemory *bool `yaml:"direct-memory"` // MaxDirectMemorySize, io.netty.maxDirectMemory
 	Stacks       *bool `yaml:"stacks"`        // -Xss
 	Collector    *bool `yaml:"collector"`     // UseG1GC and the others
 	CPUs         *bool `yaml:"cpus"`          // ActiveProcessorCount
 	ThreadPins   *bool `yaml:"thread-pins"`   // thread counts that ActiveProcessorCount does not decide
 	MallocArenas *bool `yaml:"malloc-arenas"` // MALLOC_ARENA_MAX
+	NativeTrim   *bool `yaml:"native-trim"`   // TrimNativeHeapInterval
 	OutOfMemory  *bool `yaml:"out-of-memory"` // ExitOnOutOfMemoryError
 }
 
@@ -67,5 +68,5 @@ func (s Sizing) Options() []Option {
 	if s.target.JavaMajor != 8 || s.target.update() >= 92 {
 		add(r.OutOfMemory, "out-of-memory", "a JVM that ran out of memory is restarted, not kept half dead", "-XX:+ExitOnOutOfMemoryError")
 	}
-	return options
+	return append(options, s.nativeOptions()...)
 }

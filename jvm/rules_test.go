@@ -10,7 +10,7 @@ import (
 // Each rule takes its own options away and no other, and a region without a cap
 // is reported.
 func TestRulesSwitchOff(t *testing.T) {
-	in := Input{Limits: gridLimits(2048, 1.5), Target: Target{JavaMajor: 17}, Policy: Policy{CPUs: CPUsFloor}}
+	in := Input{Limits: gridLimits(2048, 1.5), Target: Target{JavaMajor: 25}, Policy: Policy{CPUs: CPUsFloor}}
 	whole, err := Render(in)
 	if err != nil {
 		t.Fatal(err)
@@ -21,14 +21,15 @@ func TestRulesSwitchOff(t *testing.T) {
 		open       string
 	}{
 		{"heap", "-Xmx1248m -XX:InitialHeapSize=1248m -XX:MaxHeapFreeRatio=100", BudgetUnbounded, "heap"},
-		{"metaspace", "-XX:MaxMetaspaceSize=193m", BudgetUnbounded, "metaspace"},
+		{"metaspace", "-XX:MaxMetaspaceSize=198m", BudgetUnbounded, "metaspace"},
 		{"code-cache", "-XX:ReservedCodeCacheSize=240m", "", ""},
-		{"direct-memory", "-XX:MaxDirectMemorySize=65m", BudgetUnbounded, "direct memory"},
+		{"direct-memory", "-XX:MaxDirectMemorySize=70m", BudgetUnbounded, "direct memory"},
 		{"stacks", "-Xss512k", "", ""},
 		{"collector", "-XX:+UseG1GC", "", ""},
 		{"cpus", "-XX:ActiveProcessorCount=2", "", ""},
 		{"thread-pins", "-XX:ParallelGCThreads=1 -XX:ConcGCThreads=1", "", ""},
 		{"out-of-memory", "-XX:+ExitOnOutOfMemoryError", "", ""},
+		{"native-trim", "-XX:TrimNativeHeapInterval=60000", "", ""},
 		{"malloc-arenas", "", "", ""},
 	} {
 		in.Policy.Rules = switchedOff(t, tc.rule)

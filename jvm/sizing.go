@@ -53,6 +53,7 @@ type Target struct {
 	JavaMajor   int    // 0: unknown
 	JavaVersion string // as in the release file; has the update of Java 8
 	Arch        string // as in the release file; empty: x86_64
+	Libc        string // gnu or musl, as in the release file; empty: gnu
 	MaxThreads  int    // of the connectors; 0: Tomcat's 200
 	// Flags are those that the JVM itself prints, by name; nil: it was not asked, and
 	// the lists of the versions are used.
@@ -70,6 +71,7 @@ type Fixed struct {
 	CPUs, GCThreads                           *int64 // ActiveProcessorCount, ParallelGCThreads
 	Collector                                 string // such as UseG1GC
 	ConcGC                                    bool   // ConcGCThreads is set, and must not be above GCThreads
+	NettyCounts                               bool   // Netty may count direct memory on its own
 }
 
 // boundedMemory is ParseMemory for a size that must not be above most.

@@ -34,10 +34,15 @@ func newPressed(t testing.TB, memory string, flags []string, args ...string) *pr
 	return &pressed{c, "http://" + c.inspect("{{.NetworkSettings.IPAddress}}") + ":8080/pressure/"}
 }
 
-// newSized uses the sizes of stoker. The back-off is short, so that many exits fit into a minute.
-func newSized(t testing.TB, memory string) *pressed {
+// newSized uses the sizes of stoker, and options of the user. The back-off is short, so that many
+// exits fit into a minute. STOKER_PRESSURE_JAVA is a JDK's folder that is used instead of the image's.
+func newSized(t testing.TB, memory, options string) *pressed {
 	t.Helper()
-	p := newPressed(t, memory, nil, "--set", "services.tomcat.restart.backoff.max=1s")
+	flags, args := []string{"--env", "JAVA_OPTS=" + options}, []string{"--set", "services.tomcat.restart.backoff.max=1s"}
+	if home := os.Getenv("STOKER_PRESSURE_JAVA"); home != "" {
+		flags, args = append(flags, "-v", home+":/opt/java:ro"), append(args, "--set", "services.tomcat.tomcat.java=/opt/java")
+	}
+	p := newPressed(t, memory, flags, args...)
 	p.awaitState("tomcat", "RUNNING", 2*time.Minute)
 	await(t, time.Minute, "the pages of "+memory, p.serves)
 	return p
@@ -49,10 +54,28 @@ func naiveOptions(memory string) string {
 	return fmt.Sprintf("-Xmx%dm -Xms%[1]dm", mib)
 }
 
+// handSet are the options that a good engineer would set by hand.
+func handSet(memory, collector string) string {
+	caps := map[string]string{
+		"512m Serial": "-Xmx256m -Xms256m -XX:MaxMetaspaceSize=96m -XX:ReservedCodeCacheSize=64m -XX:MaxDirectMemorySize=16m",
+		"1g Serial":   "-Xmx512m -Xms512m -XX:MaxMetaspaceSize=128m -XX:ReservedCodeCacheSize=128m -XX:MaxDirectMemorySize=64m",
+		"2g G1":       "-Xmx1248m -Xms1248m -XX:MaxMetaspaceSize=192m -XX:ReservedCodeCacheSize=240m -XX:MaxDirectMemorySize=64m",
+		"4g G1":       "-Xmx3276m -Xms3276m -XX:MaxMetaspaceSize=192m -XX:ReservedCodeCacheSize=240m -XX:MaxDirectMemorySize=64m",
+		"1g Z":        "-Xmx448m -XX:MaxMetaspaceSize=128m -XX:ReservedCodeCacheSize=128m -XX:MaxDirectMemorySize=64m",
+		"2g Z":        "-Xmx1152m -XX:MaxMetaspaceSize=192m -XX:ReservedCodeCacheSize=240m -XX:MaxDirectMemorySize=64m",
+		"4g Z":        "-Xmx3072m -XX:MaxMetaspaceSize=192m -XX:ReservedCodeCacheSize=240m -XX:MaxDirectMemorySize=64m",
+	}
+	return fmt.Sprintf("-XX:+Use%sGC %s", collector, caps[memory+" "+collector])
+}
+
 // newNaive starts the same Tomcat as many images do: by catalina.sh with these options alone.
 func newNaive(t testing.TB, memory, options string) *pressed {
 	t.Helper()
-	p := newPressed(t, memory, []string{"--user", "app", "--env", "JAVA_OPTS=" + options, "--entrypoint", "sh"},
+	flags := []string{"--user", "app", "--env", "JAVA_OPTS=" + options, "--entrypoint", "sh"}
+	if home := os.Getenv("STOKER_PRESSURE_JAVA"); home != "" {
+		flags = append(flags, "-v", home+":/opt/java:ro", "--env", "JAVA_HOME=/opt/java")
+	}
+	p := newPressed(t, memory, flags,
 		"-c", `exec "$CATALINA_HOME/bin/catalina.sh" run`)
 	if !eventually(3*time.Minute, 200*time.Millisecond, func() bool { return p.serves() || !p.alive() }) || !p.alive() {
 		t.Fatalf("the naive Tomcat with %q does not serve with %s", options, memory)

@@ -19,7 +19,7 @@ func TestJVMUnderPressure(t *testing.T) {
 	t.Run("sized", func(t *testing.T) {
 		t.Parallel()
 		for _, memory := range []string{"512m", "1g", "2g", "4g"} {
-			t.Run(memory, func(t *testing.T) { testSized(t, memory) })
+			t.Run(memory, func(t *testing.T) { testSized(t, memory, "") })
 		}
 	})
 	t.Run("naive", func(t *testing.T) {
@@ -28,6 +28,14 @@ func TestJVMUnderPressure(t *testing.T) {
 			t.Run(memory, func(t *testing.T) { testNaive(t, memory, naiveOptions(memory)) })
 		}
 		t.Run("512m without options", func(t *testing.T) { testNaive(t, "512m", "") })
+		// A collector that the user has chosen.
+		memories := []string{"1g"}
+		if longLoad() {
+			memories = []string{"512m", "1g", "2g", "4g"}
+		}
+		for _, memory := range memories {
+			t.Run(memory+" ZGC", func(t *testing.T) { testSized(t, memory, "-XX:+UseZGC") })
+		}
 	})
 }
 
@@ -39,16 +47,19 @@ func testNaive(t *testing.T, memory, options string) {
 	}
 }
 
-func testSized(t *testing.T, memory string) {
-	p := newSized(t, memory)
-	if memory == "512m" || memory == "2g" || longLoad() { // one with each collector
+func testSized(t *testing.T, memory, options string) {
+	p := newSized(t, memory, options)
+	if options == "" && (memory == "512m" || memory == "2g") || longLoad() { // one with each collector
 		p.fillStacks()
 		p.fillDirect()
 		p.runOut("metaspace")
 		p.runOut("heap")
 	}
+	if longLoad() {
+		p.runOut("mixed")
+	}
 	p.runOut("all")
-	if memory == "512m" || longLoad() {
+	if options == "" && memory == "512m" || longLoad() {
 		p.runOutOften()
 	}
 	t.Logf("%s: at most %s were in use", memory, p.peak())

@@ -23,6 +23,7 @@ type JVM struct {
 	Major   int    // 8, 17, ...; 0: unknown, see Note
 	Vendor  string
 	Arch    string // such as x86_64
+	Libc    string // gnu or musl
 	Note    string // why something is unknown; usually empty
 }
 
@@ -48,7 +49,7 @@ func inspect(home, java string) JVM {
 			return j
 		}
 		values := parseRelease(string(text))
-		j.Version, j.Vendor, j.Arch = values["JAVA_VERSION"], values["IMPLEMENTOR"], values["OS_ARCH"]
+		j.Version, j.Vendor, j.Arch, j.Libc = values["JAVA_VERSION"], values["IMPLEMENTOR"], values["OS_ARCH"], values["LIBC"]
 		if j.Major = ParseMajor(j.Version); j.Major == 0 {
 			j.Note = fmt.Sprintf("%s names no JAVA_VERSION that makes sense", file)
 		}

@@ -6,7 +6,7 @@
                  java.util.concurrent.atomic.AtomicLong, java.util.jar.JarEntry, java.util.jar.JarFile" %>
 <%--
   fill.jsp?what=heap|direct|stacks|metaspace takes a little more of one region with
-  each request and never gives it back. "all" takes the stack of its thread, and of
+  each request and never gives it back. "mixed" takes of one after the other. "all" takes the stack of its thread, and of
   the region that is least filled, so that all are full at the same time. The answer
   says what was taken, or "out of ..." where the JVM lives on without giving more.
 --%>
@@ -90,8 +90,12 @@
     return "metaspace";
   }
 
+  static final AtomicLong asked = new AtomicLong();
+
   static String take(String what, long hold) throws Exception {
     switch (what) {
+      case "mixed":
+        return take(new String[] {"heap", "stacks", "direct", "metaspace"}[(int) (asked.getAndIncrement() % 4)], hold);
       case "heap": return heap();
       case "direct": return direct();
       case "metaspace": return metaspace();
