@@ -94,6 +94,7 @@ func TestCrashLoopHoldsNobodyUp(t *testing.T) {
 	for name, upTo := range map[string]time.Duration{"at once": 0, "while it starts": 8 * time.Millisecond,
 		"while it adopts": 25 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // to each other only
 			w := newWriting(t)
 			before := w.settledFds()
 			loop := w.crash(upTo)

@@ -162,6 +162,7 @@ func TestForkAtOnce(t *testing.T) {
 	for _, hidden := range []bool{false, true} {
 		for _, limit := range []string{"60", "100", "512"} {
 			t.Run(fmt.Sprintf("%s hidden %t", limit, hidden), func(t *testing.T) {
+				t.Parallel() // to each other only
 				args := []string{"--pids-limit", limit, "stoker-demo"}
 				if hidden {
 					args = append([]string{"-v", t.TempDir() + ":/sys/fs/cgroup"}, args...)

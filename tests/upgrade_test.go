@@ -222,6 +222,7 @@ func (b *box) wantSupervisor(version string) {
 
 // A binary that fails as supervisor is rolled back, and the operator gets an error.
 func TestUpgradeToABrokenOne(t *testing.T) {
+	t.Parallel()
 	w := newWriting(t)
 	for mode, want := range map[string]string{
 		"dies":  "it ended 2 times within its first minute, the last time with exit code 3",
@@ -252,6 +253,7 @@ func TestUpgradeToABrokenOne(t *testing.T) {
 
 // A file that is not a stoker of this machine, or that others could change, is refused.
 func TestUpgradeRefuses(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, boxOptions{config: "services: {s: {command: [sleep, '1000']}}\n"})
 	b.awaitState("s", "RUNNING", 10*time.Second)
 	copied := func(mode os.FileMode, uid int) string {
