@@ -21,7 +21,8 @@ func TestChangesOfLimits(t *testing.T) {
 			t.Errorf("%s: %q, want %q; %s", tc.name, got, tc.want, tc.now.Key())
 		}
 	}
-	if got := before.Changes(Limits{CPUs: 2, CPUQuota: &half, Memory: 16 << 30, Unlimited: true}); got != "the memory limit is 1 GiB now (there was none)" {
+	unlimited := Limits{CPUs: 2, CPUQuota: &half, Memory: 16 << 30, Unlimited: true}
+	if got := before.Changes(unlimited); got != "the memory limit is 1 GiB now (there was none)" {
 		t.Error(got)
 	}
 	if got := (Budget{{Region: "heap", Bytes: 5}, {Region: "margin", Bytes: 2}}).Needed(); got != 5 {

@@ -61,8 +61,8 @@ func (s Status) Catches(signal int) bool {
 	return err == nil && mask&(1<<(signal-1)) != 0
 }
 
-// Memory returns the memory of a process in bytes: its share of the pages that it has mapped, once each, or, where that is not readable, all
-// that it has mapped.
+// Memory returns the memory of a process in bytes: its share of the pages that it has mapped, once each, or, where that is not readable,
+// all that it has mapped.
 func Memory(pid int) (int64, error) {
 	var kib int64
 	data, _ := os.ReadFile(Path(pid, "smaps_rollup")) // Linux 4.14; needs the rights of a tracer
