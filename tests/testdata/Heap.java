@@ -1,5 +1,5 @@
-// Heap fills 120 MiB of its heap and drops them, at the start and whenever there is a file FOLDER/fill, which it replaces by FOLDER/filled.
-// It keeps 20 MiB, and makes garbage all the time.
+// Heap FOLDER keeps 20 MiB of its heap, makes garbage all the time, and fills and drops another 120 MiB: at the start, after which there
+// is a file FOLDER/filled, and when there is a file FOLDER/fill, which it removes after that.
 import java.io.File;
 
 public class Heap {
@@ -13,6 +13,7 @@ public class Heap {
     }
 
     public static void main(String[] args) throws Exception {
+        fill(kept);
         File fill = new File(args[0], "fill"), filled = new File(args[0], "filled");
         for (boolean first = true; ; first = false) {
             if (first || fill.exists()) {
@@ -23,9 +24,6 @@ public class Heap {
                 fill.delete();
             }
             fill(new byte[32][]);
-            if (first) {
-                fill(kept);
-            }
             Thread.sleep(50);
         }
     }
