@@ -27,9 +27,14 @@ export STOKER_SOCKET=/tmp/api.sock
 box_pid=$!
 within 10 test -e /tmp/entered
 mkdir /sys/fs/cgroup/outer/box
-for pid in $(cat /sys/fs/cgroup/outer/cgroup.procs); do
-	echo "$pid" >/sys/fs/cgroup/outer/box/cgroup.procs || true # cat has ended
-done
+# moved is repeated: a process may have been born in between.
+moved() {
+	for pid in $(cat /sys/fs/cgroup/outer/cgroup.procs); do
+		echo "$pid" >/sys/fs/cgroup/outer/box/cgroup.procs
+	done
+	[ -z "$(cat /sys/fs/cgroup/outer/cgroup.procs)" ]
+}
+within 10 moved
 cgroup outer/box memory.max=300M
 touch /tmp/moved
 within 20 stoker status
