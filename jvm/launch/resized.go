@@ -13,7 +13,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// resized is a Drift as a resize.Keeper sees it.
+// resized is a Drift as a resize.Adjuster sees it.
 type resized struct{ *Drift }
 
 // resizePrefix begins the names of items of the fd store: a limit below the budget of a JVM.
@@ -75,7 +75,8 @@ func (l *Launcher) cut() (t resize.Target, ok bool) {
 		return t, false
 	}
 	t.Heap = t.Limit / 2
-	if s, sizeErr := jvm.Size(now.limits, now.policy, jvm.Target{JavaMajor: f.JVM.Major}, jvm.Fixed{}); err == nil && sizeErr == nil {
+	running := jvm.Fixed{Collector: f.Result.Collector}
+	if s, sizeErr := jvm.Size(now.limits, now.policy, jvm.Target{JavaMajor: f.JVM.Major}, running); err == nil && sizeErr == nil {
 		t.Heap = s.Heap
 	}
 	return t, true
@@ -129,8 +130,8 @@ func (r resized) process(name string, pid int) (*Launcher, supervisor.Process, e
 
 var errNotRunning = errors.New("the service is not RUNNING")
 
-// Used returns the memory of a process in bytes.
+// Used returns the memory of a process in bytes, in whole MiB.
 func (r resized) Used(pid int) int64 {
 	n, _ := procfs.Memory(pid) // it may have ended
-	return n
+	return n &^ (1<<20 - 1)
 }
