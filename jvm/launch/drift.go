@@ -269,7 +269,7 @@ func (r *Drift) JVMs() []rollout.JVM {
 			c := r.adjuster.Cut(name, s.Pid)
 			restart := l.JVM.Apply == jvm.ApplyRestart && (l.shared.Plugins == nil || !l.shared.Plugins.RestartDeferred(name, s.Pid))
 			out = append(out, rollout.JVM{Name: name, State: s.State, Pid: s.Pid, Sources: s.Sources, Restart: restart,
-				Hurry: c.Settled()})
+				Urgent: c.Settled()})
 		}
 	}
 	slices.SortFunc(out, func(a, b rollout.JVM) int { return strings.Compare(a.Name, b.Name) })
@@ -342,17 +342,12 @@ func (r *Drift) Compare(ctx context.Context, name string, pid int) (rollout.Comp
 	for _, c := range jvm.Diff(before, p.report.argv) {
 		out.Changes = append(out.Changes, env.Mask.Text(c))
 	}
-	if out.Limits != "" { // the heap first: the text may be cut off
-		slices.SortStableFunc(out.Changes, func(a, b string) int { return heapFirst(a) - heapFirst(b) })
+	heap := slices.IndexFunc(out.Changes, func(c string) bool { return strings.HasPrefix(c, "-Xmx") })
+	if out.Limits != "" && heap > 0 { // the heap first: the text may be cut off
+		first := out.Changes[heap]
+		out.Changes = slices.Insert(slices.Delete(out.Changes, heap, heap+1), 0, first)
 	}
 	return out, nil
-}
-
-func heapFirst(change string) int {
-	if strings.HasPrefix(change, "-Xmx") {
-		return 0
-	}
-	return 1
 }
 
 // Renew restarts a service if its process is still pid.

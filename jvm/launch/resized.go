@@ -88,47 +88,25 @@ func (l *Launcher) ownLimits() *cgroup.Own {
 	if f := l.shared.Report(l.Name); f != nil && f.argv != nil && f.cgroup == nil { // it could not be made
 		return nil
 	}
-	return configuredLimits(l.CgroupLimits)
-}
-
-func configuredLimits(limits cgroup.OwnLimits) *cgroup.Own {
-	if limits == (cgroup.OwnLimits{}) {
+	if l.CgroupLimits == (cgroup.OwnLimits{}) {
 		return nil
 	}
-	own := new(cgroup.Own)
-	if limits.Memory > 0 {
-		own.Memory = &limits.Memory
-	}
-	if limits.CPUs > 0 {
-		own.CPUs = &limits.CPUs
-	}
-	return own
+	return &cgroup.Own{OwnLimits: l.CgroupLimits}
 }
 
-// Attach attaches to the JVM of a service.
+// Attach attaches to the JVM of a service that is RUNNING.
 func (r resized) Attach(ctx context.Context, name string, pid int) (resize.JVM, error) {
-	l, p, err := r.process(name, pid)
-	if err != nil {
-		return nil, err
+	l := r.launchers()[name]
+	s, _ := r.sup.Service(name)
+	p, ok := r.sup.Process(name)
+	if !ok || l == nil || p.Pid() != pid || s.State != supervisor.Running || r.sup.Stopping() {
+		return nil, errors.New("the service is not RUNNING")
 	}
 	if err := hotspot.Identify(pid, AsUserOf(p)); err != nil {
 		return nil, err
 	}
 	return l.shared.Attacher.Attach(ctx, p)
 }
-
-// process returns the process of a service that is RUNNING.
-func (r resized) process(name string, pid int) (*Launcher, supervisor.Process, error) {
-	l := r.launchers()[name]
-	s, _ := r.sup.Service(name)
-	p, ok := r.sup.Process(name)
-	if !ok || l == nil || p.Pid() != pid || s.State != supervisor.Running || r.sup.Stopping() {
-		return nil, nil, errNotRunning
-	}
-	return l, p, nil
-}
-
-var errNotRunning = errors.New("the service is not RUNNING")
 
 // Used returns the memory of a process in bytes, in whole MiB.
 func (r resized) Used(pid int) int64 {
