@@ -248,6 +248,7 @@ func (r Result) MarshalJSON() ([]byte, error) {
 func (r *Result) UnmarshalJSON(data []byte) error {
 	var in resultJSON
 	err := json.Unmarshal(data, &in)
-	*r = Result{Options: in.Options, Env: in.Env, Flavor: in.Flavor, Budget: in.Budget, Limit: in.Limit, Warnings: in.Warnings, Errors: in.Errors}
+	*r = Result{Options: in.Options, Env: in.Env, Flavor: in.Flavor, Budget: in.Budget, Limit: in.Limit, Warnings: in.Warnings,
+		Errors: in.Errors}
 	return err
 }
