@@ -3,6 +3,7 @@ package launch
 import (
 	"context"
 	"errors"
+	"math"
 
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/fdstore"
@@ -47,21 +48,22 @@ func (r resized) Save(name string, c *resize.Cut) {
 func (r resized) Running() (cut []resize.Target, pids map[string]int, starting bool) {
 	pids = map[string]int{}
 	for _, j := range r.JVMs() {
+		isStarting := j.State == supervisor.Starting
 		l := r.launchers()[j.Name]
-		starting = starting || j.State == supervisor.Starting
-		if j.State != supervisor.Running || l == nil {
+		starting = starting || isStarting
+		if l == nil || j.Pid == 0 || !isStarting && j.State != supervisor.Running {
 			continue
 		}
 		pids[j.Name] = j.Pid
 		if t, ok := l.cut(); ok {
-			t.Name, t.Pid = j.Name, j.Pid
+			t.Name, t.Pid, t.Starting = j.Name, j.Pid, isStarting
 			cut = append(cut, t)
 		}
 	}
 	return cut, pids, starting
 }
 
-// cut reports whether the limit has fallen below what the running JVM may use.
+// cut reports whether the limit, or memory.high, has fallen below what the running JVM may use.
 func (l *Launcher) cut() (t resize.Target, ok bool) {
 	f := l.shared.Report(l.Name)
 	if f == nil || len(f.Result.Budget) == 0 {
@@ -70,16 +72,30 @@ func (l *Launcher) cut() (t resize.Target, ok bool) {
 	env, _ := l.Environ() // an unreadable value is part of no limit
 	now := &sources{cfg: l.JVM, shared: l.shared, serviceEnv: *env, own: l.ownLimits()}
 	err := now.chooseFlavor()
-	t = resize.Target{Limit: now.limits.Memory, Budget: f.Result.Budget.Needed(), Adjust: l.JVM.Apply != jvm.ApplyReport}
-	if now.limits.Unlimited || t.Limit <= 0 || t.Limit >= f.limits.Memory || t.Budget <= t.Limit {
+	t = resize.Target{Budget: f.Result.Budget.Needed(), Adjust: l.JVM.Apply != jvm.ApplyReport}
+	t.Limit, t.High = mayUse(now.limits)
+	if before, _ := mayUse(f.limits); t.Limit >= before || t.Budget <= t.Limit {
 		return t, false
 	}
 	t.Heap = t.Limit / 2
+	now.limits.Memory, now.limits.Unlimited = t.Limit, false
 	running := jvm.Fixed{Collector: f.Result.Collector}
 	if s, sizeErr := jvm.Size(now.limits, now.policy, jvm.Target{JavaMajor: f.JVM.Major}, running); err == nil && sizeErr == nil {
 		t.Heap = s.Heap
 	}
 	return t, true
+}
+
+// mayUse returns the memory that can be used without harm: the limit, or memory.high (then high is true) if that is lower.
+func mayUse(l jvm.Limits) (limit int64, high bool) {
+	limit = math.MaxInt64
+	if !l.Unlimited && l.Memory > 0 {
+		limit = l.Memory
+	}
+	if l.MemoryHigh > 0 && l.MemoryHigh < limit {
+		return l.MemoryHigh, true
+	}
+	return limit, false
 }
 
 // ownLimits returns the configured limits of the service's own cgroup; nil: it has none of its own. A cgroup has those of the container

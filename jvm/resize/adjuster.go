@@ -32,12 +32,16 @@ type Target struct {
 	Budget int64 // bytes that the JVM may use
 	Heap   int64 // bytes that the rule would give to the heap under the limit
 	Adjust bool  // the JVM may be changed
+	// High means that Limit is memory.high: above it the kernel slows the JVM down.
+	High bool
+	// Starting means that the JVM is not RUNNING yet: it can be warned of, but not changed.
+	Starting bool
 }
 
 // Services is what a Adjuster sees of the services.
 type Services interface {
-	// Running returns the RUNNING JVMs whose limit has fallen below their budget, and the pids of all RUNNING ones. starting: there are
-	// others, which will be RUNNING.
+	// Running returns the STARTING and RUNNING JVMs whose limit has fallen below their budget, and the pids of all of these. starting: there
+	// are STARTING ones.
 	Running() (cut []Target, pids map[string]int, starting bool)
 	// Attach attaches to the JVM of a service if its process is still pid. Used returns the bytes that it uses, in whole MiB.
 	Attach(ctx context.Context, name string, pid int) (JVM, error)

@@ -44,7 +44,7 @@ func (f *fakeJVM) Running() ([]Target, map[string]int, bool) {
 	if f.limit >= f.budget {
 		return nil, pids, false
 	}
-	return []Target{{"app", f.pid, f.limit, f.budget, f.limit / 2, f.adjust}}, pids, false
+	return []Target{{Name: "app", Pid: f.pid, Limit: f.limit, Budget: f.budget, Heap: f.limit / 2, Adjust: f.adjust}}, pids, false
 }
 
 func (f *fakeJVM) Attach(context.Context, string, int) (JVM, error) { return f, f.attach }
