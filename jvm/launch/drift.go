@@ -266,10 +266,9 @@ func (r *Drift) JVMs() []rollout.JVM {
 	var out []rollout.JVM
 	for name, l := range r.launchers() {
 		if s, ok := r.sup.Service(name); ok {
-			c := r.adjuster.Cut(name, s.Pid)
 			restart := l.JVM.Apply == jvm.ApplyRestart && (l.shared.Plugins == nil || !l.shared.Plugins.RestartDeferred(name, s.Pid))
 			out = append(out, rollout.JVM{Name: name, State: s.State, Pid: s.Pid, Sources: s.Sources, Restart: restart,
-				Urgent: c.Settled()})
+				Urgent: r.adjuster.Settled(name, s.Pid)})
 		}
 	}
 	slices.SortFunc(out, func(a, b rollout.JVM) int { return strings.Compare(a.Name, b.Name) })
