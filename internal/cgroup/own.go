@@ -54,10 +54,14 @@ type Tree struct {
 	mu    sync.Mutex
 	files files
 	root  string
+	// unwritten are the limit files whose latest copy was rejected, with the content that they kept.
+	unwritten map[string]string
 }
 
 // NewTree returns a Tree for the file systems below root; "/" is the live system. It reads nothing yet.
-func NewTree(root string) *Tree { return &Tree{files: disk{root}, root: root} }
+func NewTree(root string) *Tree {
+	return &Tree{files: disk{root}, root: root, unwritten: map[string]string{}}
+}
 
 // place is a cgroup in which cgroups can be made: the container's own, per controller on v1.
 type place struct {

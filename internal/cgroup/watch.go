@@ -24,41 +24,41 @@ const (
 var watchedFiles = [...]string{"memory.max", "memory.high", "cpu.max", "cpuset.cpus", "cpuset.cpus.effective", "pids.max",
 	"memory.limit_in_bytes", "cpu.cfs_quota_us", "cpu.cfs_period_us"}
 
-// Watch calls changed after each change of the limits below root until ctx ends. inotify on the limit files of the own cgroup and every
-// visible ancestor reports writes, so nothing runs meanwhile. An error means that the system refuses it; Poll is the alternative.
-func Watch(ctx context.Context, root string, changed func(before, now Limits)) error {
+// Watch calls changed after each change of the limits below root until ctx ends, and at once if they are not those of before. inotify on
+// the limit files of the own cgroup and every visible ancestor reports writes, so nothing runs meanwhile. An error means that the system
+// refuses it; Poll is the alternative, with the limits that Watch has seen last.
+func Watch(ctx context.Context, root string, before Limits, changed func(before, now Limits)) (last Limits, err error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
-		return fmt.Errorf("cannot make an inotify instance: %w", err)
+		return before, fmt.Errorf("cannot make an inotify instance: %w", err)
 	}
 	events := os.NewFile(uintptr(fd), "inotify") // reads wait in the poller, without a thread
 	defer context.AfterFunc(ctx, func() { _ = events.SetReadDeadline(time.Now()) })()
 	defer func() { _ = events.Close() }()
-	before := Limits{}
 	var buffer [4096]byte
-	for first := true; ; first = false {
+	for {
 		if err := addWatches(fd, root); err != nil {
-			return err
+			return before, err
 		}
 		now := Read(root)
-		if !first && now.Changes(before) != "" {
+		if now.Changes(before) != "" {
 			changed(before, now)
 		}
 		before = now
 		if _, err := events.Read(buffer[:]); err == nil && !pause(ctx, settleTime) {
-			return nil
+			return before, nil
 		} else if ctx.Err() != nil {
-			return nil
+			return before, nil
 		} else if err != nil {
-			return fmt.Errorf("cannot read notifications of inotify: %w", err)
+			return before, fmt.Errorf("cannot read notifications of inotify: %w", err)
 		}
 		drain(fd, buffer[:])
 	}
 }
 
 // Poll is Watch that reads the limits every PollTime.
-func Poll(ctx context.Context, root string, changed func(before, now Limits)) {
-	for before := Read(root); pause(ctx, PollTime); {
+func Poll(ctx context.Context, root string, before Limits, changed func(before, now Limits)) {
+	for again := true; again; again = pause(ctx, PollTime) {
 		if now := Read(root); now.Changes(before) != "" {
 			changed(before, now)
 			before = now

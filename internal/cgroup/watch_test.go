@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,7 +48,8 @@ func TestWatch(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	changes, done := make(chan string, 10), make(chan error, 1)
 	go func() { // ends with ctx
-		done <- Watch(ctx, root, func(before, now Limits) { changes <- now.Changes(before) })
+		_, err := Watch(ctx, root, Read(root), func(before, now Limits) { changes <- now.Changes(before) })
+		done <- err
 	}()
 	watched(t, root, changes)
 	for _, tc := range []struct {
@@ -100,7 +103,7 @@ func watched(t *testing.T, root string, changes <-chan string) {
 }
 
 func TestWatchWithoutRoot(t *testing.T) {
-	if err := Watch(t.Context(), t.TempDir()+"/none", nil); err == nil {
+	if _, err := Watch(t.Context(), t.TempDir()+"/none", Limits{}, nil); err == nil {
 		t.Error("there is something to watch")
 	}
 }
@@ -110,7 +113,7 @@ func TestPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var got []string
-		go Poll(ctx, root, func(before, now Limits) { got = append(got, now.Changes(before)) }) // ends with ctx
+		go Poll(ctx, root, Read(root), func(before, now Limits) { got = append(got, now.Changes(before)) }) // ends with ctx
 		synctest.Wait()
 		writeTo(t, root, "a/memory.max", "536870912")
 		time.Sleep(PollTime)
@@ -143,43 +146,95 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// The copies of the container's limits follow it; what is of the service's own stays.
+// A change before the watch is a change, by notification and by polling.
+func TestWatchKnowsBefore(t *testing.T) {
+	root := nested(t)
+	before := Read(root)
+	writeTo(t, root, "a/memory.max", "536870912")
+	for name, watch := range map[string]func(context.Context, func(before, now Limits)){
+		"Watch": func(ctx context.Context, changed func(before, now Limits)) {
+			if last, err := Watch(ctx, root, before, changed); err != nil || last.Changes(Read(root)) != "" {
+				t.Errorf("Watch returns %v, %v", last, err)
+			}
+		},
+		"Poll": func(ctx context.Context, changed func(before, now Limits)) { Poll(ctx, root, before, changed) },
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		got := ""
+		watch(ctx, func(before, now Limits) { got = now.Changes(before); cancel() })
+		if got != "memory 1 GiB -> 512 MiB" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// The copies of the container's limits follow it; what is of the service's own stays, and so does what somebody else has written.
 func TestFollow(t *testing.T) {
 	const c = "/sys/fs/cgroup"
-	own := map[string]OwnLimits{"web": {Memory: 512 << 20}, "api": {}, "removed": {}}
-	for version, want := range map[int]map[string]string{
-		2: {
-			c + "/stoker.init/memory.max":          "2147483648",
-			c + "/stoker.init/cpu.max":             "max",
-			c + "/stoker.service.web.0/memory.max": "536870912",
-			c + "/stoker.service.web.0/cpu.max":    "max",
-			c + "/stoker.service.api.0/memory.max": "2147483648",
-			c + "/stoker.service.job.0/memory.max": "1073741824",
-		},
-		1: {
-			c + "/memory/stoker.service.web.0/memory.limit_in_bytes": "536870912",
-			c + "/memory/stoker.service.api.0/memory.limit_in_bytes": "2147483648",
-			c + "/cpu/stoker.service.api.0/cpu.cfs_quota_us":         "-1",
-		},
+	own := map[string]OwnLimits{"web": {Memory: 512 << 20}, "api": {}, "night": {}, "removed": {}}
+	for version, tc := range map[int]struct {
+		want                   map[string]string
+		memory, quota, unlimit string
+	}{
+		2: {memory: "memory.max", quota: "cpu.max", unlimit: "max 100000", want: map[string]string{
+			"/stoker.init/memory.max":            "2147483648",
+			"/stoker.init/cpu.max":               "max",
+			"/stoker.service.web.0/memory.max":   "536870912",
+			"/stoker.service.web.0/cpu.max":      "max",
+			"/stoker.service.api.0/memory.max":   "2147483648",
+			"/stoker.service.night.0/memory.max": "300000000",
+			"/stoker.service.job.0/memory.max":   "1073741824",
+		}},
+		1: {memory: "memory/memory.limit_in_bytes", quota: "cpu/cpu.cfs_quota_us", unlimit: "-1", want: map[string]string{
+			"/memory/stoker.service.web.0/memory.limit_in_bytes":   "536870912",
+			"/memory/stoker.service.api.0/memory.limit_in_bytes":   "2147483648",
+			"/memory/stoker.service.night.0/memory.limit_in_bytes": "300000000",
+			"/cpu/stoker.service.api.0/cpu.cfs_quota_us":           "-1",
+		}},
 	} {
 		k, tree := newKernel(t, version)
-		for _, name := range []string{"web", "api", "job"} {
+		for _, name := range []string{"web", "api", "night", "job"} {
 			if _, err := tree.Make(name, own[name]); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if version == 2 {
-			k.put(c+"/memory.max", "2147483648")
-			k.put(c+"/cpu.max", "max 100000")
-		} else {
-			k.put(c+"/memory/memory.limit_in_bytes", "2147483648")
-			k.put(c+"/cpu/cpu.cfs_quota_us", "-1")
+		before := Read(tree.root)
+		night := c + "/stoker.service.night.0/memory.max"
+		if version == 1 {
+			night = c + "/memory/stoker.service.night.0/memory.limit_in_bytes"
 		}
-		if err := tree.Follow(own); err != nil {
-			t.Error(err)
+		k.put(night, "300000000")
+		if done, err := tree.Follow(own, before); err != nil || len(done.Wrote)+len(done.Left) > 0 {
+			t.Errorf("v%d: nothing has changed: %v, %v", version, done, err)
 		}
-		for file, text := range want {
-			k.want(file, text)
+		k.put(c+"/"+tc.memory, "2147483648")
+		k.put(c+"/"+tc.quota, tc.unlimit)
+		k.refuse = map[string]error{"api.0/" + path.Base(tc.memory): syscall.EBUSY}
+		if _, err := tree.Follow(own, before); err == nil {
+			t.Errorf("v%d: a rejected write is no error", version)
+		}
+		k.refuse = nil
+		again, err := tree.Follow(own, Read(tree.root))
+		if err != nil || len(again.Wrote) != 1 {
+			t.Errorf("v%d: after the rejection: %v, %v", version, again, err)
+		}
+		for file, text := range tc.want {
+			k.want(c+file, text)
+		}
+	}
+}
+
+func TestSameLimit(t *testing.T) {
+	for _, tc := range []struct {
+		a, b string
+		want bool
+	}{
+		{"max", "max 100000", true}, {"-1", "9223372036854771712", true}, {"314572800", "314572803", true},
+		{"314572800", "314580000", false}, {"100000", "100001", false}, {"50000 100000", "50000 100000", true},
+		{"max", "50000 100000", false}, {"-1", "100000", false},
+	} {
+		if got := sameLimit(tc.a, tc.b); got != tc.want {
+			t.Errorf("sameLimit(%q, %q) is %t", tc.a, tc.b, got)
 		}
 	}
 }

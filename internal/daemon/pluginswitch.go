@@ -150,7 +150,7 @@ func (d *daemon) optionsChanged(ctx context.Context, j rollout.JVM, plugin strin
 		if j.State == supervisor.Starting {
 			return true, nil
 		}
-		found, err := d.jvms.Compare(ctx, j.Name, j.Pid)
+		found, err := d.jvms.Compare(ctx, j, digest)
 		var bad *launch.OptionsError
 		if err == nil || !errors.As(err, &bad) || !d.disableFor(plugin, bad) {
 			return len(found.Changes) > 0, err

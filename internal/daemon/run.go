@@ -155,6 +155,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	}
 	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.currentPlan().jvmLaunchers() },
 		launch.Cuts(rec.Items), log)
+	limits := knownLimits(rec.Items)
 	d.engines = d.startEngines(ctx)
 	d.api = newAPIServer(ctx, d, apiBackend(d))
 	serve := func() { d.api.begin(rec) }
@@ -167,7 +168,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		signals.NotifyFirst(sigs)
 		signals.NotifyRest(sigs)
 		d.watch(ctx)
-		d.watchLimits(ctx)
+		d.watchLimits(ctx, limits)
 		d.api.reopenAndWatch()
 		debug.SetGCPercent(laterPercent)
 		memory.ReleaseStartup()

@@ -205,15 +205,15 @@ func (l *Launcher) Spec(env map[string]string) proc.Spec {
 	return spec
 }
 
-// Run runs a helper program to its end as the service's user in the service's environment; an empty dir is the service's. what names
-// it in errors.
-func (l *Launcher) Run(ctx context.Context, what string, argv, env []string, dir string) (code int, output string, err error) {
-	spec := l.Spec(nil)
-	spec.ID, spec.Argv, spec.Env = ProcessID(what), argv, env
-	if dir != "" {
-		spec.Dir = dir
+// Run runs a helper program to its end as the service's user. Its ID (which names it in errors), Argv, Env, OOMRaise and Dir are those
+// of spec; an empty Dir is the service's.
+func (l *Launcher) Run(ctx context.Context, spec proc.Spec) (code int, output string, err error) {
+	full := l.Spec(nil)
+	full.ID, full.Argv, full.Env, full.OOMRaise = ProcessID(spec.ID), spec.Argv, spec.Env, spec.OOMRaise
+	if spec.Dir != "" {
+		full.Dir = spec.Dir
 	}
-	return proc.RunCommand(ctx, l.Manager, spec)
+	return proc.RunCommand(ctx, l.Manager, full)
 }
 
 // WithinStart bounds a helper program of a start, so that time remains for the start itself.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/filewatch"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/redact"
@@ -305,11 +306,22 @@ func (r *Drift) Digest(ctx context.Context, name string) (string, error) {
 // errUnknownLimit is returned where a limit that was known cannot be read.
 var errUnknownLimit = errors.New("cannot read the memory limit")
 
-// Compare renders the options as a start would, with the preflight check, since a restart with rejected options would end a working
-// service. The running options are those of its start, or after a takeover those of the process itself.
-func (r *Drift) Compare(ctx context.Context, name string, pid int) (rollout.Comparison, error) {
-	var out rollout.Comparison
-	l := r.launchers()[name]
+// besideRoom is the memory that must be free in the container for a JVM that only checks options, in bytes.
+const besideRoom = 150 << 20
+
+// roomBeside reports whether the container has besideRoom. Without a limit, or where it is unknown, it has.
+func roomBeside() bool {
+	l := cgroup.Read("/")
+	used, ok := cgroup.MemoryInUse("/", l)
+	return !ok || *l.MemoryLimit-used >= besideRoom
+}
+
+// Compare renders the options as a start would. If the sources have changed, the JVM checks them, since a restart with rejected options
+// would end a working service. Changed limits start no process: it could need the memory that the running JVM needs. The running options
+// are those of its start, or after a takeover those of the process itself.
+func (r *Drift) Compare(ctx context.Context, j rollout.JVM, digest string) (rollout.Comparison, error) {
+	out := rollout.Comparison{Sources: sourcesOf(j.Sources) != sourcesOf(digest)}
+	l := r.launchers()[j.Name]
 	if l == nil {
 		return out, errNotConfigured
 	}
@@ -320,16 +332,19 @@ func (r *Drift) Compare(ctx context.Context, name string, pid int) (rollout.Comp
 	var before []string
 	own := l.ownLimits()
 	limits, _ := ReadLimits(own)
-	if f := l.shared.Report(name); f != nil {
+	if f := l.shared.Report(j.Name); f != nil {
 		before, out.Limits = f.argv, limits.Changes(f.limits)
+		_, cut := l.cut()
+		out.Minor = !out.Sources && !cut && !nextSize(f.limits, limits)
 	}
 	if before == nil {
-		before, _ = procfs.Cmdline(pid)
+		before, _ = procfs.Cmdline(j.Pid)
 	}
-	p, err := l.checkedPlan(ctx, &service.Start{Environment: env, Cgroup: own, Options: l.FromHooks().Options}, nil)
-	if s, ok := r.sup.Service(name); ok && p != nil && p.report != nil {
-		out.Sources = sourcesOf(s.Sources) != sourcesOf(p.report.sourceDigest)
+	how := planning{compare: true, quiet: !out.Sources}
+	if out.Sources && preflightEnabled(l.JVM) && !roomBeside() {
+		how.quiet, out.Unchecked = true, fmt.Sprintf("the JVM has not checked them, as less than %s of memory is free", jvm.SizeText(besideRoom))
 	}
+	p, err := l.checkedPlan(ctx, &service.Start{Environment: env, Cgroup: own, Options: l.FromHooks().Options}, how)
 	if err != nil {
 		why, _, _ := strings.Cut(env.Mask.Error(err).Error(), "\nhint:") // explain shows the running options
 		masked := errors.New(why)
@@ -347,6 +362,11 @@ func (r *Drift) Compare(ctx context.Context, name string, pid int) (rollout.Comp
 		out.Changes = slices.Insert(slices.Delete(out.Changes, heap, heap+1), 0, first)
 	}
 	return out, nil
+}
+
+// nextSize reports whether the memory limit has changed by a tenth or more, for which a JVM is worth a restart.
+func nextSize(before, now jvm.Limits) bool {
+	return before.Unlimited != now.Unlimited || max(before.Memory-now.Memory, now.Memory-before.Memory) >= before.Memory/10
 }
 
 // Renew restarts a service if its process is still pid.

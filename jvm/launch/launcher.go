@@ -25,8 +25,8 @@ type Launcher struct {
 
 // kind is the part that differs between java and tomcat.
 type kind interface {
-	// plan finds the JVM and reads the sources of a start without some plugins.
-	plan(ctx context.Context, r *service.Start, without []string) (*plan, error)
+	// plan finds the JVM and reads the sources of a start or a comparison.
+	plan(ctx context.Context, r *service.Start, how planning) (*plan, error)
 	// command sets the command line of a plan with a report.
 	command(p *plan) error
 	// launch returns the kind's part of the start of a plan.
@@ -35,8 +35,27 @@ type kind interface {
 	attach(learned string) (*supervisor.Launch, error)
 }
 
+// planning says for what a plan is made; the zero value is a start.
+type planning struct {
+	without []string // plugins left out of this start
+	compare bool     // with the running JVM
+	quiet   bool     // starts no process where the latest start's results are known
+}
+
+// firstVictim is the OOM score adjustment that the kernel kills first.
+const firstVictim = 1000
+
+// oomRaise returns the OOMRaise of the helper programs: those beside a running JVM are killed before it.
+func (h planning) oomRaise() int {
+	if h.compare {
+		return firstVictim
+	}
+	return 0
+}
+
 // plan is what a start executes.
 type plan struct {
+	how        planning
 	java       hotspot.JVM
 	found      string // why this JVM
 	sources    *sources
@@ -70,7 +89,7 @@ func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 }
 
 func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []string) (*supervisor.Launch, error) {
-	p, err := l.checkedPlan(ctx, r, without)
+	p, err := l.checkedPlan(ctx, r, planning{without: without})
 	if p != nil && p.report != nil {
 		l.shared.keep(l.Name, maskedReport(r.Mask, p.report))
 	}
@@ -98,10 +117,12 @@ func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []stri
 	return out, nil
 }
 
-// checkedPlan returns the plan of a start whose options the JVM accepts. A plan returned with an error may hold a report.
-func (l *Launcher) checkedPlan(ctx context.Context, r *service.Start, without []string) (*plan, error) {
-	p, err := l.kind.plan(ctx, r, without)
+// checkedPlan returns the plan of a start whose options the JVM accepts; a quiet one does not ask it. A plan returned with an error may
+// hold a report.
+func (l *Launcher) checkedPlan(ctx context.Context, r *service.Start, how planning) (*plan, error) {
+	p, err := l.kind.plan(ctx, r, how)
 	if err == nil {
+		p.how = how
 		err = l.checked(ctx, p)
 	}
 	if p != nil && p.report != nil {
@@ -137,13 +158,13 @@ func (l *Launcher) layers(r *service.Start, without []string, env *service.Envir
 // javaKind is kind java.
 type javaKind struct{ *Launcher }
 
-func (l javaKind) plan(ctx context.Context, r *service.Start, without []string) (*plan, error) {
+func (l javaKind) plan(ctx context.Context, r *service.Start, how planning) (*plan, error) {
 	settings := append([]hotspot.Setting{l.setting("java.home", l.Config.Java.Home)}, javaSettings(r.Environment)...)
 	java, found, err := hotspot.Find("/", r.Vars["PATH"], settings...)
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{java: java, found: found, sources: l.layers(r, without, r.Environment), env: r.Environment}
+	p := &plan{java: java, found: found, sources: l.layers(r, how.without, r.Environment), env: r.Environment}
 	p.sources.kind.names, p.sources.java = []string{"JAVA_OPTS"}, java.Major
 	p.input, err = p.sources.input(ctx)
 	return p, err

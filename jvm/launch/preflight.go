@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/internal/service"
@@ -24,11 +25,12 @@ import (
 func preflightEnabled(c jvm.Config) bool { return c.Check == nil || *c.Check }
 
 // runner returns a function that runs the JVM of a service as its user and in its environment.
-func (l *Launcher) runner(env map[string]string, add []jvm.EnvVar, dir string) hotspot.Runner {
+func (l *Launcher) runner(p *plan, add []jvm.EnvVar) hotspot.Runner {
 	return func(ctx context.Context, argv []string) (int, string, error) {
 		ctx, cancel := l.WithinStart(ctx)
 		defer cancel()
-		return l.Run(ctx, "jvm", argv, service.EnvironList(jvmEnviron(env, add)), dir)
+		return l.Run(ctx, proc.Spec{ID: "jvm", Argv: argv, Env: service.EnvironList(jvmEnviron(p.env.Vars, add)), Dir: p.dir,
+			OOMRaise: p.how.oomRaise()})
 	}
 }
 
@@ -50,6 +52,9 @@ func (l *Launcher) checked(ctx context.Context, p *plan) error {
 	checker := &l.shared.checker
 	build, known := checker.Known(p.java.Java)
 	err := l.render(p, build)
+	if p.how.quiet {
+		return err
+	}
 	if err == nil {
 		err = l.preflight(ctx, p)
 	}
@@ -57,7 +62,7 @@ func (l *Launcher) checked(ctx context.Context, p *plan) error {
 		return err
 	}
 	if err != nil { // its flags are needed for suggestions, or make the options acceptable
-		build, _ = checker.Ask(ctx, p.java.Java, l.uid(), l.runner(p.env.Vars, nil, p.dir))
+		build, _ = checker.Ask(ctx, p.java.Java, l.uid(), l.runner(p, nil))
 	} else {
 		build, _ = checker.Known(p.java.Java)
 	}
@@ -103,7 +108,7 @@ func (p *plan) note() {
 // preflight has the JVM check the command line of a plan up to the main class, as the service's user and in its environment. The error is
 // a rejection. If the JVM cannot be run, that is a warning and the service still starts.
 func (l *Launcher) preflight(ctx context.Context, p *plan) error {
-	flags, err := l.shared.checker.Check(ctx, p.java.Java, l.uid(), p.options, l.runner(p.env.Vars, p.report.Result.Env, p.dir))
+	flags, err := l.shared.checker.Check(ctx, p.java.Java, l.uid(), p.options, l.runner(p, p.report.Result.Env))
 	var rejected *hotspot.StartError
 	switch {
 	case errors.As(err, &rejected):

@@ -41,6 +41,7 @@ type Shared struct {
 	// Store keeps the reports for the next supervisor; nil: nothing does.
 	Store   *fdstore.Store
 	reports sync.Map // service -> *Report of its latest start
+	setenvs sync.Map // service of kind tomcat -> tomcat.SetenvResult of its latest start
 }
 
 // NewShared keeps answers of configuration services in stateFolder, or nowhere if it is empty.

@@ -42,8 +42,8 @@ type tomcatStart struct {
 }
 
 // plan does what catalina.sh would do.
-func (l *tomcatKind) plan(ctx context.Context, r *service.Start, without []string) (*plan, error) {
-	p, err := l.find(ctx, r)
+func (l *tomcatKind) plan(ctx context.Context, r *service.Start, how planning) (*plan, error) {
+	p, err := l.find(ctx, r, how)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (l *tomcatKind) plan(ctx context.Context, r *service.Start, without []strin
 	if err != nil {
 		return nil, err
 	}
-	p.java, p.found, p.sources = java, found, l.layers(r, without, p.env)
+	p.java, p.found, p.sources = java, found, l.layers(r, how.without, p.env)
 	p.sources.kind = kindVariables{names: []string{"JAVA_OPTS", "CATALINA_OPTS"}, vars: maps.Clone(p.env.Vars), split: s.install.SplitOptions}
 	p.sources.java = java.Major
 	maps.Copy(p.sources.kind.vars, s.vars)
@@ -113,18 +113,12 @@ func (l *tomcatKind) attach(learned string) (*supervisor.Launch, error) {
 }
 
 // find finds Tomcat and applies the changes of setenv.sh.
-func (l *tomcatKind) find(ctx context.Context, r *service.Start) (*plan, error) {
+func (l *tomcatKind) find(ctx context.Context, r *service.Start, how planning) (*plan, error) {
 	install, err := tomcat.Find(l.Config.Tomcat, r.Vars)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := l.WithinStart(ctx)
-	defer cancel()
-	imp, err := install.ImportSetenv(ctx, l.Config.Tomcat.Setenv, r.Vars, l.Config.Dir,
-		func(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
-			code, output, err := l.Run(ctx, "setenv", argv, env, dir)
-			return []byte(output), proc.CommandError(code, "", err)
-		})
+	imp, err := l.setenv(ctx, install, r, how)
 	if err != nil {
 		return nil, setenvError(err)
 	}
@@ -134,6 +128,25 @@ func (l *tomcatKind) find(ctx context.Context, r *service.Start) (*plan, error) 
 	}
 	return &plan{env: env, dir: imp.Dir, notes: append([]string{imp.Install.String()}, imp.Notes...),
 		tomcat: &tomcatStart{install: imp.Install, vars: imp.Vars}}, nil
+}
+
+// setenv runs setenv.sh. A quiet comparison takes what the latest start has found, which only an earlier supervisor can have lost.
+func (l *tomcatKind) setenv(ctx context.Context, install tomcat.Install, r *service.Start, how planning) (tomcat.SetenvResult, error) {
+	found, known := l.shared.setenvs.Load(l.Name)
+	if how.quiet && known {
+		return found.(tomcat.SetenvResult), nil
+	}
+	ctx, cancel := l.WithinStart(ctx)
+	defer cancel()
+	imp, err := install.ImportSetenv(ctx, l.Config.Tomcat.Setenv, r.Vars, l.Config.Dir,
+		func(ctx context.Context, argv, env []string, dir string) ([]byte, error) {
+			code, output, err := l.Run(ctx, proc.Spec{ID: "setenv", Argv: argv, Env: env, Dir: dir, OOMRaise: how.oomRaise()})
+			return []byte(output), proc.CommandError(code, "", err)
+		})
+	if err == nil && (!how.compare || !known && how.quiet) {
+		l.shared.setenvs.Store(l.Name, imp)
+	}
+	return imp, err
 }
 
 // setenvError adds the end of the output of setenv.sh, in which the shell names the faulty line.

@@ -33,7 +33,7 @@ func (f *fleet) Digest(context.Context, string) (string, error) {
 	return f.now, nil
 }
 
-func (f *fleet) Compare(context.Context, string, int) (Comparison, error) {
+func (f *fleet) Compare(context.Context, JVM, string) (Comparison, error) {
 	return Comparison{Changes: []string{"-Da=2 instead of -Da=1"}, Sources: true}, nil
 }
 

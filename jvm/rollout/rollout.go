@@ -41,6 +41,10 @@ type Comparison struct {
 	Changes []string // "X instead of Y", "X is new", "X is gone"
 	Limits  string   // how the limits have changed; empty: not
 	Sources bool     // the sources have changed
+	// Minor means that only limits have changed, and too little for a restart.
+	Minor bool
+	// Unchecked is why the JVM has not checked the options; empty: it has, or need not. It is compared again, and not restarted.
+	Unchecked string
 }
 
 // Services are the JVMs that a rollout compares and restarts.
@@ -49,8 +53,8 @@ type Services interface {
 	JVMs() []JVM
 	// Digest returns the current fingerprint of the sources and limits of a service.
 	Digest(ctx context.Context, name string) (string, error)
-	// Compare describes what a restart would change. With an error it still says why.
-	Compare(ctx context.Context, name string, pid int) (Comparison, error)
+	// Compare describes what a restart would change under a digest. With an error it still says why.
+	Compare(ctx context.Context, j JVM, digest string) (Comparison, error)
 	// Renew restarts a service for a reason if its process is still pid.
 	Renew(ctx context.Context, name string, pid int, reason string) error
 	// Start starts a service that is FATAL.
@@ -64,19 +68,30 @@ type PendingRestart struct {
 	Limits string `json:"limits,omitempty"`
 	// Problem is why the sources are unusable, or the limits too low; a restart would fail.
 	Problem string `json:"problem,omitempty"`
+	// Unchecked is why the JVM has not checked the options yet; empty: it has, or need not.
+	Unchecked string `json:"unchecked,omitempty"`
 	// BlockedBy is a service that is not ready again after its restart; this one waits for it.
 	BlockedBy string    `json:"held_by,omitempty"`
 	Since     time.Time `json:"since"`
 	pid       int       // the process that it refers to
 	digest    string    // fingerprint of the sources and limits; empty: some are unreadable
 	sources   bool      // the sources have changed
+	minor     bool      // not enough for a restart
+}
+
+// applies reports whether a restart of a service is needed and allowed; p may be nil.
+func (p *PendingRestart) applies(j JVM) bool {
+	return p != nil && p.Problem == "" && p.Unchecked == "" && !p.minor && j.Restart
 }
 
 // maxShownChanges bounds what String prints.
 const maxShownChanges = 5
 
 // String describes the pending restart for a person.
-func (p *PendingRestart) String() string {
+func (p *PendingRestart) String() string { return p.text(maxShownChanges) }
+
+// text is String with a number of changes.
+func (p *PendingRestart) text(shown int) string {
 	changes, begin := p.Changes, "restart to apply changed JVM options: "
 	switch {
 	case p.Problem != "" && p.Limits != "":
@@ -95,9 +110,12 @@ func (p *PendingRestart) String() string {
 			changes[0] = "with a restart " + changes[0]
 		}
 	}
-	text := begin + strings.Join(changes[:min(len(changes), maxShownChanges)], "; ")
-	if more := len(changes) - maxShownChanges; more > 0 {
+	text := begin + strings.Join(changes[:min(len(changes), shown)], "; ")
+	if more := len(changes) - shown; more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
+	}
+	if p.Unchecked != "" {
+		text += "; " + p.Unchecked
 	}
 	if p.BlockedBy != "" {
 		text += fmt.Sprintf("; it is left alone, since %q is not RUNNING after a restart for such a change", p.BlockedBy)
@@ -233,9 +251,9 @@ func (w *Rollout) check(ctx context.Context) (again time.Duration, due, urgent b
 		}
 		wait := w.wait(j, p)
 		switch {
-		case p != nil && p.digest == "":
+		case p != nil && (p.digest == "" || p.Unchecked != ""):
 			within(recheckDelay)
-		case p == nil || p.Problem != "" || !j.Restart:
+		case !p.applies(j):
 		case wait > 0:
 			within(wait)
 		case failed != "": // it may still become ready
@@ -327,13 +345,13 @@ func (w *Rollout) compare(ctx context.Context, j JVM) *PendingRestart {
 	switch {
 	case err == nil && digest == j.Sources:
 		return nil
-	case err == nil && old != nil && old.digest == digest: // rendering may run setenv.sh
+	case err == nil && old != nil && old.digest == digest && old.Unchecked == "": // rendering may run setenv.sh
 		return old
 	case err == nil:
 		p.digest = digest
 		var c Comparison
-		c, err = w.services.Compare(ctx, j.Name, j.Pid)
-		p.Changes, p.Limits, p.sources = c.Changes, c.Limits, c.Sources
+		c, err = w.services.Compare(ctx, j, digest)
+		p.Changes, p.Limits, p.Unchecked, p.sources, p.minor = c.Changes, c.Limits, c.Unchecked, c.Sources, c.Minor
 	}
 	switch {
 	case err != nil:
@@ -357,7 +375,7 @@ func (w *Rollout) logChange(j JVM, p *PendingRestart) {
 		w.log.Error("the limits have changed and a restart would fail; the service runs on", "name", j.Name, "limits", p.Limits,
 			"error", p.Problem)
 	case p.Limits != "":
-		w.log.Info("the limits have changed; a restart applies it", "name", j.Name, "pending", p.String())
+		w.log.Info("the limits have changed; a restart applies it", "name", j.Name, "pending", p.text(1))
 	case p.Problem != "":
 		w.log.Error("the sources of JVM options have changed and cannot be used; the service runs on", "name", j.Name, "error", p.Problem)
 	default:
@@ -382,7 +400,7 @@ func (w *Rollout) apply(ctx context.Context) {
 	}
 	for _, j := range jvms {
 		p := w.Pending(j.Name, j.Pid)
-		if p == nil || p.Problem != "" || j.State != supervisor.Running || w.wait(j, p) > 0 || !j.Restart {
+		if !p.applies(j) || j.State != supervisor.Running || w.wait(j, p) > 0 {
 			continue
 		}
 		next := &attempt{at: time.Now(), pid: j.Pid, wait: minRetryDelay}

@@ -47,7 +47,7 @@ func (f *fakeJVMs) Digest(context.Context, string) (string, error) {
 	return f.now, f.unread
 }
 
-func (f *fakeJVMs) Compare(context.Context, string, int) (Comparison, error) {
+func (f *fakeJVMs) Compare(context.Context, JVM, string) (Comparison, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.renders++
