@@ -65,3 +65,32 @@ func TestRolloutHurries(t *testing.T) {
 		}
 	})
 }
+
+// Limits that have changed a little are reported only, and options that the JVM has not checked are compared again until it has.
+func TestRolloutWithoutRestart(t *testing.T) {
+	f := &fakeJVMs{restart: true}
+	watching(t, f, func(_ *Rollout, change func(func()), shown func() string) {
+		change(func() { f.now, f.limits, f.minor = "-Xmx1001m", "the number of CPUs is 2 now (it was 1)", true })
+		time.Sleep(time.Hour)
+		want := "the number of CPUs is 2 now (it was 1): runs with -Xmx1g, a restart would give -Xmx1001m"
+		if got := shown(); got != want || f.rendered() != 1 || len(f.done()) > 0 {
+			t.Errorf("it says %q after %d renders, and restarted %q", got, f.rendered(), f.done())
+		}
+		change(func() { f.now, f.limits, f.minor, f.skipped = "-Xmx2g", "", false, "the JVM has not checked them" })
+		time.Sleep(recheckDelay)
+		want = "restart to apply changed JVM options: -Xmx2g instead of -Xmx1g; the JVM has not checked them"
+		if got := shown(); got != want || f.rendered() != 3 || len(f.done()) > 0 {
+			t.Errorf("it says %q after %d renders, and restarted %q", got, f.rendered(), f.done())
+		}
+		f.change(func() { f.skipped = "" })
+		time.Sleep(recheckDelay + restartDelay)
+		if len(f.done()) != 1 {
+			t.Errorf("after the check it restarted %q", f.done())
+		}
+	})
+	p := &PendingRestart{Limits: "there is no memory limit now (it was 1 GiB)", Changes: []string{"-Xmx2g instead of -Xmx1g", "-Da=b is gone"}}
+	want := "there is no memory limit now (it was 1 GiB): runs with -Xmx1g, a restart would give -Xmx2g; and 1 more"
+	if got := p.text(1); got != want {
+		t.Errorf("the log says %q", got)
+	}
+}

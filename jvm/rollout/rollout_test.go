@@ -26,6 +26,8 @@ type fakeJVMs struct {
 	urgent  bool
 	limits  string                                // how they have changed
 	both    bool                                  // the sources have changed too
+	minor   bool                                  // not enough for a restart
+	skipped string                                // why the JVM has not checked them
 	reason  string                                // of the latest restart
 	broken  error                                 // what they say cannot be used
 	unread  error                                 // they cannot be read
@@ -51,7 +53,7 @@ func (f *fakeJVMs) Compare(context.Context, JVM, string) (Comparison, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.renders++
-	c := Comparison{Limits: f.limits, Sources: f.limits == "" || f.both}
+	c := Comparison{Limits: f.limits, Sources: f.limits == "" || f.both, Minor: f.minor, Unchecked: f.skipped}
 	if f.broken != nil {
 		return c, f.broken
 	}
