@@ -77,6 +77,7 @@ func (r *Drift) Follow(ctx context.Context) {
 	want := r.watchSet()
 	if r.stop != nil && reflect.DeepEqual(want, r.watched) {
 		signal(r.recheck) // the new configuration may read the same sources differently
+		signal(r.limits)  // and allow or forbid changes of the JVMs
 		return
 	}
 	if r.stop != nil {
