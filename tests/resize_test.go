@@ -81,7 +81,7 @@ func testAdjusted(t *testing.T) {
 	before, _ := p.tomcat()
 	p.press("work.jsp", time.Minute, func(*load) bool { return p.resident() > 700 })
 	full := p.resident()
-	low := full + 200 // more than 70 % of it are in use, and a collection has room
+	low := min(full+200, 1000) // more than 70 % of it are in use, and a collection has room
 	cut := func(mib int) {
 		p.limit("--memory", fmt.Sprintf("%dm", mib), "--memory-swap", fmt.Sprintf("%dm", mib))
 		p.awaitText(noticeTime, fmt.Sprintf("the memory limit is %d MiB now: the JVM uses", mib))
