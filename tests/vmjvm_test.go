@@ -104,17 +104,19 @@ within 60 is app RUNNING
 resident() { sed -n 's/^VmRSS:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$(pid_of app)/status"; }
 says() { stoker status -o json app | grep -q "$1" && stoker jvm explain app | tr -s ' \n' '  ' | grep -q "$1"; }
 before=$(value app pid)
-tell full "$(resident)"
+full=$(resident)
+tell full "$full"
 now=$(date_boot)
-echo 400M >/sys/fs/cgroup/box/memory.max
-within 20 says 'the memory limit is 400 MiB now, and the JVM may use'
-within 20 says 'the memory limit is 400 MiB now (it was 700 MiB)'
+low=$((full / 1024 + 90)) # more than 70 % of it are in use, and a collection has room
+echo ${low}M >/sys/fs/cgroup/box/memory.max
+within 20 says "the memory limit is $low MiB now: the JVM uses"
+within 20 says "the memory limit is $low MiB now (it was 700 MiB)"
 tell noticed $(($(date_boot) - now))
 within 20 says 'the JVM has collected its heap'
 tell collected "$(resident)"
 echo 700M >/sys/fs/cgroup/box/memory.max
 as_before() { ! stoker status -o json app | grep -q 'the memory limit'; }
-within 20 as_before
+within 40 as_before
 sed -i 's/check: false/check: false\n  apply: restart/' /tmp/stoker.yaml
 stoker reload
 touch /tmp/fill

@@ -77,6 +77,7 @@ func (r *Drift) Follow(ctx context.Context) {
 	want := r.watchSet()
 	if r.stop != nil && reflect.DeepEqual(want, r.watched) {
 		signal(r.recheck) // the new configuration may read the same sources differently
+		signal(r.limits)  // and allow or forbid changes of the JVMs
 		return
 	}
 	if r.stop != nil {
@@ -267,10 +268,9 @@ func (r *Drift) JVMs() []rollout.JVM {
 	var out []rollout.JVM
 	for name, l := range r.launchers() {
 		if s, ok := r.sup.Service(name); ok {
-			c := r.adjuster.Cut(name, s.Pid)
 			restart := l.JVM.Apply == jvm.ApplyRestart && (l.shared.Plugins == nil || !l.shared.Plugins.RestartDeferred(name, s.Pid))
 			out = append(out, rollout.JVM{Name: name, State: s.State, Pid: s.Pid, Sources: s.Sources, Restart: restart,
-				Urgent: c.Settled()})
+				Urgent: r.adjuster.Settled(name, s.Pid)})
 		}
 	}
 	slices.SortFunc(out, func(a, b rollout.JVM) int { return strings.Compare(a.Name, b.Name) })

@@ -3,7 +3,9 @@ package launch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
+	"strings"
 
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/fdstore"
@@ -45,12 +47,11 @@ func (r resized) Save(name string, c *resize.Cut) {
 }
 
 // Running compares the limits with the budgets of the running JVMs.
-func (r resized) Running() (cut []resize.Target, pids map[string]int, starting bool) {
+func (r resized) Running() (cut []resize.Target, pids map[string]int) {
 	pids = map[string]int{}
 	for _, j := range r.JVMs() {
 		isStarting := j.State == supervisor.Starting
 		l := r.launchers()[j.Name]
-		starting = starting || isStarting
 		if l == nil || j.Pid == 0 || !isStarting && j.State != supervisor.Running {
 			continue
 		}
@@ -60,7 +61,7 @@ func (r resized) Running() (cut []resize.Target, pids map[string]int, starting b
 			cut = append(cut, t)
 		}
 	}
-	return cut, pids, starting
+	return cut, pids
 }
 
 // cut reports whether the limit, or memory.high, has fallen below what the running JVM may use.
@@ -118,14 +119,38 @@ func (r resized) Attach(ctx context.Context, name string, pid int) (resize.JVM, 
 	if !ok || l == nil || p.Pid() != pid || s.State != supervisor.Running || r.sup.Stopping() {
 		return nil, errors.New("the service is not RUNNING")
 	}
-	if err := hotspot.Identify(pid, AsUserOf(p)); err != nil {
+	if err := hotspot.Identify(pid, AsUserOf(p)); errors.Is(err, hotspot.ErrNotJVM) {
+		argv, _ := procfs.Cmdline(pid)
+		return nil, fmt.Errorf("%w: process %d is %s; a script runs java with exec", err, pid, strings.Join(argv[:min(len(argv), 1)], ""))
+	} else if err != nil {
 		return nil, err
 	}
 	return l.shared.Attacher.Attach(ctx, p)
 }
 
-// Used returns the memory of a process in bytes, in whole MiB.
-func (r resized) Used(pid int) int64 {
-	n, _ := procfs.Memory(pid) // it may have ended
-	return n &^ (1<<20 - 1)
+// Used returns the memory of a process in bytes, in whole MiB, and what is in use in the cgroup that limits it.
+func (r resized) Used(name string, pid int) (own, all int64) {
+	own, _ = procfs.Memory(pid) // it may have ended
+	own &^= 1<<20 - 1
+	l := r.launchers()[name]
+	if l == nil {
+		return own, own
+	}
+	limits, ownLimits := cgroup.Read("/"), l.ownLimits()
+	container, _ := ReadLimits(nil)
+	if limit, high := mayUse(container); high {
+		limits.MemoryLimit, limits.Sources.MemoryLimit = limits.MemoryHigh, limits.Sources.MemoryHigh
+	} else if ownLimits != nil && ownLimits.Memory > 0 && ownLimits.Memory < limit {
+		if f := l.shared.Report(name); f != nil && f.cgroup != nil { // unknown of a JVM that an earlier supervisor started
+			for _, dir := range f.cgroup.Dirs() {
+				limits.MemoryLimit, limits.Sources.MemoryLimit = &ownLimits.Memory, dir+"/limit"
+				if n, ok := cgroup.MemoryInUse("/", limits); ok {
+					return own, n
+				}
+			}
+		}
+		return own, own
+	}
+	all, _ = cgroup.MemoryInUse("/", limits)
+	return own, all
 }
