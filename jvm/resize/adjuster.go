@@ -247,14 +247,12 @@ func (a *Adjuster) shrink(ctx context.Context, t Target, c *Cut, collects bool) 
 	}
 	c.Changed = settings
 	saved := *c
+	a.services.Save(t.Name, &saved) // before the first change: the next supervisor can restore the flags
 	whyNot, later := "", time.Time{}
 	if collects {
 		heap, _ := strconv.ParseInt(flags["MaxHeapSize"].Value, 10, 64)
-		if whyNot, later = c.collection(heap); whyNot == "" {
-			saved.Collected = time.Now()
-		}
+		whyNot, later = c.collection(heap)
 	}
-	a.services.Save(t.Name, &saved) // before the first change: the next supervisor can restore the flags, and collects no second time
 	if err := apply(ctx, at, flags, settings); err != nil {
 		return "", err
 	}
@@ -263,7 +261,10 @@ func (a *Adjuster) shrink(ctx context.Context, t Target, c *Cut, collects bool) 
 	case whyNot != "":
 		c.next, done = later, append(done, whyNot)
 	case collects:
-		c.Collected = saved.Collected
+		c.Collected = time.Now()
+		sent := *c
+		sent.Unfinished, sent.Done = false, strings.Join(append(done, "the JVM collects its heap"), ", ")
+		a.services.Save(t.Name, &sent) // the next supervisor collects no second time
 		text, err := collect(ctx, at)
 		if err != nil {
 			text = "the collection has failed: " + err.Error()

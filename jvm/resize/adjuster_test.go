@@ -35,7 +35,7 @@ type fakeJVM struct {
 	lookups int
 	used    int64         // by the JVM; 0: 400 MiB
 	slow    time.Duration // a collection takes this long
-	early   bool          // a flag was changed before it was saved
+	early   bool          // changed or collected before it was saved
 	changed chan struct{} // has the Adjuster look
 }
 
@@ -89,6 +89,7 @@ func (f *fakeJVM) Command(ctx context.Context, name string, args ...string) (str
 		}
 		return b.String(), nil
 	case "jcmd GC.run":
+		f.early = f.early || f.saved == nil || f.saved.Unfinished
 		f.calls = append(f.calls, call)
 		select {
 		case <-time.After(f.slow):
