@@ -101,6 +101,7 @@ jvm:
   user: {options: ["-XX:+UseG1GC", "-XX:TieredStopAtLevel=1"]}
 EOF
 within 60 is app RUNNING
+sleep 3 # the watch begins two seconds after the services
 resident() { sed -n 's/^VmRSS:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$(pid_of app)/status"; }
 says() { stoker status -o json app | grep -q "$1" && stoker jvm explain app | tr -s ' \n' '  ' | grep -q "$1"; }
 before=$(value app pid)
@@ -123,8 +124,9 @@ touch /tmp/fill
 within 20 test ! -e /tmp/fill
 tell again "$(resident)"
 tell same "$([ "$before" = "$(value app pid)" ] && echo yes)"
+rm /tmp/filled # the new process is RUNNING when it has filled its heap
 now=$(date_boot)
-echo 400M >/sys/fs/cgroup/box/memory.max
+echo 500M >/sys/fs/cgroup/box/memory.max
 restarted() { is app RUNNING && [ "$(value app pid)" != "$before" ]; }
 within 40 restarted
 tell restarted $(($(date_boot) - now))

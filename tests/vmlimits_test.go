@@ -41,6 +41,7 @@ within 20 stoker status
 within 20 is plain RUNNING
 within 20 is small RUNNING
 sleep 4 # the watch begins two seconds after the services
+stoker status small # with the reason if it has no cgroup of its own
 tell own "$(sed 's/^0:://' "/proc/$(supervisor)/cgroup")"
 seen() { grep -q -- "changes=\"$1\"" /tmp/box.log; }
 # change TEXT FILE VALUE... writes values and reports how long it took until the log had them.
