@@ -3,6 +3,7 @@
 package tests
 
 import (
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -45,7 +46,16 @@ hooks:
 			t.Errorf("the log does not have %q", step.event)
 		}
 	}
-	if n := strings.Count(c.must("stoker", "events", "--kind", "limits-changed"), "limits-changed"); n != 4 {
-		t.Errorf("%d events of 4 changes", n)
+	// A change that the supervisor has missed.
+	supervisor := `kill -%s "$(grep -lz '^supervise$' /proc/[0-9]*/cmdline | tr -dc 0-9)"`
+	c.must("sh", "-c", fmt.Sprintf(supervisor, "STOP"))
+	c.limit("--memory", "300m")
+	c.must("sh", "-c", fmt.Sprintf(supervisor, "KILL"))
+	await(t, 10*time.Second, "the event of a missed change", func() bool {
+		out, _ := c.exec("stoker", "events", "--kind", "limits-changed")
+		return strings.Contains(out, "memory 256 MiB -> 300 MiB")
+	})
+	if n := strings.Count(c.must("stoker", "events", "--kind", "limits-changed"), "limits-changed"); n != 5 {
+		t.Errorf("%d events of 5 changes", n)
 	}
 }

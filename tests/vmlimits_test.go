@@ -8,7 +8,8 @@ import (
 )
 
 // On cgroup v2 every limit of the own cgroup and of the one above is noticed when it is written, also after the processes were moved to
-// a leaf, and nothing runs in between. The copies in the leaf and in the cgroup of a service follow.
+// a leaf, and nothing runs in between. The copies in the leaf and in the cgroup of a service follow, also if the supervisor was killed
+// before it could see the change.
 func TestMachineLimitsChange(t *testing.T) {
 	t.Parallel()
 	m := boot(t, `
@@ -80,6 +81,26 @@ at_rest() {
 within 20 at_rest
 tell idle "$idle"
 tell events "$(stoker events --kind limits-changed | grep -c limits-changed)"
+# A change that the supervisor has missed, and two of them.
+missed() {
+	dead=$(supervisor)
+	kill -STOP "$dead"
+	for value in "$@"; do
+		echo "$value" >/sys/fs/cgroup/outer/box/memory.max
+	done
+	kill -KILL "$dead"
+}
+missed 260M
+within 20 seen 'memory 250 MiB -> 260 MiB'
+missed 200M 270M
+within 20 seen 'memory 260 MiB -> 270 MiB'
+copies() {
+	for group in stoker.init "${service##*/}"; do
+		[ "$(cat "/sys/fs/cgroup/outer/box/$group/memory.max")" = 283115520 ] || return
+	done
+}
+within 20 copies
+tell copies followed
 kill -TERM "$box_pid"
 wait "$box_pid"
 `)
@@ -97,6 +118,7 @@ wait "$box_pid"
 	m.want("service", "262144000 50000 100000")
 	m.want("limits", `.*"cpu_quota_cores":1.5,.*"memory_limit_bytes":262144000,.*`)
 	m.want("events", "6")
+	m.want("copies", "followed")
 	m.want("idle", `\d`)
 	t.Logf("switches in 5 idle seconds: %s; changes took %v s", strings.Join(m.values["idle"], " "), m.seconds("took"))
 }

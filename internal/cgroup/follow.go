@@ -23,7 +23,7 @@ func (t *Tree) Follow(own map[string]OwnLimits, before Limits) (done Followed, e
 	defer t.mu.Unlock()
 	places, err := t.places(OwnLimits{})
 	if err != nil {
-		return done, nil //nolint:nilerr // no cgroup was made
+		return done, nil // no cgroup was made
 	}
 	now := Read(t.root)
 	var errs []error
