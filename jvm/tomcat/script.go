@@ -80,7 +80,7 @@ func parseScript(text string) script {
 		}
 	}
 	if left > maxLeftOut {
-		s.notes = append(s.notes, fmt.Sprintf("%d more lines of bin/catalina.sh are left out; set such options in bin/setenv.sh", left-maxLeftOut))
+		s.notes = append(s.notes, fmt.Sprintf("%d more lines of bin/catalina.sh are left out", left-maxLeftOut))
 	}
 	return s
 }
