@@ -7,6 +7,12 @@ import (
 	"strings"
 )
 
+// Rejected reports whether no layer may have the option.
+func (o Option) Rejected() bool {
+	code, _ := reject(o)
+	return code != ""
+}
+
 // reject tells why an argument cannot be in a layer: it is no JVM option, it ends the JVM at
 // once, or it hides other options from the merge. An empty code: it may be.
 func reject(o Option) (code, why string) {

@@ -73,7 +73,8 @@ func (id Identity) Do(f func() error) error { return id.do(setFileIDs, f) }
 
 // DoAsPeer is Do for a connection to a unix socket whose other end compares the peer's user and group with its own (SO_PEERCRED): the
 // thread's effective ids are those of id, its real and saved ones stay. Processes of that user can neither signal nor trace the thread,
-// but may lower its priority meanwhile, so f must be short. f has no capabilities, unless id is root's.
+// but may lower its priority meanwhile (with fs.suid_dumpable=1 also change the oom_score_adj of this process), so f must be short. f has
+// no capabilities, unless id is root's.
 func (id Identity) DoAsPeer(f func() error) error { return id.do(setEffectiveIDs, f) }
 
 func (id Identity) do(set func(uid, gid int) error, f func() error) error {

@@ -1,6 +1,7 @@
 package tomcat
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,6 +37,7 @@ var optionVariables = [...]string{"JAVA_OPTS", "JDK_JAVA_OPTIONS"}
 func readScript(path string, v Version) script {
 	data, err := untrusted.ReadFile(path, maxScript)
 	s := parseScript(string(data))
+	err = cmp.Or(err, s.unread)
 	if err != nil || len(s.additions) == 0 && !strings.Contains(string(data), "startup.Bootstrap") { // missing, or a custom wrapper
 		s = scriptByVersion(v)
 	}
@@ -45,17 +47,14 @@ func readScript(path string, v Version) script {
 	return s
 }
 
-// parseScript finds the assignments that matter. Each is on one line in every catalina.sh since 8.5, and outside of conditions.
+// parseScript finds what appends to the variables: only commands that certainly run and that need no shell to be understood.
 func parseScript(text string) script {
 	var s script
-	newLogging, number, depth := false, 0, 0
+	newLogging := false
 	for line := range strings.Lines(text) {
-		number++
 		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
 		switch {
+		case strings.HasPrefix(line, "#"):
 		case strings.HasPrefix(line, "ENDORSED_PROP="):
 			s.endorsed = true
 		case strings.Contains(line, `CATALINA_LOGGING_CONFIG="$LOGGING_CONFIG"`):
@@ -63,66 +62,163 @@ func parseScript(text string) script {
 		case strings.Contains(line, "CATALINA_LOGGING_CONFIG"):
 			newLogging = true
 		}
-		depth += nesting(line)
-		s.assignment(line, number, depth > 0)
 	}
 	s.loggingOldOnly = !newLogging && !s.loggingOld
+	var commands []shellCommand
+	if commands, s.unread = readShell(text, changesOptions); s.unread != nil {
+		return s
+	}
+	changed, left := changedVariables(text, commands), 0
+	for _, c := range commands {
+		a, ok := c.addition()
+		names, _ := variablesOf(a.text)
+		if ok && !slices.ContainsFunc(names, func(name string) bool { return changed[name] }) {
+			s.additions = append(s.additions, a)
+		} else if left++; left <= maxLeftOut {
+			s.notes = append(s.notes, fmt.Sprintf("line %d of bin/catalina.sh is left out: %.120s; set such options in bin/setenv.sh",
+				c.line, strings.Join(strings.Fields(strings.Join(c.words, " ")), " ")))
+		}
+	}
+	if left > maxLeftOut {
+		s.notes = append(s.notes, fmt.Sprintf("%d more lines of bin/catalina.sh are left out", left-maxLeftOut))
+	}
 	return s
 }
 
-// nesting is the change of depth by a line of a shell script: of conditions, loops and functions.
-func nesting(line string) int {
-	words := strings.Fields(strings.TrimRight(line, "; "))
-	first, last := words[0], words[len(words)-1]
-	opens := slices.Contains([]string{"if", "case", "for", "while", "until"}, first) || last == "{"
-	closes := slices.Contains([]string{"fi", "esac", "done", "}"}, last) || slices.Contains([]string{"fi", "esac", "done", "}"}, first)
-	switch {
-	case opens && !closes:
-		return 1
-	case closes && !opens:
-		return -1
+// maxLeftOut bounds the notes about commands that are left out.
+const maxLeftOut = 20
+
+// changesOptions reports whether a command may change the JVM's options: it has a word such as JAVA_OPTS=..., or reads another file.
+func changesOptions(words []string) bool {
+	switch words[0] {
+	case "echo", "printf":
+		return false
+	case ".", "source":
+		file := strings.Trim(words[len(words)-1], `"`)
+		return !strings.HasSuffix(file, "/bin/setenv.sh") && !strings.HasSuffix(file, "/bin/setclasspath.sh")
+	case "export", "readonly":
+		words = slices.DeleteFunc(slices.Clone(words), func(w string) bool { return !strings.Contains(w, "=") })
 	}
-	return 0
+	return slices.ContainsFunc(words, func(word string) bool {
+		switch word { // of every catalina.sh; Launch has them
+		case `CATALINA_OPTS="$JPDA_OPTS $CATALINA_OPTS"`, `JSSE_OPTS="-Djdk.tls.ephemeralDHKeySize=2048"`:
+			return false
+		}
+		for _, name := range [...]string{"JAVA_OPTS", "JDK_JAVA_OPTIONS", "CATALINA_OPTS", "JSSE_OPTS"} {
+			rest, found := strings.CutPrefix(strings.TrimLeft(word, `"'`), name)
+			if found && (rest == "" || rest[0] == '=' || strings.HasPrefix(rest, "+=")) ||
+				strings.Contains(word, "${"+name+"=") || strings.Contains(word, "${"+name+":=") {
+				return true
+			}
+		}
+		return false
+	})
 }
 
-// assignment adds what a line appends to one of optionVariables. What cannot be read without running the script gets a note.
-func (s *script) assignment(line string, number int, conditional bool) {
-	for _, name := range optionVariables {
-		before, value, found := strings.Cut(line, name+"=")
-		if !found || before != "" && before[len(before)-1] != ' ' {
-			continue
-		}
-		if before == "export " {
-			before = ""
-		}
-		added, simple := appended(value, name)
-		if simple && before == "" && !conditional {
-			s.additions = append(s.additions, addition{name, added})
-		} else {
-			s.notes = append(s.notes, fmt.Sprintf("line %d of bin/catalina.sh is left out: %.120s; set such options in bin/setenv.sh", number, line))
-		}
+// addition returns what a command such as NAME="$NAME -Da=b" appends. ok is false if it does not always run, or does something else.
+func (c shellCommand) addition() (a addition, ok bool) {
+	words := c.words
+	if words[0] == "export" {
+		words = words[1:]
 	}
+	if !c.always || len(words) != 1 {
+		return addition{}, false
+	}
+	name, value, _ := strings.Cut(words[0], "=")
+	text, ok := appended(value, name)
+	return addition{name, text}, ok && slices.Contains(optionVariables[:], name)
 }
 
 // appended returns the text that an assignment such as "$NAME -Da=b" appends to the variable, if it is a list of properties, long options
-// and variables, without quotes or commands other than umask.
+// and variables, without quotes, commands other than umask, or anything else that means something to a shell.
 func appended(value, name string) (text string, ok bool) {
 	value, quoted := strings.CutPrefix(value, `"`)
 	value, closed := strings.CutSuffix(value, `"`)
-	plain, found := strings.CutPrefix(value, "$"+name+" ")
+	plain, found := strings.CutPrefix(value, "$"+name)
 	if !found {
-		plain, found = strings.CutPrefix(value, "${"+name+"} ")
+		plain, found = strings.CutPrefix(value, "${"+name+"}")
 	}
-	plain = strings.NewReplacer("`umask`", "$"+umaskOutput, "$(umask)", "$"+umaskOutput).Replace(plain)
-	if !quoted || !closed || !found || strings.ContainsAny(plain, "\"'`\\()") {
+	if !quoted || !closed || !found || strings.TrimLeft(plain, " \t") == plain {
+		return "", false
+	}
+	plain = strings.NewReplacer("`umask`", "$"+umaskOutput, "$(umask)", "$"+umaskOutput).Replace(strings.Trim(plain, " \t"))
+	_, literal := variablesOf(plain)
+	literal = strings.ReplaceAll(literal, "$"+umaskOutput, "")
+	if strings.ContainsAny(literal, "\"'`\\(){}$;|&<>\n\r") {
 		return "", false
 	}
 	for word := range strings.FieldsSeq(plain) {
-		if !strings.HasPrefix(word, "-D") && !strings.HasPrefix(word, "--") && word[0] != '$' {
+		_, rest := variablesOf(word)
+		option := strings.HasPrefix(word, "-D") || strings.HasPrefix(word, "--")
+		if rest != "" && (!option || jvm.Option{Args: []string{word}}.Rejected()) {
 			return "", false
 		}
 	}
 	return plain, true
+}
+
+// variablesOf returns the names in a text such as "$A ${B}", and the text without them. umaskOutput is none.
+func variablesOf(text string) (names []string, rest string) {
+	parts := strings.Split(text, "$")
+	var b strings.Builder
+	b.WriteString(parts[0])
+	for _, part := range parts[1:] {
+		inner, braced := strings.CutPrefix(part, "{")
+		name := inner[:identifier(inner)]
+		after, closed := inner[len(name):], true
+		if braced {
+			after, closed = strings.CutPrefix(after, "}")
+		}
+		if name == "" || name[0] <= '9' || !closed {
+			after = "$" + part
+		} else {
+			names = append(names, name)
+		}
+		b.WriteString(after)
+	}
+	return names, b.String()
+}
+
+// identifier is the length of the letters, digits and underscores at the beginning of a text.
+func identifier(text string) int {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789"
+	return len(text) - len(strings.TrimLeft(text, letters))
+}
+
+// changedVariables returns the variables that the commands use and whose value may be another than that of the environment or setenv.sh:
+// the script does more than read it, or reads another file, or a shell or setclasspath.sh sets it.
+func changedVariables(text string, commands []shellCommand) map[string]bool {
+	changed, sourced := map[string]bool{}, false
+	for _, c := range commands {
+		sourced = sourced || c.words[0] == "." || c.words[0] == "source"
+		a, _ := c.addition()
+		names, _ := variablesOf(a.text)
+		for _, name := range names {
+			changed[name] = false
+		}
+	}
+	for name := range changed {
+		changed[name] = sourced || slices.Contains([]string{"JAVA_OPTS", "JDK_JAVA_OPTIONS", "JAVA_HOME", "JRE_HOME", "_RUNJAVA", "_RUNJDB",
+			"JAVA_ENDORSED_DIRS", "PWD", "OLDPWD", "PPID", "IFS", "OPTIND", "LINENO", "RANDOM", "SECONDS", "UID", "EUID"}, name)
+	}
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(strings.TrimSpace(line), "#") || len(changed) == 0 {
+			continue
+		}
+		for at := 0; at < len(line); {
+			n := identifier(line[at:])
+			name, rest := line[at:at+n], strings.TrimPrefix(line[at+n:], ":")
+			read := strings.HasSuffix(line[:at], "$") || strings.HasSuffix(line[:at], "${") && !strings.HasPrefix(rest, "=")
+			if _, used := changed[name]; used && !read {
+				changed[name] = true
+			}
+			at += max(n, 1)
+		}
+	}
+	for _, name := range []string{"CATALINA_HOME", "CATALINA_BASE", "CATALINA_TMPDIR", "JSSE_OPTS"} { // as Launch has them
+		delete(changed, name)
+	}
+	return changed
 }
 
 // umaskOutput is the variable that stands for the output of the umask command; no other can have such a name.
@@ -134,14 +230,24 @@ func (s script) options(variable string, sh scriptVariables, javaMajor int) ([]s
 		return nil, nil
 	}
 	var out []string
+	length := 0 // of all values
 	for _, a := range s.additions {
 		if a.variable != variable {
 			continue
 		}
-		lookup := func(name string) string { return sh[name] }
+		lookup := func(name string) string {
+			length += len(sh[name])
+			if length > maxScript {
+				return ""
+			}
+			return sh[name]
+		}
 		words, err := jvm.SplitScript(os.Expand(a.text, lookup), lookup) // expanded by the assignment and by the eval
+		if length > maxScript {
+			err = fmt.Errorf("its variables have more than %d bytes", maxScript)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("cannot take options from %q of bin/catalina.sh: %w", a.text, err)
+			return nil, fmt.Errorf("cannot take options from %.120q of bin/catalina.sh: %w", a.text, err)
 		}
 		for _, o := range jvm.ParseArgs("bin/catalina.sh", words) {
 			if o.AcceptedBy(javaMajor) {
