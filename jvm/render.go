@@ -37,13 +37,15 @@ func (in Input) NamesFlags() bool {
 
 // Result is the merged options with everything that explains them.
 type Result struct {
-	Options  []Option
-	Env      []EnvVar       // for the JVM's process, beside the options
-	Flavor   *ProfileChoice // nil: no profile was chosen
-	Budget   Budget
-	Limit    int64 // bytes that the budget is compared with; 0: unknown
-	Warnings []Problem
-	Errors   []Problem
+	Options []Option
+	Env     []EnvVar       // for the JVM's process, beside the options
+	Flavor  *ProfileChoice // nil: no profile was chosen
+	Budget  Budget
+	Limit   int64 // bytes that the budget is compared with; 0: unknown
+	// Collector is the one that the budget is for, such as UseG1GC; empty: nothing was sized.
+	Collector string
+	Warnings  []Problem
+	Errors    []Problem
 }
 
 // Render sizes the container around what the user and enforced layers fix, and
@@ -75,7 +77,7 @@ func Render(in Input) (Result, error) {
 	r := Merge(defaults, in.User, in.Enforced)
 	r.Warnings = slices.Concat(s.Warnings, s.limitWarnings(in.Limits), r.Warnings)
 	in.finish(&r)
-	r.Budget, r.Limit, r.Env = s.Budget, s.Limit, s.Env(in.Env)
+	r.Budget, r.Limit, r.Collector, r.Env = s.Budget, s.Limit, s.Collector, s.Env(in.Env)
 	if p := in.Policy.Profile; p != nil {
 		r.Flavor = &ProfileChoice{p.Name, in.Policy.ProfileWhy}
 	}
@@ -240,6 +242,7 @@ func (r Result) MarshalJSON() ([]byte, error) {
 func (r *Result) UnmarshalJSON(data []byte) error {
 	var in resultJSON
 	err := json.Unmarshal(data, &in)
-	*r = Result{in.Options, in.Env, in.Flavor, in.Budget, in.Limit, in.Warnings, in.Errors}
+	*r = Result{Options: in.Options, Env: in.Env, Flavor: in.Flavor, Budget: in.Budget, Limit: in.Limit, Warnings: in.Warnings,
+		Errors: in.Errors}
 	return err
 }

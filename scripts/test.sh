@@ -48,7 +48,7 @@ container)
 	tomcat=$(tomcat_version)
 	need_docker
 	need perl bash unshare=util-linux nsenter=util-linux prlimit=util-linux ip=iproute2 ping=iputils-ping libjacoco-java libasm-java unzip \
-		"java=$(jre_package)" "javac=$(jdk_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
+		"java=$(jre_package)" "javac=$(jdk_package)" "jlink=$(jdk_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
 	docker_start || die "the container tests need Docker, and none of them was run: $docker_why"
 	scripts/image.sh broken
 	# A kernel with cgroup v2. Tests that need it are skipped without it.

@@ -225,12 +225,18 @@ func matrixJDKs(t testing.TB) (all []jdk) {
 	}
 	for line := range strings.Lines(string(out)) {
 		f := strings.Fields(line) // Java, Tomcat, folders
-		for dir := range strings.SplitSeq(f[2], ":") {
-			if homes, _ := filepath.Glob(dir + "/usr/lib/jvm/java-*-openjdk-*"); len(homes) == 1 {
-				home := strings.TrimPrefix(homes[0], dir)
-				all = append(all, jdk{f[0], home + "/bin/java", home, f[2]})
+		j := jdk{version: f[0], lower: f[2]}
+		for dir := range strings.SplitSeq(j.lower, ":") {
+			// There is a link to it too, java-1.17.0-openjdk-amd64.
+			if homes, _ := filepath.Glob(fmt.Sprintf("%s/usr/lib/jvm/java-%d-openjdk-*", dir, j.major())); len(homes) == 1 {
+				j.home = strings.TrimPrefix(homes[0], dir)
 			}
 		}
+		if j.home == "" {
+			t.Fatalf("there is no Java in %s", j.lower)
+		}
+		j.java = j.home + "/bin/java"
+		all = append(all, j)
 	}
 	return all
 }

@@ -84,6 +84,32 @@ func (g *memoryGroup) run(env []string, args ...string) (out string, code int) {
 	return text.String(), code
 }
 
+// limit changes the limit of the memory.
+func (g *memoryGroup) limit(to string) {
+	g.t.Helper()
+	for _, name := range []string{"memory.max", "memory.limit_in_bytes"} {
+		if err := os.WriteFile(filepath.Join(g.dir, name), []byte(to), 0); err == nil {
+			return
+		} else if !os.IsNotExist(err) && !os.IsPermission(err) {
+			g.t.Fatal(err)
+		}
+	}
+	g.t.Fatalf("cannot limit the memory of %s", g.dir)
+}
+
+// used returns the memory in use in MiB.
+func (g *memoryGroup) used() int {
+	g.t.Helper()
+	for _, name := range []string{"memory.current", "memory.usage_in_bytes"} {
+		if data, err := os.ReadFile(filepath.Join(g.dir, name)); err == nil {
+			n, _ := strconv.Atoi(strings.TrimSpace(string(data)))
+			return n >> 20
+		}
+	}
+	g.t.Fatalf("cannot read what %s uses", g.dir)
+	return 0
+}
+
 // use returns the OOM kills in the group, and the most memory that was in use.
 func (g *memoryGroup) use() (kills int, peak string) {
 	for _, name := range []string{"memory.peak", "memory.max_usage_in_bytes"} {

@@ -3,6 +3,7 @@
 package tests
 
 import (
+	"fmt"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -12,7 +13,7 @@ import (
 )
 
 // noticeTime is the time within which a changed limit is noticed.
-const noticeTime = 5 * time.Second
+const noticeTime = 10 * time.Second
 
 // limit changes the limits of the container.
 func (c *container) limit(args ...string) {
@@ -66,11 +67,19 @@ func resized(t *testing.T, args ...string) *pressed {
 	return p
 }
 
-// A lower memory limit has the running JVM give memory back before the kernel kills; a higher one is reported, and takes it back.
-func TestLimitOfRunningJVM(t *testing.T) {
+// The limits of a Tomcat change when its heap is full. Not parallel to other tests, because it uses all CPUs.
+func TestLimitOfFullJVM(t *testing.T) {
+	t.Run("adjusted", testAdjusted)
+	t.Run("restarted", testRestarted)
+}
+
+// testAdjusted: a lower memory limit has the running JVM give memory back, a higher one takes that back. During a load G1 would need its
+// heap again at once.
+func testAdjusted(t *testing.T) {
+	t.Parallel()
 	p := resized(t)
 	before, _ := p.tomcat()
-	p.press("work.jsp", time.Minute, func(*load) bool { return p.resident() > 900 })
+	p.press("work.jsp", time.Minute, func(*load) bool { return p.resident() > 700 })
 	full := p.resident()
 	p.limit("--memory", "1536m", "--memory-swap", "1536m")
 	p.awaitText(noticeTime, "the memory limit is 1536 MiB now, and the JVM may use")
@@ -101,15 +110,23 @@ func TestLimitOfRunningJVM(t *testing.T) {
 	}
 }
 
-// With jvm.apply: restart the JVM has the sizes of the new limit soon, and only once.
-func TestLimitRestartsJVM(t *testing.T) {
+// testRestarted: with jvm.apply: restart a JVM that is filling its heap has the sizes of the new limit before it exceeds it.
+func testRestarted(t *testing.T) {
+	t.Parallel()
 	p := resized(t, "--set", "jvm.apply=restart")
 	before, _ := p.tomcat()
-	p.limit("--memory", "1g", "--memory-swap", "1g")
-	await(t, time.Minute, "the restart", func() bool {
+	cut := false
+	if !p.press("work.jsp", time.Minute, func(*load) bool {
+		if !cut && p.resident() > 800 {
+			cut = true
+			p.limit("--memory", "1g", "--memory-swap", "1g")
+		}
 		after, ok := p.tomcat()
-		return ok && after.Pid != before.Pid && after.State == "RUNNING"
-	})
+		return cut && ok && after.Pid != before.Pid
+	}) {
+		t.Fatalf("the JVM was not restarted (limit lowered: %v)", cut)
+	}
+	p.awaitState("tomcat", "RUNNING", 2*time.Minute)
 	if out := p.must("stoker", "jvm", "explain"); !strings.Contains(out, "-Xmx512m") {
 		t.Errorf("the JVM was started with other sizes:\n%s", lastOf(out, 1500))
 	}
@@ -117,12 +134,52 @@ func TestLimitRestartsJVM(t *testing.T) {
 		t.Error("the log does not name the reason")
 	}
 	p.wantNoKill("a cut")
+	if after, _ := p.tomcat(); after.Restarts != before.Restarts {
+		t.Errorf("the JVM has ended by itself %d times", after.Restarts-before.Restarts)
+	}
 }
 
-// ZGC is told to use less.
+// The newest ZGC uses less when the limit is lowered, and may use the memory again when it is raised. The other collectors and the JVM of
+// the machine are part of the unit tests.
 func TestLimitOfZGC(t *testing.T) {
-	p := resized(t, "--set", `jvm.user.options=["-XX:+UseZGC"]`)
-	p.limit("--memory", "1536m", "--memory-swap", "1536m")
-	p.awaitText(2*noticeTime, "SoftMaxHeapSize is")
-	p.wantNoKill("a cut")
+	t.Parallel()
+	needsNamespaces(t)
+	needsCPUs(t, 2)
+	all := matrixJDKs(t)
+	j, dir := all[len(all)-1], t.TempDir()
+	if j.major() < 21 {
+		lacking(t, "there is no JDK from 21 on, only "+j.version)
+	}
+	compileHeap(t, dir)
+	write(t, dir+"/stoker.yaml", fmt.Sprintf("services: {app: {kind: java, java: {home: %s, main: Heap, classpath: [%s], args: [%[2]s]},\n"+
+		"  ready: {exec: [test, -e, %[2]s/filled], within: 60s}}}\njvm: {user: {options: [-XX:+UseZGC]}}\n", j.home, dir), 0o644)
+	g := newMemoryGroup(t, "1g")
+	b := &box{t: t, dir: dir, socket: dir + "/s", over: make(chan struct{})}
+	command := j.inside(t, dir, []string{stoker(t), "run", "--set", "api.socket=" + b.socket, "--config", dir + "/stoker.yaml"})
+	b.cmd = exec.Command("sh", append([]string{"-c", `echo 0 >"$0" && exec "$@"`, g.dir + "/cgroup.procs"}, command...)...)
+	b.start(boxOptions{})
+	t.Cleanup(b.remove)
+	b.findInit()
+	b.awaitState("app", "RUNNING", time.Minute)
+	soft := func() (n int) {
+		out, _ := b.run("jvm", "flags", "--all", "app")
+		if m := regexp.MustCompile(`SoftMaxHeapSize += (\d+) `).FindStringSubmatch(out); m != nil {
+			n, _ = strconv.Atoi(m[1])
+		}
+		return n >> 20
+	}
+	full, before := g.used(), soft()
+	g.limit("600m")
+	await(t, noticeTime, "a lower SoftMaxHeapSize", func() bool { return soft() < before })
+	after := soft()
+	t.Logf("Java %s: SoftMaxHeapSize %d MiB, then %d MiB; %d MiB were in use, then %d", j.version, before, after, full, g.used())
+	await(t, noticeTime, "the new SoftMaxHeapSize in the status", func() bool {
+		out, _ := b.run("status", "-o", "json", "app")
+		return strings.Contains(out, fmt.Sprintf("SoftMaxHeapSize is %d MiB (ZGC", after))
+	})
+	g.limit("1g")
+	await(t, noticeTime, "SoftMaxHeapSize as before", func() bool { return soft() == before })
+	if kills, peak := g.use(); kills > 0 {
+		t.Errorf("%d kills; %s were in use", kills, peak)
+	}
 }

@@ -46,10 +46,7 @@ func (w OwnLimits) within(container Limits) (memory *int64, cpus *float64) {
 type Own struct {
 	tree *Tree
 	dirs []string
-	// Memory, CPUs and PIDs are its own limits; nil: it has only the container's.
-	Memory *int64
-	CPUs   *float64
-	PIDs   int // 0: none
+	OwnLimits
 }
 
 // Tree makes cgroups below the container's own. It is safe for concurrent use.
@@ -80,13 +77,7 @@ func (t *Tree) Make(name string, w OwnLimits) (*Own, error) {
 	}
 	limits := Read(t.root)
 	memory, cpus := w.within(limits)
-	o := &Own{tree: t, PIDs: w.PIDs}
-	if w.Memory > 0 {
-		o.Memory = &w.Memory
-	}
-	if w.CPUs > 0 {
-		o.CPUs = &w.CPUs
-	}
+	o := &Own{tree: t, OwnLimits: w}
 	if places[0].controller == unified {
 		if err := t.makeRoom(places[0].dir, w, limits); err != nil {
 			return nil, err

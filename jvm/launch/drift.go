@@ -33,7 +33,7 @@ type Drift struct {
 	launchers func() map[string]*Launcher // of the current configuration
 	log       hclog.Logger
 	rollout   *rollout.Rollout
-	keeper    *resize.Keeper
+	adjuster  *resize.Adjuster
 
 	mu      sync.Mutex // guards the fields below
 	watched watchSet
@@ -42,7 +42,7 @@ type Drift struct {
 	stop    context.CancelFunc  // stops the watch; nil: not watching
 	done    <-chan struct{}     // closed when the latest watch has ended; nil: none was started
 	recheck chan struct{}       // the rollout compares
-	limits  chan struct{}       // the keeper looks at the limits
+	limits  chan struct{}       // the adjuster compares
 }
 
 // watchSet lists what is watched for one configuration.
@@ -65,7 +65,7 @@ type polledURL struct {
 // NewDrift returns a Drift for the JVM services of a supervisor. earlier is what an earlier supervisor has done about limits.
 func NewDrift(sup *supervisor.Supervisor, launchers func() map[string]*Launcher, earlier map[string]*resize.Cut, log hclog.Logger) *Drift {
 	r := &Drift{sup: sup, launchers: launchers, log: log}
-	r.rollout, r.keeper = rollout.New(r, log), resize.New(resized{r}, log, earlier)
+	r.rollout, r.adjuster = rollout.New(r, log), resize.New(resized{r}, log, earlier)
 	return r
 }
 
@@ -153,7 +153,7 @@ func (r *Drift) startWatching(parent context.Context, want watchSet) {
 		if before != nil {
 			<-before
 		}
-		r.keeper.Run(ctx, limits, func() { signal(kick) })
+		r.adjuster.Run(ctx, limits, func() { signal(kick) })
 	})
 	go func() { all.Wait(); close(over) }() // ends with the others
 }
@@ -266,10 +266,10 @@ func (r *Drift) JVMs() []rollout.JVM {
 	var out []rollout.JVM
 	for name, l := range r.launchers() {
 		if s, ok := r.sup.Service(name); ok {
-			c := r.keeper.Cut(name, s.Pid)
+			c := r.adjuster.Cut(name, s.Pid)
 			restart := l.JVM.Apply == jvm.ApplyRestart && (l.shared.Plugins == nil || !l.shared.Plugins.RestartDeferred(name, s.Pid))
 			out = append(out, rollout.JVM{Name: name, State: s.State, Pid: s.Pid, Sources: s.Sources, Restart: restart,
-				Hurry: c.Settled()})
+				Urgent: c.Settled()})
 		}
 	}
 	slices.SortFunc(out, func(a, b rollout.JVM) int { return strings.Compare(a.Name, b.Name) })
@@ -342,17 +342,12 @@ func (r *Drift) Compare(ctx context.Context, name string, pid int) (rollout.Comp
 	for _, c := range jvm.Diff(before, p.report.argv) {
 		out.Changes = append(out.Changes, env.Mask.Text(c))
 	}
-	if out.Limits != "" { // the heap first: the text may be cut off
-		slices.SortStableFunc(out.Changes, func(a, b string) int { return heapFirst(a) - heapFirst(b) })
+	heap := slices.IndexFunc(out.Changes, func(c string) bool { return strings.HasPrefix(c, "-Xmx") })
+	if out.Limits != "" && heap > 0 { // the heap first: the text may be cut off
+		first := out.Changes[heap]
+		out.Changes = slices.Insert(slices.Delete(out.Changes, heap, heap+1), 0, first)
 	}
 	return out, nil
-}
-
-func heapFirst(change string) int {
-	if strings.HasPrefix(change, "-Xmx") {
-		return 0
-	}
-	return 1
 }
 
 // Renew restarts a service if its process is still pid.
@@ -374,7 +369,7 @@ func (r *Drift) Pending(name string, pid int) *rollout.PendingRestart {
 }
 
 // Cut returns the memory limit below the budget of the process pid of a service; nil: there is none.
-func (r *Drift) Cut(name string, pid int) *resize.Cut { return r.keeper.Cut(name, pid) }
+func (r *Drift) Cut(name string, pid int) *resize.Cut { return r.adjuster.Cut(name, pid) }
 
 // AddTo adds the pending restart and a memory limit that is too low to the notes of a service.
 func (r *Drift) AddTo(s supervisor.Snapshot) supervisor.Snapshot {

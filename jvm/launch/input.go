@@ -91,11 +91,16 @@ func (l *sources) variable(to *[]jvm.Option, name string) error {
 	return nil
 }
 
+// targetOf returns what package jvm needs of a JVM.
+func targetOf(java hotspot.JVM) jvm.Target {
+	return jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, Libc: java.Libc}
+}
+
 // render sizes and merges the options of in, for a JVM of which build is known.
 func (l *sources) render(in jvm.Input, java hotspot.JVM, found string, maxThreads int, build hotspot.Build) (*Report, error) {
 	in.Limits, in.Policy, in.Env, in.JVMAsked = l.limits, l.policy, l.env.Vars, preflightEnabled(l.cfg)
-	in.Target = jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, Libc: java.Libc, MaxThreads: maxThreads,
-		Flags: build.Flags}
+	in.Target = targetOf(java)
+	in.Target.MaxThreads, in.Target.Flags = maxThreads, build.Flags
 	result, err := jvm.Render(in)
 	report := &Report{JVM: java, Found: found, Result: result, Sources: append([]SourceState{}, l.states...), limits: l.limits,
 		sourceDigest: l.digest, cgroup: l.own}

@@ -59,9 +59,6 @@ func TargetOf(version string) (Target, error) {
 		if err != nil {
 			return Target{}, nil //nolint:nilerr // the options are rendered for a current version
 		}
-		targetOf := func(java hotspot.JVM) jvm.Target {
-			return jvm.Target{JavaMajor: java.Major, JavaVersion: java.Version, Arch: java.Arch, Libc: java.Libc}
-		}
 		run := func(ctx context.Context, argv []string) (int, string, error) {
 			return proc.Output(ctx, argv, service.EnvironList(jvmEnviron(own.Vars, nil)))
 		}

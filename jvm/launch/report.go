@@ -134,15 +134,18 @@ func ReadLimits(own *cgroup.Own) (jvm.Limits, []cgroup.Warning) {
 	if l.PIDsLimit != nil {
 		out.PIDs = *l.PIDsLimit
 	}
-	if own != nil && own.PIDs > 0 && (out.PIDs == 0 || int64(own.PIDs) < out.PIDs) {
+	if own == nil {
+		return out, l.Warnings
+	}
+	if own.PIDs > 0 && (out.PIDs == 0 || int64(own.PIDs) < out.PIDs) {
 		out.PIDs = int64(own.PIDs)
 	}
-	if own != nil && own.Memory != nil && (out.Memory == 0 || *own.Memory < out.Memory) {
-		out.Memory, out.MemorySource, out.Unlimited = *own.Memory, "the service's own cgroup", false
+	if own.Memory > 0 && (out.Memory == 0 || own.Memory < out.Memory) {
+		out.Memory, out.MemorySource, out.Unlimited = own.Memory, "the service's own cgroup", false
 	}
-	if own != nil && own.CPUs != nil && (out.CPUQuota == nil || *own.CPUs < *out.CPUQuota) {
-		out.CPUQuota = own.CPUs
-		if n := int(math.Ceil(*own.CPUs)); n < out.CPUs {
+	if own.CPUs > 0 && (out.CPUQuota == nil || own.CPUs < *out.CPUQuota) {
+		out.CPUQuota = &own.CPUs
+		if n := int(math.Ceil(own.CPUs)); n < out.CPUs {
 			out.CPUs, out.CPUSource = max(n, 1), "the service's own cgroup"
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-// resized is a Drift as a resize.Keeper sees it.
+// resized is a Drift as a resize.Adjuster sees it.
 type resized struct{ *Drift }
 
 // resizePrefix begins the names of items of the fd store: a limit below the budget of a JVM.
@@ -75,7 +75,8 @@ func (l *Launcher) cut() (t resize.Target, ok bool) {
 		return t, false
 	}
 	t.Heap = t.Limit / 2
-	if s, sizeErr := jvm.Size(now.limits, now.policy, jvm.Target{JavaMajor: f.JVM.Major}, jvm.Fixed{}); err == nil && sizeErr == nil {
+	running := jvm.Fixed{Collector: f.Result.Collector}
+	if s, sizeErr := jvm.Size(now.limits, now.policy, jvm.Target{JavaMajor: f.JVM.Major}, running); err == nil && sizeErr == nil {
 		t.Heap = s.Heap
 	}
 	return t, true
@@ -87,28 +88,19 @@ func (l *Launcher) ownLimits() *cgroup.Own {
 	if f := l.shared.Report(l.Name); f != nil && f.argv != nil && f.cgroup == nil { // it could not be made
 		return nil
 	}
-	return configuredLimits(l.CgroupLimits)
-}
-
-func configuredLimits(limits cgroup.OwnLimits) *cgroup.Own {
-	if limits == (cgroup.OwnLimits{}) {
+	if l.CgroupLimits == (cgroup.OwnLimits{}) {
 		return nil
 	}
-	own := new(cgroup.Own)
-	if limits.Memory > 0 {
-		own.Memory = &limits.Memory
-	}
-	if limits.CPUs > 0 {
-		own.CPUs = &limits.CPUs
-	}
-	return own
+	return &cgroup.Own{OwnLimits: l.CgroupLimits}
 }
 
-// Attach attaches to the JVM of a service.
+// Attach attaches to the JVM of a service that is RUNNING.
 func (r resized) Attach(ctx context.Context, name string, pid int) (resize.JVM, error) {
-	l, p, err := r.process(name, pid)
-	if err != nil {
-		return nil, err
+	l := r.launchers()[name]
+	s, _ := r.sup.Service(name)
+	p, ok := r.sup.Process(name)
+	if !ok || l == nil || p.Pid() != pid || s.State != supervisor.Running || r.sup.Stopping() {
+		return nil, errors.New("the service is not RUNNING")
 	}
 	if err := hotspot.Identify(pid, AsUserOf(p)); err != nil {
 		return nil, err
@@ -116,21 +108,8 @@ func (r resized) Attach(ctx context.Context, name string, pid int) (resize.JVM, 
 	return l.shared.Attacher.Attach(ctx, p)
 }
 
-// process returns the process of a service that is RUNNING.
-func (r resized) process(name string, pid int) (*Launcher, supervisor.Process, error) {
-	l := r.launchers()[name]
-	s, _ := r.sup.Service(name)
-	p, ok := r.sup.Process(name)
-	if !ok || l == nil || p.Pid() != pid || s.State != supervisor.Running || r.sup.Stopping() {
-		return nil, nil, errNotRunning
-	}
-	return l, p, nil
-}
-
-var errNotRunning = errors.New("the service is not RUNNING")
-
-// Used returns the memory of a process in bytes.
+// Used returns the memory of a process in bytes, in whole MiB.
 func (r resized) Used(pid int) int64 {
 	n, _ := procfs.Memory(pid) // it may have ended
-	return n
+	return n &^ (1<<20 - 1)
 }

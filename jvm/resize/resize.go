@@ -20,7 +20,10 @@ type JVM interface {
 }
 
 // Setting is a flag of a running JVM and its value before it was changed.
-type Setting struct{ Name, Value string }
+type Setting struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
 
 // Free ratios, in percent of the heap, with which a collection leaves a small heap.
 const (

@@ -46,13 +46,13 @@ func TestRolloutHurries(t *testing.T) {
 	watching(t, f, func(_ *Rollout, change func(func()), shown func() string) {
 		change(func() { f.now, f.limits = "-Xmx512m", "the memory limit is 1 GiB now (it was 2 GiB)" })
 		time.Sleep(restartDelay / 2) // the JVM is adjusted
-		change(func() { f.hurry = true })
+		change(func() { f.urgent = true })
 		if want := []string{"1s:10"}; !slices.Equal(f.done(), want) || f.reason != "a change of its limits" {
 			t.Errorf("restarted %v for %q, want %v", f.done(), f.reason, want)
 		}
-		change(func() { f.hurry = false })
+		change(func() { f.urgent = false })
 		for k := range 60 { // a limit that flaps
-			change(func() { f.now, f.hurry = []string{"-Xmx512m", "-Xmx1g"}[k%2], k%2 == 0 })
+			change(func() { f.now, f.urgent = []string{"-Xmx512m", "-Xmx1g"}[k%2], k%2 == 0 })
 			time.Sleep(time.Second)
 		}
 		if n := len(f.done()); n != 1 {

@@ -33,7 +33,7 @@ type JVM struct {
 	Pid     int
 	Sources string // fingerprint of the sources and limits at its start
 	Restart bool   // changed options are applied by a restart of that process
-	Hurry   bool   // the restart must not wait for more changes: its memory limit is below what it may use
+	Urgent  bool   // the restart must not wait for more changes: its memory limit is below what it may use
 }
 
 // Comparison is what a restart would change, and why.
@@ -143,8 +143,8 @@ type attempt struct {
 }
 
 // New returns a Rollout without findings.
-func New(world Services, log hclog.Logger) *Rollout {
-	return &Rollout{services: world, log: log, attempts: map[string]*attempt{}, fatal: map[string]string{}}
+func New(services Services, log hclog.Logger) *Rollout {
+	return &Rollout{services: services, log: log, attempts: map[string]*attempt{}, fatal: map[string]string{}}
 }
 
 // Clear forgets all findings. No Run may be active.
@@ -178,12 +178,12 @@ func (w *Rollout) Run(ctx context.Context, changed <-chan struct{}) {
 			continue
 		}
 		look.Stop()
-		again, due, hurry := w.check(ctx)
+		again, due, urgent := w.check(ctx)
 		if again > 0 {
 			look.Reset(again)
 		}
 		switch {
-		case hurry:
+		case urgent:
 			apply.Reset(0)
 		case due:
 			apply.Reset(restartDelay)
@@ -194,8 +194,8 @@ func (w *Rollout) Run(ctx context.Context, changed <-chan struct{}) {
 }
 
 // check compares every JVM. again is the delay until the next check, 0 if none is needed. due means that a restart is needed and allowed,
-// hurry that it must not wait for more changes.
-func (w *Rollout) check(ctx context.Context) (again time.Duration, due, hurry bool) {
+// urgent that it must not wait for more changes.
+func (w *Rollout) check(ctx context.Context) (again time.Duration, due, urgent bool) {
 	within := func(d time.Duration) {
 		if again == 0 || d < again {
 			again = d
@@ -243,10 +243,10 @@ func (w *Rollout) check(ctx context.Context) (again time.Duration, due, hurry bo
 		case w.restarting != "":
 			within(recheckDelay)
 		default:
-			due, hurry = true, hurry || j.Hurry
+			due, urgent = true, urgent || j.Urgent
 		}
 	}
-	return again, due, hurry
+	return again, due, urgent
 }
 
 // retry starts a service in state FATAL if its sources have changed since.
@@ -368,11 +368,11 @@ func (w *Rollout) logChange(j JVM, p *PendingRestart) {
 // apply restarts one service whose options differ from its sources. The next one follows when it is RUNNING.
 func (w *Rollout) apply(ctx context.Context) {
 	jvms := w.services.JVMs()
-	slices.SortStableFunc(jvms, func(a, b JVM) int { // those in a hurry first
+	slices.SortStableFunc(jvms, func(a, b JVM) int { // the urgent ones first
 		switch {
-		case a.Hurry == b.Hurry:
+		case a.Urgent == b.Urgent:
 			return 0
-		case a.Hurry:
+		case a.Urgent:
 			return -1
 		}
 		return 1

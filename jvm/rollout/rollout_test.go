@@ -23,7 +23,7 @@ type fakeJVMs struct {
 	started string
 	now     string
 	restart bool
-	hurry   bool
+	urgent  bool
 	limits  string                                // how they have changed
 	both    bool                                  // the sources have changed too
 	reason  string                                // of the latest restart
@@ -38,7 +38,7 @@ type fakeJVMs struct {
 func (f *fakeJVMs) JVMs() []JVM {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return []JVM{{"app", f.state, f.pid, f.started, f.restart, f.hurry}}
+	return []JVM{{"app", f.state, f.pid, f.started, f.restart, f.urgent}}
 }
 
 func (f *fakeJVMs) Digest(context.Context, string) (string, error) {

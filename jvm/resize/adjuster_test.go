@@ -78,21 +78,21 @@ func g1() map[string]string {
 	return map[string]string{"UseG1GC": "true", "MinHeapFreeRatio": "40", "MaxHeapFreeRatio": "100"}
 }
 
-// keeping runs a Keeper over f in a synctest bubble.
-func keeping(t *testing.T, f *fakeJVM, earlier map[string]*Cut, test func(change func(func()), shown func() string)) {
+// adjusting runs a Adjuster over f in a synctest bubble.
+func adjusting(t *testing.T, f *fakeJVM, earlier map[string]*Cut, test func(change func(func()), shown func() string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		if f.pid == 0 {
 			f.pid, f.budget, f.limit, f.adjust = 7, 1000*mib, 1024*mib, true
 		}
-		k := New(f, hclog.NewNullLogger(), earlier)
+		a := New(f, hclog.NewNullLogger(), earlier)
 		ctx, cancel := context.WithCancel(t.Context())
 		changed := make(chan struct{}, 1)
-		go k.Run(ctx, changed, func() {}) // ends with ctx
+		go a.Run(ctx, changed, func() {}) // ends with ctx
 		synctest.Wait()
 		shown := func() string {
 			synctest.Wait()
-			if c := k.Cut("app", f.pid); c != nil {
+			if c := a.Cut("app", f.pid); c != nil {
 				return c.String()
 			}
 			return ""
@@ -111,7 +111,7 @@ func keeping(t *testing.T, f *fakeJVM, earlier map[string]*Cut, test func(change
 	})
 }
 
-func TestKeeperAdjusts(t *testing.T) {
+func TestAdjusterAdjusts(t *testing.T) {
 	for name, tc := range map[string]struct {
 		flags         map[string]string
 		cut, deeper   string // the calls
@@ -132,7 +132,7 @@ func TestKeeperAdjusts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fakeJVM{flags: maps.Clone(tc.flags)}
-			keeping(t, f, nil, func(change func(func()), shown func() string) {
+			adjusting(t, f, nil, func(change func(func()), shown func() string) {
 				for _, step := range []struct {
 					limit int64
 					calls string
@@ -154,9 +154,9 @@ func TestKeeperAdjusts(t *testing.T) {
 	}
 }
 
-func TestKeeperOnlyReports(t *testing.T) {
+func TestAdjusterOnlyReports(t *testing.T) {
 	f := &fakeJVM{flags: g1(), pid: 7, budget: 1000 * mib, limit: 1024 * mib}
-	keeping(t, f, nil, func(change func(func()), shown func() string) {
+	adjusting(t, f, nil, func(change func(func()), shown func() string) {
 		if change(func() { f.limit = 512 * mib }); len(f.calls) > 0 || !strings.Contains(shown(), "nothing in the JVM was changed") {
 			t.Errorf("%q, it says %q", f.calls, shown())
 		}
@@ -172,7 +172,7 @@ func TestKeeperOnlyReports(t *testing.T) {
 }
 
 // A JVM that refuses is left alone, one that hangs is asked again.
-func TestKeeperFails(t *testing.T) {
+func TestAdjusterFails(t *testing.T) {
 	for name, tc := range map[string]struct {
 		attach error
 		hangs  bool
@@ -185,7 +185,7 @@ func TestKeeperFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fakeJVM{flags: g1(), attach: tc.attach, hangs: tc.hangs}
-			keeping(t, f, nil, func(change func(func()), shown func() string) {
+			adjusting(t, f, nil, func(change func(func()), shown func() string) {
 				change(func() { f.limit = 512 * mib })
 				time.Sleep(adjustTime)
 				if !strings.Contains(shown(), tc.want) {
@@ -204,18 +204,18 @@ func TestKeeperFails(t *testing.T) {
 }
 
 // The next supervisor knows what the flags were, and a JVM that starts is looked at later.
-func TestKeeperTakesOver(t *testing.T) {
+func TestAdjusterTakesOver(t *testing.T) {
 	f := &fakeJVM{flags: map[string]string{"UseG1GC": "true", "MinHeapFreeRatio": "5", "MaxHeapFreeRatio": "10"}, pid: 7, starts: true,
 		budget: 1000 * mib, limit: 512 * mib, adjust: true}
 	before := &Cut{Limit: 512 * mib, Budget: 1000 * mib, Pid: 7, Done: "done",
 		Before: []Setting{{"MinHeapFreeRatio", "40"}, {"MaxHeapFreeRatio", "100"}}}
-	keeping(t, f, map[string]*Cut{"app": before, "gone": {Pid: 3}}, func(change func(func()), shown func() string) {
+	adjusting(t, f, map[string]*Cut{"app": before, "gone": {Pid: 3}}, func(change func(func()), shown func() string) {
 		if f.starts = false; shown() != "" {
 			t.Errorf("of a JVM that starts it says %q", shown())
 		}
 	})
 	f.starts, f.calls = false, nil
-	keeping(t, f, map[string]*Cut{"app": before, "gone": {Pid: 3}}, func(change func(func()), shown func() string) {
+	adjusting(t, f, map[string]*Cut{"app": before, "gone": {Pid: 3}}, func(change func(func()), shown func() string) {
 		if len(f.calls) > 0 || !strings.Contains(shown(), "done") {
 			t.Errorf("%q, it says %q", f.calls, shown())
 		}
