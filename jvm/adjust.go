@@ -91,21 +91,29 @@ func collectorOf(options []Option) string {
 	return ""
 }
 
-// adjustPairs makes each pair agree: the option of the lower layer follows the
-// other one. One that does not agree with the default of the other fails.
+// adjustPairs makes each pair agree: the option of the lower layer follows the other one.
 func (r *Result) adjustPairs() {
+	collector := collectorOf(r.Options)
+	for _, p := range orderedPairs {
+		i, n := r.find(p.low)
+		if k, most := r.find(p.high); i >= 0 && k >= 0 && p.appliesTo(collector) {
+			r.adjustPair(p, i, n, k, most)
+		}
+	}
+}
+
+// checkAlone fails for one of a pair that does not agree with the JVM's default of the other. From 27 on G1 has free ratios of 0 and 100.
+func (r *Result) checkAlone(major int) {
 	collector := collectorOf(r.Options)
 	for _, p := range orderedPairs {
 		i, n := r.find(p.low)
 		k, most := r.find(p.high)
 		sure := collector != "" || p.only+p.not == ""
 		switch {
-		case !p.appliesTo(collector):
-		case i >= 0 && k >= 0:
-			r.adjustPair(p, i, n, k, most)
-		case i >= 0 && sure && p.highDefault > 0 && n > p.highDefault:
+		case !sure, !p.appliesTo(collector), i >= 0 && k >= 0, p.high == "MaxHeapFreeRatio" && collector == "UseG1GC" && major >= 27:
+		case i >= 0 && p.highDefault > 0 && n > p.highDefault:
 			r.failAlone(i, p.high, p.highDefault)
-		case k >= 0 && sure && most < p.lowDefault:
+		case k >= 0 && most < p.lowDefault:
 			r.failAlone(k, p.low, p.lowDefault)
 		}
 	}

@@ -97,13 +97,17 @@ func (s *Sizing) fixedRegions(heap int64) Budget {
 	if s.numbers.threads > 0 {
 		threads = s.ofProfile()
 	}
+	stack, counted := s.countedStack(), ""
+	if stack < s.Stack {
+		counted = fmt.Sprintf(", %d KiB of each counted", stack/1024)
+	}
 	gc := s.gcCost()
 	base := int64(64 * mib)
 	if s.small() {
 		base = 40 * mib
 	}
 	b := Budget{
-		{threadStacks, t * s.Stack, fmt.Sprintf("%d threads (%s) of %d KiB", t, threads, s.Stack/1024), false},
+		{threadStacks, t * stack, fmt.Sprintf("%d threads (%s) of %d KiB%s", t, threads, s.Stack/1024, counted), false},
 		{"VM threads", vmThreads * mib, fmt.Sprintf("%d of 1 MiB", vmThreads), false},
 		{"GC structures", gc.of(heap), fmt.Sprintf("%s, %.3g %% of the heap and a base", s.Collector, gc.share*100), false},
 		{"JVM base", base, "symbols, class archive, arenas, malloc", false},
@@ -130,14 +134,16 @@ type memoryCap struct {
 	usual              int64 // where memory is not short
 }
 
-// decided is a size that the rule does not choose. A region without a cap is counted with its usual size, or it would
+// decided is a size that the rule does not choose. A region without a bound is counted with its usual size, or it would
 // take the memory of the others.
 func (c memoryCap) decided() *int64 {
 	switch {
 	case c.fixed != nil:
 		return c.fixed
-	case !c.given:
+	case !c.given && c.open:
 		return &c.usual
+	case !c.given:
+		return nil
 	}
 	return c.profile
 }
@@ -150,7 +156,7 @@ func (s *Sizing) memoryCaps() [3]memoryCap {
 			uncapped: "no cap: the usual size", open: true, given: on(r.Metaspace), fixed: f.Metaspace, profile: n.metaspace,
 			bytes: &s.Metaspace, least: 64 * mib, need: 128 * mib, enough: 192 * mib, usual: 192 * mib},
 		{rule: "code-cache", region: "code cache", flag: "ReservedCodeCacheSize", why: "240 MiB otherwise",
-			uncapped: "HotSpot's own cap", given: on(r.CodeCache), fixed: f.CodeCache, profile: n.codeCache,
+			uncapped: "HotSpot's own cap of 240 MiB", given: on(r.CodeCache), fixed: f.CodeCache, profile: n.codeCache,
 			bytes: &s.CodeCache, least: 48 * mib, need: 64 * mib, enough: 160 * mib, usual: 240 * mib},
 		{rule: "direct-memory", region: "direct memory", flag: "MaxDirectMemorySize", why: "as large as the heap otherwise",
 			uncapped: "no cap: the usual size; as large as the heap, and Netty as much again", open: true, given: on(r.DirectMemory),
@@ -158,18 +164,17 @@ func (s *Sizing) memoryCaps() [3]memoryCap {
 	}
 	for i := range caps {
 		c := &caps[i]
-		if c.open && c.fixed != nil && *c.fixed >= maxBytes { // what the JVM prints where it has no cap
+		if c.open && unbounded(c.fixed) { // what the JVM prints where it has no cap
 			c.fixed, c.given, c.uncapped = nil, false, "no cap: the usual size"
 		}
 		c.given = c.given && (!s.bare || c.profile != nil)
-		ownCap := c.flag == "ReservedCodeCacheSize" && !c.given // HotSpot's, in a small container too
-		if s.small() && c.enough > 128*mib && !ownCap {
+		if s.small() && c.enough > 128*mib && (c.given || c.open) { // HotSpot's own code cache is as large in a small container
 			c.enough, c.usual = 128*mib, 128*mib
 		}
 		if s.bare && !s.unlimited && !c.given {
 			c.usual, c.uncapped, c.open = c.need, "no cap: what a usual application needs", true
 		}
-		if s.sizesDecided() {
+		if s.sizesDecided() || !c.given {
 			c.least = c.need
 		}
 		if size := c.decided(); size != nil {

@@ -29,11 +29,11 @@ func (s *Sizing) chooseCollector(limits Limits, cpus string) {
 	if s.fixed.Collector == "" {
 		return
 	}
-	usual := s.gcCost()
+	usual, threads := s.gcCost(), s.vmThreads()
 	s.Collector, s.gcWhy = s.fixed.Collector, "set by a higher layer"
 	s.chooseGCThreads(cpus)
 	chosen := s.gcCost()
-	s.extraGC = cost{chosen.share - usual.share, chosen.base - usual.base}
+	s.extraGC = cost{chosen.share - usual.share, chosen.base - usual.base + (s.vmThreads()-threads)*mib}
 }
 
 // chooseGCThreads sets the number of GC threads.

@@ -57,6 +57,7 @@ func strongest(options []Option, names []string) (top Option, ok bool) {
 
 // checkCombinations fails for options that HotSpot takes alone but not together.
 func (r *Result) checkCombinations(l Limits, major int) {
+	r.checkAlone(major)
 	values := map[string]string{}
 	from := map[string]Option{}
 	collector := collectorOf(r.Options)

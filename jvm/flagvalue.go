@@ -58,8 +58,8 @@ func (f flagFacts) badValue(name, value string, major int) string {
 		return ""
 	}
 	for _, r := range flagRanges {
-		if (number < r.least || number > r.most) && (r.strict || major != 8) && slices.Contains(strings.Fields(r.flags), name) {
-			return fmt.Sprintf("the value is from %g to %g", r.least, r.most)
+		if (number < float64(r.least) || number > float64(r.most)) && (r.strict || major != 8) && slices.Contains(strings.Fields(r.flags), name) {
+			return fmt.Sprintf("the value is from %d to %d", r.least, r.most)
 		}
 	}
 	return ""
@@ -67,7 +67,7 @@ func (f flagFacts) badValue(name, value string, major int) string {
 
 // flagRanges are those of flags that people set, from -XX:+PrintFlagsRanges, tried on each version of buildsListed.
 var flagRanges = []struct {
-	least, most float64
+	least, most uint64
 	strict      bool // Java 8 has the range too
 	flags       string
 }{

@@ -212,7 +212,7 @@ func TestGridInJVM(t *testing.T) {
 		{1600, 1.01, Policy{}},
 		{1792, 1.5, Policy{CPUs: CPUsFloor}}, {2048, 2, Policy{Reserve: "300MiB"}}, {2048, 64, Policy{}},
 		{3072, 3.5, Policy{CPUs: CPUsFloor}}, {4096, 16, Policy{}},
-		{2048, 8, Policy{Profile: &Profile{Name: "p", OffHeapMin: "300MiB", Collector: "Parallel", Stack: "512k"}}},
+		{2048, 8, Policy{Profile: &Profile{Name: "p", OffHeapMin: "500MiB", Collector: "Parallel", Stack: "512k"}}},
 	} {
 		r, err := Render(Input{Limits: gridLimits(tc.mebibytes, tc.cores), Policy: tc.policy, Target: target})
 		if err != nil {

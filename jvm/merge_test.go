@@ -99,7 +99,6 @@ func mergeCases() []mergeCase {
 		{"GB is no unit", "", "-Xmx2GB", "", "", "bad-value"},
 		{"empty size", "", "-Xmx", "", "", "bad-value"},
 		{"hexadecimal size", "", "-Xmx0x10000000", "", "-Xmx0x10000000", ""},
-		{"free ratio against the other's default", "", "-XX:+UseG1GC -Xmaxf0.2", "", "", "invalid-combination"},
 		{"free ratios together", "", "-XX:+UseG1GC -Xmaxf0.2 -Xminf0.1", "", "-XX:+UseG1GC -Xmaxf0.2 -Xminf0.1", ""},
 		{"free ratio that ParallelGC does not mind", "", "-XX:+UseParallelGC -XX:MaxHeapFreeRatio=20", "",
 			"-XX:+UseParallelGC -XX:MaxHeapFreeRatio=20", ""},
@@ -108,7 +107,6 @@ func mergeCases() []mergeCase {
 			"-XX:+UseParallelGC -XX:ConcGCThreads=3 -XX:ParallelGCThreads=2", ""},
 		{"threads in one layer", "", "-XX:+UseG1GC -XX:ConcGCThreads=3 -XX:ParallelGCThreads=2", "", "", "invalid-combination"},
 		{"minimum, start and maximum", "-XX:MinHeapSize=500m -XX:InitialHeapSize=100m", "", "-Xmx200m", "", "adjusted invalid-combination"},
-		{"first code cache against the default", "", "-XX:InitialCodeCacheSize=64m", "", "", "invalid-combination"},
 		{"threads and processors", "", "-XX:+UseG1GC -XX:ConcGCThreads=3 -XX:ActiveProcessorCount=2", "", "", "invalid-combination"},
 		{"several errors", "", "word -Xmx1.5g -version", "", "", "not-a-jvm-option bad-value not-a-jvm-option"},
 	}

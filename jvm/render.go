@@ -62,14 +62,15 @@ func Render(in Input) (Result, error) {
 	fixed := fixedBy(given.Options, memory)
 	fixed.NettyCounts = nettyCounts(given.Options, in.Target.JavaMajor)
 	s, err := Size(in.Limits, in.Policy, in.Target, fixed)
-	_, initial := given.find("InitialHeapSize")
-	_, least := given.find("MinHeapSize")
-	_, soft := given.find("SoftMaxHeapSize")
-	if start := max(initial, least, soft); fixed.Heap == nil && err == nil && start > s.Heap {
-		fixed.Heap = &start // which lifts the maximum, and leaves less for the rest
-		s, err = Size(in.Limits, in.Policy, in.Target, fixed)
+	start, by := s.Heap, -1
+	for _, name := range [...]string{"InitialHeapSize", "MinHeapSize", "SoftMaxHeapSize"} {
+		if i, n := given.find(name); n > start {
+			start, by = n, i
+		}
 	}
-	if fixed.lift(&given, s.Options()) {
+	if fixed.Heap == nil && err == nil && by >= 0 {
+		fixed.Heap = &start // which lifts the maximum, and leaves less for the rest
+		fixed.by(given.Options[by])
 		s, err = Size(in.Limits, in.Policy, in.Target, fixed)
 	}
 	defaults := append(ruleOptions(in, s, fixed), in.Default...)
@@ -135,6 +136,9 @@ func fixedBy(options []Option, memory int64) Fixed {
 		n = min(n, maxBytes)
 		if to := numbers[id.name]; to != nil && err == nil && (id.is(sized) || n > 0 && n <= maxCPUs) {
 			*to = &n
+			if id.is(sized) {
+				f.by(o)
+			}
 		}
 		switch {
 		case id.name == "MaxRAM":
@@ -159,6 +163,9 @@ func fixedBy(options []Option, memory int64) Fixed {
 		case id.family == "gc" && id.value == "+":
 			f.Collector = id.name
 		}
+		if shares[id.name] > 0 && strings.Contains(id.name, "MaxRAM") {
+			f.by(o)
+		}
 	}
 	share := cmp.Or(shares["MaxRAMPercentage"], shares["MaxRAMFraction"], shares["DefaultMaxRAMFraction"])
 	least := cmp.Or(shares["MinRAMPercentage"], shares["MinRAMFraction"])
@@ -169,25 +176,12 @@ func fixedBy(options []Option, memory int64) Fixed {
 	return f
 }
 
-// lift fixes the caps of the rule that must not be below another size of a higher layer, which they follow.
-func (f *Fixed) lift(given *Result, rule []Option) (lifted bool) {
-	caps := map[string]**int64{"MaxMetaspaceSize": &f.Metaspace, "ReservedCodeCacheSize": &f.CodeCache}
-	for _, o := range rule {
-		id := keyOf(o)
-		to := caps[id.name]
-		if to == nil || *to != nil {
-			continue
-		}
-		size, _ := sizeOf(id.value) // of the rule: valid
-		for _, p := range orderedPairs {
-			if _, n := given.find(p.low); p.high == id.name && n > size {
-				n = min(n, maxBytes)
-				size, lifted = n, true
-				*to = &n
-			}
-		}
+// by notes an option that decides a size.
+func (f *Fixed) by(o Option) {
+	if f.By != "" {
+		f.By += " and "
 	}
-	return lifted
+	f.By += o.located()
 }
 
 // stackOf returns the bytes of one thread stack; -XX:ThreadStackSize counts KiB.

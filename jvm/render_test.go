@@ -127,14 +127,16 @@ func TestStartLiftsTheBudget(t *testing.T) {
 
 // The explanation shows the value of the rule that an option overrides.
 func TestReplacedShowsTheRule(t *testing.T) {
-	r, err := Render(Input{Limits: Limits{CPUs: 2, Memory: 2 << 30}, User: ParseArgs("u", []string{"-Xmx600m", "-XX:+UseSerialGC", "-Xss1m"})})
-	if err != nil {
-		t.Fatal(err)
-	}
 	beaten := map[string]string{}
-	for _, o := range r.Options {
-		for _, b := range o.Replaced {
-			beaten[o.String()] = b.String()
+	for _, user := range [...]string{"-Xmx600m -XX:+UseSerialGC", "-Xss1m"} {
+		r, err := Render(Input{Limits: Limits{CPUs: 2, Memory: 2 << 30}, User: ParseArgs("u", strings.Fields(user))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range r.Options {
+			for _, b := range o.Replaced {
+				beaten[o.String()] = b.String()
+			}
 		}
 	}
 	for o, b := range map[string]string{"-Xmx600m": "-Xmx1248m", "-Xms600m": "-Xms1248m", "-XX:+UseSerialGC": "-XX:+UseG1GC",

@@ -21,9 +21,9 @@ func TestRulesSwitchOff(t *testing.T) {
 		open       string
 	}{
 		{"heap", "-Xmx1248m -XX:InitialHeapSize=1248m -XX:MaxHeapFreeRatio=100", BudgetUnbounded, "heap"},
-		{"metaspace", "-XX:MaxMetaspaceSize=198m", BudgetUnbounded, "metaspace"},
+		{"metaspace", "-XX:MaxMetaspaceSize=198m -XX:InitialHeapSize=1248m -XX:MaxHeapFreeRatio=100", BudgetUnbounded, "metaspace"},
 		{"code-cache", "-XX:ReservedCodeCacheSize=240m", "", ""},
-		{"direct-memory", "-XX:MaxDirectMemorySize=70m", BudgetUnbounded, "direct memory"},
+		{"direct-memory", "-XX:MaxDirectMemorySize=70m -XX:InitialHeapSize=1248m -XX:MaxHeapFreeRatio=100", BudgetUnbounded, "direct memory"},
 		{"stacks", "-Xss512k", "", ""},
 		{"collector", "-XX:+UseG1GC", "", ""},
 		{"cpus", "-XX:ActiveProcessorCount=2", "", ""},
@@ -122,11 +122,11 @@ func TestNoHeapRuleNoRefusal(t *testing.T) {
 	}
 }
 
-// Without the rule the budget has the collector that HotSpot takes.
+// Without the rule the budget has the collector that HotSpot takes, and the heap stays.
 func TestNoCollectorRule(t *testing.T) {
 	for major, want := range map[int]string{17: "UseSerialGC", 28: "UseG1GC"} {
 		s, err := Size(gridLimits(512, 1), Policy{Rules: switchedOff(t, "collector")}, Target{JavaMajor: major}, Fixed{})
-		if err != nil || s.Collector != want || s.Budget.Sum() > s.Limit {
+		if err != nil || s.Collector != want || s.Heap != 256*mib || (s.Budget.Sum() > s.Limit) != (len(s.Warnings) > 0) {
 			t.Errorf("Java %d: %s, %s, %v", major, s.Collector, mibText(s.Budget.Sum()), err)
 		}
 	}

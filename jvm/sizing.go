@@ -70,6 +70,7 @@ type Fixed struct {
 	Heap, Metaspace, CodeCache, Direct, Stack *int64 // bytes
 	CPUs, GCThreads                           *int64 // ActiveProcessorCount, ParallelGCThreads
 	Collector                                 string // such as UseG1GC
+	By                                        string // the options that set heap, metaspace, code cache and direct memory
 	ConcGC                                    bool   // ConcGCThreads is set, and must not be above GCThreads
 	NettyCounts                               bool   // Netty may count direct memory on its own
 }
@@ -108,7 +109,7 @@ type Sizing struct {
 	reserve    int64   // bytes
 	cores      float64 // what CPUs was rounded up from
 	parallelGC int     // GC threads
-	extraGC    cost    // of the collector, beyond that of the rule's own choice
+	extraGC    cost    // of the collector and its threads, beyond that of the rule's own choice
 	unlimited  bool    // there is no limit: Limit is the machine's memory
 	gcFixed    bool    // parallelGC is set by a higher layer
 	floored    bool    // parallelGC is of cores rounded down
@@ -162,9 +163,9 @@ func (s *Sizing) checkBudget() {
 	sum := s.Budget.Sum()
 	switch over := sum - s.Limit; {
 	case over > 0 && s.bare && !s.unlimited:
-		s.warn(BudgetExceeded, "the regions add up to %s, %s more than the limit of %s: a heap of %s leaves no room for the caps that a usual "+
-			"application needs, so caps, stack size and start of the heap are left to the JVM; %s", mibText(sum), mibText(over), mibText(s.Limit),
-			mibText(s.Heap), s.remedy())
+		s.warn(BudgetExceeded, "the regions add up to %s, %s more than the limit of %s: beside %s there is no room for the caps that a usual "+
+			"application needs, so the rule gives no caps, no stack size and no start of the heap; %s", mibText(sum), mibText(over),
+			mibText(s.Limit), cmp.Or(s.fixed.By, "a heap of "+mibText(s.Heap)), s.remedy())
 		return
 	case over > 0:
 		s.warn(BudgetExceeded, "the regions add up to %s, %s more than the limit of %s", mibText(sum), mibText(over), mibText(s.Limit))

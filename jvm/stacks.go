@@ -23,8 +23,18 @@ func (s *Sizing) chooseStack() {
 	}
 }
 
-// stackGiven reports whether the rule gives -Xss.
-func (s *Sizing) stackGiven() bool { return on(s.rules.Stacks) && (!s.bare || s.numbers.stack != nil) }
+// stackGiven reports whether the rule gives -Xss: not beside a size of a higher layer, where it could only break code.
+func (s *Sizing) stackGiven() bool {
+	return on(s.rules.Stacks) && (!s.bare && !s.fixed.sizes() || s.numbers.stack != nil)
+}
+
+// countedStack is what a stack counts in the sum. Of one that the rule does not give, a thread touches a part.
+func (s *Sizing) countedStack() int64 {
+	if s.stackGiven() && s.fixed.Stack == nil {
+		return s.Stack
+	}
+	return min(s.Stack, smallStack)
+}
 
 // smallestStack is that of the rule.
 func (s *Sizing) smallestStack() int64 {

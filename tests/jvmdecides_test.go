@@ -59,6 +59,7 @@ var decisions = []decision{
 	// Stacks.
 	{"512m", "-Xss1m", "threads=150x8000 classes=60 direct=14 heap=100"},
 	{"512m", "-Xss256k", "threads=200x1300 classes=60 direct=14 heap=100"},
+	{"1g", "-Xmx600m", "threads=50x8000 heap=200"},
 	{"1g", "-Xss2m -Xmx600m", "threads=80x16000 classes=90 heap=400"},
 	// Collectors.
 	{"512m", "-XX:+UseG1GC", "classes=60 direct=14 heap=90 garbage=300"},
@@ -69,6 +70,16 @@ var decisions = []decision{
 	{"768m", "-XX:+UseParallelGC", "classes=95 direct=40 heap=110 garbage=500"},
 	{"1g", "-XX:+UseSerialGC -XX:MaxRAMPercentage=80", "classes=85 direct=120 heap=450"},
 	{"2g", "-XX:+UseG1GC -Xmx1800m", "classes=100 direct=100 heap=700"},
+	// Regions without a bound: the heap does not start full.
+	{"1g", "-XX:+UseG1GC -XX:MaxMetaspaceSize=18446744073709551615", "heap=150 garbage=3000 classes=600"},
+	{"1g", "-XX:+UseG1GC -XX:MaxDirectMemorySize=9223372036854775807", "direct=600 heap=150 garbage=3000"},
+}
+
+// decisionsOfNoSize leave the rule its heap, which is larger than the JVM's own: alone these JVMs have too little.
+var decisionsOfNoSize = []decision{
+	{"512m", "-Xss1m", "classes=60 direct=14 heap=150"},
+	{"512m", "-XX:MetaspaceSize=256m", "classes=60 direct=14 heap=200"},
+	{"1g", "-XX:CompressedClassSpaceSize=1g", "classes=85 heap=400"},
 }
 
 // decisionsOnAll are those that are tried on other JDKs too, which have other defaults.
@@ -86,6 +97,15 @@ func TestJVMLivesWhereUsersDecide(t *testing.T) {
 	needsNamespaces(t)
 	needsCPUs(t, 2)
 	testDecisions(t, decisions, jdk{java: "java"})
+	dir := t.TempDir()
+	compileFill(t, dir)
+	for _, d := range decisionsOfNoSize {
+		t.Run(d.memory+" "+d.user, func(t *testing.T) { d.livesUnderStoker(t, dir, jdk{}, "") })
+	}
+	t.Run("no metaspace rule", func(t *testing.T) {
+		d := decision{"1g", "-XX:+UseG1GC", "heap=150 garbage=600 classes=600"}
+		d.livesUnderStoker(t, dir, jdk{}, "jvm: {rules: {metaspace: false}}\n")
+	})
 }
 
 // The same on other JDKs: STOKER_MATRIX are the arguments of scripts/matrix.sh, by default its three.
@@ -138,21 +158,28 @@ func compileFill(t testing.TB, dir string) {
 
 // lives runs the JVM alone and under stoker, with two CPUs each, and reports whether it lives alone.
 func (d decision) lives(t *testing.T, classes string, j jdk, enforced bool) bool {
-	user, uses := strings.Fields(d.user), strings.Fields(d.uses)
 	alone := newMemoryGroup(t, d.memory)
-	command := slices.Concat([]string{j.java}, user, []string{"-cp", classes, "Fill"}, uses)
+	command := slices.Concat([]string{j.java}, strings.Fields(d.user), []string{"-cp", classes, "Fill"}, strings.Fields(d.uses))
 	out, code := alone.run(nil, j.inside(t, classes, command)...)
 	kills, peak := alone.use()
 	if !hasLived(out, code, kills) {
 		t.Logf("%v: alone it does not live: code %d, %d kills, %s in use: %s", d, code, kills, peak, lastOf(out, 300))
 		return false
 	}
-	config := fmt.Sprintf("main: app\nservices:\n  app:\n    kind: java\n    java: {home: '%s', main: Fill, classpath: [%s], args: [%s]}\n"+
-		"    restart: {policy: never}\n    essential: true\n", j.home, classes, strings.Join(uses, ", "))
-	env := "JAVA_OPTS=" + d.user
+	t.Logf("%v: %s in use alone", d, peak)
+	more := ""
 	if enforced {
-		config, env = config+fmt.Sprintf("jvm: {enforced: {options: ['%s']}}\n", strings.Join(user, "', '")), "JAVA_OPTS="
+		d.user, more = "", fmt.Sprintf("jvm: {enforced: {options: ['%s']}}\n", strings.ReplaceAll(d.user, " ", "', '"))
 	}
+	d.livesUnderStoker(t, classes, j, more)
+	return true
+}
+
+// livesUnderStoker runs the JVM under stoker, with more of a configuration.
+func (d decision) livesUnderStoker(t *testing.T, classes string, j jdk, more string) {
+	t.Helper()
+	config := fmt.Sprintf("main: app\nservices:\n  app:\n    kind: java\n    java: {home: '%s', main: Fill, classpath: [%s], args: [%s]}\n"+
+		"    restart: {policy: never}\n    essential: true\n%s", j.home, classes, strings.ReplaceAll(d.uses, " ", ", "), more)
 	dir, err := os.MkdirTemp(classes, "") // where a root file system of its own has it too
 	if err != nil {
 		t.Fatal(err)
@@ -162,14 +189,13 @@ func (d decision) lives(t *testing.T, classes string, j jdk, enforced bool) bool
 		t.Fatal(err)
 	}
 	under := newMemoryGroup(t, d.memory)
-	command = []string{stoker(t), "run", "--set", "api.socket=" + filepath.Join(dir, "s"), "--config", file}
-	out, code = under.run([]string{env}, j.inside(t, classes, command)...)
-	kills, more := under.use()
-	t.Logf("%v: %s alone, %s under stoker", d, peak, more)
+	command := []string{stoker(t), "run", "--set", "api.socket=" + filepath.Join(dir, "s"), "--config", file}
+	out, code := under.run([]string{"JAVA_OPTS=" + d.user}, j.inside(t, classes, command)...)
+	kills, peak := under.use()
+	t.Logf("%v: %s in use under stoker", d, peak)
 	if !hasLived(out, code, kills) {
-		t.Errorf("it lives alone (%s in use); under stoker: code %d, %d kills, %s in use:\n%s", peak, code, kills, more, lastOf(out, 3000))
+		t.Errorf("under stoker: code %d, %d kills, %s in use:\n%s", code, kills, peak, lastOf(out, 3000))
 	}
-	return true
 }
 
 func hasLived(out string, code, kills int) bool {
