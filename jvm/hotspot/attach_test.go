@@ -325,21 +325,32 @@ func TestAttachDoesNotKill(t *testing.T) {
 	}
 }
 
-// A JVM survives attach requests from its first moment on.
+// A JVM survives attach requests from its first moment on. On a busy machine a JVM may be up before the first request.
 func TestAttachToStartingJVM(t *testing.T) {
 	classes := compile(t)
+	for range 20 {
+		if attachToStartingJVM(t, classes) > 1 || t.Failed() {
+			return
+		}
+	}
+	t.Error("it was never too early")
+}
+
+// attachToStartingJVM returns how many requests a new JVM was sent until it answered.
+func attachToStartingJVM(t *testing.T, classes string) (tries int) {
+	t.Helper()
 	cmd := exec.Command("java", "-Xmx32m", "-cp", classes, "Eater", "wait")
 	cmd.Dir = t.TempDir()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	defer func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		_ = os.Remove(fmt.Sprintf("/tmp/.java_pid%d", cmd.Process.Pid))
-	})
+	}()
 	target := Target{Pid: cmd.Process.Pid, Quit: func() error { return cmd.Process.Signal(syscall.SIGQUIT) }}
-	ctx, tries := attachTime(t), 0
+	ctx := attachTime(t)
 	for {
 		a, err := Attach(ctx, target)
 		if tries++; errors.Is(err, ErrNotCaught) {
@@ -351,10 +362,7 @@ func TestAttachToStartingJVM(t *testing.T) {
 		if _, err := a.Command(ctx, "jcmd", "VM.version"); err != nil {
 			t.Error(err)
 		}
-		break
-	}
-	if tries < 2 {
-		t.Error("it was never too early")
+		return tries
 	}
 }
 
