@@ -105,10 +105,12 @@ sleep 3 # the watch begins two seconds after the services
 resident() { sed -n 's/^VmRSS:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$(pid_of app)/status"; }
 says() { stoker status -o json app | grep -q "$1" && stoker jvm explain app | tr -s ' \n' '  ' | grep -q "$1"; }
 before=$(value app pid)
+steady() { full=$(resident); sleep 2; [ $(($(resident) - full)) -lt 2048 ]; }
+within 30 steady
 full=$(resident)
 tell full "$full"
 now=$(date_boot)
-low=$((full / 1024 + 90)) # more than 70 % of it are in use, and a collection has room
+low=$((full / 768)) # MiB, of which three quarters are in use: a collection is needed, and has room
 echo ${low}M >/sys/fs/cgroup/box/memory.max
 within 20 says "the memory limit is $low MiB now: the JVM uses"
 within 20 says "the memory limit is $low MiB now (it was 700 MiB)"
