@@ -13,6 +13,7 @@ echo '+cpu +memory +pids' >/sys/fs/cgroup/cgroup.subtree_control
 ip link set lo up
 stty -F /dev/ttyS0 -opost
 exec 2>&1
+echo '==up'
 trap 'echo "==code $?"; reboot -f' EXIT
 set -u
 # shellcheck source=tests/vm/lib.sh
