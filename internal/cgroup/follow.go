@@ -12,7 +12,7 @@ import (
 // Followed are limit files with copies of the container's limits, each with its content.
 type Followed struct {
 	Wrote []string
-	// Left are those that hold something else than the copy: somebody has set them.
+	// Left are those that hold something else than the copy: they were set by hand.
 	Left []string
 }
 
