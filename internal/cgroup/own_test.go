@@ -20,6 +20,7 @@ type kernel struct {
 	t       *testing.T
 	refuse  map[string]error // file or folder name -> what using it gives
 	forking int              // processes that still appear while others move
+	late    int              // processes that still appear when all have moved
 	foreign int              // reads of a cgroup.procs that still show a process of another PID namespace
 }
 
@@ -82,6 +83,10 @@ func (k *kernel) write(file, text string) error {
 			k.put(from+"/cgroup.procs", strings.Join(append(k.procs(from), strconv.Itoa(1000+k.forking)), "\n"))
 		}
 	case "cgroup.subtree_control":
+		if k.late > 0 && len(k.procs(dir)) == 0 {
+			k.late--
+			k.put(dir+"/cgroup.procs", strconv.Itoa(2000+k.late)+"\n")
+		}
 		if len(k.procs(dir)) > 0 && text[0] == '+' {
 			return syscall.EBUSY
 		}
@@ -217,7 +222,7 @@ func (k *kernel) want(file, text string) {
 
 func TestOwnV2(t *testing.T) {
 	k, tree := newKernel(t, 2)
-	k.forking = 3
+	k.forking, k.late = 3, 2
 	const c = "/sys/fs/cgroup"
 	o, err := tree.Make("web", OwnLimits{CPUs: 0.5, Memory: 512 << 20})
 	if err != nil {
@@ -233,7 +238,7 @@ func TestOwnV2(t *testing.T) {
 	k.want(c+"/cgroup.subtree_control", "cpu memory")
 	k.want(c+"/stoker.init/memory.max", "1073741824") // for the JVM that has none of its own
 	k.want(c+"/stoker.init/cpu.max", "150000 100000")
-	if got := len(k.procs(c + "/stoker.init")); got != 6 { // 1, 7, us and three that were forked; 13 had ended
+	if got := len(k.procs(c + "/stoker.init")); got != 8 { // 1, 7, us and three that were forked; 13 had ended
 		t.Errorf("%d processes in the leaf", got)
 	}
 	// The supervisor after this one lives in the leaf.

@@ -38,10 +38,17 @@ func (t *Tree) makeRoom(base string, w OwnLimits, limits Limits) error {
 	if mkErr != nil && !errors.Is(mkErr, fs.ErrExist) {
 		return fmt.Errorf("cannot make %s: %w", leaf, cause(mkErr))
 	}
-	if err = t.moveAll(base, leaf); err == nil {
-		if err = t.write(base, "cgroup.subtree_control", order); err == nil {
-			err = t.limit(unified, leaf, limits.MemoryLimit, limits.CPUQuota)
+	for range moveRounds {
+		if err = t.moveAll(base, leaf); err != nil {
+			break
 		}
+		err = t.write(base, "cgroup.subtree_control", order)
+		if !errors.Is(err, syscall.EBUSY) { // otherwise a process has entered in between
+			break
+		}
+	}
+	if err == nil {
+		err = t.limit(unified, leaf, limits.MemoryLimit, limits.CPUQuota)
 	}
 	if err == nil {
 		return nil

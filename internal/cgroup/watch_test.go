@@ -169,7 +169,7 @@ func TestWatchKnowsBefore(t *testing.T) {
 	}
 }
 
-// The copies of the container's limits follow it; what is of the service's own stays, and so does what somebody else has written.
+// The copies of the container's limits follow it; what is of the service's own stays, and so does what was set by hand.
 func TestFollow(t *testing.T) {
 	const c = "/sys/fs/cgroup"
 	own := map[string]OwnLimits{"web": {Memory: 512 << 20}, "api": {}, "night": {}, "removed": {}}
