@@ -3,6 +3,7 @@ package supervisor
 import (
 	"time"
 
+	"github.com/stoker-init/stoker/internal/listen"
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
@@ -33,6 +34,9 @@ type Config struct {
 	// SuccessSignals are signals whose deadly effect counts as success (default
 	// none; the stop signal counts in a requested stop).
 	SuccessSignals []string `yaml:"success_signals" change:"live"`
+
+	// Listen are sockets that stoker keeps open over restarts and passes to the process.
+	Listen []listen.Config `yaml:"listen"`
 
 	Ready   Ready   `yaml:"ready" change:"live"`
 	Live    Live    `yaml:"live" change:"live" default:"-"`
@@ -120,8 +124,11 @@ type Stop struct {
 	Command []string `yaml:"command" check:"command"`
 	// Drain is the time between the stop request, from which on the container is
 	// not ready, and the signal or command (default 0). It is not part of Timeout.
-	Drain   time.Duration `yaml:"drain" check:"notnegative"`
-	Timeout time.Duration `yaml:"timeout" check:"positive"` // before KILL; default the container's less 2s: 6s
+	Drain time.Duration `yaml:"drain" check:"notnegative"`
+	// Requests is the longest time, within Timeout, for requests under way to end before the stop signal, in a service that can be asked to
+	// accept no more (default for tomcat: half of Timeout; 0s: it is not asked).
+	Requests *time.Duration `yaml:"requests" check:"notnegative"`
+	Timeout  time.Duration  `yaml:"timeout" check:"positive"` // before KILL; default the container's less 2s: 6s
 	// ThreadDump sends QUIT to a JVM that catches it before it is killed (default: true for java and tomcat).
 	ThreadDump *bool `yaml:"thread_dump"`
 }

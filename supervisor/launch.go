@@ -99,6 +99,9 @@ type Launch struct {
 	// more becomes stable or ends. It may be left out if the supervisor dies meanwhile.
 	OnStable func()
 
+	// EndRequests asks the process to accept no more connections, and returns when none is open any more or ctx is done. summary says how it
+	// went, for the log. nil: it cannot be asked.
+	EndRequests func(ctx context.Context, p Process) (summary string, err error)
 	// StopCommand asks the process to end instead of the stop signal.
 	StopCommand func(ctx context.Context, p Process) error
 	// DumpSignal requests a thread dump; 0: it cannot make one.

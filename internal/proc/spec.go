@@ -7,6 +7,7 @@ import (
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/listen"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/program"
 )
@@ -26,6 +27,9 @@ type Spec struct {
 	execshim.Attributes
 
 	Stdio Stdio
+	// Sockets are passed on by systemd's protocol: as descriptors 3 and up, with LISTEN_FDS, LISTEN_FDNAMES and LISTEN_PID. They stay
+	// the caller's.
+	Sockets []listen.Socket
 	// KeepReserve refuses a start beside others that would take the descriptors that are
 	// kept for operators.
 	KeepReserve bool

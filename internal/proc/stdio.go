@@ -29,7 +29,10 @@ type Stdio struct {
 	// InheritStdin makes stdin stoker's own in the modes Inherit and Capture. Otherwise it
 	// is /dev/null.
 	InheritStdin bool
-	Log          *logs.Log // of Capture
+	// Socket is a listening socket as stdin, as inetd passes it, which Java returns as System.inheritedChannel(); nil: none. It stays
+	// the caller's.
+	Socket *os.File
+	Log    *logs.Log // of Capture
 	// OwnLog is for Capture without a Log: the process gets a log of its own, with its ID as
 	// the name. It is made at the first output and retired with Done.
 	OwnLog *logs.Options
@@ -68,6 +71,9 @@ func (p *Process) openStreams(spec *Spec) (*streams, error) {
 	s.child = [3]uintptr{null.Fd(), null.Fd(), null.Fd()}
 	if spec.Stdio.InheritStdin {
 		s.child[0] = os.Stdin.Fd()
+	}
+	if spec.Stdio.Socket != nil {
+		s.child[0] = spec.Stdio.Socket.Fd()
 	}
 	switch spec.Stdio.Mode {
 	case Inherit:
