@@ -255,8 +255,9 @@ func TestNoClientIsRefused(t *testing.T) {
 	}
 	c.stop(t, "3 kill -9 of the supervisor", 0)
 
+	newer := other(t)
 	c = l.newClients(many, nil)
-	if out, err := l.run("upgrade", other(t)); err != nil {
+	if out, err := l.run("upgrade", newer); err != nil {
 		t.Errorf("upgrade: %v: %s", err, out)
 	}
 	l.wantSupervisor("other")
