@@ -8,12 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/stoker-init/stoker/internal/freeport"
 )
 
 // Status is an update that the agent has accepted.
@@ -114,33 +113,13 @@ type Agent struct {
 func New(o Options) (*Agent, error) {
 	a := &Agent{o: o, address: "127.0.0.1:0", changed: make(chan struct{}), seen: map[string]bool{}, tasks: map[string]*Task{}}
 	if !o.InMemory {
-		var err error
-		if a.address, a.reserved, err = reservePort(); err != nil {
+		port, reserved, err := freeport.Reserve()
+		if err != nil {
 			return nil, err
 		}
+		a.address, a.reserved = fmt.Sprintf("127.0.0.1:%d", port), reserved
 	}
 	return a, a.Start()
-}
-
-// reservePort binds a loopback port on which nothing listens until the reservation is closed, so that no other process gets it while the
-// agent is stopped. The kernel lets a listener beside it, as both have SO_REUSEADDR.
-func reservePort() (address string, reserved io.Closer, err error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return "", nil, fmt.Errorf("cannot reserve a port: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "port")
-	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
-		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
-	}
-	if err == nil {
-		var bound unix.Sockaddr
-		if bound, err = unix.Getsockname(fd); err == nil {
-			return fmt.Sprintf("127.0.0.1:%d", bound.(*unix.SockaddrInet4).Port), f, nil
-		}
-	}
-	_ = f.Close()
-	return "", nil, fmt.Errorf("cannot reserve a port: %w", err)
 }
 
 // Start starts an agent that was stopped, at its earlier address.
