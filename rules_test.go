@@ -50,6 +50,7 @@ func edges() map[string][]string {
 		"executor/mesos":           {"executor"},
 		"executor/mesos/mesostest": {"internal/freeport"},
 		"internal/freeport":        {},
+		"internal/httpload":        {},
 		"executor/natsjob":         {"executor", "internal/untrusted"},
 		"executor/output":          {},
 		"executor/schedule":        {"executor"},
