@@ -27,7 +27,7 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		// it measures them
-		"bench":                      {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
+		"bench":                      {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto", "internal/freeport", "internal/httpload"},
 		"internal/access":            {"internal/execshim", "internal/exit", "internal/headroom", "internal/printable", "internal/procfs", "internal/suggest", "internal/untrusted"},
 		"internal/access/accesstest": {},
 		"internal/api": {"internal/access", "executor", "executor/schedule", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",

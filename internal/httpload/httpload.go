@@ -43,6 +43,7 @@ type Options struct {
 	Clients          int
 	Pause            time.Duration // of each client between two requests
 	Within           time.Duration // the longest time for a request
+	Requests         int           // of each client, refused connections included; 0: until Stop
 }
 
 // Load is a load that runs.
@@ -74,7 +75,13 @@ func (l *Load) Counts() Counts {
 // Stop ends the clients after their current requests.
 func (l *Load) Stop() Counts {
 	l.cancel()
+	return l.Wait()
+}
+
+// Wait waits until each client has sent Options.Requests.
+func (l *Load) Wait() Counts {
 	l.clients.Wait()
+	l.cancel()
 	return l.Counts()
 }
 
@@ -91,7 +98,7 @@ func (l *Load) count(err error, add func(c *Counts)) {
 func (l *Load) client(ctx context.Context) {
 	var conn net.Conn
 	var answers *bufio.Reader
-	for ctx.Err() == nil {
+	for sent := 0; ctx.Err() == nil && (l.o.Requests == 0 || sent < l.o.Requests); sent++ {
 		began, kept := time.Now(), conn != nil
 		if !kept {
 			var err error
