@@ -98,7 +98,7 @@ func (b *bench) underStoker(program string, listen bool) func(t tomcatBase) (*ex
 		if err != nil {
 			return nil, nil, err
 		}
-		restart := exec.Command(program, "restart", "tomcat")
+		restart := exec.Command(program, "restart", "--wait", "tomcat")
 		restart.Env = append(os.Environ(), "STOKER_SOCKET="+filepath.Join(x.dir, "api.sock"))
 		return restart, x.close, nil
 	}
