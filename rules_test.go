@@ -27,7 +27,7 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		// it measures them
-		"bench":                      {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
+		"bench":                      {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto", "internal/freeport", "internal/httpload"},
 		"internal/access":            {"internal/execshim", "internal/exit", "internal/headroom", "internal/printable", "internal/procfs", "internal/suggest", "internal/untrusted"},
 		"internal/access/accesstest": {},
 		"internal/api": {"internal/access", "executor", "executor/schedule", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
@@ -48,7 +48,9 @@ func edges() map[string][]string {
 		"executor/client":          {"executor", "executor/schedule"},
 		"executor/journal":         {},
 		"executor/mesos":           {"executor"},
-		"executor/mesos/mesostest": {},
+		"executor/mesos/mesostest": {"internal/freeport"},
+		"internal/freeport":        {},
+		"internal/httpload":        {},
 		"executor/natsjob":         {"executor", "internal/untrusted"},
 		"executor/output":          {},
 		"executor/schedule":        {"executor"},
@@ -64,8 +66,8 @@ func edges() map[string][]string {
 		"jvm/rollout": {"supervisor"},
 		"jvm/resize":  {"jvm", "jvm/hotspot"},
 		"jvm/launch": {"jvm/resize", "jvm/rollout", "hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit",
-			"internal/fdstore", "internal/filewatch", "internal/layout", "internal/printable", "internal/proc", "internal/procfs", "internal/redact", "internal/remote",
-			"internal/service", "internal/untrusted", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
+			"internal/fdstore", "internal/filewatch", "internal/layout", "internal/listen", "internal/printable", "internal/proc", "internal/procfs", "internal/redact",
+			"internal/remote", "internal/service", "internal/untrusted", "internal/wholefile", "jvm", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
 		"internal/daemon": {"internal/access", "executor", "executor/mesos", "executor/natsjob", "executor/schedule", "internal/suggest", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/console",
 			"internal/console/audit", "internal/console/recording",
 			"internal/events", "internal/exit", "internal/fdstore", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle",
@@ -148,7 +150,7 @@ func edges() map[string][]string {
 		"internal/remote":   {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":   {"internal/lazyregexp"},
 		// for the words of the JVM that it runs in, and to split its options
-		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted"},
+		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/lazyregexp", "internal/untrusted"},
 		"internal/suggest":   {},
 		"internal/printable": {},
 		"jvm":                {"internal/suggest", "internal/printable"},

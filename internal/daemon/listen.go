@@ -66,7 +66,7 @@ func (s *sockets) open(service string, configs []listen.Config, uid, gid int) ([
 	return s.set.Open(service, configs, uid, gid)
 }
 
-// entered is the supervisor's Entered.
+// entered notes the state that a service enters.
 func (s *sockets) entered(service string, st supervisor.State, rests bool) {
 	s.mu.Lock()
 	if rests {
@@ -81,6 +81,14 @@ func (s *sockets) entered(service string, st supervisor.State, rests bool) {
 	}
 	if st != supervisor.Running {
 		s.watchQueues(service)
+	}
+}
+
+// entered is the supervisor's Entered.
+func (d *daemon) entered(service string, st supervisor.State, rests bool) {
+	d.sockets.entered(service, st, rests)
+	if rests {
+		d.shared.RemoveCopy(service)
 	}
 }
 

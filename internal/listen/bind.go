@@ -188,6 +188,7 @@ func (k *socket) setOwner() error {
 	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 		return errors.New("something else has replaced it")
 	}
+	k.Dev, k.Ino = st.Dev, st.Ino
 	mode, err := ParseMode(k.Mode)
 	if err != nil {
 		return err
@@ -200,7 +201,6 @@ func (k *socket) setOwner() error {
 			return fmt.Errorf("cannot give it to user %d, group %d: %w (needs CAP_CHOWN)", k.UID, k.GID, err)
 		}
 	}
-	k.Dev, k.Ino = st.Dev, st.Ino
 	return nil
 }
 
