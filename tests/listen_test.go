@@ -48,6 +48,8 @@ signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown
 with open("DIR/accepts", "w") as f:
     f.write(str(os.getpid()))
 server.serve_forever(poll_interval=0.01)
+if os.path.exists("DIR/shut"): # which ends the socket for everyone
+    sock.shutdown(socket.SHUT_RDWR)
 server.server_close()
 `
 

@@ -241,3 +241,49 @@ func TestContainerStopClosesSockets(t *testing.T) {
 		t.Errorf("%d clients got neither an answer nor an error", c.late.Load())
 	}
 }
+
+// The table of docs/howto/restart-without-errors.md: what a TCP probe, a probe that wants an answer, and stoker health say.
+func TestProbesInEachPhase(t *testing.T) {
+	t.Parallel()
+	l := newListening(t, listeningOptions{more: "    restart: {backoff: {first: 1h, max: 1h}}\n"})
+	l.awaitState("web", "RUNNING", 10*time.Second)
+	want := func(phase string, tcp, answers bool, health int) {
+		t.Helper()
+		conn, err := net.DialTimeout("tcp", l.address(), time.Second)
+		if err == nil {
+			conn.Close()
+		}
+		if (err == nil) != tcp {
+			t.Errorf("%s: a TCP probe ends with %v", phase, err)
+		}
+		if _, err := ask("tcp", l.address(), 300*time.Millisecond); (err == nil) != answers {
+			t.Errorf("%s: a probe that wants an answer ends with %v", phase, err)
+		}
+		if text, err := l.run("health", "web"); exitCode(err) != health {
+			t.Errorf("%s: stoker health ends with %v: %s", phase, err, text)
+		}
+	}
+	want("RUNNING", true, true, 0)
+	write(t, filepath.Join(l.dir, "hold"), "", 0o644)
+	os.Remove(filepath.Join(l.dir, "accepts"))
+	l.timed("restart", "web")
+	l.awaitState("web", "STARTING", 5*time.Second)
+	want("STARTING", true, false, 1)
+	os.Remove(filepath.Join(l.dir, "hold"))
+	l.awaitState("web", "RUNNING", 5*time.Second)
+	l.kill()
+	l.awaitState("web", "BACKOFF", 5*time.Second)
+	want("BACKOFF", true, false, 1)
+	l.timed("stop", "web")
+	want("STOPPED", false, false, 1)
+}
+
+// A program that ends its socket for everyone costs the clients of that restart, and no later one.
+func TestServiceShutsItsSocketDown(t *testing.T) {
+	t.Parallel()
+	l := newListening(t, listeningOptions{})
+	l.awaitState("web", "RUNNING", 10*time.Second)
+	write(t, filepath.Join(l.dir, "shut"), "", 0o644)
+	l.timed("restart", "--wait", "web")
+	l.wantAnswer("after the restart")
+}
