@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -50,19 +51,28 @@ func reachable(t *testing.T, dir string) string {
 	return dir
 }
 
-// newAll is a box in a network of its own with the service web of user nobody, which runs allServer. The replacements are for its sockets.
-func newAll(t *testing.T, n *network, sockets, others string) *listening {
+// newAll is a box in a network of its own with the service web of user nobody, which runs allServer. more is further configuration.
+func newAll(t *testing.T, n *network, sockets, more string) *listening {
 	t.Helper()
+	if _, err := exec.LookPath("python3"); err != nil {
+		lacking(t, "python3 is missing")
+	}
 	dir := reachable(t, t.TempDir())
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	command := server(t, dir)
 	write(t, filepath.Join(dir, "server.py"), strings.ReplaceAll(allServer, "DIR", dir), 0o644)
-	l := &listening{}
-	l.box = newBox(t, boxOptions{network: n, dir: dir, socket: filepath.Join(t.TempDir(), "api.sock"), config: l.config(dir, command, sockets,
-		"    user: nobody\n    drop_capabilities: [ALL]\n    restart: {backoff: {first: 50ms}}\n", strings.ReplaceAll(others, "DIR", dir))})
-	return l
+	config := strings.NewReplacer("DIR", dir, "SOCKETS", sockets, "MORE", more).Replace(`services:
+  web:
+    command: [python3, -S, DIR/server.py]
+    user: nobody
+    drop_capabilities: [ALL]
+    listen: SOCKETS
+    ready: {file: DIR/accepts, every: 20ms}
+    restart: {backoff: {first: 50ms}}
+MORE`)
+	return &listening{box: newBox(t, boxOptions{network: n, dir: dir, socket: filepath.Join(t.TempDir(), "api.sock"),
+		config: strings.ReplaceAll(config, "DIR", dir)})}
 }
 
 // wants asks in the network of a box.
@@ -120,7 +130,7 @@ func TestSocketsOfAnotherUser(t *testing.T) {
 		t.Errorf("the file is of mode %o, %d:%d, %v", st.Mode, st.Uid, st.Gid, err)
 	}
 	for range 3 {
-		pid := l.hostPid("/usr/bin/python3 -S ")
+		pid := l.hostPid("python3 -S ")
 		if err := errors.Join(syscall.Kill(l.supervisor(), syscall.SIGKILL), syscall.Kill(pid, syscall.SIGKILL)); err != nil {
 			t.Fatal(err)
 		}
