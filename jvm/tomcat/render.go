@@ -308,7 +308,7 @@ func (d *document) edited() ([]byte, error) {
 	if d.err != nil {
 		return nil, d.err
 	}
-	slices.SortStableFunc(d.edits, func(a, b edit) int { return a.from - b.from })
+	slices.SortStableFunc(d.edits, func(a, b edit) int { return cmp.Or(a.from-b.from, a.to-b.to) }) // insertions first
 	var out []byte
 	at := 0
 	for _, e := range d.edits {
