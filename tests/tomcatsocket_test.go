@@ -87,9 +87,10 @@ jvm: {flavor: {cpus: 2, memory: 512MiB}, user: {options: ["%s"]}}
 					t.Errorf("%s: %v", family, n)
 				}
 			}
-			if out, err := b.run("stop", "--wait", "tomcat"); err != nil {
+			if out, err := b.run("stop", "tomcat"); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
+			b.awaitState("tomcat", "STOPPED", 20*time.Second)
 			for family, dial := range dials {
 				if !refuses(dial) {
 					t.Errorf("%s: the socket of a stopped service is open", family)
