@@ -64,8 +64,6 @@ func (v *validator) listenerKind(l listener, kind string, i int) {
 		v.Bad(path, "remove one of the two", "tcp and unix are both set")
 	case l.TCP == "" && l.Unix == "":
 		v.Missing(l.path, `set tcp: ":8080" or unix: /run/app.sock`, "a socket needs an address")
-	case kind == KindTomcat && l.Unix != "":
-		v.Bad(path, "set tcp", "a connector of Tomcat takes over a TCP socket only")
 	case kind == KindTomcat && i > 0:
 		v.Bad(l.path, "remove it: stoker can keep the socket of one connector", "a service of kind tomcat has one socket at most")
 	}
