@@ -75,6 +75,19 @@ func (c *keepAlive) close() {
 	c.done.Wait()
 }
 
+// awaitAnswers waits until so many requests have been answered from now on.
+func (c *keepAlive) awaitAnswers(t testing.TB, n int) {
+	t.Helper()
+	from := c.answered()
+	await(t, time.Minute, "the answer to the clients", func() bool { return c.answered() >= from+n })
+}
+
+func (c *keepAlive) answered() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen.answered
+}
+
 // counts returns the counts since the last call. What was sent before a kill and not answered was lost in it.
 func (c *keepAlive) counts(killed time.Time) keepAliveCounts {
 	c.mu.Lock()

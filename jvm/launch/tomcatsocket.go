@@ -24,8 +24,15 @@ func (l *tomcatKind) serverCopy() string {
 	return filepath.Join(l.shared.Runtime, l.Name, "server.xml")
 }
 
-// gracefulStop is how long a Tomcat that takes a socket waits for connections to be closed.
-const gracefulStop = time.Second
+// gracefulStop returns how long a Tomcat that stops waits for connections to be closed. Idle ones are closed only by their clients, so it
+// is short.
+func (l *tomcatKind) gracefulStop() time.Duration {
+	const most = time.Second
+	if requests := l.Config.Stop.Requests; requests != nil {
+		return min(*requests, most)
+	}
+	return most
+}
 
 // inherit writes the server.xml of a Tomcat that takes a socket of stoker.
 func (l *tomcatKind) inherit(p *plan) error {
@@ -41,7 +48,7 @@ func (l *tomcatKind) inherit(p *plan) error {
 	socket, file := p.sockets[0].Config, l.serverCopy()
 	host, port, _ := net.SplitHostPort(socket.TCP)
 	number, _ := strconv.Atoi(port)
-	how := tomcat.Rendering{Port: number, Socket: socket.Unix, JavaMajor: p.java.Major, GracefulStop: gracefulStop}
+	how := tomcat.Rendering{Port: number, Socket: socket.Unix, JavaMajor: p.java.Major, GracefulStop: l.gracefulStop()}
 	at, err := s.server.Inheriting(how)
 	if err != nil {
 		return err
