@@ -21,6 +21,7 @@ import (
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/program"
+	"github.com/stoker-init/stoker/internal/tzdata"
 )
 
 // version is set by the build.
@@ -30,6 +31,7 @@ var version = "dev"
 const superviseCommand = "supervise"
 
 func main() {
+	tzdata.Register() // images with a JRE often have no time zones
 	role := ""
 	if len(os.Args) > 1 {
 		role = os.Args[1]
