@@ -4,6 +4,10 @@
 // container by itself.
 package main
 
+// Init and supervisor run on one processor, and commands need few: the runtime need not read the cgroups at each start.
+//
+//go:debug containermaxprocs=0
+
 import (
 	"cmp"
 	"context"

@@ -72,8 +72,8 @@ const (
 	laterPercent = 50
 )
 
-// apiDelay is how long after the services the API starts.
-const apiDelay = 5 * time.Millisecond
+// startDelay is how long after the start of the services the rest starts: the API, and what is not needed by a service.
+const startDelay = 5 * time.Millisecond
 
 // Run is the main function of the supervisor process. It ignores signals sent to it directly; the container's signals come from the
 // init, which has unblocked and reset all signals of this process.
@@ -155,25 +155,30 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	}
 	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.currentPlan().jvmLaunchers() },
 		launch.Cuts(rec.Items), log)
-	limits := knownLimits(rec.Items)
 	d.engines = d.startEngines(ctx)
-	d.api = newAPIServer(ctx, d, apiBackend(d))
-	serve := func() { d.api.begin(rec) }
-	if rec.Starts > 1 || d.hooks.hasHooks() || opening != nil {
-		serve() // clients may be waiting, hooks may use the API, and the network may take its time
-	} else {
-		time.AfterFunc(apiDelay, serve) // the services start first
+	d.api = newAPIServer(ctx, d)
+	afterStart := func() {
+		d.api.begin(rec)
+		if rec.Starts == 1 {
+			d.saveFirstConfig()
+		}
+		limits := knownLimits(rec.Items)
+		time.AfterFunc(settleTime, func() {
+			signals.NotifyFirst(sigs)
+			signals.NotifyRest(sigs)
+			d.watch(ctx)
+			d.watchLimits(ctx, limits)
+			d.api.reopenAndWatch()
+			debug.SetGCPercent(laterPercent)
+			memory.ReleaseStartup()
+			time.AfterFunc(supervisor.DebuggerTime, memory.ReleaseStartup) // memory used by the debugger search
+		})
 	}
-	time.AfterFunc(settleTime, func() {
-		signals.NotifyFirst(sigs)
-		signals.NotifyRest(sigs)
-		d.watch(ctx)
-		d.watchLimits(ctx, limits)
-		d.api.reopenAndWatch()
-		debug.SetGCPercent(laterPercent)
-		memory.ReleaseStartup()
-		time.AfterFunc(supervisor.DebuggerTime, memory.ReleaseStartup) // memory used by the debugger search
-	})
+	if rec.Starts > 1 || d.hooks.hasHooks() || opening != nil || len(d.currentPlan().jvmLaunchers()) > 0 {
+		afterStart() // clients may be waiting, hooks may use the API, the network may take its time, and JVMs are started with the limits
+	} else {
+		time.AfterFunc(startDelay, afterStart) // the services start first
+	}
 	code = d.sup.Run(ctx, rec)
 	return code, d.sup.Grace()
 }
