@@ -2,11 +2,11 @@
 // the init (internal/pid1), which starts itself again as the supervisor
 // (internal/daemon). Every other command is a client of that supervisor, or looks at the
 // container by itself.
-package main
-
+//
 // Init and supervisor run on one processor, and commands need few: the runtime need not read the cgroups at each start.
 //
 //go:debug containermaxprocs=0
+package main
 
 import (
 	"cmp"
