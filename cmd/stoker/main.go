@@ -47,7 +47,7 @@ func main() {
 			break
 		}
 		args := append([]string{"stoker", superviseCommand}, os.Args[2:]...)
-		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: daemon.OneProcessor(os.Environ()), Log: os.Stderr, Version: version,
+		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: daemon.FewProcessors(os.Environ()), Log: os.Stderr, Version: version,
 			Command: func() *pid1.Command { return commandAlone(os.Args[2:]) }}))
 	case superviseCommand:
 		os.Exit(daemon.Run(daemon.Program{Version: version, Args: os.Args[2:], Parse: parseRun, Report: report}))

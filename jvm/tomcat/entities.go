@@ -12,9 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/text/encoding"
-	"golang.org/x/text/encoding/htmlindex"
-	"golang.org/x/text/encoding/ianaindex"
 	"golang.org/x/text/encoding/unicode"
 )
 
@@ -186,14 +183,4 @@ func toUTF8(data []byte) ([]byte, func(name string, r io.Reader) (io.Reader, err
 		text = data // the decoder reports the error
 	}
 	return text, func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
-}
-
-// charset finds an encoding by its name of the WHATWG or of IANA.
-func charset(name string, r io.Reader) (io.Reader, error) {
-	for _, find := range []func(string) (encoding.Encoding, error){htmlindex.Get, ianaindex.IANA.Encoding} {
-		if e, err := find(name); err == nil && e != nil && e != encoding.Replacement {
-			return e.NewDecoder().Reader(r), nil
-		}
-	}
-	return nil, fmt.Errorf("the encoding %q is not known", name)
 }
