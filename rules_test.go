@@ -47,7 +47,7 @@ func edges() map[string][]string {
 		"internal/nuid":            {},
 		"internal/page":            {},
 		"executor/client":          {"executor", "executor/schedule"},
-		"executor/journal":         {},
+		"executor/journal":         {"internal/lazyregexp"},
 		"executor/mesos":           {"executor"},
 		"executor/mesos/mesostest": {"internal/freeport"},
 		"internal/freeport":        {},
@@ -163,7 +163,7 @@ func edges() map[string][]string {
 		"internal/reference":  {"internal/lazyregexp"},
 
 		"internal/console/wire":      {"internal/access", "internal/console", "internal/program"},
-		"internal/console/recording": {"internal/console", "internal/printable", "internal/trust", "internal/untrusted"},
+		"internal/console/recording": {"internal/console", "internal/lazyregexp", "internal/printable", "internal/trust", "internal/untrusted"},
 		"internal/console/audit":     {"internal/console", "internal/logfile", "internal/printable", "internal/redact"},
 
 		"internal/cmdline": {"internal/display", "internal/exit", "internal/layout", "internal/suggest"},
