@@ -49,6 +49,7 @@ type daemon struct {
 	plugins *plugin.Set        // nil: a command of run alone has none
 
 	recordings *recording.Recorder
+	filesRead  bool // at the start: the fd store had no configuration
 
 	mu         sync.Mutex         // one reload at a time; guards ctx and unwatch
 	ctx        context.Context    // of the watch
@@ -82,6 +83,8 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 		loaded.Config = config.WithDefaults(loaded.Config) // another version may have saved it
 	} else if loaded, err = d.firstConfig(); err != nil {
 		return err
+	} else {
+		d.filesRead = true
 	}
 	d.takeMesos(loaded.Config.Executor)
 	d.shared, d.cgroups = launch.NewShared(stateFolder(os.Geteuid(), os.Getenv)), cgroup.NewTree("/")
@@ -113,11 +116,14 @@ func (d *daemon) firstConfig() (*config.Loaded, error) {
 	return loaded, nil
 }
 
-// saveFirstConfig puts the first configuration into the fd store, after the first starts: its encoding takes 1 ms. A supervisor that is
-// killed before has the next one read the files.
+// saveFirstConfig puts a configuration that was read from the files at the start into the fd store, after the first starts: its encoding
+// takes 1 ms. If the supervisor is killed before, the next one reads the files.
 func (d *daemon) saveFirstConfig() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !d.filesRead {
+		return
+	}
 	if err := d.saveConfig(d.currentPlan().Loaded); err != nil {
 		d.log.Error("a new supervisor will have to read the files again", "error", err)
 	}

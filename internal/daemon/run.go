@@ -162,9 +162,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	d.api = newAPIServer(ctx, d)
 	afterStart := func() {
 		d.api.begin(rec)
-		if rec.Starts == 1 {
-			d.saveFirstConfig()
-		}
+		d.saveFirstConfig()
 		limits := knownLimits(rec.Items)
 		time.AfterFunc(settleTime, func() {
 			signals.NotifyFirst(sigs)
