@@ -36,8 +36,8 @@ type service struct {
 }
 
 // peers returns the known programs on this machine, stoker first. The bare command shows the cost of the kernel alone. before is an
-// older build to compare with; empty: none.
-func peers(stoker, before string) []peer {
+// older build to compare with, and ochinchina the supervisord of Go; empty: none.
+func peers(stoker, before, ochinchina string) []peer {
 	stoker, err := filepath.Abs(stoker)
 	if err != nil {
 		stoker = ""
@@ -53,6 +53,9 @@ func peers(stoker, before string) []peer {
 		{name: "s6", program: "s6-svscan", args: s6Args, stop: syscall.SIGTERM},
 		{name: "runit", program: "runsvdir", args: runitArgs},
 		{name: "Supervisor", program: "supervisord", slowReaper: true, args: supervisorArgs},
+	}
+	if ochinchina != "" {
+		all = append(all, peer{name: "ochinchina", program: ochinchina, stop: syscall.SIGTERM, args: ochinchinaArgs})
 	}
 	if before != "" {
 		older := peer{name: "stoker before", program: before, args: stokerArgs, stop: syscall.SIGTERM}
@@ -107,6 +110,17 @@ func supervisorArgs(dir string, services []service) ([]string, error) {
 	for _, s := range services {
 		fmt.Fprintf(&b, "[program:%s]\ncommand=%s\nautorestart=true\nstartsecs=0\nstartretries=1000000\n", s.name, strings.Join(s.command, " "))
 		b.WriteString("stdout_logfile=/dev/stdout\nstdout_logfile_maxbytes=0\nredirect_stderr=true\n")
+	}
+	path := filepath.Join(dir, "supervisord.conf")
+	return []string{"-c", path}, os.WriteFile(path, []byte(b.String()), 0o600)
+}
+
+func ochinchinaArgs(dir string, services []service) ([]string, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[supervisord]\nlogfile=/dev/null\npidfile=%s\n", filepath.Join(dir, "pid"))
+	for _, s := range services {
+		fmt.Fprintf(&b, "[program:%s]\ncommand=%s\nautorestart=true\nstartsecs=0\nstartretries=1000000\n", s.name, strings.Join(s.command, " "))
+		b.WriteString("stdout_logfile=/dev/stdout\nredirect_stderr=true\n")
 	}
 	path := filepath.Join(dir, "supervisord.conf")
 	return []string{"-c", path}, os.WriteFile(path, []byte(b.String()), 0o600)

@@ -54,8 +54,12 @@ func Discover(dir string, lists *ByEvent, source func(e lifecycle.Event, k int) 
 	}
 	for _, e := range lifecycle.Events() {
 		folder := filepath.Join(dir, string(e)+".d")
-		names, more := readDir(folder)
-		problems = append(problems, more...)
+		var names []string
+		if slices.Contains(folders, filepath.Base(folder)) {
+			var more []Problem
+			names, more = readDir(folder)
+			problems = append(problems, more...)
+		}
 		bad := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return badFileName(name) == "" })
 		names = slices.DeleteFunc(names, func(name string) bool { return badFileName(name) != "" })
 		slices.SortFunc(names, CompareNumbered)

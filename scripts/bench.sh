@@ -19,7 +19,12 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 gcc -O2 -Wall -static -o "$work/probe" bench/probe/probe.c
 "$go" build -o "$work/bench" ./bench
+# The Supervisor that is written in Go, from its module: go.mod does not name it.
+mkdir "$work/ochinchina"
+(cd "$work/ochinchina" && "$go" mod init ochinchina && "$go" mod edit -require github.com/ochinchina/supervisord@v0.7.3 &&
+	"$go" build -mod=mod -o supervisord github.com/ochinchina/supervisord) >/dev/null 2>&1 ||
+	say "the module github.com/ochinchina/supervisord cannot be built: it is left out"
 # No exec, because the trap cleans up.
-"$work/bench" -probe "$work/probe" -stoker bin/stoker "$@"
+"$work/bench" -probe "$work/probe" -stoker bin/stoker -ochinchina "$work/ochinchina/supervisord" "$@"
 # Flags select a part.
 [ $# -gt 0 ] || "$go" test -run '^$' -bench 'BenchmarkCheck|BenchmarkLimitsAndRender' ./jvm/hotspot ./cmd/stoker

@@ -6,6 +6,13 @@ cd "$(dirname "$0")/.."
 
 scripts/page.sh
 go=$(scripts/go.sh)
+# The time zones of the toolchain. Without the file the binary has them uncompressed.
+zones=internal/tzdata/zoneinfo.zip.gz
+if gzip -9n <"$("$go" env GOROOT)/lib/time/zoneinfo.zip" >"$zones.tmp"; then
+	mv "$zones.tmp" "$zones"
+else
+	rm -f "$zones.tmp" "$zones"
+fi
 # shellcheck disable=SC2034 # for progress
 progress_doing=go_doing
 flags=$(scripts/goflags.sh)

@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh
 
-rm -rf bin man plugins/jacoco/lib web/node_modules tests/page/node_modules internal/page/npm/*.gz
+rm -rf bin man plugins/jacoco/lib web/node_modules tests/page/node_modules internal/page/npm/*.gz internal/tzdata/*.gz
 rm -rf "${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/stoker"
 if has docker && docker_answers; then
 	images=$(docker images -q --filter 'label=stoker.recipe')

@@ -2,9 +2,12 @@
 # goflags.sh prints the flags with which `go build` makes bin/stoker, without those for the linker.
 # docs/decisions/0044-size-of-the-binary.md has the reasons.
 set -eu
+cd "$(dirname "$0")/.."
 
-# The tags leave out unused parts of the command line library.
-printf '%s\n' -trimpath -buildvcs=false -tags=urfave_cli_no_docs,urfave_cli_no_suggest
+# The tags leave out unused parts of the command line library. build.sh makes the compressed time zones.
+zones=
+[ ! -s internal/tzdata/zoneinfo.zip.gz ] || zones=,packed_zones
+printf '%s\n' -trimpath -buildvcs=false "-tags=urfave_cli_no_docs,urfave_cli_no_suggest$zones"
 
 # Packages whose speed does not matter are compiled without inlining, which makes them smaller.
 for cold in \

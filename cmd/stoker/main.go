@@ -2,6 +2,10 @@
 // the init (internal/pid1), which starts itself again as the supervisor
 // (internal/daemon). Every other command is a client of that supervisor, or looks at the
 // container by itself.
+//
+// Init and supervisor run on one processor, and commands need few: the runtime need not read the cgroups at each start.
+//
+//go:debug containermaxprocs=0
 package main
 
 import (
@@ -21,6 +25,7 @@ import (
 	"github.com/stoker-init/stoker/internal/layeredyaml"
 	"github.com/stoker-init/stoker/internal/pid1"
 	"github.com/stoker-init/stoker/internal/program"
+	"github.com/stoker-init/stoker/internal/tzdata"
 )
 
 // version is set by the build.
@@ -30,6 +35,7 @@ var version = "dev"
 const superviseCommand = "supervise"
 
 func main() {
+	tzdata.Register() // images with a JRE often have no time zones
 	role := ""
 	if len(os.Args) > 1 {
 		role = os.Args[1]
@@ -41,7 +47,7 @@ func main() {
 			break
 		}
 		args := append([]string{"stoker", superviseCommand}, os.Args[2:]...)
-		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: daemon.OneProcessor(os.Environ()), Log: os.Stderr, Version: version,
+		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: daemon.FewProcessors(os.Environ()), Log: os.Stderr, Version: version,
 			Command: func() *pid1.Command { return commandAlone(os.Args[2:]) }}))
 	case superviseCommand:
 		os.Exit(daemon.Run(daemon.Program{Version: version, Args: os.Args[2:], Parse: parseRun, Report: report}))

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/cmdline"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/pid1"
@@ -34,11 +35,18 @@ the command's exit code (128+n for signal n, 127 not found, 126 not executable).
 // parseRun parses the arguments of run. It returns nil if they ask for help, which it
 // prints.
 func parseRun(args []string) (opts *daemon.Options, err error) {
-	p := newApp(func(o daemon.Options) error {
+	run := func(o daemon.Options) error {
 		opts = &o
 		return nil
-	})
-	err = p.Run(context.Background(), append([]string{"stoker", "run"}, args...))
+	}
+	args = append([]string{"stoker", "run"}, args...)
+	if !wantsHelp(args[2:]) { // the other commands are needed for help and hints alone
+		p := cmdline.New(&cli.App{Name: "stoker", Commands: []*cli.Command{runCommand(run)}})
+		if p.Run(context.Background(), args) == nil && opts != nil {
+			return opts, nil
+		}
+	}
+	err = newApp(run).Run(context.Background(), args)
 	return opts, err
 }
 

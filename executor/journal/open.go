@@ -8,13 +8,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 	"golang.org/x/sys/unix"
 )
 
@@ -184,7 +184,7 @@ func (j *Journal) writeRange(first, last uint32) error {
 	return j.o.files.sync(j.lock)
 }
 
-var segmentName = regexp.MustCompile(`^[0-9]{8}\.journal$`)
+var segmentName = lazyregexp.New(`^[0-9]{8}\.journal$`)
 
 // list returns the segments in order. It removes those whose records Expire has moved, and one whose creation was interrupted.
 func (j *Journal) list(first uint32) (out []segment, err error) {
@@ -193,7 +193,7 @@ func (j *Journal) list(first uint32) (out []segment, err error) {
 		return nil, err
 	}
 	for _, name := range names {
-		if !segmentName.MatchString(name.Name()) {
+		if !segmentName().MatchString(name.Name()) {
 			continue
 		}
 		number, err := strconv.ParseUint(name.Name()[:8], 10, 32)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	_ "time/tzdata" // images with a JRE often have no time zones
 
 	"github.com/robfig/cron/v3"
 )

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	_ "time/tzdata" // the zones of the tests
 
 	"github.com/stoker-init/stoker/executor"
 )

@@ -85,6 +85,17 @@ func Read(root string) Limits {
 	return r.limits
 }
 
+// EffectiveMemory returns that of Read, and reads nothing else; nil: it is unreadable.
+func EffectiveMemory(root string) *int64 {
+	r, err := open(root)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = r.root.Close() }()
+	r.readMemory(r.limitChain("memory"))
+	return r.limits.EffectiveMemory
+}
+
 // readCPUs combines cpuset, affinity, online CPUs and the quota, which must have been read.
 func (r *reader) readCPUs(cpuset chain) {
 	l := &r.limits

@@ -20,6 +20,7 @@ const maxFile = 8 << 20
 // cannot expose files of this machine.
 type reader struct {
 	root   *os.Root
+	live   bool   // root is "/": its files are opened directly, in one step
 	proc   string // "proc/self", or "proc/1" if that does not resolve
 	limits Limits
 
@@ -34,7 +35,7 @@ func open(root string) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{root: dir, proc: "proc/self", limits: Limits{EffectiveCPUs: 1, Warnings: []Warning{}}}
+	r := &reader{root: dir, live: root == "/", proc: "proc/self", limits: Limits{EffectiveCPUs: 1, Warnings: []Warning{}}}
 	_, selfErr := dir.Stat("proc/self")
 	if _, err := dir.Stat("proc/1"); err == nil && selfErr != nil {
 		r.proc = "proc/1"
@@ -46,7 +47,11 @@ func open(root string) (*reader, error) {
 // read returns the trimmed text of a file. Only regular files are read, and opened without blocking: a FIFO must not hang the reader.
 func (r *reader) read(name string) (string, error) {
 	name = strings.TrimPrefix(path.Clean("/"+name), "/")
-	f, err := r.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	at, open := name, r.root.OpenFile
+	if r.live {
+		at, open = "/"+name, os.OpenFile
+	}
+	f, err := open(at, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return "", err
 	}

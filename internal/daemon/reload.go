@@ -50,6 +50,7 @@ type daemon struct {
 	plugins *plugin.Set        // nil: a command of run alone has none
 
 	recordings *recording.Recorder
+	filesRead  bool // at the start: the fd store had no configuration
 
 	mu         sync.Mutex         // one reload at a time; guards ctx and unwatch
 	ctx        context.Context    // of the watch
@@ -83,6 +84,8 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 		loaded.Config = config.WithDefaults(loaded.Config) // another version may have saved it
 	} else if loaded, err = d.firstConfig(); err != nil {
 		return err
+	} else {
+		d.filesRead = true
 	}
 	d.takeMesos(loaded.Config.Executor)
 	d.shared, d.cgroups = launch.NewShared(stateFolder(os.Geteuid(), os.Getenv)), cgroup.NewTree("/")
@@ -111,10 +114,20 @@ func (d *daemon) firstConfig() (*config.Loaded, error) {
 		d.log.Info("no service is configured; running the Tomcat of the image", "found", found)
 	}
 	d.logWarnings(loaded)
-	if err := d.saveConfig(loaded); err != nil {
+	return loaded, nil
+}
+
+// saveFirstConfig puts a configuration that was read from the files at the start into the fd store, after the first starts: its encoding
+// takes 1 ms. If the supervisor is killed before, the next one reads the files.
+func (d *daemon) saveFirstConfig() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.filesRead {
+		return
+	}
+	if err := d.saveConfig(d.currentPlan().Loaded); err != nil {
 		d.log.Error("a new supervisor will have to read the files again", "error", err)
 	}
-	return loaded, nil
 }
 
 // saveConfig puts the configuration into the fd store, so that a new supervisor can continue even if the files are broken by then.

@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -72,15 +74,15 @@ const (
 	laterPercent = 50
 )
 
-// apiDelay is how long after the services the API starts.
-const apiDelay = 5 * time.Millisecond
+// startDelay, and 1 ms for each service, is when the rest starts: the API, and what no service needs.
+const startDelay = 5 * time.Millisecond
 
 // Run is the main function of the supervisor process. It ignores signals sent to it directly; the container's signals come from the
 // init, which has unblocked and reset all signals of this process.
 func Run(program Program) int {
 	sigs := make(chan os.Signal, 16)
 	signal.Notify(sigs, syscall.SIGPIPE) // a closed stdout must not end the process
-	dropOneProcessor()
+	startIsOver := dropProcessors()
 	debug.SetGCPercent(startPercent)
 	outlets := logs.StdSinks()
 	queue := logqueue.New(outlets[1], logLines)
@@ -95,6 +97,7 @@ func Run(program Program) int {
 			log.Debug("signal to the supervisor ignored; send it to the init", "signal", s, "init", m.Init().Pid)
 		}
 	}()
+	time.AfterFunc(settleTime, startIsOver)
 	code, grace := runSupervisor(m, rec, log, queue, sigs, program)
 	m.Logs.Flush(flushTime)
 	queue.Flush(flushTime)
@@ -161,25 +164,29 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	}
 	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.currentPlan().jvmLaunchers() },
 		launch.Cuts(rec.Items), log)
-	limits := knownLimits(rec.Items)
 	d.engines = d.startEngines(ctx)
-	d.api = newAPIServer(ctx, d, apiBackend(d))
-	serve := func() { d.api.begin(rec) }
-	if rec.Starts > 1 || d.hooks.hasHooks() || opening != nil {
-		serve() // clients may be waiting, hooks may use the API, and the network may take its time
-	} else {
-		time.AfterFunc(apiDelay, serve) // the services start first
+	d.api = newAPIServer(ctx, d)
+	afterStart := func() {
+		d.api.begin(rec)
+		d.saveFirstConfig()
+		limits := knownLimits(rec.Items)
+		time.AfterFunc(settleTime, func() {
+			signals.NotifyFirst(sigs)
+			signals.NotifyRest(sigs)
+			d.watch(ctx)
+			d.watchLimits(ctx, limits)
+			d.api.reopenAndWatch()
+			debug.SetGCPercent(laterPercent)
+			memory.ReleaseStartup()
+			time.AfterFunc(supervisor.DebuggerTime, memory.ReleaseStartup) // memory used by the debugger search
+		})
 	}
-	time.AfterFunc(settleTime, func() {
-		signals.NotifyFirst(sigs)
-		signals.NotifyRest(sigs)
-		d.watch(ctx)
-		d.watchLimits(ctx, limits)
-		d.api.reopenAndWatch()
-		debug.SetGCPercent(laterPercent)
-		memory.ReleaseStartup()
-		time.AfterFunc(supervisor.DebuggerTime, memory.ReleaseStartup) // memory used by the debugger search
-	})
+	if rec.Starts > 1 || d.hooks.hasHooks() || opening != nil || len(d.currentPlan().jvmLaunchers()) > 0 {
+		afterStart() // clients may be waiting, hooks may use the API, the network may take its time, and JVMs are started with the limits
+	} else {
+		services := time.Duration(len(d.currentPlan().definitions))
+		time.AfterFunc(startDelay+services*time.Millisecond, afterStart) // the services start first
+	}
 	code = d.sup.Run(ctx, rec)
 	return code, d.sup.Grace()
 }
@@ -208,26 +215,29 @@ func commandName(argv []string) string {
 	return name[:min(len(name), 64)]
 }
 
-// The supervisor runs with GOMAXPROCS=1: switches between threads cost it more than a second processor gains, and the processors are
-// the application's. As an environment variable the setting applies from the first instruction and saves the runtime its reading of
-// the cgroups. The mark tells dropOneProcessor to hide the variable from the services.
+// The supervisor starts with two processors, so that one can prepare services while the other waits for a clone, and goes on with one
+// when the start is over: from then on switches between threads cost more than a second one gains, and the processors are the
+// application's. As an environment variable the setting applies from the first instruction. The mark tells dropProcessors to hide
+// the variable from the services.
 const (
 	goProcessors = "GOMAXPROCS"
 	goOursMark   = "STOKER_SET_GOMAXPROCS"
 )
 
-// OneProcessor adds both variables unless the user has set GOMAXPROCS.
-func OneProcessor(environ []string) []string {
+// FewProcessors adds both variables unless the user has set GOMAXPROCS.
+func FewProcessors(environ []string) []string {
 	if _, set := os.LookupEnv(goProcessors); set {
 		return environ
 	}
-	return append(environ, goProcessors+"=1", goOursMark+"=1")
+	return append(environ, goProcessors+"="+strconv.Itoa(min(2, runtime.NumCPU())), goOursMark+"=1")
 }
 
-// dropOneProcessor removes both variables from the environment of this process.
-func dropOneProcessor() {
-	if os.Getenv(goOursMark) != "" {
-		_ = os.Unsetenv(goProcessors) // fails only for a name with "="
-		_ = os.Unsetenv(goOursMark)
+// dropProcessors removes both variables from the environment of this process. It returns what is called when the start is over.
+func dropProcessors() (startIsOver func()) {
+	if os.Getenv(goOursMark) == "" {
+		return func() {}
 	}
+	_ = os.Unsetenv(goProcessors) // fails only for a name with "="
+	_ = os.Unsetenv(goOursMark)
+	return func() { runtime.GOMAXPROCS(1) }
 }

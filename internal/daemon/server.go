@@ -20,7 +20,7 @@ type apiServer struct {
 	ctx    context.Context
 	daemon *daemon
 	log    hclog.Logger
-	server *api.Server
+	server func() *api.Server // made when it is first needed
 	gate   *access.Gate
 
 	mu        sync.Mutex   // guards the fields below
@@ -33,7 +33,7 @@ type apiServer struct {
 	tcp       tcpListener
 }
 
-func newAPIServer(ctx context.Context, d *daemon, b api.Backend) *apiServer {
+func newAPIServer(ctx context.Context, d *daemon) *apiServer {
 	a := &apiServer{ctx: ctx, daemon: d, log: d.log, gate: d.gate}
 	a.retry = time.AfterFunc(time.Hour, func() {
 		if ctx.Err() == nil {
@@ -41,10 +41,12 @@ func newAPIServer(ctx context.Context, d *daemon, b api.Backend) *apiServer {
 		}
 	})
 	a.retry.Stop()
-	a.server = api.New(api.Options{Backend: b, Version: d.program.Version, Log: d.log.Named("api"),
-		Viewers: func() []int { return d.currentPlan().viewers() },
-		Labels:  func() map[string]string { return d.currentPlan().Config.Labels }, Events: d.journal.events, Member: d.confinedOwner,
-		Gate: a.gate, Sessions: d.console, Recordings: d.recordings})
+	a.server = sync.OnceValue(func() *api.Server {
+		return api.New(api.Options{Backend: apiBackend(d), Version: d.program.Version, Log: d.log.Named("api"),
+			Viewers: func() []int { return d.currentPlan().viewers() },
+			Labels:  func() map[string]string { return d.currentPlan().Config.Labels }, Events: d.journal.events, Member: d.confinedOwner,
+			Gate: a.gate, Sessions: d.console, Recordings: d.recordings})
+	})
 	return a
 }
 
@@ -80,7 +82,7 @@ func (a *apiServer) serve(l net.Listener, path string) {
 // answer answers on a listener until ctx ends, or the listener is closed.
 func (a *apiServer) answer(l net.Listener) {
 	go func() { // ends with ctx, or when l is closed
-		if err := a.server.Serve(a.ctx, l); err != nil {
+		if err := a.server().Serve(a.ctx, l); err != nil {
 			a.log.Error("the API has stopped", "error", err)
 		}
 	}()

@@ -28,7 +28,7 @@ func DescriptorsFor(n int) error {
 		return nil //nolint:nilerr // an unknown limit cannot be kept
 	}
 	free, need := 0, n+reserved(limit.Cur)
-	var some [256]unix.PollFd
+	var some [32]unix.PollFd
 	for end := min(limit.Cur, 1<<30); end > 0; {
 		part := some[:min(uint64(len(some)), end)]
 		end -= uint64(len(part))

@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	// SupervisorThreads are the spare threads of a supervisor.
-	SupervisorThreads = 8
+	// SupervisorThreads are the spare threads of a supervisor, which has two processors for Go while it starts.
+	SupervisorThreads = 9
 	// SupervisorTasks are its process and all its threads.
 	SupervisorTasks = SupervisorThreads + 5
 )

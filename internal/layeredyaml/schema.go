@@ -63,13 +63,13 @@ func readFields(t reflect.Type) []field {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, flags, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		if keys, ok := reflect.Zero(f.Type).Interface().(interface{ Keys() []string }); ok && flags == "inline" {
-			for k, key := range keys.Keys() { // an array
-				out = append(out, field{name: key, index: []int{i, k}, typ: f.Type.Elem()})
-			}
-			continue
-		}
 		if flags == "inline" {
+			if keys, ok := reflect.Zero(f.Type).Interface().(interface{ Keys() []string }); ok {
+				for k, key := range keys.Keys() { // an array
+					out = append(out, field{name: key, index: []int{i, k}, typ: f.Type.Elem()})
+				}
+				continue
+			}
 			for _, in := range readFields(f.Type) {
 				in.index = append([]int{i}, in.index...)
 				out = append(out, in)

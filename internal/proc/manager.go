@@ -112,8 +112,13 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 	go m.receive() // ends when the init is gone
 	// All threads before the first child, which may use up the pids, and while the init
 	// answers.
-	headroom.SpareThreads(headroom.SupervisorThreads)
+	threads := make(chan struct{})
+	go func() { // ends when they are made
+		headroom.SpareThreads(headroom.SupervisorThreads)
+		close(threads)
+	}()
 	rec, err := m.recover()
+	<-threads
 	if err != nil {
 		return nil, nil, err
 	}

@@ -75,7 +75,7 @@ const stokerMemory = 64 << 20
 // OOMRaise returns by how much the OOM score adjustment of services exceeds stoker's own. The adjustment is in thousandths of the machine's
 // memory; the result ranks even the smallest service process above stoker.
 func OOMRaise() int {
-	memory := cgroup.Read("/").EffectiveMemory
+	memory := cgroup.EffectiveMemory("/")
 	if memory == nil || *memory <= 0 {
 		return 0
 	}

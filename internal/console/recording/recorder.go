@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/console"
+	"github.com/stoker-init/stoker/internal/lazyregexp"
 	"github.com/stoker-init/stoker/internal/trust"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"golang.org/x/sys/unix"
@@ -85,11 +85,11 @@ func (r *Recorder) options() Options {
 }
 
 // fileName is the name of a recording: the time of its start, and the session. Names are in the order of time.
-var fileName = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}Z-([0-9A-Za-z]{1,40})\.cast$`)
+var fileName = lazyregexp.New(`^[0-9]{8}T[0-9]{6}Z-([0-9A-Za-z]{1,40})\.cast$`)
 
 // idOf is the session of a recording's file; empty: it is another file.
 func idOf(name string) string {
-	if m := fileName.FindStringSubmatch(name); m != nil {
+	if m := fileName().FindStringSubmatch(name); m != nil {
 		return m[1]
 	}
 	return ""
