@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// keepAlive is a bounded load: each client sends a request a pause after the last answer, on one kept-alive connection. A request without an
-// answer is sent again on a new connection.
+// keepAlive is a bounded load: each client sends a request a pause after the last answer, on one kept-alive connection. A request without
+// an answer is sent again on a new connection.
 type keepAlive struct {
 	dial func() (net.Conn, error)
 	path string

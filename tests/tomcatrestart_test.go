@@ -70,7 +70,8 @@ func newRestartBox(t *testing.T) *restartBox {
 	tc := newTomcatBase(t, dir)
 	quiet(t, tc.base)
 	switchedPlugin(t, dir+"/plugins")
-	b := &restartBox{newBox(t, boxOptions{dir: dir, ownRun: true, config: restartConfig(tc.home, tc.base, dir+"/plugins", tc.port, "")}), tc.port}
+	config := restartConfig(tc.home, tc.base, dir+"/plugins", tc.port, "")
+	b := &restartBox{newBox(t, boxOptions{dir: dir, ownRun: true, config: config}), tc.port}
 	b.awaitState("tomcat", "RUNNING", 2*time.Minute)
 	return b
 }
@@ -130,7 +131,10 @@ func (b *restartBox) jvm() int {
 // next waits until another process than the one with a pid is RUNNING.
 func (b *restartBox) next(before int) {
 	b.t.Helper()
-	if !eventually(time.Minute, 20*time.Millisecond, func() bool { now := b.jvm(); return now != 0 && now != before && b.state("tomcat") == "RUNNING" }) {
+	if !eventually(time.Minute, 20*time.Millisecond, func() bool {
+		now := b.jvm()
+		return now != 0 && now != before && b.state("tomcat") == "RUNNING"
+	}) {
 		out, _ := b.run("status")
 		b.t.Fatalf("Tomcat is not RUNNING again:\n%s", out)
 	}

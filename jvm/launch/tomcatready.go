@@ -138,7 +138,7 @@ func provingStatuses() []int {
 	return out
 }
 
-var errNotStarted = errors.New("Tomcat has not said yet that it has started")
+var errNotStarted = errors.New("no startup message of Tomcat yet")
 
 // probe checks once whether Tomcat is ready. configured is the configured check; nil: none.
 func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcatWatch) probe.Checker {

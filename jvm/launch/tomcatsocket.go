@@ -57,8 +57,8 @@ func (l *tomcatKind) inherit(p *plan) error {
 	if socket.Unix != "" {
 		how.SocketPath = filepath.Join(filepath.Dir(file), "socket")
 	} else if had := connector.Address; had != "" && had != host {
-		p.warnings = append(p.warnings, fmt.Sprintf("%s:%d: address=%q does not apply: the connector takes the socket of listen, which is bound to %s",
-			s.server.File, connector.Line, had, socket.TCP))
+		p.warnings = append(p.warnings, fmt.Sprintf("%s:%d: address=%q does not apply: the connector takes the socket of listen, "+
+			"which is bound to %s", s.server.File, connector.Line, had, socket.TCP))
 	}
 	data, err := s.install.RenderServerXML(s.serverData, s.server, how)
 	if err != nil {

@@ -34,9 +34,10 @@ func inheriting(t *testing.T, user *asuser.User, connector string, sockets ...li
 	if err := os.WriteFile(base+"/conf/server.xml", []byte(xml), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l := &tomcatKind{Launcher: &Launcher{shared: &Shared{Runtime: filepath.Join(dir, "run/tomcat")}, Launcher: &service.Launcher{Name: "web", User: user,
-		Config: config.Service{Config: supervisor.Config{Listen: sockets}}}}}
-	p := &plan{java: hotspot.JVM{Major: 17}, tomcat: &tomcatStart{install: tomcat.Install{Home: base, Base: base, Version: tomcat.Version{Major: 10, Minor: 1}}}}
+	l := &tomcatKind{Launcher: &Launcher{shared: &Shared{Runtime: filepath.Join(dir, "run/tomcat")},
+		Launcher: &service.Launcher{Name: "web", User: user, Config: config.Service{Config: supervisor.Config{Listen: sockets}}}}}
+	install := tomcat.Install{Home: base, Base: base, Version: tomcat.Version{Major: 10, Minor: 1}}
+	p := &plan{java: hotspot.JVM{Major: 17}, tomcat: &tomcatStart{install: install}}
 	for _, c := range sockets {
 		p.sockets = append(p.sockets, listen.Socket{Config: c})
 	}
@@ -108,7 +109,8 @@ func TestInheritedSocketRefused(t *testing.T) {
 	}
 	l, p := inheriting(t, nil, `<Connector port="8080"/>`, tcp)
 	l.shared.Runtime = ""
-	if err := l.inherit(p); err == nil || !strings.HasPrefix(err.Error(), "cannot write the copy of server.xml: no folder is writable\nhint: ") {
+	const want = "cannot write the copy of server.xml: no folder is writable\nhint: "
+	if err := l.inherit(p); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Error(err)
 	}
 }

@@ -105,8 +105,8 @@ func TestRenderedEncodings(t *testing.T) {
 	const text = "<?xml version=\"1.0\" encoding=\"NAME\"?>\r\n<Server><!-- é \u00a0 -->\r\n<Service name=\"ü\">" +
 		"<Connector port=\"8080\"/></Service></Server>\r\n"
 	want := strings.Replace(text, "<Connector ", "<Connector useInheritedChannel=\"true\" ", 1)
-	for name, e := range map[string]encoding.Encoding{"UTF-8": encoding.Nop, "ISO-8859-1": charmap.ISO8859_1, "ISO-8859-15": charmap.ISO8859_15,
-		"utf-8": unicode.UTF8BOM, "UTF-16": unicode.UTF16(unicode.LittleEndian, unicode.UseBOM),
+	for name, e := range map[string]encoding.Encoding{"UTF-8": encoding.Nop, "utf-8": unicode.UTF8BOM, "ISO-8859-1": charmap.ISO8859_1,
+		"ISO-8859-15": charmap.ISO8859_15, "UTF-16": unicode.UTF16(unicode.LittleEndian, unicode.UseBOM),
 		"UTF-16BE": unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM)} {
 		encode := func(text string) []byte {
 			data, err := e.NewEncoder().Bytes([]byte(strings.Replace(text, "NAME", name, 1)))
