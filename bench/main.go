@@ -28,7 +28,7 @@ func run() error {
 	rounds := flag.Int("rounds", 15, "launches and restarts of each")
 	idle := flag.Duration("idle", idleSpan, "how long context switches are counted")
 	only := flag.String("only", "",
-		"measure only these parts: launch,restart,idle,orphans,lines,recovery,stop,spawn,hooks,jobs,kept,console,netinit")
+		"measure only these parts: launch,restart,idle,orphans,lines,output,recovery,stop,spawn,hooks,jobs,kept,console,netinit")
 	flag.Parse()
 	if *probe == "" {
 		return errors.New("cannot measure without a probe: run make bench")
@@ -66,7 +66,7 @@ func run() error {
 	for _, part := range []struct {
 		name    string
 		measure func() (string, error)
-	}{{"jobs", b.jobs}, {"kept", b.kept}, {"console", b.console}, {"netinit", b.netinit}} {
+	}{{"output", b.output}, {"jobs", b.jobs}, {"kept", b.kept}, {"console", b.console}, {"netinit", b.netinit}} {
 		if !b.wants(part.name) {
 			continue
 		}

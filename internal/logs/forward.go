@@ -126,26 +126,21 @@ func (l *Log) nextRaw(due bool) (t transfer, stream int, partial bool) {
 	if !ok || l.opts.Format != FormatRaw {
 		return t, 0, false
 	}
-	buf := getBuffer()
-	defer buffers.Put(buf)
-	n := int(min(until-from.pos, chunkSize))
-	got, err := unix.Pread(l.data, (*buf)[:n], from.pos)
-	if err != nil || got <= 0 {
+	last, err := l.lastNewline(from.pos, until)
+	if err != nil {
 		return t, 0, false
 	}
-	b := (*buf)[:got]
-	cut := bytes.LastIndexByte(b, '\n') + 1
-	more := until < l.end || got == chunkSize
-	if cut == 0 {
-		if !due && !more {
+	cut, more := last+1-from.pos, until < l.end || until-from.pos >= chunkSize
+	if cut <= 0 {
+		if cut = until - from.pos; !due && !more {
 			return t, 0, true
 		}
-		cut, more = got, more || got >= longLine
+		more = more || cut >= longLine
 	}
-	l.taken = progress{from.pos + int64(cut), from.lines + newlines(b[:cut])}
+	l.taken = progress{from.pos + cut, l.linesAt(until)} // behind the cut is no newline
 	l.pinned = [2]int64{from.pos, l.taken.pos}
 	stream = int(seg.stream)
-	return transfer{owner: l, src: l.sent, n: cut, begins: !l.midLine[stream-1], ends: b[cut-1] == '\n', more: more}, stream, false
+	return transfer{owner: l, src: l.sent, n: int(cut), begins: !l.midLine[stream-1], ends: last >= from.pos, more: more}, stream, false
 }
 
 // passRaw forwards t, or counts it as dropped if it cannot be written.
@@ -182,7 +177,7 @@ func (l *Log) forwardedUpTo(pos int64) {
 	case pos >= l.ix.start().pos:
 		from.lines = l.linesBefore(pos)
 	default: // pinned: it is still there
-		lines, _ := l.newlines(from.pos, min(pos, from.pos+chunkSize))
+		lines, _ := l.newlines(from.pos, min(pos, from.pos+maxSegment))
 		from.lines += lines
 	}
 	from.pos = pos

@@ -2,8 +2,10 @@ package logs
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -11,8 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// chunkSize is the most that is moved at once, and the largest segment.
+// chunkSize is the most that is moved at once; a segment that has as much is full.
 const chunkSize = 64 << 10
+
+// maxSegment is the most that a segment can have, in bytes: a chunk less one byte, and another
+// chunk.
+const maxSegment = 2 * chunkSize
 
 // errFull means that the service has to wait for the reader of its output.
 var errFull = errors.New("the output that is not forwarded exceeds the memory for it")
@@ -203,6 +209,33 @@ func (l *Log) newlines(from, to int64) (lines uint64, err error) {
 		from += int64(n)
 	}
 	return lines, nil
+}
+
+// lastNewline is the offset of the last newline in a part of the log; before from: it has
+// none.
+func (l *Log) lastNewline(from, to int64) (int64, error) {
+	var buf [4 << 10]byte
+	for to > from {
+		begin := max(from, to-int64(len(buf)))
+		n, err := unix.Pread(l.data, buf[:to-begin], begin)
+		if err != nil || n < int(to-begin) {
+			return 0, cmp.Or(err, io.ErrUnexpectedEOF)
+		}
+		if at := bytes.LastIndexByte(buf[:n], '\n'); at >= 0 {
+			return begin + int64(at), nil
+		}
+		to = begin
+	}
+	return from - 1, nil
+}
+
+// linesAt is the number of newlines before an offset at which a segment begins, or the log
+// ends.
+func (l *Log) linesAt(off int64) uint64 {
+	if seg, _, ok := l.ix.find(off, l.end); ok {
+		return seg.lines
+	}
+	return l.ix.lines
 }
 
 // linesBefore counts the newlines before an offset that is kept.
