@@ -79,9 +79,6 @@ func (l *Log) changeFormat(from, to Format, lines *lineAssembler) *lineAssembler
 	if to.byLines() {
 		return l.startLines()
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	unix.Seek(l.sent, l.ix.forwarded.pos, io.SeekStart)
 	return nil
 }
 
@@ -119,7 +116,6 @@ func (l *Log) nextRaw(due bool) (t transfer, stream int, partial bool) {
 	l.skipDropped()
 	from := l.ix.forwarded
 	if l.skipped { // FormatNone may have come and gone between two passes
-		unix.Seek(l.sent, from.pos, io.SeekStart)
 		l.skipped, l.gap, l.midLine = false, true, [2]bool{}
 	}
 	seg, until, ok := l.ix.find(from.pos, l.end)
@@ -138,9 +134,21 @@ func (l *Log) nextRaw(due bool) (t transfer, stream int, partial bool) {
 		more = more || cut >= longLine
 	}
 	l.taken = progress{from.pos + cut, l.linesAt(until)} // behind the cut is no newline
+	l.moveSent(seg, from.pos)
 	l.pinned = [2]int64{from.pos, l.taken.pos}
-	stream = int(seg.stream)
+	stream = seg.stream()
 	return transfer{owner: l, src: l.sent, n: int(cut), begins: !l.midLine[stream-1], ends: last >= from.pos, more: more}, stream, false
+}
+
+// moveSent sets the position of sent to that of an offset in a segment. A kill between the steps
+// leaves a position that does not count.
+func (l *Log) moveSent(seg segment, off int64) {
+	shift := seg.shift()
+	if l.ix.sentShift != shift {
+		l.ix.sentShift = noShift
+	}
+	unix.Seek(l.sent, off-shift, io.SeekStart)
+	l.ix.sentShift = shift
 }
 
 // passRaw forwards t, or counts it as dropped if it cannot be written.
@@ -149,15 +157,12 @@ func (l *Log) passRaw(t transfer, stream int) {
 	l.midLine[stream-1] = !t.ends
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ix.forwarded.pos > l.pinned[0] { // with FormatNone all was skipped meanwhile
-		unix.Seek(l.sent, l.ix.forwarded.pos, io.SeekStart)
-	} else {
+	if l.ix.forwarded.pos <= l.pinned[0] { // else all was skipped meanwhile, with FormatNone
 		if n < t.n {
 			l.forwardedUpTo(l.pinned[0] + int64(n))
 		}
 		if n < t.n && err != nil {
 			l.countDropped(l.taken.since(l.ix.forwarded), err)
-			unix.Seek(l.sent, l.taken.pos, io.SeekStart)
 		}
 		if n == t.n || err != nil {
 			l.ix.forwarded = l.taken
@@ -177,7 +182,8 @@ func (l *Log) forwardedUpTo(pos int64) {
 	case pos >= l.ix.start().pos:
 		from.lines = l.linesBefore(pos)
 	default: // pinned: it is still there
-		lines, _ := l.newlines(from.pos, min(pos, from.pos+maxSegment))
+		at := from.pos - l.ix.sentShift
+		lines, _ := l.newlinesIn(extent{at, min(at+pos-from.pos, at+maxSegment)})
 		from.lines += lines
 	}
 	from.pos = pos
@@ -204,7 +210,6 @@ func (l *Log) skipDropped() bool {
 	next := l.firstLine()
 	l.ix.dropped = l.ix.dropped.plus(next.since(l.ix.forwarded))
 	l.ix.forwarded = next
-	unix.Seek(l.sent, next.pos, io.SeekStart)
 	l.gap = true
 	return true
 }
@@ -217,14 +222,16 @@ func (l *Log) firstLine() progress {
 	if !ok {
 		return start
 	}
-	buf := getBuffer()
-	defer buffers.Put(buf)
-	b := (*buf)[:min(until-start.pos, chunkSize-1)+1]
-	got, err := unix.Pread(l.data, b, start.pos-1)
-	if err != nil || got < 1 || b[0] == '\n' {
+	if l.startsLine {
 		return start
 	}
-	if end := bytes.IndexByte(b[1:got], '\n'); end >= 0 {
+	buf := getBuffer()
+	defer buffers.Put(buf)
+	got, err := l.pread((*buf)[:min(until-start.pos, chunkSize)], start.pos)
+	if err != nil {
+		return start
+	}
+	if end := bytes.IndexByte((*buf)[:max(got, 0)], '\n'); end >= 0 {
 		return progress{start.pos + int64(end) + 1, start.lines + 1}
 	}
 	return start // longer than a segment: its fragments are no lines anyway
@@ -246,8 +253,8 @@ func (l *Log) claimSinks() {
 	if !ok || l.opts.Format != FormatRaw {
 		return
 	}
-	if n, err := unix.Pread(l.data, last[:], at); n == 1 && err == nil && last[0] != '\n' {
-		l.sinks()[seg.stream-1].claim(l, false)
+	if n, err := l.pread(last[:], at); n == 1 && err == nil && last[0] != '\n' {
+		l.sinks()[seg.stream()-1].claim(l, false)
 	}
 }
 
