@@ -87,24 +87,12 @@ func (b *bench) outputTime(p peer, sink string) (outputRun, error) {
 	file := filepath.Join(b.work, "output-file")
 	arrived := make(chan int64, 1)
 	if sink == "stdout is a pipe" {
-		r, w, err := os.Pipe()
+		w, err := countPipe(arrived)
 		if err != nil {
 			return outputRun{}, err
 		}
 		defer w.Close()
 		stdout = w
-		go func() { // ends with the last byte, or when w is closed in all processes
-			defer r.Close()
-			buf := make([]byte, 128<<10)
-			for n := 0; n < linesBytes; {
-				got, err := readPipe(r, buf)
-				if err != nil {
-					return
-				}
-				n += got
-			}
-			arrived <- monotonic()
-		}()
 	}
 	p.args = outputArgs(p, sink, file)
 	x, _, err := b.openTo(p, stdout, func(fifo string) []service {
@@ -156,6 +144,27 @@ func (b *bench) outputTime(p peer, sink string) (outputRun, error) {
 	return outputRun{float64(end-begin) / 1e6 / linesSize, (after.cpu - before.cpu) / linesSize}, nil
 }
 
+// countPipe returns a pipe that is read, and the time when the last byte has arrived.
+func countPipe(arrived chan<- int64) (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	go func() { // ends with the last byte, or when w is closed in all processes
+		defer r.Close()
+		buf := make([]byte, 128<<10)
+		for n := 0; n < linesBytes; {
+			got, err := readPipe(r, buf)
+			if err != nil {
+				return
+			}
+			n += got
+		}
+		arrived <- monotonic()
+	}()
+	return w, nil
+}
+
 // readPipe is read(2), without the poller.
 func readPipe(f *os.File, buf []byte) (int, error) {
 	n, err := unix.Read(int(f.Fd()), buf)
@@ -172,8 +181,11 @@ func awaitSize(path string, size int64) (at int64, err error) {
 		if err == nil && info.Size() >= size {
 			return monotonic(), nil
 		}
+		if err != nil && !os.IsNotExist(err) {
+			return 0, err
+		}
 		if time.Now().After(deadline) {
-			return 0, fmt.Errorf("it has not all %d bytes after a minute: %v, %v", size, info, err)
+			return 0, fmt.Errorf("%s has not all %d bytes after a minute", path, size)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"bytes"
+	"github.com/stoker-init/stoker/internal/logs/space"
 	"io"
 	"os"
 	"time"
@@ -183,7 +184,7 @@ func (l *Log) forwardedUpTo(pos int64) {
 		from.lines = l.linesBefore(pos)
 	default: // pinned: it is still there
 		at := from.pos - l.ix.sentShift
-		lines, _ := l.newlinesIn(extent{at, min(at+pos-from.pos, at+maxSegment)})
+		lines, _ := l.newlinesIn(space.Extent{From: at, To: min(at+pos-from.pos, at+maxSegment)})
 		from.lines += lines
 	}
 	from.pos = pos

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"fmt"
+	"github.com/stoker-init/stoker/internal/logs/space"
 	"math"
 	"sort"
 	"time"
@@ -33,7 +34,7 @@ type header struct {
 	lines uint64 // newlines before counted
 
 	counted   int64    // bytes whose newlines are counted
-	punched   int64    // everything before it was released
+	_         int64    // of earlier versions
 	forwarded progress // for raw the position of Log.sent is the truth
 	dropped   amount   // not forwarded
 	lost      amount   // never captured
@@ -56,7 +57,7 @@ type segment struct {
 func (s segment) stream() int { return int(s.word & 0xff) }
 
 // shift is the offset of a byte of the segment less its position in the memfd.
-func (s segment) shift() int64 { return int64(s.word) >> 8 * pageBytes() }
+func (s segment) shift() int64 { return int64(s.word) >> 8 * space.PageBytes() }
 
 // at is the position of an offset of the segment.
 func (s segment) at(off int64) int64 { return off - s.shift() }
@@ -127,7 +128,7 @@ func (ix *index) begin(off int64, stream int, now time.Time, at int64) {
 	if at != off {
 		ix.magic = shiftedMagic
 	}
-	*ix.at(ix.next) = segment{off: off, time: now.UnixNano(), lines: ix.lines, word: uint64(stream) | uint64((off-at)/pageBytes()<<8)}
+	*ix.at(ix.next) = segment{off: off, time: now.UnixNano(), lines: ix.lines, word: uint64(stream) | uint64((off-at)/space.PageBytes()<<8)}
 	ix.next++
 }
 

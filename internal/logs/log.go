@@ -1,10 +1,9 @@
 package logs
 
 import (
-	"cmp"
 	"fmt"
+	"github.com/stoker-init/stoker/internal/logs/space"
 	"io"
-	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -37,7 +36,7 @@ type Log struct {
 	captures   map[*Capture]bool
 	taken      progress // of forward
 	pinned     [2]int64 // bytes that sendfile forwards right now
-	mem        memory
+	mem        space.Space
 	reuse      bool   // memory can be written over: nothing but the log refers to its pages
 	young      bool   // so was what was dropped last, in less than reuseAge: output comes fast
 	startsLine bool   // what is kept begins with a line
@@ -59,7 +58,8 @@ type Log struct {
 // makeLog makes a log without memory.
 func makeLog(name string, o Options) *Log {
 	l := &Log{name: name, opts: o.withDefaults(), data: -1, sent: -1, ix: &index{fd: -1, header: &header{}}, warn: func(string) {},
-		mem: newMemory(), startsLine: true, readers: map[chan struct{}]bool{}, captures: map[*Capture]bool{}, forwarded: make(chan struct{}), wake: make(chan struct{}, 1)}
+		mem: space.New(maxSegment), startsLine: true, readers: map[chan struct{}]bool{}, captures: map[*Capture]bool{},
+		forwarded: make(chan struct{}), wake: make(chan struct{}, 1)}
 	l.room = sync.NewCond(&l.mu)
 	return l
 }
@@ -138,7 +138,7 @@ func (l *Log) findEnd() error {
 	if err != nil {
 		return err
 	}
-	l.end, l.mem.at = at, at
+	l.end, l.mem.At = at, at
 	if l.ix.magic == indexMagic || l.ix.next == l.ix.first {
 		return nil
 	}
@@ -149,40 +149,8 @@ func (l *Log) findEnd() error {
 		return nil
 	}
 	l.end = last.off
-	l.mem.at, err = unix.Seek(l.data, begin, io.SeekStart)
+	l.mem.At, err = unix.Seek(l.data, begin, io.SeekStart)
 	return err
-}
-
-// findMemory releases the memory of what is not kept. What an earlier version forwarded may be in
-// a reader's pipe as it is in the memfd.
-func (l *Log) findMemory() error {
-	var st unix.Stat_t
-	if err := unix.Fstat(l.data, &st); err != nil {
-		return err
-	}
-	l.mem.top, l.mem.since = st.Size, l.end
-	var kept []extent
-	for n := l.ix.first; n < l.ix.next; n++ {
-		seg, end := l.ix.at(n), l.end
-		if n+1 < l.ix.next {
-			end = l.ix.at(n + 1).off
-		}
-		if seg.off < end {
-			kept = append(kept, extent{seg.at(seg.off), seg.at(end)})
-		}
-	}
-	slices.SortFunc(kept, func(a, b extent) int { return cmp.Compare(a.from, b.from) })
-	begin := int64(0)
-	for _, e := range kept {
-		if e.from >= l.mem.at {
-			l.mem.room = min(l.mem.room, e.from)
-		}
-		punch(l.data, pageUp(begin), pageDown(e.from))
-		begin = e.to
-	}
-	punch(l.data, pageUp(begin), pageUp(st.Size))
-	l.startsLine = l.ix.first == 0
-	return nil
 }
 
 // Name is the service's name.

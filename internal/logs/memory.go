@@ -1,131 +1,20 @@
 package logs
 
 import (
-	"math"
-	"os"
+	"cmp"
+	"github.com/stoker-init/stoker/internal/logs/space"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// memory says which bytes of the memfd are free. A log's offsets only grow, and so do the
-// positions of its bytes in the memfd, except that a flood writes over bytes that are no longer
-// kept: pages that are there already cost a third of new ones. Bytes of one segment are together,
-// and the segment has their shift: offset less position, a multiple of a page.
-type memory struct {
-	at     int64    // where the next byte is written: the position of the descriptor
-	room   int64    // from here on are bytes that are kept
-	top    int64    // nothing was ever written from here on
-	free   extents  // not kept any more, still memory
-	old    extents  // the same, but not to be written over
-	pinned []extent // not kept any more, but not forwarded yet; all free or all old
-	since  int64    // what is before this offset becomes old
-}
-
-// extent is a range of the memfd.
-type extent struct{ from, to int64 }
-
-// extents are ranges that do not touch.
-type extents []extent
-
-// An extent of reuseFrom bytes is written over. All free memory is released when it and what is
-// kept are freeMax bytes more than Options.Keep.
-const (
-	reuseFrom = maxSegment + chunkSize
-	freeMax   = 1 << 20
-)
+// freeMax is by how many bytes what is kept and what is free may exceed Options.Keep before all
+// that is free is released.
+const freeMax = 1 << 20
 
 // reuseAge is how young the oldest bytes kept are in a flood.
 const reuseAge = time.Second
-
-func newMemory() memory { return memory{room: math.MaxInt64} }
-
-// drop adds what was at an offset to what is free or old.
-func (m *memory) drop(off int64, e extent) {
-	if off < m.since {
-		m.old.add(e)
-	} else {
-		m.free.add(e)
-	}
-}
-
-// add adds an extent, and merges it with its neighbors.
-func (x *extents) add(e extent) {
-	all := slices.DeleteFunc(*x, func(f extent) bool {
-		touches := f.to == e.from || f.from == e.to
-		if touches {
-			e = extent{min(e.from, f.from), max(e.to, f.to)}
-		}
-		return touches
-	})
-	if e.to > e.from {
-		all = append(all, e)
-	}
-	*x = all
-}
-
-// total is how much they are, in bytes.
-func (x extents) total() (n int64) {
-	for _, e := range x {
-		n += e.to - e.from
-	}
-	return n
-}
-
-// release gives whole pages back to the kernel. sendfile puts the pages themselves into the
-// reader's pipe. There a page that was released from the file is still whole, but a hole over a
-// part of it would show as zeros.
-func (x *extents) release(fd int) {
-	all := *x
-	*x = nil
-	for _, e := range all {
-		from, to := pageUp(e.from), pageDown(e.to)
-		if from >= to {
-			x.add(e)
-			continue
-		}
-		punch(fd, from, to)
-		x.add(extent{e.from, from})
-		x.add(extent{to, e.to})
-	}
-}
-
-// next is where a segment of an offset is written, which is elsewhere only if there is no more
-// room here, or reuse is set and there is free memory.
-func (m *memory) next(off int64, reuse bool) int64 {
-	crowded := m.room-m.at < maxSegment
-	if !crowded && (!reuse || m.room != math.MaxInt64) {
-		return m.at
-	}
-	in := off % pageBytes() // shifts are whole pages
-	for k, e := range m.free {
-		at := pageUp(e.from) + in
-		if !reuse || e.to-at < reuseFrom {
-			continue
-		}
-		m.free = slices.Delete(m.free, k, k+1)
-		m.leave()
-		m.free.add(extent{e.from, at})
-		m.at, m.room = at, e.to
-		return at
-	}
-	if crowded {
-		m.leave()
-		at := pageUp(m.top) + in
-		m.free.add(extent{m.top, at})
-		m.at, m.room = at, math.MaxInt64
-	}
-	return m.at
-}
-
-// leave frees the rest of the room.
-func (m *memory) leave() {
-	m.top = max(m.top, m.at)
-	if m.room != math.MaxInt64 {
-		m.free.add(extent{m.at, m.room})
-	}
-}
 
 // allowReuse lets memory be written over if sendfile copies what it forwards: to a file always,
 // to others from a descriptor with O_DIRECT (Linux 6.6). Else a pipe that is not read would show
@@ -148,17 +37,61 @@ func (l *Log) allowReuse() {
 	l.reuse = reuse
 }
 
-// punch releases the memory of whole pages.
-func punch(fd int, from, to int64) {
-	if to > from {
-		_ = unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, to-from)
+// dropOldest drops the oldest segment. Its memory is free, unless sendfile reads it right now.
+func (l *Log) dropOldest() {
+	seg, end := *l.ix.at(l.ix.first), l.end
+	if l.ix.next-l.ix.first > 1 {
+		end = l.ix.at(l.ix.first + 1).off
+	}
+	var last [1]byte
+	n, _ := unix.Pread(l.data, last[:], seg.at(end)-1)
+	l.startsLine = n == 1 && last[0] == '\n'
+	l.ix.first++
+	memory := space.Extent{From: seg.at(seg.off), To: seg.at(end)}
+	l.young = l.reuse && time.Since(time.Unix(0, seg.time)) < reuseAge
+	if l.pinned[0] < end && l.pinned[1] > seg.off {
+		l.mem.Pinned = append(l.mem.Pinned, memory)
+	} else {
+		l.mem.Drop(seg.off, memory)
 	}
 }
 
-// pageDown rounds down to the beginning of a page.
-func pageDown(off int64) int64 { return off / pageBytes() * pageBytes() }
+// unpin frees what dropOldest has left out for sendfile.
+func (l *Log) unpin() {
+	for _, e := range l.mem.Pinned {
+		l.mem.Drop(l.pinned[0], e)
+	}
+	l.mem.Pinned, l.pinned = nil, [2]int64{}
+}
 
-// pageUp rounds up to the beginning of a page.
-func pageUp(off int64) int64 { return pageDown(off + pageBytes() - 1) }
-
-func pageBytes() int64 { return int64(os.Getpagesize()) }
+// findMemory releases the memory of what is not kept. What an earlier version forwarded may be in
+// a reader's pipe as it is in the memfd.
+func (l *Log) findMemory() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(l.data, &st); err != nil {
+		return err
+	}
+	l.mem.Top, l.mem.Since = st.Size, l.end
+	var kept []space.Extent
+	for n := l.ix.first; n < l.ix.next; n++ {
+		seg, end := l.ix.at(n), l.end
+		if n+1 < l.ix.next {
+			end = l.ix.at(n + 1).off
+		}
+		if seg.off < end {
+			kept = append(kept, space.Extent{From: seg.at(seg.off), To: seg.at(end)})
+		}
+	}
+	slices.SortFunc(kept, func(a, b space.Extent) int { return cmp.Compare(a.From, b.From) })
+	begin := int64(0)
+	for _, e := range kept {
+		if e.From >= l.mem.At {
+			l.mem.Room = min(l.mem.Room, e.From)
+		}
+		space.Punch(l.data, space.PageUp(begin), space.PageDown(e.From))
+		begin = e.To
+	}
+	space.Punch(l.data, space.PageUp(begin), space.PageUp(st.Size))
+	l.startsLine = l.ix.first == 0
+	return nil
+}

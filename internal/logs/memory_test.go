@@ -122,7 +122,7 @@ func TestFloodWritesOverFreeMemory(t *testing.T) {
 				m.check(step + ", taken over")
 			case 2: // killed when it had noted where the next bytes go, but not moved there
 				l.mu.Lock()
-				at := l.mem.at
+				at := l.mem.At
 				l.begin(Stdout)
 				unix.Seek(l.data, at, 0)
 				l.mu.Unlock()

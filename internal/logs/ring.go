@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"github.com/stoker-init/stoker/internal/logs/space"
 	"io"
 	"sync"
 	"time"
@@ -70,7 +71,7 @@ func (l *Log) captureChunk(fd, stream int) (int, error) {
 		undo()
 		return n, err
 	}
-	l.end, l.mem.at = l.end+int64(n), l.mem.at+int64(n)
+	l.end, l.mem.At = l.end+int64(n), l.mem.At+int64(n)
 	if err := l.count(n); err != nil {
 		return n, err
 	}
@@ -223,7 +224,7 @@ func (l *Log) newlines(from, to int64) (lines uint64, err error) {
 			return lines, nil
 		}
 		until = min(until, to)
-		n, err := l.newlinesIn(extent{seg.at(from), seg.at(until)})
+		n, err := l.newlinesIn(space.Extent{From: seg.at(from), To: seg.at(until)})
 		if lines += n; err != nil {
 			return lines, err
 		}
@@ -233,16 +234,16 @@ func (l *Log) newlines(from, to int64) (lines uint64, err error) {
 }
 
 // newlinesIn counts the newlines of a part of the memfd.
-func (l *Log) newlinesIn(e extent) (lines uint64, err error) {
+func (l *Log) newlinesIn(e space.Extent) (lines uint64, err error) {
 	buf := getBuffer()
 	defer buffers.Put(buf)
-	for e.from < e.to {
-		n, err := unix.Pread(l.data, (*buf)[:min(e.to-e.from, chunkSize)], e.from)
+	for e.From < e.To {
+		n, err := unix.Pread(l.data, (*buf)[:min(e.To-e.From, chunkSize)], e.From)
 		if n <= 0 {
 			return lines, err
 		}
 		lines += newlines((*buf)[:n])
-		e.from += int64(n)
+		e.From += int64(n)
 	}
 	return lines, nil
 }
@@ -306,39 +307,12 @@ func (l *Log) trim() {
 	for l.ix.next-l.ix.first > 1 && l.ix.at(l.ix.first+1).off <= limit {
 		l.dropOldest()
 	}
-	if l.mem.old.total() >= chunkSize {
-		l.mem.old.release(l.data)
+	if l.mem.Old.Total() >= chunkSize {
+		l.mem.Old.Release(l.data)
 	}
-	if free := l.mem.free.total(); free >= chunkSize && (!l.young || l.end-l.ix.start().pos+free > keep+freeMax) {
-		l.mem.free.release(l.data)
+	if free := l.mem.Free.Total(); free >= chunkSize && (!l.young || l.end-l.ix.start().pos+free > keep+freeMax) {
+		l.mem.Free.Release(l.data)
 	}
-}
-
-// dropOldest drops the oldest segment. Its memory is free, unless sendfile reads it right now.
-func (l *Log) dropOldest() {
-	seg, end := *l.ix.at(l.ix.first), l.end
-	if l.ix.next-l.ix.first > 1 {
-		end = l.ix.at(l.ix.first + 1).off
-	}
-	var last [1]byte
-	n, _ := unix.Pread(l.data, last[:], seg.at(end)-1)
-	l.startsLine = n == 1 && last[0] == '\n'
-	l.ix.first++
-	memory := extent{seg.at(seg.off), seg.at(end)}
-	l.young = l.reuse && time.Since(time.Unix(0, seg.time)) < reuseAge
-	if l.pinned[0] < end && l.pinned[1] > seg.off {
-		l.mem.pinned = append(l.mem.pinned, memory)
-	} else {
-		l.mem.drop(seg.off, memory)
-	}
-}
-
-// unpin frees what dropOldest has left out for sendfile.
-func (l *Log) unpin() {
-	for _, e := range l.mem.pinned {
-		l.mem.drop(l.pinned[0], e)
-	}
-	l.mem.pinned, l.pinned = nil, [2]int64{}
 }
 
 // begin notes that the next bytes are of a stream. If none follow, undo takes that back.
@@ -350,8 +324,8 @@ func (l *Log) begin(stream int) (undo func()) {
 	if l.ix.next-l.ix.first == segments {
 		l.dropOldest()
 	}
-	here := l.mem.at
-	at := l.mem.next(l.end, l.reuse && l.young && !l.noSplice)
+	here := l.mem.At
+	at := l.mem.Next(l.end, l.reuse && l.young && !l.noSplice)
 	l.ix.begin(l.end, stream, now, at)
 	if at != here { // the segment stays: it has the shift of the position
 		unix.Seek(l.data, at, io.SeekStart)
@@ -377,7 +351,7 @@ func (l *Log) endLine(stream int) {
 		}
 		l.begin(stream)
 		if got, err := unix.Write(l.data, []byte{'\n'}); err == nil && got == 1 {
-			l.end, l.mem.at = l.end+1, l.mem.at+1
+			l.end, l.mem.At = l.end+1, l.mem.At+1
 			_ = l.count(1)
 		}
 		return
