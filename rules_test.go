@@ -141,8 +141,10 @@ func edges() map[string][]string {
 		"internal/waitid":    {"internal/initproto"},
 		"internal/procfs":    {},
 		"internal/program":   {"internal/execshim", "internal/untrusted"},
-		"internal/logs":      {"internal/fdstore", "internal/logfile"},
+		"internal/logs":      {"internal/fdstore", "internal/logfile", "internal/logs/space"},
 		"internal/logfile":   {"internal/trust", "internal/untrusted"},
+		// which bytes of the memfd of a log are free
+		"internal/logs/space": {},
 		"internal/proc": {"internal/program", "internal/printable", "internal/logs", "internal/procfs", "internal/trust",
 			"internal/untrusted", "internal/asuser", "internal/initproto", "internal/fdstore", "internal/execshim", "internal/headroom",
 			"internal/listen", "internal/waitid"},

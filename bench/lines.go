@@ -11,6 +11,9 @@ import (
 // linesSize is the output size of a service in MiB.
 const linesSize = 64
 
+// linesBytes is the same in bytes: whole lines.
+const linesBytes = linesSize << 20 / 100 * 100
+
 // lines measures the forwarding of service output to the container's stdout.
 func (b *bench) lines() ([]row, error) {
 	file := newRow(fmt.Sprintf("%d MiB of 100-byte lines, to the last in a file, per MiB", linesSize), "ms", "<= 2x bare")
@@ -70,11 +73,11 @@ func (b *bench) linesTime(p peer, unread bool) (float64, error) {
 		if err != nil {
 			return 0, err
 		}
-		if info.Size() >= linesSize<<20 {
+		if info.Size() >= linesBytes {
 			break
 		}
 		if time.Now().After(deadline) {
-			return 0, fmt.Errorf("%s has passed on %d of %d bytes after a minute", p.name, info.Size(), linesSize<<20)
+			return 0, fmt.Errorf("%s has passed on %d of %d bytes after a minute", p.name, info.Size(), linesBytes)
 		}
 		end = monotonic()
 	}

@@ -29,7 +29,8 @@ func run() error {
 	rounds := flag.Int("rounds", 15, "launches and restarts of each")
 	idle := flag.Duration("idle", idleSpan, "how long context switches are counted")
 	only := flag.String("only", "",
-		"measure only these parts: launch,restart,idle,orphans,lines,recovery,stop,spawn,hooks,jobs,kept,console,netinit,tomcat,archive")
+		"measure only these parts: launch,restart,idle,orphans,lines,output,recovery,stop,spawn,hooks,jobs,kept,console,netinit,tomcat,"+
+			"archive")
 	jdk := flag.String("jdk", "", "the home of the JVM for the part archive; empty: the java in PATH")
 	flag.Parse()
 	if *probe == "" {
@@ -68,7 +69,7 @@ func run() error {
 	for _, part := range []struct {
 		name    string
 		measure func() (string, error)
-	}{{"jobs", b.jobs}, {"kept", b.kept}, {"console", b.console}, {"netinit", b.netinit}, {"tomcat", b.tomcat},
+	}{{"output", b.output}, {"jobs", b.jobs}, {"kept", b.kept}, {"console", b.console}, {"netinit", b.netinit}, {"tomcat", b.tomcat},
 		{"archive", b.archive}} {
 		if !b.wants(part.name) {
 			continue

@@ -18,7 +18,7 @@ const stokerName = "stoker"
 // peer is one program that can be PID 1.
 type peer struct {
 	name    string
-	program string
+	program string // empty: args begins with it
 	// commandOnly is set for one that runs a single command and restarts nothing.
 	commandOnly bool
 	// slowReaper is set for one that takes most of a minute to reap 5000 orphans; it is measured once.
@@ -82,6 +82,9 @@ func (p peer) command(dir string, services []service) ([]string, error) {
 	args, err := p.args(dir, services)
 	if err != nil {
 		return nil, fmt.Errorf("cannot write the configuration of %s: %w", p.name, err)
+	}
+	if p.program == "" {
+		return args, nil
 	}
 	return append([]string{p.program}, args...), nil
 }

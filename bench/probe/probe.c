@@ -4,7 +4,7 @@
  *
  *   probe service FIFO NAME   say that NAME lives, then wait to be killed
  *   probe orphans FIFO COUNT  leave COUNT orphans to PID 1, say so, then wait
- *   probe lines FIFO MIB      write so much in lines of 100 bytes to stdout, say when
+ *   probe lines FIFO MIB      write so much in whole lines of 100 bytes to stdout, say when
  *                             it begins and ends, then wait
  *   probe launch FIFO CMD...  in a new PID namespace: mount /proc, say that CMD
  *                             is about to be executed, execute it
@@ -104,7 +104,7 @@ int main(int argc, char **argv)
 	}
 	if (argc == 4 && !strcmp(argv[1], "lines")) {
 		static char chunk[65500];
-		long long left = atoll(argv[3]) << 20;
+		long long left = (atoll(argv[3]) << 20) / 100 * 100; /* an incomplete line would be held back for a while */
 
 		memset(chunk, 'x', sizeof chunk);
 		for (size_t i = 99; i < sizeof chunk; i += 100)

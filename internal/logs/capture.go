@@ -122,7 +122,7 @@ func (c *Capture) readEnd(k int) {
 		case waitErr != nil || n <= 0 || err != nil:
 			c.closeEnd()
 			return
-		case n == chunkSize: // a flood: without a turn for forward most of it would be dropped
+		case n == batchSize: // a flood: without a turn for forward most of it would be dropped
 			runtime.Gosched()
 		}
 	}

@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"time"
@@ -14,6 +15,7 @@ import (
 type fileWriter struct {
 	l    *Log
 	wake chan struct{}
+	much chan struct{} // half of what is kept in memory is not written
 	done chan struct{} // closed when the goroutine has ended
 
 	// Guarded by l.mu:
@@ -46,11 +48,12 @@ const (
 	warnAgain  = time.Hour
 )
 
-// gatherTime is how long lines are gathered after a write, to save writes.
+// gatherTime is how long lines are gathered after a write, unless they become many, to save
+// writes.
 const gatherTime = 10 * time.Millisecond
 
 func newFileWriter(l *Log) *fileWriter {
-	return &fileWriter{l: l, saved: &l.page.file, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	return &fileWriter{l: l, saved: &l.page.file, wake: make(chan struct{}, 1), much: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // begin starts at the end of the log. l.mu is held, or the log is not shared yet.
@@ -103,7 +106,7 @@ func (f *fileWriter) run() {
 		}
 		await(f.wake, wait)
 		if !f.configure() {
-			<-time.After(gatherTime - min(time.Since(f.wroteAt), gatherTime))
+			await(f.much, max(gatherTime-time.Since(f.wroteAt), time.Microsecond))
 		}
 	}
 }
@@ -214,7 +217,7 @@ func (f *fileWriter) take(hold time.Duration, out *[]byte, add func(Line) bool) 
 	defer buffers.Put(in)
 	for len(*out) < chunkSize {
 		before := f.lines.pos
-		n, seg, at := f.l.read((*in)[:min(chunkSize, f.left())], before, &f.taken)
+		n, seg, at := f.l.read((*in)[:min(int64(chunkSize-len(*out)), f.left())], before, &f.taken)
 		if n > 0 && at != before {
 			break // dropped in this moment: the next batch counts it
 		}
@@ -224,13 +227,35 @@ func (f *fileWriter) take(hold time.Duration, out *[]byte, add func(Line) bool) 
 			}
 			break
 		}
-		if took := f.lines.take((*in)[:n], seg, add); took < n {
+		if took := f.takeLines((*in)[:n], seg, out, add); took < n {
 			f.l.mu.Lock()
 			f.taken = progress{before + int64(took), f.taken.lines - newlines((*in)[took:n])}
 			f.l.mu.Unlock()
 			break
 		}
 	}
+}
+
+// takeLines takes the lines of b, the next bytes of a segment: as many as possible at once, the
+// others with add. It stops where add refuses a line, and returns how many bytes it has taken.
+func (f *fileWriter) takeLines(b []byte, seg segment, out *[]byte, add func(Line) bool) (took int) {
+	for took < len(b) {
+		room := min(f.file.Size-f.file.Len(), chunkSize) - int64(len(*out))
+		if n := f.lines.takeWhole(b[took:], seg, room); n > 0 {
+			*out = append(*out, b[took:took+n]...)
+			took += n
+			continue
+		}
+		line := b[took:]
+		if end := bytes.IndexByte(line, '\n'); end >= 0 {
+			line = line[:end+1]
+		}
+		n := f.lines.take(line, seg, add)
+		if took += n; n < len(line) {
+			break
+		}
+	}
+	return took
 }
 
 // skipDropped skips and counts what is no longer kept, and appends a mark about it.

@@ -77,12 +77,21 @@ func (l *Log) read(buf []byte, offset int64, by *progress) (n int, seg segment, 
 	if !ok {
 		return 0, seg, at
 	}
-	n, err := unix.Pread(l.data, buf[:min(int64(len(buf)), until-at)], at)
+	n, err := unix.Pread(l.data, buf[:min(int64(len(buf)), until-at)], seg.at(at))
 	if err != nil {
 		return 0, seg, at
 	}
 	if by != nil && at == offset {
-		*by = progress{at + int64(n), l.linesBefore(at + int64(n))}
+		end := at + int64(n)
+		switch {
+		case by.pos == at:
+			by.lines += newlines(buf[:n])
+		case end == until:
+			by.lines = l.linesAt(end)
+		default:
+			by.lines = l.linesBefore(end)
+		}
+		by.pos = end
 	}
 	return n, seg, at
 }
@@ -143,7 +152,7 @@ func (l *Log) ResumeOffset(offset int64) int64 {
 			}
 			return begin
 		}
-		a.pos, last = at, int(seg.stream)-1
+		a.pos, last = at, seg.stream()-1
 		a.take(buf[:min(int64(n), offset-at)], seg, func(Line) bool { return true })
 	}
 }
@@ -160,9 +169,15 @@ func (l *Log) Bytes(from, to int64) []byte {
 	if from >= to {
 		return nil
 	}
-	text := make([]byte, to-from)
-	n, _ := unix.Pread(l.data, text, from)
-	return text[:max(n, 0)]
+	text := make([]byte, 0, to-from)
+	for from < to {
+		n, err := l.pread(text[len(text):cap(text)], from)
+		if n <= 0 || err != nil {
+			break
+		}
+		text, from = text[:len(text)+n], from+int64(n)
+	}
+	return text
 }
 
 // streamTail is the end of what is kept of a stream, at most n bytes.
@@ -173,7 +188,7 @@ func (l *Log) streamTail(stream, n int) (out []byte) {
 		if got == 0 {
 			return out
 		}
-		if int(seg.stream) == stream {
+		if seg.stream() == stream {
 			out = append(out, buf[:got]...)
 			out = out[max(len(out)-n, 0):]
 		}

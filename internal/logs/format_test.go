@@ -77,7 +77,7 @@ func FuzzLineAssembler(f *testing.F) {
 		size := 1 + int(step)*max(1, len(text)/1000)
 		for k := 0; len(text) > 0; k++ {
 			n := min(size, len(text))
-			l.ix.begin(l.end, k%2+1, now.Add(time.Duration(k)*time.Second))
+			l.ix.begin(l.end, k%2+1, now.Add(time.Duration(k)*time.Second), l.end)
 			if _, err := unix.Write(l.data, text[:n]); err != nil {
 				t.Fatal(err)
 			}
@@ -136,7 +136,7 @@ func FuzzLineAssembler(f *testing.F) {
 func fill(t *testing.T, l *Log, first time.Time, parts ...string) {
 	t.Helper()
 	for k, p := range parts {
-		l.ix.begin(l.end, int(p[0]-'0'), first.Add(time.Duration(k)*time.Second))
+		l.ix.begin(l.end, int(p[0]-'0'), first.Add(time.Duration(k)*time.Second), l.end)
 		n, err := unix.Write(l.data, []byte(p[1:]))
 		if err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"bytes"
+	"github.com/stoker-init/stoker/internal/logs/space"
 	"io"
 	"os"
 	"time"
@@ -79,9 +80,6 @@ func (l *Log) changeFormat(from, to Format, lines *lineAssembler) *lineAssembler
 	if to.byLines() {
 		return l.startLines()
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	unix.Seek(l.sent, l.ix.forwarded.pos, io.SeekStart)
 	return nil
 }
 
@@ -119,33 +117,39 @@ func (l *Log) nextRaw(due bool) (t transfer, stream int, partial bool) {
 	l.skipDropped()
 	from := l.ix.forwarded
 	if l.skipped { // FormatNone may have come and gone between two passes
-		unix.Seek(l.sent, from.pos, io.SeekStart)
 		l.skipped, l.gap, l.midLine = false, true, [2]bool{}
 	}
 	seg, until, ok := l.ix.find(from.pos, l.end)
 	if !ok || l.opts.Format != FormatRaw {
 		return t, 0, false
 	}
-	buf := getBuffer()
-	defer buffers.Put(buf)
-	n := int(min(until-from.pos, chunkSize))
-	got, err := unix.Pread(l.data, (*buf)[:n], from.pos)
-	if err != nil || got <= 0 {
+	last, err := l.lastNewline(from.pos, until)
+	if err != nil {
 		return t, 0, false
 	}
-	b := (*buf)[:got]
-	cut := bytes.LastIndexByte(b, '\n') + 1
-	more := until < l.end || got == chunkSize
-	if cut == 0 {
-		if !due && !more {
+	cut, more := last+1-from.pos, until < l.end || until-from.pos >= chunkSize
+	if cut <= 0 {
+		if cut = until - from.pos; !due && !more {
 			return t, 0, true
 		}
-		cut, more = got, more || got >= longLine
+		more = more || cut >= longLine
 	}
-	l.taken = progress{from.pos + int64(cut), from.lines + newlines(b[:cut])}
+	l.taken = progress{from.pos + cut, l.linesAt(until)} // behind the cut is no newline
+	l.moveSent(seg, from.pos)
 	l.pinned = [2]int64{from.pos, l.taken.pos}
-	stream = int(seg.stream)
-	return transfer{owner: l, src: l.sent, n: cut, begins: !l.midLine[stream-1], ends: b[cut-1] == '\n', more: more}, stream, false
+	stream = seg.stream()
+	return transfer{owner: l, src: l.sent, n: int(cut), begins: !l.midLine[stream-1], ends: last >= from.pos, more: more}, stream, false
+}
+
+// moveSent sets the position of sent to that of an offset in a segment. A kill between the steps
+// leaves a position that does not count.
+func (l *Log) moveSent(seg segment, off int64) {
+	shift := seg.shift()
+	if l.ix.sentShift != shift {
+		l.ix.sentShift = noShift
+	}
+	unix.Seek(l.sent, off-shift, io.SeekStart)
+	l.ix.sentShift = shift
 }
 
 // passRaw forwards t, or counts it as dropped if it cannot be written.
@@ -154,15 +158,12 @@ func (l *Log) passRaw(t transfer, stream int) {
 	l.midLine[stream-1] = !t.ends
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ix.forwarded.pos > l.pinned[0] { // with FormatNone all was skipped meanwhile
-		unix.Seek(l.sent, l.ix.forwarded.pos, io.SeekStart)
-	} else {
+	if l.ix.forwarded.pos <= l.pinned[0] { // else all was skipped meanwhile, with FormatNone
 		if n < t.n {
 			l.forwardedUpTo(l.pinned[0] + int64(n))
 		}
 		if n < t.n && err != nil {
 			l.countDropped(l.taken.since(l.ix.forwarded), err)
-			unix.Seek(l.sent, l.taken.pos, io.SeekStart)
 		}
 		if n == t.n || err != nil {
 			l.ix.forwarded = l.taken
@@ -182,7 +183,8 @@ func (l *Log) forwardedUpTo(pos int64) {
 	case pos >= l.ix.start().pos:
 		from.lines = l.linesBefore(pos)
 	default: // pinned: it is still there
-		lines, _ := l.newlines(from.pos, min(pos, from.pos+chunkSize))
+		at := from.pos - l.ix.sentShift
+		lines, _ := l.newlinesIn(space.Extent{From: at, To: min(at+pos-from.pos, at+maxSegment)})
 		from.lines += lines
 	}
 	from.pos = pos
@@ -209,7 +211,6 @@ func (l *Log) skipDropped() bool {
 	next := l.firstLine()
 	l.ix.dropped = l.ix.dropped.plus(next.since(l.ix.forwarded))
 	l.ix.forwarded = next
-	unix.Seek(l.sent, next.pos, io.SeekStart)
 	l.gap = true
 	return true
 }
@@ -222,14 +223,16 @@ func (l *Log) firstLine() progress {
 	if !ok {
 		return start
 	}
-	buf := getBuffer()
-	defer buffers.Put(buf)
-	b := (*buf)[:min(until-start.pos, chunkSize-1)+1]
-	got, err := unix.Pread(l.data, b, start.pos-1)
-	if err != nil || got < 1 || b[0] == '\n' {
+	if l.startsLine {
 		return start
 	}
-	if end := bytes.IndexByte(b[1:got], '\n'); end >= 0 {
+	buf := getBuffer()
+	defer buffers.Put(buf)
+	got, err := l.pread((*buf)[:min(until-start.pos, chunkSize)], start.pos)
+	if err != nil {
+		return start
+	}
+	if end := bytes.IndexByte((*buf)[:max(got, 0)], '\n'); end >= 0 {
 		return progress{start.pos + int64(end) + 1, start.lines + 1}
 	}
 	return start // longer than a segment: its fragments are no lines anyway
@@ -251,8 +254,8 @@ func (l *Log) claimSinks() {
 	if !ok || l.opts.Format != FormatRaw {
 		return
 	}
-	if n, err := unix.Pread(l.data, last[:], at); n == 1 && err == nil && last[0] != '\n' {
-		l.sinks()[seg.stream-1].claim(l, false)
+	if n, err := l.pread(last[:], at); n == 1 && err == nil && last[0] != '\n' {
+		l.sinks()[seg.stream()-1].claim(l, false)
 	}
 }
 

@@ -23,7 +23,7 @@ func (l *Log) startLines() *lineAssembler {
 // endLines forwards what is held, before the format changes.
 func (l *Log) endLines(a *lineAssembler, f Format) {
 	for k := range a.part {
-		l.forwardBatch(a, f, segment{stream: uint64(k + 1)}, getBuffer(), 0)
+		l.forwardBatch(a, f, segment{word: uint64(k + 1)}, getBuffer(), 0)
 	}
 	l.page.live = 0
 }
@@ -45,10 +45,10 @@ func (l *Log) forwardLines(a *lineAssembler, f Format, last bool) (did bool, wai
 	}
 	k, wait, due := a.due(hold)
 	if n > 0 && due { // it may end the fragment, or the other stream's fragment behind it
-		due = k != int(seg.stream)-1 && time.Since(a.held[k]) >= f.hold()+holdLong
+		due = k != seg.stream()-1 && time.Since(a.held[k]) >= f.hold()+holdLong
 	}
 	if due {
-		n, seg = 0, segment{stream: uint64(k + 1)}
+		n, seg = 0, segment{word: uint64(k + 1)}
 	}
 	if due || n > 0 {
 		l.forwardBatch(a, f, seg, in, n)
@@ -81,7 +81,7 @@ func (l *Log) skipGap(a *lineAssembler) {
 // segment; with n 0 the held fragment of that stream. It returns the buffer in before it
 // writes: a stalled reader must not keep more than what is written.
 func (l *Log) forwardBatch(a *lineAssembler, f Format, seg segment, in *[]byte, n int) {
-	k := int(seg.stream) - 1
+	k := seg.stream() - 1
 	l.mu.Lock()
 	title := cmp.Or(l.opts.Title, l.name)
 	l.mu.Unlock()
@@ -109,7 +109,7 @@ func (l *Log) forwardBatch(a *lineAssembler, f Format, seg segment, in *[]byte, 
 		if f == FormatPrefix {
 			t.begins, t.ends, t.more, t.resume = !continued, !a.open[k], len(out) >= longLine, appendPrefix(nil, title)
 		}
-		l.page.out.writing = seg.stream
+		l.page.out.writing = uint64(seg.stream())
 		_, err = sink.pass(t)
 	}
 	putGrown(buf, out)

@@ -2,6 +2,8 @@ package logs
 
 import (
 	"fmt"
+	"github.com/stoker-init/stoker/internal/logs/space"
+	"math"
 	"sort"
 	"time"
 
@@ -32,27 +34,41 @@ type header struct {
 	lines uint64 // newlines before counted
 
 	counted   int64    // bytes whose newlines are counted
-	punched   int64    // everything before it was released
+	_         int64    // of earlier versions
 	forwarded progress // for raw the position of Log.sent is the truth
 	dropped   amount   // not forwarded
 	lost      amount   // never captured
 
 	// Earlier versions ignore the following fields.
-	marked   uint64 // 1: they are valid
-	reported amount // of dropped, what marks report
-	_        uint64
+	marked    uint64 // 1: they are valid
+	reported  amount // of dropped, what marks report
+	sentShift int64  // of what Log.sent is at; noShift: it is being moved
 }
 
 // segment is a run of bytes of one stream, from off to the next segment's. It
 // is written before its bytes are, so bytes without a segment cannot exist.
 type segment struct {
-	off    int64
-	time   int64  // Unix, ns
-	lines  uint64 // newlines before off
-	stream uint64 // 1 stdout, 2 stderr
+	off   int64
+	time  int64  // Unix, ns
+	lines uint64 // newlines before off
+	word  uint64 // 1 stdout, 2 stderr; above the lowest byte the shift, in pages
 }
 
-const indexMagic = 0x73746f6b65720001
+func (s segment) stream() int { return int(s.word & 0xff) }
+
+// shift is the offset of a byte of the segment less its position in the memfd.
+func (s segment) shift() int64 { return int64(s.word) >> 8 * space.PageBytes() }
+
+// at is the position of an offset of the segment.
+func (s segment) at(off int64) int64 { return off - s.shift() }
+
+const noShift = math.MinInt64
+
+// Layouts: without shifts, which earlier versions read, and with them.
+const (
+	indexMagic   = 0x73746f6b65720001
+	shiftedMagic = 0x73746f6b65720002
+)
 
 func newIndex() (*index, error) {
 	fd, content, err := newShared[indexContent]("log-index")
@@ -69,7 +85,7 @@ func openIndex(fd int) (*index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot map its index: %w", err)
 	}
-	if content.magic != indexMagic {
+	if content.magic != indexMagic && content.magic != shiftedMagic {
 		return nil, fmt.Errorf("its index has an unknown layout (%#x)", content.magic)
 	}
 	if content.marked == 0 { // an earlier version reported everything, as far as is known
@@ -97,29 +113,23 @@ func (ix *index) at(n uint64) *segment { return &ix.content.ring[n%segments] }
 // and so a time.
 const mergeTime = 5 * time.Millisecond
 
-// begin notes that the bytes from off on are of stream. It returns true if it made a
-// segment for them.
-func (ix *index) begin(off int64, stream int, now time.Time) bool {
-	if ix.next > ix.first {
-		if last := ix.at(ix.next - 1); last.stream == uint64(stream) && off-last.off < chunkSize &&
-			now.UnixNano()-last.time < int64(mergeTime) {
-			return false
-		}
+// joins reports whether bytes from off on belong to the last segment.
+func (ix *index) joins(off int64, stream int, now time.Time) bool {
+	if ix.next == ix.first {
+		return false
 	}
-	if ix.next-ix.first == segments {
-		ix.first++
-	}
-	*ix.at(ix.next) = segment{off: off, time: now.UnixNano(), lines: ix.lines, stream: uint64(stream)}
-	ix.next++
-	return true
+	last := ix.at(ix.next - 1)
+	return last.stream() == stream && off-last.off < chunkSize && now.UnixNano()-last.time < int64(mergeTime)
 }
 
-// expire drops the segments that end at or before off and returns the first offset kept.
-func (ix *index) expire(off int64) int64 {
-	for ix.next-ix.first > 1 && ix.at(ix.first+1).off <= off {
-		ix.first++
+// begin notes that the bytes from off on are of stream, and at a position in the memfd. There is
+// room for a segment.
+func (ix *index) begin(off int64, stream int, now time.Time, at int64) {
+	if at != off {
+		ix.magic = shiftedMagic
 	}
-	return ix.start().pos
+	*ix.at(ix.next) = segment{off: off, time: now.UnixNano(), lines: ix.lines, word: uint64(stream) | uint64((off-at)/space.PageBytes()<<8)}
+	ix.next++
 }
 
 // start is the first byte kept.

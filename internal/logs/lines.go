@@ -66,7 +66,7 @@ func (a *lineAssembler) moveTo(pos int64) (dropped int) {
 // line without an end. It stops where f refuses a line, and returns how many bytes it has
 // taken.
 func (a *lineAssembler) take(b []byte, seg segment, f func(Line) bool) int {
-	k := int(seg.stream) - 1
+	k := seg.stream() - 1
 	n := int(min(max(a.skip[k]-a.pos, 0), int64(len(b))))
 	a.pos += int64(n)
 	for n < len(b) {
@@ -97,6 +97,19 @@ func (a *lineAssembler) take(b []byte, seg segment, f func(Line) bool) int {
 		a.pos += int64(step)
 		n += step
 	}
+	return n
+}
+
+// takeWhole takes the whole lines at the beginning of b, the bytes at pos, at most so many bytes,
+// and returns how many. They are to be emitted as they are. It takes none if a line is incomplete
+// that was begun before.
+func (a *lineAssembler) takeWhole(b []byte, seg segment, most int64) int {
+	k := seg.stream() - 1
+	if most <= 0 || a.skip[k] > a.pos || a.open[0] || a.open[1] || len(a.part[k]) > 0 {
+		return 0
+	}
+	n := bytes.LastIndexByte(b[:min(int64(len(b)), most, MaxLine)], '\n') + 1
+	a.pos += int64(n)
 	return n
 }
 

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"fmt"
+	"github.com/stoker-init/stoker/internal/logs/space"
 	"io"
 	"sync"
 
@@ -24,26 +25,30 @@ type Log struct {
 
 	changes sync.Mutex // one Configure at a time; never held while output is moved
 
-	mu        sync.Mutex // guards the following
-	opts      Options    // with defaults; written with changes held too
-	data      int        // memfd; its position is the end
-	sent      int        // the same file; its position is what raw has forwarded
-	ix        *index
-	page      *pageContent // nil: a temporary log, or no memory yet
-	end       int64
-	readers   map[chan struct{}]bool
-	captures  map[*Capture]bool
-	taken     progress // of forward
-	pinned    [2]int64 // bytes that sendfile forwards right now
-	reason    string   // why the latest lines were dropped; empty: unknown, or not read fast enough
-	gap       bool     // the next bytes do not follow the last ones
-	skipped   bool     // forwarded was advanced without forwarding
-	forwarded chan struct{}
-	stopping  bool // the container ends: what is there is forwarded, and no more
-	closed    bool
-	retired   bool // it is removed once all is forwarded and no process writes
-	blocked   int  // captures that wait for room
-	room      *sync.Cond
+	mu         sync.Mutex // guards the following
+	opts       Options    // with defaults; written with changes held too
+	data       int        // memfd; its position is the end
+	sent       int        // the same file; its position is what raw has forwarded
+	ix         *index
+	page       *pageContent // nil: a temporary log, or no memory yet
+	end        int64
+	readers    map[chan struct{}]bool
+	captures   map[*Capture]bool
+	taken      progress // of forward
+	pinned     [2]int64 // bytes that sendfile forwards right now
+	mem        space.Space
+	reuse      bool   // memory can be written over: nothing but the log refers to its pages
+	young      bool   // so was what was dropped last, in less than reuseAge: output comes fast
+	startsLine bool   // what is kept begins with a line
+	reason     string // why the latest lines were dropped; empty: unknown, or not read fast enough
+	gap        bool   // the next bytes do not follow the last ones
+	skipped    bool   // forwarded was advanced without forwarding
+	forwarded  chan struct{}
+	stopping   bool // the container ends: what is there is forwarded, and no more
+	closed     bool
+	retired    bool // it is removed once all is forwarded and no process writes
+	blocked    int  // captures that wait for room
+	room       *sync.Cond
 
 	warnedLost bool // that the output of the latest process cannot be kept
 
@@ -53,7 +58,8 @@ type Log struct {
 // makeLog makes a log without memory.
 func makeLog(name string, o Options) *Log {
 	l := &Log{name: name, opts: o.withDefaults(), data: -1, sent: -1, ix: &index{fd: -1, header: &header{}}, warn: func(string) {},
-		readers: map[chan struct{}]bool{}, captures: map[*Capture]bool{}, forwarded: make(chan struct{}), wake: make(chan struct{}, 1)}
+		mem: space.New(maxSegment), startsLine: true, readers: map[chan struct{}]bool{}, captures: map[*Capture]bool{},
+		forwarded: make(chan struct{}), wake: make(chan struct{}, 1)}
 	l.room = sync.NewCond(&l.mu)
 	return l
 }
@@ -109,7 +115,7 @@ func openLog(name string, o Options, data, sent, ixfd int) (l *Log, err error) {
 	if l.ix, err = openIndex(ixfd); err != nil {
 		return nil, err
 	}
-	if l.end, err = unix.Seek(data, 0, io.SeekCurrent); err != nil {
+	if err := l.findEnd(); err != nil {
 		return nil, err
 	}
 	_ = l.count(int(l.end - l.ix.counted))
@@ -119,9 +125,32 @@ func openLog(name string, o Options, data, sent, ixfd int) (l *Log, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l.forwardedUpTo(pos)
-	l.punch(0, l.ix.punched) // pinned bytes were not punched
-	return l, nil
+	if l.ix.sentShift != noShift {
+		l.forwardedUpTo(pos + l.ix.sentShift)
+	}
+	return l, l.findMemory()
+}
+
+// findEnd finds where an earlier supervisor has written last. Its last segment may not have
+// been moved to yet.
+func (l *Log) findEnd() error {
+	at, err := unix.Seek(l.data, 0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	l.end, l.mem.At = at, at
+	if l.ix.magic == indexMagic || l.ix.next == l.ix.first {
+		return nil
+	}
+	last := l.ix.at(l.ix.next - 1)
+	begin := last.at(last.off)
+	if n := at - begin; n >= 0 && n <= maxSegment {
+		l.end = last.off + n
+		return nil
+	}
+	l.end = last.off
+	l.mem.At, err = unix.Seek(l.data, begin, io.SeekStart)
+	return err
 }
 
 // Name is the service's name.

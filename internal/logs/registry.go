@@ -129,6 +129,7 @@ func (r *Registry) add(l *Log) error {
 		l.mu.Unlock()
 		return r.Explain(err)
 	}
+	l.allowReuse()
 	r.logs[l.name] = l
 	go r.forward(l) // ends with Flush or Retire, or with the process
 	return nil
@@ -185,6 +186,7 @@ func (r *Registry) adoptLog(name string, items fdstore.Items) {
 		return
 	}
 	r.own(l)
+	l.allowReuse()
 	r.logs[name] = l
 	l.adoptPage(items)
 	switch {

@@ -2,22 +2,31 @@ package logs
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
-	"os"
+	"github.com/stoker-init/stoker/internal/logs/space"
+	"io"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// chunkSize is the most that is moved at once, and the largest segment.
+// chunkSize is the most that is moved at once; a segment that has as much is full.
 const chunkSize = 64 << 10
+
+// batchSize is the most that is moved before readers are notified, in bytes.
+const batchSize = 4 * chunkSize
+
+// maxSegment is the most that a segment can have, in bytes: a chunk less one byte, and another
+// chunk.
+const maxSegment = 2 * chunkSize
 
 // errFull means that the service has to wait for the reader of its output.
 var errFull = errors.New("the output that is not forwarded exceeds the memory for it")
 
-// capture moves what is in a pipe into the log: at most one chunk. It never blocks. The
+// capture moves what is in a pipe into the log: at most one batch. It never blocks. The
 // error is unix.EAGAIN if the pipe is empty, and errFull if the service must wait, unless
 // force is set. 0 bytes without an error: the pipe has ended.
 func (l *Log) capture(fd int, stream int, force bool) (int, error) {
@@ -36,24 +45,38 @@ func (l *Log) capture(fd int, stream int, force bool) (int, error) {
 	if l.closed {
 		return 0, nil
 	}
-	if !force && l.full() {
-		return 0, errFull
-	}
-	begun := l.ix.begin(l.end, stream, time.Now())
-	n, err := l.move(fd)
-	if n <= 0 {
-		if begun {
-			l.ix.next--
+	total, n, err := 0, chunkSize, error(nil)
+	for n == chunkSize && err == nil && total < batchSize {
+		if !force && l.full() {
+			n, err = 0, errFull
+		} else if n, err = l.captureChunk(fd, stream); n > 0 {
+			total += n
 		}
+	}
+	if total == 0 {
 		return n, err
 	}
-	l.end += int64(n)
+	l.notifyAll()
+	if n <= 0 { // the next call finds it again
+		err = nil
+	}
+	return total, err
+}
+
+// captureChunk moves at most one chunk.
+func (l *Log) captureChunk(fd, stream int) (int, error) {
+	undo := l.begin(stream)
+	n, err := l.move(fd)
+	if n <= 0 {
+		undo()
+		return n, err
+	}
+	l.end, l.mem.At = l.end+int64(n), l.mem.At+int64(n)
 	if err := l.count(n); err != nil {
 		return n, err
 	}
 	l.skipUnforwarded()
 	l.trim()
-	l.notifyAll()
 	return n, nil
 }
 
@@ -97,6 +120,9 @@ func (l *Log) notifyWriters() {
 	}
 	if l.file != nil {
 		notify(l.file.wake)
+		if l.end-l.file.reached >= l.opts.Keep/2 {
+			notify(l.file.much)
+		}
 	}
 }
 
@@ -190,19 +216,72 @@ func (l *Log) count(n int) error {
 	return nil
 }
 
-// newlines counts the newlines of a part of the log.
+// newlines counts the newlines of a part of the log that is kept.
 func (l *Log) newlines(from, to int64) (lines uint64, err error) {
+	for from < to {
+		seg, until, ok := l.ix.find(from, l.end)
+		if !ok {
+			return lines, nil
+		}
+		until = min(until, to)
+		n, err := l.newlinesIn(space.Extent{From: seg.at(from), To: seg.at(until)})
+		if lines += n; err != nil {
+			return lines, err
+		}
+		from = until
+	}
+	return lines, nil
+}
+
+// newlinesIn counts the newlines of a part of the memfd.
+func (l *Log) newlinesIn(e space.Extent) (lines uint64, err error) {
 	buf := getBuffer()
 	defer buffers.Put(buf)
-	for from < to {
-		n, err := unix.Pread(l.data, (*buf)[:min(to-from, chunkSize)], from)
+	for e.From < e.To {
+		n, err := unix.Pread(l.data, (*buf)[:min(e.To-e.From, chunkSize)], e.From)
 		if n <= 0 {
 			return lines, err
 		}
 		lines += newlines((*buf)[:n])
-		from += int64(n)
+		e.From += int64(n)
 	}
 	return lines, nil
+}
+
+// pread reads bytes from an offset, at most to the end of its segment.
+func (l *Log) pread(b []byte, off int64) (int, error) {
+	seg, until, ok := l.ix.find(off, l.end)
+	if !ok {
+		return 0, nil
+	}
+	return unix.Pread(l.data, b[:min(int64(len(b)), until-off)], seg.at(off))
+}
+
+// lastNewline is the offset of the last newline in a part of the log; before from: it has
+// none.
+func (l *Log) lastNewline(from, to int64) (int64, error) {
+	var buf [4 << 10]byte
+	for to > from {
+		begin := max(from, to-int64(len(buf)))
+		n, err := l.pread(buf[:to-begin], begin)
+		if err != nil || n < int(to-begin) {
+			return 0, cmp.Or(err, io.ErrUnexpectedEOF)
+		}
+		if at := bytes.LastIndexByte(buf[:n], '\n'); at >= 0 {
+			return begin + int64(at), nil
+		}
+		to = begin
+	}
+	return from - 1, nil
+}
+
+// linesAt is the number of newlines before an offset at which a segment begins, or the log
+// ends.
+func (l *Log) linesAt(off int64) uint64 {
+	if seg, _, ok := l.ix.find(off, l.end); ok {
+		return seg.lines
+	}
+	return l.ix.lines
 }
 
 // linesBefore counts the newlines before an offset that is kept.
@@ -224,39 +303,36 @@ func (l *Log) trim() {
 		needed = min(needed, l.file.reached)
 	}
 	keep := l.opts.Keep
-	cut := l.ix.expire(min(l.end-keep, max(needed, l.end-keep-2*pipeSize)))
-	if cut <= l.ix.punched+chunkSize {
-		return
+	limit := min(l.end-keep, max(needed, l.end-keep-2*pipeSize))
+	for l.ix.next-l.ix.first > 1 && l.ix.at(l.ix.first+1).off <= limit {
+		l.dropOldest()
 	}
-	from := l.ix.punched
-	if a, b := l.pinned[0], l.pinned[1]; a < cut && b > from {
-		l.punch(from, a)
-		from = b // unpin punches between them
+	if l.mem.Old.Total() >= chunkSize {
+		l.mem.Old.Release(l.data)
 	}
-	l.punch(from, cut)
-	l.ix.punched = pageDown(cut)
-}
-
-// unpin ends the pin, and releases what trim has left out for it.
-func (l *Log) unpin() {
-	l.punch(pageDown(l.pinned[0]), min(l.ix.punched, l.pinned[1]+pageBytes()))
-	l.pinned = [2]int64{}
-}
-
-// punch releases the memory of [from, to), whole pages only: sendfile puts the pages
-// themselves into the reader's pipe. There a page that was released from the file is still
-// whole, but a hole over a part of it would show as zeros.
-func (l *Log) punch(from, to int64) {
-	from, to = pageDown(from+pageBytes()-1), pageDown(to)
-	if to > from {
-		unix.Fallocate(l.data, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, to-from)
+	if free := l.mem.Free.Total(); free >= chunkSize && (!l.young || l.end-l.ix.start().pos+free > keep+freeMax) {
+		l.mem.Free.Release(l.data)
 	}
 }
 
-// pageDown rounds down to the beginning of a page.
-func pageDown(off int64) int64 { return off / pageBytes() * pageBytes() }
-
-func pageBytes() int64 { return int64(os.Getpagesize()) }
+// begin notes that the next bytes are of a stream. If none follow, undo takes that back.
+func (l *Log) begin(stream int) (undo func()) {
+	now := time.Now()
+	if l.ix.joins(l.end, stream, now) {
+		return func() {}
+	}
+	if l.ix.next-l.ix.first == segments {
+		l.dropOldest()
+	}
+	here := l.mem.At
+	at := l.mem.Next(l.end, l.reuse && l.young && !l.noSplice)
+	l.ix.begin(l.end, stream, now, at)
+	if at != here { // the segment stays: it has the shift of the position
+		unix.Seek(l.data, at, io.SeekStart)
+		return func() {}
+	}
+	return func() { l.ix.next-- }
+}
 
 // endLine ends the line that a stream is in.
 func (l *Log) endLine(stream int) {
@@ -265,17 +341,17 @@ func (l *Log) endLine(stream int) {
 	until := l.end
 	for n := l.ix.next; n > l.ix.first; n-- {
 		seg := l.ix.at(n - 1)
-		if int(seg.stream) != stream || seg.off == until {
+		if seg.stream() != stream || seg.off == until {
 			until = seg.off
 			continue
 		}
 		var last [1]byte
-		if got, err := unix.Pread(l.data, last[:], until-1); err != nil || got < 1 || last[0] == '\n' {
+		if got, err := l.pread(last[:], until-1); err != nil || got < 1 || last[0] == '\n' {
 			return
 		}
-		l.ix.begin(l.end, stream, time.Now())
+		l.begin(stream)
 		if got, err := unix.Write(l.data, []byte{'\n'}); err == nil && got == 1 {
-			l.end++
+			l.end, l.mem.At = l.end+1, l.mem.At+1
 			_ = l.count(1)
 		}
 		return

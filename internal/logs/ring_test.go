@@ -25,7 +25,7 @@ func TestLossEndsLinesOfItsStream(t *testing.T) {
 	write(Stdout, "whole\nout")
 	write(Stderr, "err")
 	l.mu.Lock()
-	l.ix.begin(l.end, Stdout, time.Now()) // of a supervisor that died before it captured the bytes
+	l.ix.begin(l.end, Stdout, time.Now(), l.end) // of a supervisor that died before it captured the bytes
 	l.mu.Unlock()
 	l.endLine(Stdout)
 	l.endLine(Stdout)
@@ -45,6 +45,7 @@ func write(t *testing.T, l *Log, stream int, text string) {
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
+	unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize)
 	unix.Write(fds[1], []byte(text))
 	unix.Close(fds[1])
 	if n, err := l.capture(fds[0], stream, true); n != len(text) || err != nil {
@@ -172,7 +173,7 @@ func BenchmarkIndexFind(b *testing.B) {
 	}
 	now := time.Now()
 	for k := range int64(segments) {
-		ix.begin(k*100, int(k%2)+1, now)
+		ix.begin(k*100, int(k%2)+1, now, k*100)
 	}
 	for b.Loop() {
 		ix.find(12345, segments*100)
@@ -186,12 +187,12 @@ func TestLineAssembler(t *testing.T) {
 		got = append(got, fmt.Sprintf("%d%s%v%d", l.Stream, l.Text, l.Open, l.Offset))
 		return true
 	}
-	a.take([]byte("a\nb"), segment{stream: 1}, add)
-	a.take([]byte("x\n"), segment{stream: 2}, add)
-	a.take([]byte("c\n"), segment{stream: 1}, add)
-	a.take(append(bytes.Repeat([]byte("y"), MaxLine+1), '\n'), segment{stream: 1}, add)
-	a.take([]byte("z"), segment{stream: 2}, add)
-	a.take([]byte("\n"), segment{stream: 1}, add)
+	a.take([]byte("a\nb"), segment{word: 1}, add)
+	a.take([]byte("x\n"), segment{word: 2}, add)
+	a.take([]byte("c\n"), segment{word: 1}, add)
+	a.take(append(bytes.Repeat([]byte("y"), MaxLine+1), '\n'), segment{word: 1}, add)
+	a.take([]byte("z"), segment{word: 2}, add)
+	a.take([]byte("\n"), segment{word: 1}, add)
 	a.emitHeld(0, add)
 	a.emitHeld(1, add)
 	long := strings.Repeat("y", MaxLine)

@@ -282,6 +282,41 @@ func TestRawIsByteIdentical(t *testing.T) {
 	})
 }
 
+// A flood, which writes over free memory, comes out byte for byte, in spite of kills of the
+// supervisor, to a file and to a pipe.
+func TestFloodIsExactInSpiteOfKills(t *testing.T) {
+	const times, kills = 8, 12
+	part := odd(2 << 20)
+	in := filepath.Join(t.TempDir(), "in")
+	if err := os.WriteFile(in, part, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.Repeat(part, times)
+	for _, sink := range []string{"file", "pipe"} {
+		t.Run(sink, func(t *testing.T) {
+			p := performance{shell: fmt.Sprintf("for i in {1..%d}; do cat %s; done", times, in), options: logs.Options{Block: true}, kills: kills}
+			if sink == "file" {
+				var err error
+				if p.stdout, err = os.Create(filepath.Join(t.TempDir(), "out")); err != nil {
+					t.Fatal(err)
+				}
+				defer p.stdout.Close()
+			}
+			out := p.run(t)
+			got := []byte(out.stdout)
+			if sink == "file" {
+				got = []byte(read(t, p.stdout.Name()))
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%d bytes, want %d, or others", len(got), len(want))
+			}
+			if st := out.stats; st.DroppedBytes+st.LostBytes > 0 || st.Lines != uint64(bytes.Count(want, []byte("\n"))) {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}
+
 // terminalPair opens a pseudo terminal that changes no byte.
 func terminalPair(t *testing.T) (master, slave *os.File) {
 	t.Helper()
