@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 . scripts/machine.sh
 
 scripts/page.sh
+scripts/agent.sh
 go=$(scripts/go.sh)
 # shellcheck disable=SC2034 # for progress
 progress_doing=go_doing

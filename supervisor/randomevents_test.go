@@ -17,7 +17,7 @@ import (
 func TestRandomEvents(t *testing.T) {
 	events := []Event{EvStart, EvStart, EvStart, EvStop, EvRestart, EvReconfigured, EvUnblocked, EvHooksDone, EvHooksDone, EvPrepared,
 		EvSpawnFailed, EvAttached,
-		EvReady, EvReady, EvReady, EvNotReady, EvFailureFound, EvLiveFailed, EvLiveOK, EvHealthIssue, EvStopCommandDone, EvExited,
+		EvReady, EvReady, EvReady, EvNotReady, EvFailureFound, EvLiveFailed, EvLiveOK, EvHealthIssue, EvRequestsEnded, EvStopCommandDone, EvExited,
 		EvGroupEmpty, EvDeadline}
 	seeds := uint64(400)
 	if testing.Short() {
