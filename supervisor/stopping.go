@@ -15,7 +15,9 @@ func (s *Service) requestStop(h event) {
 		s.saved.StopSig = h.req.sig
 	}
 	s.stop(Stopped, h.req.limit)
-	if !h.req.secondRequest || s.saved.State != Stopping {
+	again := s.stopRequested == s.saved.Gen // else a client repeats what it has asked of an earlier supervisor
+	s.stopRequested = s.saved.Gen
+	if !h.req.secondRequest || !again || s.saved.State != Stopping {
 		return
 	}
 	switch s.saved.Phase {
