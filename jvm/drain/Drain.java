@@ -93,8 +93,8 @@ public final class Drain {
 	 */
 	private static void refuse(Object endpoint) throws Exception {
 		Object latch = field(endpoint, "connectionLimitLatch");
-		for (int i = 0; !(Boolean) call(latch, "hasQueuedThreads"); i++) {
-			if (i == 50) {
+		for (int i = 0; latch == null || !(Boolean) call(latch, "hasQueuedThreads"); i++) {
+			if (latch == null || i == 50) { // it is not started yet, or does not accept
 				return;
 			}
 			Thread.sleep(1);
@@ -214,6 +214,9 @@ public final class Drain {
 
 	/** Calls a method without parameters, whatever its access is. */
 	private static Object call(Object o, String method) throws Exception {
+		if (o == null) {
+			throw new NullPointerException("nothing has " + method);
+		}
 		for (Class<?> c = o.getClass(); c != null; c = c.getSuperclass()) {
 			try {
 				Method m = c.getDeclaredMethod(method);
