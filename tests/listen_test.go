@@ -197,18 +197,24 @@ func (c *clients) count(err error, took time.Duration) {
 	}
 }
 
+// String is what the clients have seen.
+func (c *clients) String() string {
+	text := fmt.Sprintf("%d answered, %d refused, %d lost, %d late, the slowest took %v", c.answered.Load(), c.refused.Load(), c.lost.Load(),
+		c.late.Load(), time.Duration(c.slowest.Load()).Round(time.Millisecond))
+	if other := c.other.Load(); other != nil {
+		text += ", " + *other
+	}
+	return text
+}
+
 // stop ends the clients. lost is how many requests may have been inside a process that was killed.
 func (c *clients) stop(t testing.TB, what string, lost int64) {
 	t.Helper()
 	close(c.end)
 	c.all.Wait()
-	t.Logf("%s: %d answered, %d refused, %d lost, %d late, the slowest took %v", what, c.answered.Load(), c.refused.Load(), c.lost.Load(),
-		c.late.Load(), time.Duration(c.slowest.Load()).Round(time.Millisecond))
-	if c.refused.Load() != 0 || c.lost.Load() > lost || c.late.Load() != 0 || c.answered.Load() == 0 {
-		t.Errorf("%s: refused %d, late %d, want none; lost %d, want at most %d", what, c.refused.Load(), c.late.Load(), c.lost.Load(), lost)
-	}
-	if other := c.other.Load(); other != nil {
-		t.Errorf("%s: %s", what, *other)
+	t.Logf("%s: %s", what, c)
+	if c.refused.Load() != 0 || c.lost.Load() > lost || c.late.Load() != 0 || c.answered.Load() == 0 || c.other.Load() != nil {
+		t.Errorf("%s: %s; want none refused or late, and at most %d lost", what, c, lost)
 	}
 }
 
@@ -269,7 +275,10 @@ func TestNoClientIsRefused(t *testing.T) {
 
 	c = l.newClients(many, nil) // that these clients would see it
 	l.timed("stop", "web")
-	await(t, 5*time.Second, "refused clients of a stopped service", func() bool { return c.refused.Load() > many })
+	if !eventually(5*time.Second, 10*time.Millisecond, func() bool { return c.refused.Load() > many }) {
+		text, _ := l.run("status")
+		t.Errorf("stopped: %s; want more refused\n%s", c, text)
+	}
 	close(c.end)
 	c.all.Wait()
 }

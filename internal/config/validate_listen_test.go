@@ -45,8 +45,10 @@ func TestListenIsChecked(t *testing.T) {
 		{"command: [x], listen: [{name: a, port: 80}]", "web.listen[0].port: unknown key"},
 		{"kind: tomcat, listen: [{name: a, tcp: ':80'}, {name: b, tcp: ':81'}]", "web.listen[1]: a service of kind tomcat has one socket at most"},
 		{strings.Replace(two, "%", "{name: b, tcp: '127.0.0.1:80'}", 1), `web.listen[1].tcp: "a" of service web listens there too`},
+		{"command: [x], listen: [{name: a, tcp: '127.0.0.1:7070'}]", "web.listen[0].tcp: stoker's API listens there ("},
 	} {
-		_, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": "services: {web: {" + tc.service + "}}\n"})})
+		_, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": "services: {web: {" + tc.service +
+			"}}\napi: {listen: '127.0.0.1:7070'}\n"})})
 		if err == nil || !strings.Contains(err.Error(), "services."+tc.want) {
 			t.Errorf("%s: got %v, want %s", tc.service, err, tc.want)
 		}
