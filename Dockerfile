@@ -1,12 +1,9 @@
 # An application image that runs under stoker, made from an official Tomcat
 # image. `docker build -t my-app .` in this repository gives a Tomcat without
 # applications; copy it whole and add yours.
-# The agent that ends the requests of a Tomcat before it is stopped.
 FROM tomcat:10.1-jdk17 AS agent
-WORKDIR /agent
-COPY jvm/drain/Drain.java .
-RUN javac --release 8 -Xlint:-options -g:none -d . Drain.java
-
+COPY jvm/drain/Drain.java /
+RUN javac --release 8 -Xlint:-options -g:none -d /agent /Drain.java
 FROM golang:1.26 AS build
 WORKDIR /src
 COPY . .

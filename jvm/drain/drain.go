@@ -24,7 +24,7 @@ var files embed.FS
 // ErrNoAgent says that stoker was built without the agent.
 var ErrNoAgent = errors.New("this stoker was built without its Java agent (make build makes it where there is a javac)")
 
-// result is the system property in which the agent leaves what End returns.
+// result is the system property in which the agent leaves what it had at the end.
 const result = "stoker.requests"
 
 // margin is the time between the agent's end and that of ctx, for its answer.
@@ -50,9 +50,26 @@ func (l Left) String() string {
 	return fmt.Sprintf("left: requests: %d, idle connections: %d", l.Requests, max(l.Connections-l.Requests, 0))
 }
 
-// End has Tomcat accept no more connections and close each one behind its next answer. It returns when none is left, when only idle ones
+// End attaches to a Tomcat and ends its requests, until shortly before the deadline of ctx, which it must have. summary is for the log. It is
+// an error if requests are left.
+func End(ctx context.Context, attach func(context.Context) (*hotspot.Attached, error)) (summary string, err error) {
+	until, _ := ctx.Deadline()
+	half, cancel := context.WithTimeout(ctx, time.Until(until)/2) // the rest is for the requests
+	defer cancel()
+	at, err := attach(half)
+	if err != nil {
+		return "", err
+	}
+	left, err := end(ctx, at)
+	if err == nil && left.Requests > 0 {
+		err = errors.New(left.String())
+	}
+	return left.String(), err
+}
+
+// end has Tomcat accept no more connections and close each one behind its next answer. It returns when none is left, when only idle ones
 // have been left for a second, or shortly before the deadline of ctx, which it must have.
-func End(ctx context.Context, at *hotspot.Attached) (Left, error) {
+func end(ctx context.Context, at *hotspot.Attached) (Left, error) {
 	jar, err := agent()
 	if err != nil {
 		return Left{}, err

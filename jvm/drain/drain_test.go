@@ -143,14 +143,14 @@ func TestEndOfARealTomcat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	type end struct {
+	type outcome struct {
 		left Left
 		err  error
 	}
-	ended := make(chan end, 1)
+	ended := make(chan outcome, 1)
 	go func() { // ends with ctx
-		left, err := End(ctx, at)
-		ended <- end{left, err}
+		left, err := end(ctx, at)
+		ended <- outcome{left, err}
 	}()
 	for closes := false; !closes; { // Tomcat waits for an idle connection for a second
 		if closes, err = get(kept); err != nil {

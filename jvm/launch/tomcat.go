@@ -61,7 +61,7 @@ func (l *tomcatKind) plan(ctx context.Context, r *service.Start, how planning) (
 	l.readServer(s, nil, p.env.Vars)
 	p.maxThreads = s.server.Threads()
 	p.input, err = p.sources.input(ctx)
-	if o, needed := agentOption(java.Major); needed {
+	if o, needed := jvm.AgentOption(java.Major); needed {
 		p.input.Default = append(p.input.Default, o)
 	}
 	return p, err
