@@ -72,6 +72,6 @@ const (
 
 // String is the phase as the status shows it.
 func (p Phase) String() string {
-	return [...]string{"begins", "waits", "pre-stop hooks", "drains", "thread dump of a hang", "requests end", "stop command", "stop command done",
-		"signal sent", "thread dump", "killed"}[p]
+	return [...]string{"begins", "waits", "pre-stop hooks", "drains", "thread dump of a hang", "requests end", "stop command",
+		"stop command done", "signal sent", "thread dump", "killed"}[p]
 }

@@ -50,8 +50,8 @@ func (l Left) String() string {
 	return fmt.Sprintf("left: requests: %d, idle connections: %d", l.Requests, max(l.Connections-l.Requests, 0))
 }
 
-// End attaches to a Tomcat and ends its requests, until shortly before the deadline of ctx, which it must have. summary is for the log. It is
-// an error if requests are left.
+// End attaches to a Tomcat and ends its requests, until shortly before the deadline of ctx, which it must have. summary is for the log.
+// It is an error if requests are left.
 func End(ctx context.Context, attach func(context.Context) (*hotspot.Attached, error)) (summary string, err error) {
 	until, _ := ctx.Deadline()
 	half, cancel := context.WithTimeout(ctx, time.Until(until)/2) // the rest is for the requests
