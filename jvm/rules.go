@@ -26,6 +26,16 @@ func ruleOption(rule, why, format string, args ...any) Option {
 	return Option{Args: []string{fmt.Sprintf(format, args...)}, Layer: Default, Source: "rule " + rule, Why: why, Generated: true}
 }
 
+// warnsOfAgents is the first feature release that prints a warning when an agent is loaded into a running JVM.
+const warnsOfAgents = 21
+
+// AgentOption returns the option with which a JVM loads the agent of stop.requests without a warning; false: it needs none. It is there with
+// stop.requests 0 too, which can change while the JVM runs.
+func AgentOption(major int) (o Option, needed bool) {
+	return Option{Args: []string{"-XX:+EnableDynamicAgentLoading"}, Layer: Default, Source: "stop.requests", Generated: true,
+		Why: "a stop loads an agent that ends requests, of which the JVM would warn"}, major >= warnsOfAgents
+}
+
 // Options returns the default layer's options that follow from the sizes. Flags
 // that an old Java 8 does not know are left out, and those of rules that are
 // switched off.

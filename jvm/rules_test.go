@@ -175,3 +175,11 @@ func TestStacks(t *testing.T) {
 		}
 	}
 }
+
+func TestAgentOption(t *testing.T) {
+	for major, want := range map[int]bool{0: false, 8: false, 17: false, 20: false, 21: true, 28: true} {
+		if o, needed := AgentOption(major); needed != want || o.Layer != Default || o.Why == "" {
+			t.Errorf("%d: %v, %+v", major, needed, o)
+		}
+	}
+}

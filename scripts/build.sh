@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 . scripts/machine.sh
 
 scripts/page.sh
+scripts/agent.sh
 go=$(scripts/go.sh)
 # The time zones of the toolchain. Without the file the binary has them uncompressed.
 zones=internal/tzdata/zoneinfo.zip.gz

@@ -28,6 +28,7 @@ unit)
 	# The race detector needs cgo and a C compiler. zsh and fish are for the tests of completion.
 	need gcc libc6-dev zsh fish groff=groff-base ps=procps setsid=util-linux ip=iproute2 ping=iputils-ping libjacoco-java libasm-java \
 		"java=$(jre_package)" "javac=$(jdk_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
+	scripts/agent.sh # without it the tests of the agent are missing
 	packages=$("$go" list ./... | wc -l)
 	progress_doing=packages_doing
 	# On a busy machine a package may need more than the default of 10 minutes. Each process with the race detector

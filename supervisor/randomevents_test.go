@@ -17,8 +17,8 @@ import (
 func TestRandomEvents(t *testing.T) {
 	events := []Event{EvStart, EvStart, EvStart, EvStop, EvRestart, EvReconfigured, EvUnblocked, EvHooksDone, EvHooksDone, EvPrepared,
 		EvSpawnFailed, EvAttached,
-		EvReady, EvReady, EvReady, EvNotReady, EvFailureFound, EvLiveFailed, EvLiveOK, EvHealthIssue, EvStopCommandDone, EvExited,
-		EvGroupEmpty, EvDeadline}
+		EvReady, EvReady, EvReady, EvNotReady, EvFailureFound, EvLiveFailed, EvLiveOK, EvHealthIssue, EvRequestsEnded, EvStopCommandDone,
+		EvExited, EvGroupEmpty, EvDeadline}
 	seeds := uint64(400)
 	if testing.Short() {
 		seeds = 40

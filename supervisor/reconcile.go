@@ -190,7 +190,7 @@ func (s *Supervisor) stopWith(ctx context.Context, set *activeSet, name, by stri
 	ask := func(svc *Service, by string) {
 		got := make(chan error, 1)
 		errs = append(errs, got)
-		r := request{event: EvStop, by: by, secondRequest: svc.snap.Load().Phase == PhaseHooks.String()}
+		r := request{event: EvStop, by: by, secondRequest: svc.snap.Load().canHurry()}
 		go func() { got <- svc.ask(ctx, r) }() // ends with the stop, or with ctx
 	}
 	for _, d := range set.closure(set.requiredBy, name) {

@@ -188,7 +188,10 @@ func (s *Service) attached(h event) {
 	case Running:
 		s.watchRunning()
 	case Stopping:
-		if s.saved.Phase == PhaseBegin || s.saved.Phase == PhaseCommand {
+		switch s.saved.Phase {
+		case PhaseBegin, PhaseRequests:
+			s.endRequests()
+		case PhaseCommand:
 			s.terminate()
 		}
 	}

@@ -115,23 +115,25 @@ type Service struct {
 	dump     atomic.Pointer[threadDump]
 
 	// Of the goroutine alone:
-	saved        savedState // what survives us
-	deadline     time.Time
-	proc         Process
-	launch       *Launch
-	cancel       context.CancelFunc // ends Prepare and the probe of the present start
-	stopWatching context.CancelFunc // ends the checks of the RUNNING service
-	watcher      *watcher           // of the present start; nil: its output is not watched
-	reasonOf     uint64             // the start that saved.Reason speaks of; 0: none
-	oomAfter     incident.OOMCount  // when the process had ended; without Source: it was not read
-	waiting      string
-	askedBy      string        // of the start that has not begun; empty: it is logged
-	poll         time.Duration // of a group that is ending
-	stopWaiters  []chan error  // requests that wait for STOPPED
-	unsaved      bool          // the fd store has occurrences as unpublished that are published
-	isNew        bool          // nothing was resumed
-	tracedSince  time.Time     // since when a tracer seems to keep it from being waited for; zero: it does not
-	reconfigured bool          // it was leaving, and is configured again
+	saved    savedState // what survives us
+	deadline time.Time
+	proc     Process
+	launch   *Launch
+	// stopRequested is the number of the latest attempt that this supervisor was asked to stop.
+	stopRequested uint64
+	cancel        context.CancelFunc // ends Prepare and the probe of the present start
+	stopWatching  context.CancelFunc // ends the checks of the RUNNING service
+	watcher       *watcher           // of the present start; nil: its output is not watched
+	reasonOf      uint64             // the start that saved.Reason speaks of; 0: none
+	oomAfter      incident.OOMCount  // when the process had ended; without Source: it was not read
+	waiting       string
+	askedBy       string        // of the start that has not begun; empty: it is logged
+	poll          time.Duration // of a group that is ending
+	stopWaiters   []chan error  // requests that wait for STOPPED
+	unsaved       bool          // the fd store has occurrences as unpublished that are published
+	isNew         bool          // nothing was resumed
+	tracedSince   time.Time     // since when a tracer seems to keep it from being waited for; zero: it does not
+	reconfigured  bool          // it was leaving, and is configured again
 }
 
 // Times of a start and a run.

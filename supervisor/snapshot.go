@@ -89,6 +89,11 @@ func (s *Service) Snapshot() Snapshot {
 	return snap
 }
 
+// canHurry reports whether a second request shortens the stop: it then ends what comes before the stop signal.
+func (s *Snapshot) canHurry() bool {
+	return s.Phase == PhaseHooks.String() || s.Phase == PhaseRequests.String()
+}
+
 // publish makes the present state readable for others.
 func (s *Service) publish() {
 	k := &s.saved
@@ -247,8 +252,8 @@ func (s *Service) continueStop() {
 		s.unblockStop()
 	case s.saved.Phase == PhaseHooks:
 		s.awaitHooks()
-	case s.saved.Phase > PhaseHooks && s.saved.Phase != PhaseCommand:
-	case len(s.cfg.Stop.Command) == 0: // else EvAttached brings the command
+	case s.saved.Phase > PhaseHooks && s.saved.Phase != PhaseCommand && s.saved.Phase != PhaseRequests:
+	case len(s.cfg.Stop.Command) == 0 && !s.endsRequests(): // else EvAttached brings the command, or what ends the requests
 		s.terminate()
 	case s.saved.Deadline == 0:
 		s.setDeadline(s.stopTimeout())

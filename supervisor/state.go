@@ -45,6 +45,7 @@ const (
 	EvLiveOK          Event = "live ok"           // a liveness check succeeded after one that failed
 	EvDebugger        Event = "debugger"          // a debugger is waited for, has attached or has detached
 	EvHealthIssue     Event = "health issue"      // something is wrong with it, and it still runs
+	EvRequestsEnded   Event = "requests ended"    // as far as they have: EndRequests has returned
 	EvStopCommandDone Event = "stop command done" // the stop command has ended
 	EvExited          Event = "exited"            // its process has ended
 	EvGroupEmpty      Event = "group empty"       // and every other process of it
@@ -61,6 +62,7 @@ const (
 	PhaseHooks                    // pre-start or pre-stop hooks run
 	PhaseDrain                    // stop.drain: the container is not ready any more
 	PhaseHangDump                 // a JVM that hangs makes a thread dump before anything changes
+	PhaseRequests                 // requests under way end, and connections are closed
 	PhaseCommand                  // the stop command runs
 	PhaseCommandDone              // it has succeeded, and its effect is awaited
 	PhaseSignal                   // the stop signal was sent
@@ -70,6 +72,6 @@ const (
 
 // String is the phase as the status shows it.
 func (p Phase) String() string {
-	return [...]string{"begins", "waits", "pre-stop hooks", "drains", "thread dump of a hang", "stop command", "stop command done",
-		"signal sent", "thread dump", "killed"}[p]
+	return [...]string{"begins", "waits", "pre-stop hooks", "drains", "thread dump of a hang", "requests end", "stop command",
+		"stop command done", "signal sent", "thread dump", "killed"}[p]
 }

@@ -15,8 +15,16 @@ func (s *Service) requestStop(h event) {
 		s.saved.StopSig = h.req.sig
 	}
 	s.stop(Stopped, h.req.limit)
-	if h.req.secondRequest && s.saved.State == Stopping && s.saved.Phase == PhaseHooks {
+	again := s.stopRequested == s.saved.Gen // else a client repeats what it has asked of an earlier supervisor
+	s.stopRequested = s.saved.Gen
+	if !h.req.secondRequest || !again || s.saved.State != Stopping {
+		return
+	}
+	switch s.saved.Phase {
+	case PhaseHooks:
 		s.cutHooks("asked to stop again")
+	case PhaseRequests:
+		s.cutRequests("asked to stop again")
 	}
 }
 
@@ -140,7 +148,7 @@ func (s *Service) enterPhase(p Phase, limit time.Duration) {
 func (s *Service) dumpIfHung() {
 	hangs := s.saved.StopRequestedBy == "" && s.cfg.Live.Failures > 0 && s.saved.LiveFailures >= s.cfg.Live.Failures
 	if !hangs || !s.requestDump(PhaseHangDump) {
-		s.terminate()
+		s.endRequests()
 	}
 }
 
@@ -213,6 +221,8 @@ func (s *Service) shortenStop(limit time.Duration) {
 		wait = s.killLimit()
 	case PhaseHooks:
 		wait = s.killLimit() / 2
+	case PhaseRequests:
+		wait -= wait / signalShare
 	}
 	if s.saved.Deadline == 0 || wait < s.stopLeft() {
 		s.setDeadline(wait)

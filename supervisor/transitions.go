@@ -90,19 +90,25 @@ type phaseRule struct {
 	rule
 }
 
-const terminates = "STOPPING (stop command), or (signal sent) without one"
+const (
+	terminates  = "STOPPING (stop command), or (signal sent) without one"
+	endsAndThen = "STOPPING (requests end), else (stop command) or (signal sent)"
+)
 
 // phaseRules are the transitions between the phases of STOPPING. Without a row here an event has the rule of its state.
 var phaseRules = []phaseRule{
-	{PhaseBegin, EvAttached, rule{(*Service).attached, terminates}},
-	{PhaseBegin, EvDeadline, rule{plain((*Service).terminate), terminates}},
+	{PhaseBegin, EvAttached, rule{(*Service).attached, endsAndThen}},
+	{PhaseBegin, EvDeadline, rule{plain((*Service).endRequests), endsAndThen}},
 	{PhaseWaiting, EvUnblocked, rule{plain((*Service).unblockStop), "STOPPING (pre-stop hooks)"}},
 	{PhaseWaiting, EvDeadline, rule{plain((*Service).beginStop), "STOPPING (pre-stop hooks)"}},
 	{PhaseHooks, EvHooksDone, rule{(*Service).stopHooksDone, "STOPPING (drains)"}},
 	{PhaseHooks, EvDeadline, rule{plain(func(s *Service) { s.cutHooks("they take too long") }), "STOPPING (drains)"}},
 	{PhaseDrain, EvDeadline, rule{plain((*Service).dumpIfHung),
-		"STOPPING (thread dump of a hang), else (stop command) or (signal sent)"}},
+		"STOPPING (thread dump of a hang), else (requests end), (stop command) or (signal sent)"}},
 	{PhaseHangDump, EvDeadline, rule{plain((*Service).terminate), terminates}},
+	{PhaseRequests, EvAttached, rule{(*Service).attached, "STOPPING (requests end), which is asked for again"}},
+	{PhaseRequests, EvRequestsEnded, rule{(*Service).requestsEnded, terminates}},
+	{PhaseRequests, EvDeadline, rule{plain(func(s *Service) { s.cutRequests("it does not answer") }), terminates}},
 	{PhaseCommand, EvAttached, rule{(*Service).attached, "STOPPING (stop command), which is run again"}},
 	{PhaseCommand, EvStopCommandDone, rule{(*Service).stopCommandDone, "STOPPING (stop command done); (signal sent) if it failed"}},
 	{PhaseCommand, EvDeadline, rule{plain((*Service).stopCommandTimedOut), "STOPPING (signal sent)"}},

@@ -65,7 +65,7 @@ func (st *harness) cause(ev Event) {
 		st.send(request{event: EvReconfigured, by: "test", def: &Definition{Name: "app", Config: st.cfg, Launcher: st.l, ConfigHash: "other"}})
 	case EvHooksDone:
 		st.deliver(event{kind: ev, text: string(lifecycle.PreStart)})
-	case EvUnblocked, EvStopCommandDone, EvLiveOK:
+	case EvUnblocked, EvRequestsEnded, EvStopCommandDone, EvLiveOK:
 		st.deliver(event{kind: ev})
 	case EvAttached:
 		st.deliver(event{kind: ev, launch: &Launch{Ready: probe.Checker(func(context.Context,
@@ -199,7 +199,7 @@ func TestTableIsTheMachine(t *testing.T) {
 // events lists every event, in the order of the table in the docs.
 func events() []Event {
 	return []Event{EvStart, EvStop, EvRestart, EvReconfigured, EvUnblocked, EvHooksDone, EvPrepared, EvSpawnFailed, EvAttached, EvReady,
-		EvNotReady, EvFailureFound, EvLiveFailed, EvLiveOK, EvDebugger, EvHealthIssue, EvStopCommandDone, EvExited, EvGroupEmpty,
+		EvNotReady, EvFailureFound, EvLiveFailed, EvLiveOK, EvDebugger, EvHealthIssue, EvRequestsEnded, EvStopCommandDone, EvExited, EvGroupEmpty,
 		EvDeadline}
 }
 

@@ -92,6 +92,10 @@ func serviceDefaults(s Service, budget time.Duration) Service {
 	s.Restart.Policy = cmp.Or(s.Restart.Policy, policy)
 	// With the container's 8s that is 6s; a longer grace serves the service.
 	s.Stop.Timeout = cmp.Or(s.Stop.Timeout, max(budget-2*time.Second, budget*3/4))
+	if s.Kind == KindTomcat && s.Stop.Requests == nil {
+		half := s.Stop.Timeout / 2
+		s.Stop.Requests = &half
+	}
 	if s.Stop.ThreadDump == nil {
 		dump := s.hasJVM()
 		s.Stop.ThreadDump = &dump

@@ -178,8 +178,8 @@ func TestDiff(t *testing.T) {
 			"update the container (main changed)|remove cat|add web"},
 		{"all", none, sample(), "update the container (main changed)|add cat|add web"},
 		{"the container's stop is the services'", sample(), change(func(c *Config) { c.Stop.Timeout = 20 * time.Second }),
-			"update the container (stop.timeout changed)|update cat (services.cat.stop.timeout changed)|update web (services.web.stop.timeout " +
-				"changed)"},
+			"update the container (stop.timeout changed)|update cat (services.cat.stop.requests, services.cat.stop.timeout changed)|" +
+				"update web (services.web.stop.timeout changed)"},
 		{"the socket", sample(), change(func(c *Config) { c.API.Socket, c.Labels = "/x", map[string]string{"a.b": "1"} }),
 			`update the container (labels."a.b" changed)|nothing until there is a new container (api.socket changed)`},
 		{"a process becomes a java", sample(), service("web", func(s *Service) { s.Kind, s.Command, s.Java.Jar = KindJava, nil, "/x.jar" }),

@@ -25,8 +25,8 @@ func validate(raw, cfg Config, c *layeredyaml.Checker, environ []string) {
 	}
 	tags := func() { v.tags(raw, "") }
 	// A probe without a URL comes before the form of what belongs to a URL.
-	checks := []func(){v.probes, tags, v.services, v.listeners, v.main, v.jvm, v.admins, v.access, v.stop, v.hooks, v.plugins, v.executor,
-		v.natsJobs, v.console}
+	checks := []func(){v.probes, tags, v.services, v.listeners, v.main, v.jvm, v.admins, v.access, v.requests, v.stop, v.hooks, v.plugins,
+		v.executor, v.natsJobs, v.console}
 	for _, check := range checks {
 		check()
 	}
@@ -106,6 +106,21 @@ func (v *validator) natsJobs() {
 func (v *validator) needsSlots(path string) {
 	if v.cfg.Executor.Slots == 0 {
 		v.Bad(path, "set executor.slots", "there is no executor to run its jobs")
+	}
+}
+
+// requests checks stop.requests of each service.
+func (v *validator) requests() {
+	for _, name := range slices.Sorted(maps.Keys(v.cfg.Services)) {
+		s := v.cfg.Services[name]
+		path := layeredyaml.Join(ServicePath(name, "stop"), "requests")
+		switch limit := s.Stop.Requests; {
+		case limit == nil || *limit <= 0:
+		case s.Kind != KindTomcat:
+			v.Bad(path, "remove it, or wait in stop.command or a pre-stop hook", "only a service of kind tomcat can be asked to end its requests")
+		case *limit > s.Stop.Timeout:
+			v.Bad(path, "lower it, or raise stop.timeout of the service", "%s is more than stop.timeout, of which it is a part: %s", *limit, s.Stop.Timeout)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/jvm/drain"
 	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/supervisor"
 	"github.com/stoker-init/stoker/supervisor/incident"
@@ -53,6 +54,14 @@ func (a *Attacher) end(pid int) {
 	defer a.mu.Unlock()
 	close(a.Busy[pid])
 	delete(a.Busy, pid)
+}
+
+// EndRequests implements supervisor.Launch.EndRequests for Tomcat. ctx must have a deadline.
+func (a *Attacher) EndRequests(ctx context.Context, p supervisor.Process) (summary string, err error) {
+	if err := hotspot.Identify(p.Pid(), AsUserOf(p)); err != nil {
+		return "", err
+	}
+	return drain.End(ctx, func(ctx context.Context) (*hotspot.Attached, error) { return a.Attach(ctx, p) })
 }
 
 // AsUserOf returns a function that retries a call with the rights of the process if it is not permitted.

@@ -61,6 +61,9 @@ func (l *tomcatKind) plan(ctx context.Context, r *service.Start, how planning) (
 	l.readServer(s, nil, p.env.Vars)
 	p.maxThreads = s.server.Threads()
 	p.input, err = p.sources.input(ctx)
+	if o, needed := jvm.AgentOption(java.Major); needed {
+		p.input.Default = append(p.input.Default, o)
+	}
 	return p, err
 }
 

@@ -107,7 +107,7 @@ func (l *tomcatKind) launchWithProof(s *tomcatStart) (*supervisor.Launch, error)
 	if proof.Port > 0 {
 		out.Port = proof.Port
 	}
-	out.Ready = l.probe(proof, out.Ready, w)
+	out.Ready, out.EndRequests = l.probe(proof, out.Ready, w), l.shared.Attacher.EndRequests
 	out.OnStartupLine, out.Explain, out.WatchLogFile, out.WatchOutput = w.line, w.explain, watchTomcatLogs(s.install.Base),
 		w.watchRunning(out.WatchOutput)
 	return out, nil
