@@ -27,6 +27,7 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/archive"
 	"github.com/stoker-init/stoker/jvm/hotspot"
 )
 
@@ -39,9 +40,12 @@ type Shared struct {
 	checker  hotspot.Checker // caches preflight results
 	Attacher *Attacher
 	// Store keeps the reports for the next supervisor; nil: nothing does.
-	Store   *fdstore.Store
-	reports sync.Map // service -> *Report of its latest start
-	setenvs sync.Map // service of kind tomcat -> tomcat.SetenvResult of its latest start
+	Store *fdstore.Store
+	// Training returns how the next start of a service is made while an archive of it is made; nil, or a nil result: an ordinary start.
+	Training func(service string) *Training
+	archives archive.Checker // remembers checksums
+	reports  sync.Map        // service -> *Report of its latest start
+	setenvs  sync.Map        // service of kind tomcat -> tomcat.SetenvResult of its latest start
 }
 
 // NewShared keeps answers of configuration services in stateFolder, or nowhere if it is empty.
