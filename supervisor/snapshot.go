@@ -114,13 +114,10 @@ func (s *Service) publish() {
 		if s.proc != nil && k.UpSince == 0 {
 			snap.Left = s.proc.Members()
 		}
-	case Stopped, Exited:
-		snap.Settled = true
-	case Backoff:
+	case Backoff, Fatal:
 		snap.Next = s.wallOf(k.Deadline)
-	case Fatal:
-		snap.Next, snap.Settled = s.wallOf(k.Deadline), k.Deadline == 0
 	}
+	snap.Settled = k.State.rests(k.Deadline != 0)
 	for _, text := range []*string{&snap.Waiting, &snap.Unhealthy, &snap.Issue, &snap.Degraded} { // Reason is clipped
 		*text = redact.Text(*text)
 	}

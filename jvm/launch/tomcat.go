@@ -70,8 +70,7 @@ func (l *tomcatKind) command(p *plan) error {
 	if err != nil {
 		return err
 	}
-	main := len(launch.Argv) - 2 // the class and "start"
-	p.report.argv, p.options, p.environ = launch.Argv, launch.Argv[1:main], launch.Env
+	p.report.argv, p.options, p.environ = launch.Argv, launch.Argv[1:launch.Main], launch.Env
 	s.notes, s.umask = launch.Notes, int(launch.Umask)
 	return nil
 }
