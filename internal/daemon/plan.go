@@ -8,6 +8,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/listen"
 	"github.com/stoker-init/stoker/internal/logfile"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/network"
@@ -80,6 +81,9 @@ func (d *daemon) addService(p *plan, name, hash string) error {
 	}
 	base.Deps = service.Deps{Origins: p.Origins, Allow: launch.AllowedByPlugins(d.plugins), Observe: launch.Observe,
 		HookOutput: func(service string, uid int) hooks.Output { return d.hooks.Output(service, uid) }}
+	if a := d.opts.Archive; a != nil && a.Service == name {
+		base.Listen = func(string) ([]listen.Socket, error) { return d.private.sockets(cfg) }
+	}
 	logs, err := logOptions(cfg.Output)
 	if err != nil {
 		return fmt.Errorf("cannot run service %q: %w", name, err)

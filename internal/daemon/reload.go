@@ -47,6 +47,7 @@ type daemon struct {
 	engines *engines           // nil: there is no executor
 	mesos   *mesos.Environment // nil: stoker is no executor of an agent
 	plugins *plugin.Set        // nil: a command of run alone has none
+	private privatePorts       // of the service whose archive is made
 
 	recordings *recording.Recorder
 
@@ -83,6 +84,11 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 	} else if loaded, err = d.firstConfig(); err != nil {
 		return err
 	}
+	if d.opts.Archive != nil {
+		if err := d.archiveConfig(&loaded.Config); err != nil {
+			return err
+		}
+	}
 	d.takeMesos(loaded.Config.Executor)
 	d.shared, d.cgroups = launch.NewShared(stateFolder(os.Geteuid(), os.Getenv)), cgroup.NewTree("/")
 	d.shared.Store = d.m.FDStore()
@@ -100,7 +106,7 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 // firstConfig reads the files for the first supervisor of this container.
 func (d *daemon) firstConfig() (*config.Loaded, error) {
 	loaded, found, err := d.read()
-	if err == nil {
+	if err == nil && d.opts.Archive == nil {
 		err = d.rejectSecond(loaded.Config.API.Socket, d.m.Init().Pid)
 	}
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/logqueue"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/memory"
@@ -36,6 +37,7 @@ type Options struct {
 	WithServices bool
 	Force        bool // run beside services of another stoker
 	Command      []string
+	Archive      *ArchiveOptions // make a class archive instead; nil: run
 }
 
 // Alone reports whether only the command runs.
@@ -125,8 +127,14 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	}
 	d := &daemon{m: m, log: log, program: program, opts: *opts, journal: newJournal(m, rec, log)}
 	d.hooks = newHookRunner(log, d.journal)
+	if opts.Archive != nil {
+		d.hooks.only = []lifecycle.Event{lifecycle.PreStart} // others would register the service, or stop what runs beside it
+	}
 	if err := d.begin(rec); err != nil {
 		return program.Report(err), 0
+	}
+	if opts.Archive != nil {
+		return d.runArchive(rec)
 	}
 	d.setLogLevel()
 	if opts.Alone() { // the init can run it with less memory

@@ -1,0 +1,126 @@
+package daemon
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/listen"
+	"golang.org/x/sys/unix"
+)
+
+// workPrefix begins the names of the folders in which archives are made.
+const workPrefix = ".making-"
+
+// abandonedAfter is the age from which a folder that nothing has locked was left by a command that was killed.
+const abandonedAfter = time.Minute
+
+// workFolder is where a JVM writes an archive: a folder of the service's user within that of the archives.
+type workFolder struct {
+	path string
+	lock *os.File // the folder: the lock ends with the process
+}
+
+// newWorkFolder makes a folder for user (nil: stoker's own) within dir, which is made too, and removes abandoned ones.
+func newWorkFolder(dir string, user *asuser.User) (*workFolder, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	removeAbandoned(dir)
+	path, err := os.MkdirTemp(dir, workPrefix)
+	if err != nil {
+		return nil, err
+	}
+	w := &workFolder{path: path}
+	if w.lock, err = lockFolder(path); err == nil && user != nil {
+		err = os.Chown(path, int(user.UID), int(user.GID))
+	}
+	if err != nil {
+		w.remove()
+		return nil, fmt.Errorf("cannot give %s to the service: %w", path, err)
+	}
+	return w, nil
+}
+
+func (w *workFolder) remove() {
+	_ = os.RemoveAll(w.path) // a later command removes what is left
+	if w.lock != nil {
+		w.lock.Close()
+	}
+}
+
+// lockFolder locks a folder until the file is closed.
+func lockFolder(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// removeAbandoned removes the folders of commands that were killed.
+func removeAbandoned(dir string) {
+	old, _ := filepath.Glob(filepath.Join(dir, workPrefix+"*")) // the pattern is right
+	for _, path := range old {
+		info, err := os.Lstat(path)
+		if err != nil || !info.IsDir() || time.Since(info.ModTime()) < abandonedAfter {
+			continue
+		}
+		if lock, err := lockFolder(path); err == nil {
+			(&workFolder{path, lock}).remove()
+		}
+	}
+}
+
+// freeSpace is how much can be written in a folder, in bytes.
+func freeSpace(dir string) (int64, bool) {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return 0, false
+	}
+	return int64(st.Bavail) * st.Bsize, true
+}
+
+// privatePorts are the sockets of a service whose archive is made: on loopback, where its clients do not find it.
+type privatePorts struct {
+	open []listen.Socket
+}
+
+// sockets is service.Deps.Listen: a socket for each that is configured, and one for a Tomcat.
+func (p *privatePorts) sockets(s config.Service) ([]listen.Socket, error) {
+	if p.open != nil {
+		return p.open, nil
+	}
+	wanted := s.Listen
+	if s.Kind == config.KindTomcat {
+		wanted = []listen.Config{{Name: "http"}}
+	}
+	for _, c := range wanted {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("cannot listen on a private port: %w", err)
+		}
+		f, err := l.(*net.TCPListener).File()
+		address := l.Addr().String()
+		l.Close()
+		if err != nil {
+			return nil, fmt.Errorf("cannot listen on a private port: %w", err)
+		}
+		p.open = append(p.open, listen.Socket{Config: listen.Config{Name: c.Name, TCP: address}, File: f})
+	}
+	return p.open, nil
+}
+
+func (p *privatePorts) close() {
+	for _, s := range p.open {
+		s.File.Close()
+	}
+}
