@@ -54,7 +54,7 @@ func (d *daemon) runArchive(rec *proc.Recovered) (code int, grace time.Duration)
 	if rec.Starts > 1 { // the file of the one before is unfinished
 		return d.program.Report(errors.New("cannot make the archive: the supervisor has died; run the command again")), 0
 	}
-	d.log.SetLevel(hclog.Warn)
+	d.log.SetLevel(hclog.Error) // failures are in the error
 	d.hooks.start(d.m, rec, d)
 	a := &archiver{ArchiveOptions: *d.opts.Archive, d: d, out: os.Stdout}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/asuser"
@@ -68,12 +69,13 @@ func lockFolder(path string) (*os.File, error) {
 
 // removeAbandoned removes the folders of commands that were killed.
 func removeAbandoned(dir string) {
-	old, _ := filepath.Glob(filepath.Join(dir, workPrefix+"*")) // the pattern is right
-	for _, path := range old {
-		info, err := os.Lstat(path)
-		if err != nil || !info.IsDir() || time.Since(info.ModTime()) < abandonedAfter {
+	entries, _ := os.ReadDir(dir) // what cannot be listed cannot be removed
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !info.IsDir() || !strings.HasPrefix(e.Name(), workPrefix) || time.Since(info.ModTime()) < abandonedAfter {
 			continue
 		}
+		path := filepath.Join(dir, e.Name())
 		if lock, err := lockFolder(path); err == nil {
 			(&workFolder{path, lock}).remove()
 		}
