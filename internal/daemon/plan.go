@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 
 	"github.com/stoker-init/stoker/hooks"
@@ -80,7 +81,14 @@ func (d *daemon) addService(p *plan, name, hash string) error {
 		p.users = append(p.users, base.User)
 	}
 	base.Deps = service.Deps{Origins: p.Origins, Allow: launch.AllowedByPlugins(d.plugins), Observe: launch.Observe,
-		HookOutput: func(service string, uid int) hooks.Output { return d.hooks.Output(service, uid) }}
+		HookOutput: func(service string, uid int) hooks.Output { return d.hooks.Output(service, uid) },
+		Listen: func(service string) ([]listen.Socket, error) {
+			gid := os.Getgid()
+			if base.User != nil {
+				gid = int(base.User.GID)
+			}
+			return d.sockets.open(service, cfg.Listen, base.User.ID(), gid)
+		}}
 	if a := d.opts.Archive; a != nil && a.Service == name {
 		base.Listen = func(string) ([]listen.Socket, error) { return d.private.sockets(cfg) }
 	}

@@ -38,6 +38,7 @@ type daemon struct {
 	shared  *launch.Shared // state of the JVM launchers
 	cgroups *cgroup.Tree
 	journal *journal
+	sockets *sockets
 	hooks   *hookRunner
 	jobs    *executor.Executor // nil: there is none
 	network *network.Network   // of the container

@@ -153,13 +153,19 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	d.network = network.New(ctx, network.Options{Log: log.Named("netinit"), Folder: NetworkFolder(), Env: service.EnvironMap(os.Environ()),
 		Drifted: d.hooks.networkDrift, Save: m.FDStore().PutJSON})
 	opening := d.network.Opening(d.currentPlan().network())
+	d.sockets = newSockets(m.Listeners, log)
 	d.sup = supervisor.New(m, rec, d.currentPlan().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
 		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP"); d.api.configureTCP() }, OOM: launch.OOMCount, LogAfter: queue.After,
 		Stops:    d.journal.stopping,
+		Entered:  d.sockets.entered,
 		StopJobs: d.stopJobs,
 		Listener: d.hooks, Network: opening})
 	if opening != nil && d.sup.Opened(rec) {
 		d.network.Resume(d.currentPlan().network(), rec.Items)
+	}
+	d.sockets.resume(d.sup.Services())
+	if opening == nil {
+		d.sockets.early = d.openSockets
 	}
 	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.currentPlan().jvmLaunchers() },
 		launch.Cuts(rec.Items), log)

@@ -24,11 +24,11 @@ type Config struct {
 	// TCP is "HOST:PORT" or ":PORT" (every address, IPv6 too where there is any).
 	TCP string `yaml:"tcp"`
 	// Unix is the absolute path of a unix stream socket.
-	Unix string `yaml:"unix" check:"absolute"`
+	Unix string `yaml:"unix" check:"socket"`
 	// Backlog is how many connections may wait to be accepted (default 1024); the kernel cuts it to net.core.somaxconn.
 	Backlog int `yaml:"backlog" default:"1024" check:"positive"`
-	// Mode is the permission of a unix socket, octal (default 0666).
-	Mode string `yaml:"mode" check:"umask"`
+	// Mode is the permission of a unix socket, octal (default 0666). Clients need to write.
+	Mode string `yaml:"mode" check:"mode"`
 	// Owner is "user", "user:group", or ids, of a unix socket; empty: the service's user.
 	Owner string `yaml:"owner" check:"user"`
 }
@@ -53,8 +53,8 @@ const itemPrefix = "listen/"
 // bound is what the fd store has of a socket beside its descriptor.
 type bound struct {
 	Config
-	UID, GID int    // of the file of a unix socket
-	Dev, Ino uint64 // the same file
+	UID, GID int    // that own the file of a unix socket
+	Dev, Ino uint64 // that file
 }
 
 // socket is one that is open.
@@ -68,15 +68,17 @@ func (s *socket) item() string { return itemPrefix + s.service + "/" + s.Name }
 
 // Set is the sockets of all services. Several goroutines may use it.
 type Set struct {
-	store *fdstore.Store
+	store  *fdstore.Store
+	holder func(Config) string
 
 	mu   sync.Mutex
 	open []*socket
 }
 
-// New returns the set of the sockets that an earlier supervisor has kept.
-func New(store *fdstore.Store, items fdstore.Items) *Set {
-	s := &Set{store: store}
+// New returns the set of the sockets that an earlier supervisor has kept. holder says what holds an address, as "is held by another
+// process: pid 20 (nginx)"; empty: it cannot be seen.
+func New(store *fdstore.Store, items fdstore.Items, holder func(Config) string) *Set {
+	s := &Set{store: store, holder: holder}
 	for _, item := range items.Names(itemPrefix) {
 		file, blob, err := items.TakeFile(item)
 		var b bound
@@ -111,18 +113,31 @@ func (s *Set) Services() []string {
 // service that configs does not have any more, or has with another address. uid and gid own unix sockets without an owner. After an error
 // those that are open stay open.
 func (s *Set) Open(service string, configs []Config, uid, gid int) ([]Socket, error) {
+	out, failed, err := s.openAll(service, configs, uid, gid)
+	if err == nil {
+		return out, nil
+	}
+	err = fmt.Errorf("cannot listen on %s: %w", failed.Address(), err)
+	if errors.Is(err, unix.EADDRINUSE) && s.holder != nil {
+		if held := s.holder(failed); held != "" { // which asks HeldFor
+			err = fmt.Errorf("%w: it %s", err, held)
+		}
+	}
+	return nil, err
+}
+
+func (s *Set) openAll(service string, configs []Config, uid, gid int) (out []Socket, failed Config, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closeIf(func(k *socket) bool {
-		return k.service == service && (k.replaced() || !slices.ContainsFunc(configs, func(c Config) bool {
-			return c.Name == k.Name && c.TCP == k.TCP && c.Unix == k.Unix
+		return k.service == service && (!k.reachable() || !slices.ContainsFunc(configs, func(c Config) bool {
+			return c.Name == k.Name && c.Address() == k.Address()
 		}))
 	})
-	out := make([]Socket, 0, len(configs))
 	for _, c := range configs {
 		want, err := resolve(c, uid, gid)
 		if err != nil {
-			return nil, fmt.Errorf("cannot listen on %s: %w", c.Address(), err)
+			return nil, c, err
 		}
 		k := s.find(service, c.Name)
 		if k == nil {
@@ -131,11 +146,11 @@ func (s *Set) Open(service string, configs []Config, uid, gid int) ([]Socket, er
 			err = s.adjust(k, want)
 		}
 		if err != nil {
-			return nil, err
+			return nil, c, err
 		}
 		out = append(out, Socket{c, k.file})
 	}
-	return out, nil
+	return out, Config{}, nil
 }
 
 // Close closes the sockets of a service: new clients are refused from here on.
@@ -214,21 +229,7 @@ func (s *Set) put(k *socket) error {
 		err = s.store.PutFile(k.item(), blob, k.file)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot keep the socket %s: %w", k.Address(), err)
+		return fmt.Errorf("the next supervisor would not have it: %w", err)
 	}
 	return nil
 }
-
-func (s *Set) bind(service string, want bound) (*socket, error) {
-	return nil, errors.New("not built yet")
-}
-
-func (s *Set) adjust(k *socket, want bound) error { return nil }
-
-func resolve(c Config, uid, gid int) (bound, error) { return bound{Config: c, UID: uid, GID: gid}, nil }
-
-func (k *socket) queue() (waiting, backlog int, err error) { return 0, 0, nil }
-
-func (k *socket) replaced() bool { return false }
-
-func (k *socket) close() { k.file.Close() }

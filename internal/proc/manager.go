@@ -350,7 +350,7 @@ func (m *Manager) recover() (*Recovered, error) {
 		}
 	}
 	m.Logs.Adopt(rec.Items)
-	m.Listeners = listen.New(m.store, rec.Items)
+	m.Listeners = listen.New(m.store, rec.Items, m.addressHolder)
 	var err error
 	rec.Processes, err = m.adopt(records, events, rec.Items)
 	return rec, err

@@ -98,7 +98,7 @@ func (l *tomcatKind) launchWithProof(s *tomcatStart) (*supervisor.Launch, error)
 	}
 	apps, _ := s.install.Applications(s.server)
 	settings := watchSettings{patterns: l.patternsOf(s.install.Home), base: s.install.Base, wanted: l.Config.Tomcat.Contexts,
-		options: s.options, apps: apps, since: s.proof.Since, serverErr: s.serverErr}
+		options: s.options, apps: apps, since: s.proof.Since, serverErr: s.serverErr, holder: l.Manager.PortHolder}
 	if u, err := url.Parse(l.Config.Ready.HTTP.URL); err == nil && l.Config.Ready.HTTP.URL != "" {
 		settings.probed = u.Path
 	}
