@@ -7,6 +7,7 @@ import (
 	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/training"
 	"github.com/urfave/cli/v2"
 )
 
@@ -25,7 +26,7 @@ written, 75: not enough memory now. docs/howto/start-faster.md has more.`,
 			&cli.StringFlag{Name: "heap", Usage: "the largest heap of the JVM, a `SIZE` such as 1GiB (default: up to 512 MiB, as there is room)"},
 			&cli.DurationFlag{Name: "within", Value: 5 * time.Minute, Usage: "give each start, and each stop, `DURATION`"}),
 		Action: func(c *cli.Context) (err error) {
-			o := &daemon.ArchiveOptions{Service: c.Args().First(), Dir: c.String("dir"), Within: c.Duration("within")}
+			o := &training.Options{Service: c.Args().First(), Dir: c.String("dir"), Within: c.Duration("within")}
 			if o.Within <= 0 {
 				return exit.UsageError("--within is a duration such as 5m", "cannot make an archive within %v", o.Within)
 			}

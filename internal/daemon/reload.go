@@ -24,6 +24,7 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/stoker-init/stoker/jvm/tomcat"
+	"github.com/stoker-init/stoker/jvm/training"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -48,7 +49,7 @@ type daemon struct {
 	engines *engines           // nil: there is no executor
 	mesos   *mesos.Environment // nil: stoker is no executor of an agent
 	plugins *plugin.Set        // nil: a command of run alone has none
-	private privatePorts       // of the service whose archive is made
+	private training.Ports     // of the service whose archive is made
 
 	recordings *recording.Recorder
 
@@ -86,7 +87,7 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 		return err
 	}
 	if d.opts.Archive != nil {
-		if err := d.archiveConfig(&loaded.Config); err != nil {
+		if err := d.configureTraining(&loaded.Config); err != nil {
 			return err
 		}
 	}

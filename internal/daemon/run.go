@@ -17,7 +17,6 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
-	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/logqueue"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/memory"
@@ -27,6 +26,7 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/internal/signals"
 	"github.com/stoker-init/stoker/jvm/launch"
+	"github.com/stoker-init/stoker/jvm/training"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -37,7 +37,7 @@ type Options struct {
 	WithServices bool
 	Force        bool // run beside services of another stoker
 	Command      []string
-	Archive      *ArchiveOptions // make a class archive instead; nil: run
+	Archive      *training.Options // make a class archive instead; nil: run
 }
 
 // Alone reports whether only the command runs.
@@ -127,23 +127,14 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	}
 	d := &daemon{m: m, log: log, program: program, opts: *opts, journal: newJournal(m, rec, log)}
 	d.hooks = newHookRunner(log, d.journal)
-	if opts.Archive != nil {
-		d.hooks.only = []lifecycle.Event{lifecycle.PreStart} // others would register the service, or stop what runs beside it
-	}
 	if err := d.begin(rec); err != nil {
 		return program.Report(err), 0
 	}
 	if opts.Archive != nil {
-		return d.runArchive(rec)
+		return d.runTraining(rec)
 	}
 	d.setLogLevel()
-	if opts.Alone() { // the init can run it with less memory
-		m.OnShortage(func(err error) {
-			log.Error("the command cannot be started here", "error", err)
-			queue.Flush(flushTime)
-			os.Exit(exit.TryLater)
-		})
-	}
+	d.leaveOnShortage(queue)
 	d.hooks.start(m, rec, d)
 	d.startExecutor(rec)
 	d.gate = newGate(d, rec)
@@ -190,6 +181,17 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	})
 	code = d.sup.Run(ctx, rec)
 	return code, d.sup.Grace()
+}
+
+// leaveOnShortage ends this process if a command alone cannot be started: the init can run it with less memory.
+func (d *daemon) leaveOnShortage(queue *logqueue.Queue) {
+	if d.opts.Alone() {
+		d.m.OnShortage(func(err error) {
+			d.log.Error("the command cannot be started here", "error", err)
+			queue.Flush(flushTime)
+			os.Exit(exit.TryLater)
+		})
+	}
 }
 
 // errNothingToRun explains why there is nothing to run, Tomcat included.

@@ -1,4 +1,4 @@
-package daemon
+package training
 
 import (
 	"os"
@@ -13,7 +13,7 @@ import (
 	"github.com/stoker-init/stoker/supervisor"
 )
 
-func TestArchiveHeap(t *testing.T) {
+func TestHeapFor(t *testing.T) {
 	const mib = 1 << 20
 	for _, tc := range []struct {
 		asked, limit, used int64 // MiB
@@ -29,7 +29,7 @@ func TestArchiveHeap(t *testing.T) {
 		{asked: 48, limit: 1024, used: 1024 - 480, want: 48},
 		{asked: 2048, limit: 4096, used: 2048, err: "2 GiB of the memory limit of 4 GiB are free, and it needs 2432 MiB: a heap of 2 GiB"},
 	} {
-		got, err := archiveHeap(tc.asked*mib, tc.limit*mib, tc.used*mib)
+		got, err := heapFor(tc.asked*mib, tc.limit*mib, tc.used*mib)
 		if got != tc.want*mib || (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
 			t.Errorf("%+v: %d MiB, %v", tc, got/mib, err)
 		}
@@ -45,8 +45,8 @@ func TestRequiredWith(t *testing.T) {
 	}
 }
 
-// TestArchiveService: the second JVM must not call the first one's stop command, write its log files, or be asked at its port.
-func TestArchiveService(t *testing.T) {
+// TestSettings: the second JVM must not call the first one's stop command, write its log files, or be asked at its port.
+func TestSettings(t *testing.T) {
 	var s config.Service
 	s.Kind = config.KindTomcat
 	s.Stop.Command, s.Stop.Drain, s.Output.File.Path = []string{"catalina.sh", "stop"}, time.Minute, "/var/log/app.log"
@@ -54,7 +54,7 @@ func TestArchiveService(t *testing.T) {
 	s.Cgroup.Own, s.Restart.Policy = true, supervisor.Always
 	high := 15
 	s.Nice = &high
-	got := archiveService(s, time.Hour)
+	got := settings(s, time.Hour)
 	if got.Stop.Command != nil || got.Stop.Drain != 0 || got.Stop.Signal != "INT" || got.Stop.Timeout != time.Hour || *got.Stop.Requests != 0 {
 		t.Errorf("stop: %+v", got.Stop)
 	}
@@ -65,7 +65,7 @@ func TestArchiveService(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	s.Kind, s.Nice = config.KindJava, nil
-	if got := archiveService(s, time.Hour); got.Ready.HTTP.URL == "" || *got.Nice != archiveNice {
+	if got := settings(s, time.Hour); got.Ready.HTTP.URL == "" || *got.Nice != lowNice {
 		t.Errorf("java: ready %+v, nice %d", got.Ready, *got.Nice)
 	}
 }
@@ -109,13 +109,13 @@ func TestWorkFolder(t *testing.T) {
 	}
 }
 
-// TestPrivatePorts: the sockets are on loopback, with the names of the configuration, and the same ones for each start.
-func TestPrivatePorts(t *testing.T) {
-	var p privatePorts
-	defer p.close()
+// TestPorts: the sockets are on loopback, with the names of the configuration, and the same ones for each start.
+func TestPorts(t *testing.T) {
+	var p Ports
+	defer p.Close()
 	s := config.Service{Kind: config.KindJava}
 	s.Listen = []listen.Config{{Name: "web", TCP: ":8080"}, {Name: "admin", Unix: "/run/admin.sock"}}
-	first, err := p.sockets(s)
+	first, err := p.Sockets(s)
 	if err != nil || len(first) != 2 {
 		t.Fatal(first, err)
 	}
@@ -124,22 +124,22 @@ func TestPrivatePorts(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
-	again, err := p.sockets(s)
+	again, err := p.Sockets(s)
 	if err != nil || again[0].File != first[0].File {
 		t.Errorf("other sockets for the second start: %v", err)
 	}
-	var tomcat privatePorts
-	defer tomcat.close()
-	if got, err := tomcat.sockets(config.Service{Kind: config.KindTomcat}); err != nil || len(got) != 1 {
+	var tomcat Ports
+	defer tomcat.Close()
+	if got, err := tomcat.Sockets(config.Service{Kind: config.KindTomcat}); err != nil || len(got) != 1 {
 		t.Errorf("a Tomcat has %v, %v", got, err)
 	}
 }
 
 // TestPortInUse: a service that answers at the port of readiness would be taken for the new one.
 func TestPortInUse(t *testing.T) {
-	var p privatePorts
-	defer p.close()
-	open, err := p.sockets(config.Service{Kind: config.KindTomcat})
+	var p Ports
+	defer p.Close()
+	open, err := p.Sockets(config.Service{Kind: config.KindTomcat})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestPortInUse(t *testing.T) {
 	if err := portInUse(s); err == nil {
 		t.Errorf("%s is in use", open[0].TCP)
 	}
-	p.close()
+	p.Close()
 	if err := portInUse(s); err != nil {
 		t.Errorf("it is closed: %v", err)
 	}

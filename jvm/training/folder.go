@@ -1,16 +1,13 @@
-package daemon
+package training
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/asuser"
-	"github.com/stoker-init/stoker/internal/config"
-	"github.com/stoker-init/stoker/internal/listen"
 	"golang.org/x/sys/unix"
 )
 
@@ -89,40 +86,4 @@ func freeSpace(dir string) (int64, bool) {
 		return 0, false
 	}
 	return int64(st.Bavail) * st.Bsize, true
-}
-
-// privatePorts are the sockets of a service whose archive is made: on loopback, where its clients do not find it.
-type privatePorts struct {
-	open []listen.Socket
-}
-
-// sockets is service.Deps.Listen: a socket for each that is configured, and one for a Tomcat.
-func (p *privatePorts) sockets(s config.Service) ([]listen.Socket, error) {
-	if p.open != nil {
-		return p.open, nil
-	}
-	wanted := s.Listen
-	if s.Kind == config.KindTomcat {
-		wanted = []listen.Config{{Name: "http"}}
-	}
-	for _, c := range wanted {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("cannot listen on a private port: %w", err)
-		}
-		f, err := l.(*net.TCPListener).File()
-		address := l.Addr().String()
-		l.Close()
-		if err != nil {
-			return nil, fmt.Errorf("cannot listen on a private port: %w", err)
-		}
-		p.open = append(p.open, listen.Socket{Config: listen.Config{Name: c.Name, TCP: address}, File: f})
-	}
-	return p.open, nil
-}
-
-func (p *privatePorts) close() {
-	for _, s := range p.open {
-		s.File.Close()
-	}
 }
