@@ -24,13 +24,19 @@ type sockets struct {
 
 	mu    sync.Mutex
 	state map[string]supervisor.State // of the services that do not rest
-	full  map[[2]string]time.Time     // since when a queue is full, by service and name
-	fills map[[2]string]uint64        // how often it was
+	full  map[[2]string]fill          // queues that are full, by service and name
+	fills map[[2]string]uint64        // how often they were
 	watch *time.Timer                 // nil: no queue is watched
 }
 
+// fill is a time for which a queue is full, but for gaps of less than gapTime.
+type fill struct{ since, last time.Time }
+
+// gapTime keeps a queue at its limit from being reported again and again.
+const gapTime = time.Second
+
 func newSockets(set *listen.Set, log hclog.Logger) *sockets {
-	return &sockets{set: set, queue: set.Status, log: log, state: map[string]supervisor.State{}, full: map[[2]string]time.Time{},
+	return &sockets{set: set, queue: set.Status, log: log, state: map[string]supervisor.State{}, full: map[[2]string]fill{},
 		fills: map[[2]string]uint64{}}
 }
 
@@ -60,7 +66,7 @@ func (s *sockets) open(service string, configs []listen.Config, uid, gid int) ([
 	return s.set.Open(service, configs, uid, gid)
 }
 
-// entered is the supervisor's Entered.
+// entered notes the state that a service enters.
 func (s *sockets) entered(service string, st supervisor.State, rests bool) {
 	s.mu.Lock()
 	if rests {
@@ -75,6 +81,14 @@ func (s *sockets) entered(service string, st supervisor.State, rests bool) {
 	}
 	if st != supervisor.Running {
 		s.watchQueues(service)
+	}
+}
+
+// entered is the supervisor's Entered.
+func (d *daemon) entered(service string, st supervisor.State, rests bool) {
+	d.sockets.entered(service, st, rests)
+	if rests {
+		d.shared.RemoveCopy(service)
 	}
 }
 
@@ -144,33 +158,32 @@ func (s *sockets) status(service string) []supervisor.Socket {
 func (s *sockets) check(service string) ([]supervisor.Socket, error) {
 	queues, err := s.queue(service)
 	var out []supervisor.Socket
-	seen := map[[2]string]bool{}
+	now, open := time.Now(), map[[2]string]bool{}
 	for _, q := range queues {
 		key := [2]string{service, q.Name}
-		since, was := s.full[key]
+		open[key] = true
+		f, was := s.full[key]
 		if q.Full() {
-			seen[key] = true
-		}
-		if q.Full() && !was {
-			since = time.Now()
-			s.full[key] = since
-			s.fills[key]++
-			s.log.Warn("the queue of a socket is full: further clients are not answered until there is room", "name", service,
-				"socket", q.Name, "address", q.Address, "waiting", q.Waiting, "backlog", q.Backlog, "state", s.state[service])
+			f.last = now
+			if !was {
+				f.since = now
+				s.fills[key]++
+				s.log.Warn("the queue of a socket is full: further clients are not answered until there is room", "name", service,
+					"socket", q.Name, "address", q.Address, "waiting", q.Waiting, "backlog", q.Backlog, "state", s.state[service])
+			}
+			s.full[key] = f
 		}
 		k := supervisor.Socket{Name: q.Name, Address: q.Address, Waiting: q.Waiting, Backlog: q.Backlog, Fills: s.fills[key]}
 		if q.Full() {
-			k.FullSince = &since
+			k.FullSince = &f.since
 		}
 		out = append(out, k)
 	}
-	if err == nil {
-		for key, since := range s.full {
-			if key[0] == service && !seen[key] {
-				delete(s.full, key)
-				s.log.Info("the queue of a socket is not full any more", "name", service, "socket", key[1],
-					"lasted", time.Since(since).Round(10*time.Millisecond))
-			}
+	for key, f := range s.full {
+		if err == nil && key[0] == service && (!open[key] || now.Sub(f.last) >= gapTime) {
+			delete(s.full, key)
+			s.log.Info("the queue of a socket is not full any more", "name", service, "socket", key[1],
+				"lasted", f.last.Sub(f.since).Round(10*time.Millisecond))
 		}
 	}
 	return out, err

@@ -24,7 +24,7 @@ type queues struct {
 
 func newQueues() *queues {
 	q := &queues{}
-	set := listen.New(fdstore.New(func(*initproto.Msg) error { return nil }), fdstore.NewItems())
+	set := listen.New(fdstore.New(func(*initproto.Msg) error { return nil }), fdstore.NewItems(), nil)
 	q.sockets = newSockets(set, hclog.New(&hclog.LoggerOptions{Output: &q.log, DisableTime: true}))
 	q.queue = func(service string) ([]listen.Queue, error) {
 		q.checks++
@@ -65,8 +65,12 @@ func TestQueueThatFills(t *testing.T) {
 		q.entered("web", supervisor.Running, false)
 		time.Sleep(time.Second)
 		q.waiting = 0
+		time.Sleep(600 * time.Millisecond)
+		q.waiting = 5 // the gap is short
 		time.Sleep(time.Second)
-		if q.logged(saysFull) != 1 || q.logged(saysRoom) != 1 || !strings.Contains(q.log.String(), "lasted=4s") {
+		q.waiting = 0
+		time.Sleep(2 * time.Second)
+		if q.logged(saysFull) != 1 || q.logged(saysRoom) != 1 || !strings.Contains(q.log.String(), "lasted=5.25s") {
 			t.Errorf("after its end:\n%s", &q.log)
 		}
 		checks := q.checks
@@ -80,7 +84,7 @@ func TestQueueThatFills(t *testing.T) {
 			t.Errorf("status %+v", got)
 		}
 		q.waiting = 0
-		time.Sleep(time.Second)
+		time.Sleep(2 * time.Second)
 		if q.logged(saysFull) != 2 || q.logged(saysRoom) != 2 || q.watch != nil {
 			t.Errorf("found by a status:\n%s", &q.log)
 		}

@@ -148,7 +148,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	d.sup = supervisor.New(m, rec, d.currentPlan().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
 		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP"); d.api.configureTCP() }, OOM: launch.OOMCount, LogAfter: queue.After,
 		Stops:    d.journal.stopping,
-		Entered:  d.sockets.entered,
+		Entered:  d.entered,
 		StopJobs: d.stopJobs,
 		Listener: d.hooks, Network: opening})
 	if opening != nil && d.sup.Opened(rec) {

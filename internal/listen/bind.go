@@ -29,6 +29,7 @@ func ParseMode(text string) (uint32, error) {
 // resolve fills in what a configuration leaves out.
 func resolve(c Config, uid, gid int) (bound, error) {
 	b := bound{Config: c}
+	b.Backlog = cmp.Or(c.Backlog, defaultBacklog)
 	if c.Unix == "" {
 		return b, nil
 	}
@@ -118,14 +119,11 @@ func (b bound) listen() (*os.File, error) {
 		return err
 	}
 	l, err := config.Listen(context.Background(), network, address)
-	var errno syscall.Errno
-	switch {
-	case errors.As(err, &errno) && errno == unix.EACCES && b.Unix == "":
-		return nil, fmt.Errorf("%w (ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE)", errno)
-	case errno == unix.ENOENT:
-		return nil, fmt.Errorf("%w (the folder must exist)", errno)
-	case errno != 0:
-		return nil, errno
+	switch err = kernelError(err); {
+	case errors.Is(err, unix.EACCES) && b.Unix == "":
+		return nil, fmt.Errorf("%w (ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE)", err)
+	case errors.Is(err, unix.ENOENT):
+		return nil, fmt.Errorf("%w (the folder must exist)", err)
 	case err != nil:
 		return nil, err
 	}
@@ -138,6 +136,15 @@ func (b bound) listen() (*os.File, error) {
 		return nil, err
 	}
 	return file, unix.SetNonblock(int(file.Fd()), false)
+}
+
+// kernelError is the kernel's error without the address, which the caller names.
+func kernelError(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
 }
 
 // removeStale removes the file of a unix socket at which nothing listens any more.
@@ -162,7 +169,7 @@ func removeStale(path string) error {
 	case errors.Is(err, unix.ECONNREFUSED):
 		return untrusted.Cause(os.Remove(path))
 	}
-	return fmt.Errorf("a socket is there: %w", untrusted.Cause(err))
+	return fmt.Errorf("a socket is there: %w", kernelError(err))
 }
 
 func (k *socket) fd() int { return int(k.file.Fd()) }

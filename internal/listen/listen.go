@@ -22,16 +22,19 @@ type Config struct {
 	// Name is what the service finds it by (LISTEN_FDNAMES): letters, digits, "-", "_", ".".
 	Name string `yaml:"name"`
 	// TCP is "HOST:PORT" or ":PORT" (every address, IPv6 too where there is any).
-	TCP string `yaml:"tcp"`
+	TCP string `yaml:"tcp" check:"listenaddress"`
 	// Unix is the absolute path of a unix stream socket.
 	Unix string `yaml:"unix" check:"socket"`
 	// Backlog is how many connections may wait to be accepted (default 1024); the kernel cuts it to net.core.somaxconn.
-	Backlog int `yaml:"backlog" default:"1024" check:"positive"`
+	Backlog int `yaml:"backlog" check:"positive"`
 	// Mode is the permission of a unix socket, octal (default 0666). Clients need to write.
 	Mode string `yaml:"mode" check:"mode"`
 	// Owner is "user", "user:group", or ids, of a unix socket; empty: the service's user.
 	Owner string `yaml:"owner" check:"user"`
 }
+
+// defaultBacklog is how many connections may wait where the configuration does not say it: more than most requests of a restart's time.
+const defaultBacklog = 1024
 
 // Address is where it listens: ":8080" or "/run/app.sock".
 func (c Config) Address() string {

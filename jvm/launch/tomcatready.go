@@ -138,6 +138,8 @@ func provingStatuses() []int {
 	return out
 }
 
+var errNotStarted = errors.New("Tomcat has not said yet that it has started")
+
 // probe checks once whether Tomcat is ready. configured is the configured check; nil: none.
 func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcatWatch) probe.Checker {
 	ready := l.Config.Ready
@@ -164,6 +166,8 @@ func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcat
 			}
 		}
 		switch {
+		case configured != nil && !w.started() && acceptsEarly(l.Config.Listen, l.Config.Ready.TCP):
+			return errNotStarted
 		case configured != nil:
 			return configured(ctx, p)
 		case root != nil:
@@ -171,11 +175,10 @@ func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcat
 		case proof.AJP != "":
 			return tomcat.PingAJP(ctx, proof.AJP)
 		case !w.started():
-			text := "Tomcat has not said yet that it has started"
 			if proof.Unknown != "" {
-				text += "; " + proof.Unknown
+				return fmt.Errorf("%w; %s", errNotStarted, proof.Unknown)
 			}
-			return errors.New(text)
+			return errNotStarted
 		case proof.Unknown != "":
 			return own.Listens()
 		}

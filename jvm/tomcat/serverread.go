@@ -13,10 +13,13 @@ import (
 	"strings"
 )
 
+// ServerFile is the path of the server.xml of the base.
+func (in Install) ServerFile() string { return filepath.Join(in.Base, "conf/server.xml") }
+
 // ServerXML reads conf/server.xml of the base as Tomcat does. What is unknown of ${...} stays unchanged. A file that is not XML is an
 // *XMLError.
 func (in Install) ServerXML(s Inputs) (ServerXML, error) {
-	file := filepath.Join(in.Base, "conf/server.xml")
+	file := in.ServerFile()
 	data, err := s.Read(file)
 	if err != nil {
 		return ServerXML{File: file}, fmt.Errorf("cannot read %s: %w", file, err)
