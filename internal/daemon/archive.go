@@ -34,16 +34,16 @@ func (d *daemon) runTraining(rec *proc.Recovered) (code int, grace time.Duration
 	d.sockets = newSockets(d.m.Listeners, d.log)
 	end := make(chan struct{})
 	d.sup = supervisor.New(d.m, rec, d.currentPlan().supervisorSet(), supervisor.Options{Log: d.log, OOM: launch.OOMCount,
-		Listener: d.hooks, Entered: d.sockets.entered, End: end})
+		Listener: d.hooks, Entered: d.entered, End: end})
 	o := d.opts.Archive
-	trainer := &training.Trainer{Options: *o, Supervisor: d.sup, User: d.currentPlan().launcher(o.Service).User, Out: os.Stdout}
+	trainer := &training.Trainer{Options: *o, Supervisor: d.sup, Shared: d.shared, User: d.currentPlan().launcher(o.Service).User,
+		Out: os.Stdout}
 	if trainer.Dir == "" {
 		trainer.Dir = d.currentPlan().Config.JVM.ArchiveDir
 	}
 	if trainer.Dir == "" {
 		trainer.Dir = filepath.Join(stateFolder(os.Geteuid(), os.Getenv), "archives")
 	}
-	d.shared.Training = trainer.Start
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var failed error

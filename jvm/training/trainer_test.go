@@ -30,8 +30,8 @@ type fakeSupervisor struct {
 }
 
 func (f *fakeSupervisor) Ask(_ context.Context, name string, event supervisor.Event, _ string, _ *uint64) (uint64, error) {
-	start := f.trainer.Start(name)
-	if start == nil || f.trainer.Start("another") != nil {
+	start := f.trainer.training(name)
+	if start == nil || f.trainer.training("another") != nil {
 		return 0, errors.New("the training is not that of the service")
 	}
 	if event == supervisor.EvStart {
@@ -83,7 +83,7 @@ func TestMake(t *testing.T) {
 				tc.dir = t.TempDir()
 			}
 			var out bytes.Buffer
-			trainer := &Trainer{Options: Options{Service: "app", Dir: tc.dir, Heap: 64 << 20}, Supervisor: &tc.f, Out: &out}
+			trainer := &Trainer{Options: Options{Service: "app", Dir: tc.dir, Heap: 64 << 20}, Supervisor: &tc.f, Shared: new(launch.Shared), Out: &out}
 			tc.f.trainer = trainer
 			err := trainer.Make(context.Background())
 			if !slices.Equal(tc.f.steps, tc.steps) {

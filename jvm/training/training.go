@@ -52,8 +52,9 @@ type observer interface {
 type Trainer struct {
 	Options
 	Supervisor Supervisor
-	User       *asuser.User // of the service; nil: stoker's own
-	Out        io.Writer    // progress
+	Shared     *launch.Shared // of the launchers
+	User       *asuser.User   // of the service; nil: stoker's own
+	Out        io.Writer      // progress
 
 	started  atomic.Pointer[launch.Training]
 	identity archive.Identity // of the service's ordinary starts; set by the first start
@@ -64,8 +65,8 @@ type Trainer struct {
 // by is the requester of the starts and stops.
 const by = "stoker jvm archive"
 
-// Start is launch.Shared.Training.
-func (t *Trainer) Start(service string) *launch.Training {
+// training is launch.Shared.Training.
+func (t *Trainer) training(service string) *launch.Training {
 	if service != t.Service {
 		return nil
 	}
@@ -83,6 +84,7 @@ func (t *Trainer) Make(ctx context.Context) error {
 	}
 	defer work.remove()
 	file := filepath.Join(work.path, "classes")
+	t.Shared.Training, t.Shared.Runtime = t.training, work.path
 	fmt.Fprintf(t.Out, "making a class archive of %s in %s\n", t.Service, t.Dir)
 	var times archive.Times
 	var wrote time.Duration
