@@ -27,7 +27,7 @@ const modulePath = "github.com/stoker-init/stoker"
 func edges() map[string][]string {
 	return map[string][]string{
 		// it measures them
-		"bench":                      {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto"},
+		"bench":                      {"executor", "executor/client", "executor/journal", "hooks", "internal/lifecycle", "internal/logs", "internal/proc", "internal/pid1", "internal/initproto", "internal/freeport", "internal/httpload"},
 		"internal/access":            {"internal/execshim", "internal/exit", "internal/headroom", "internal/printable", "internal/procfs", "internal/suggest", "internal/untrusted"},
 		"internal/access/accesstest": {},
 		"internal/api": {"internal/access", "executor", "executor/schedule", "supervisor/incident", "supervisor", "internal/lifecycle", "internal/logs", "internal/proc",
@@ -48,7 +48,9 @@ func edges() map[string][]string {
 		"executor/client":          {"executor", "executor/schedule"},
 		"executor/journal":         {},
 		"executor/mesos":           {"executor"},
-		"executor/mesos/mesostest": {},
+		"executor/mesos/mesostest": {"internal/freeport"},
+		"internal/freeport":        {},
+		"internal/httpload":        {},
 		"executor/natsjob":         {"executor", "internal/untrusted"},
 		"executor/output":          {},
 		"executor/schedule":        {"executor"},

@@ -28,7 +28,8 @@ func run() error {
 	rounds := flag.Int("rounds", 15, "launches and restarts of each")
 	idle := flag.Duration("idle", idleSpan, "how long context switches are counted")
 	only := flag.String("only", "",
-		"measure only these parts: launch,restart,idle,orphans,lines,recovery,stop,spawn,hooks,jobs,kept,console,netinit")
+		"measure only these parts: launch,restart,idle,orphans,lines,recovery,stop,spawn,hooks,jobs,kept,console,netinit,tomcat,archive")
+	jdk := flag.String("jdk", "", "the home of the JVM for the part archive; empty: the java in PATH")
 	flag.Parse()
 	if *probe == "" {
 		return errors.New("cannot measure without a probe: run make bench")
@@ -42,7 +43,7 @@ func run() error {
 	}
 	defer os.RemoveAll(work)
 
-	b := bench{probe: *probe, work: work, rounds: *rounds, idle: *idle, peers: peers(*stoker, *before)}
+	b := bench{probe: *probe, work: work, rounds: *rounds, idle: *idle, peers: peers(*stoker, *before), jdk: *jdk}
 	if *only != "" {
 		b.only = strings.Split(*only, ",")
 	}
@@ -66,7 +67,8 @@ func run() error {
 	for _, part := range []struct {
 		name    string
 		measure func() (string, error)
-	}{{"jobs", b.jobs}, {"kept", b.kept}, {"console", b.console}, {"netinit", b.netinit}} {
+	}{{"jobs", b.jobs}, {"kept", b.kept}, {"console", b.console}, {"netinit", b.netinit}, {"tomcat", b.tomcat},
+		{"archive", b.archive}} {
 		if !b.wants(part.name) {
 			continue
 		}

@@ -17,6 +17,7 @@ type bench struct {
 	idle   time.Duration
 	peers  []peer
 	only   []string // parts to measure; empty: all
+	jdk    string   // the home of the JVM for archives; empty: that in PATH
 }
 
 // row is one measurement of every peer that supports it.

@@ -7,6 +7,12 @@ cd "$(dirname "$0")/.."
 
 is_root || die "measuring needs root: every program is run as PID 1 of a new PID namespace"
 need gcc libc6-dev ip=iproute2 tini dumb-init s6-svscan=s6 runsvdir=runit supervisord=supervisor
+if [ $# -eq 0 ]; then # flags select a part, and what it needs is there
+	tomcat=$(tomcat_version)
+	need "java=$(jre_package)" "javac=$(jdk_package)" "tomcat$tomcat-common" "libtomcat$tomcat-java" "tomcat$tomcat-user"
+	# Libraries for a large application.
+	need libjetty9-java libspring-web-java libmaven3-core-java libnetty-java libjackson2-databind-java liblog4j2-java
+fi
 go=$(scripts/go.sh)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

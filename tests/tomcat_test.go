@@ -4,12 +4,13 @@ package tests
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/stoker-init/stoker/internal/freeport"
 )
 
 // tomcatBase is a real Tomcat of this machine with a new CATALINA_BASE, for tests without Docker.
@@ -50,15 +51,15 @@ func (tc tomcatBase) config() string {
 `, tc.home, tc.base, tc.url())
 }
 
-// freePort returns a free TCP port.
+// freePort returns a TCP port that is free until the test listens there.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, reserved, err := freeport.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Cleanup(func() { _ = reserved.Close() })
+	return port
 }
 
 // script writes a Perl program to dir.

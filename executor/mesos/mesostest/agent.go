@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/freeport"
 )
 
 // Status is an update that the agent has accepted.
@@ -88,6 +91,7 @@ type Agent struct {
 	server   *http.Server
 	listener net.Listener
 	address  string
+	reserved io.Closer // keeps the port while the agent is stopped, until the garbage collector takes the agent; nil: it is in memory
 
 	mu      sync.Mutex
 	changed chan struct{}    // closed and replaced with each change
@@ -108,6 +112,13 @@ type Agent struct {
 // New starts an agent on a loopback port.
 func New(o Options) (*Agent, error) {
 	a := &Agent{o: o, address: "127.0.0.1:0", changed: make(chan struct{}), seen: map[string]bool{}, tasks: map[string]*Task{}}
+	if !o.InMemory {
+		port, reserved, err := freeport.Reserve()
+		if err != nil {
+			return nil, err
+		}
+		a.address, a.reserved = fmt.Sprintf("127.0.0.1:%d", port), reserved
+	}
 	return a, a.Start()
 }
 
