@@ -46,6 +46,9 @@ type Options struct {
 	Reload func()
 	// Listener gets the events of the container and the services; nil: there is none.
 	Listener Listener
+	// Entered is called in the service's goroutine when a service enters a state, also the one that it is in, before others can see that.
+	// rests says that the service stays in it until a start is asked for (Snapshot.Settled); nil: not wanted.
+	Entered func(service string, st State, rests bool)
 	// Network configures the container's network before the first hooks, and calls waits with what it is doing. If this
 	// supervisor ends before the hooks have, the next one calls it again. An error ends the container, with the code of an
 	// *exit.Error; nil: there is nothing to configure.
@@ -54,6 +57,8 @@ type Options struct {
 	OOM func(cgroups []string) incident.OOMCount
 	// Stops is called when the container begins to stop, also by a supervisor that takes over meanwhile.
 	Stops func(why string, budget time.Duration)
+	// End ends the container when it is closed, as a requested stop does; nil: nothing does.
+	End <-chan struct{}
 	// StopJobs ends the jobs before the services are stopped, within a time; nil: there are none.
 	StopJobs func(ctx context.Context, within time.Duration)
 }
@@ -232,6 +237,8 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 			if name, over := s.essentialOver(); over {
 				return s.shutdownFor(ctx, name)
 			}
+		case <-s.opts.End:
+			return s.shutdown(ctx, 0, 0)
 		case <-s.m.Gone():
 			return exit.InitFailed
 		}

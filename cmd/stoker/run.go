@@ -34,11 +34,16 @@ the command's exit code (128+n for signal n, 127 not found, 126 not executable).
 // parseRun parses the arguments of run. It returns nil if they ask for help, which it
 // prints.
 func parseRun(args []string) (opts *daemon.Options, err error) {
+	return parseCommand(append([]string{"run"}, args...))
+}
+
+// parseCommand parses the arguments of a command that an init is started for.
+func parseCommand(args []string) (opts *daemon.Options, err error) {
 	p := newApp(func(o daemon.Options) error {
 		opts = &o
 		return nil
 	})
-	err = p.Run(context.Background(), append([]string{"stoker", "run"}, args...))
+	err = p.Run(context.Background(), append([]string{"stoker"}, args...))
 	return opts, err
 }
 

@@ -195,6 +195,13 @@ func details(s supervisor.Snapshot, now time.Time) (out []string) {
 	if s.Incident != 0 && s.State != supervisor.Running && (s.State != supervisor.Stopped || s.Reason != "") {
 		add("evidence: stoker incidents show %d", s.Incident)
 	}
+	for _, k := range s.Listen {
+		full := ""
+		if k.FullSince != nil {
+			full = ", full for " + layout.Duration(now.Sub(*k.FullSince))
+		}
+		add("listens on %s (%s): waiting connections %d, backlog %d%s", k.Address, k.Name, k.Waiting, k.Backlog, full)
+	}
 	for _, note := range s.Notes {
 		add("%s", note)
 	}

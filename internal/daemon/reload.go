@@ -24,6 +24,7 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/stoker-init/stoker/jvm/tomcat"
+	"github.com/stoker-init/stoker/jvm/training"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -38,6 +39,7 @@ type daemon struct {
 	shared  *launch.Shared // state of the JVM launchers
 	cgroups *cgroup.Tree
 	journal *journal
+	sockets *sockets
 	hooks   *hookRunner
 	jobs    *executor.Executor // nil: there is none
 	network *network.Network   // of the container
@@ -47,6 +49,7 @@ type daemon struct {
 	engines *engines           // nil: there is no executor
 	mesos   *mesos.Environment // nil: stoker is no executor of an agent
 	plugins *plugin.Set        // nil: a command of run alone has none
+	private training.Ports     // of the service whose archive is made
 
 	recordings *recording.Recorder
 
@@ -83,9 +86,14 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 	} else if loaded, err = d.firstConfig(); err != nil {
 		return err
 	}
+	if d.opts.Archive != nil {
+		if err := d.configureTraining(&loaded.Config); err != nil {
+			return err
+		}
+	}
 	d.takeMesos(loaded.Config.Executor)
 	d.shared, d.cgroups = launch.NewShared(stateFolder(os.Geteuid(), os.Getenv)), cgroup.NewTree("/")
-	d.shared.Store = d.m.FDStore()
+	d.shared.Store, d.shared.Runtime = d.m.FDStore(), api.RuntimeFolder("tomcat", os.Getenv)
 	d.shared.Restore(rec.Items)
 	if !d.opts.Alone() {
 		d.plugins = newPlugins(d.m, rec, d.program.Version, d.log, d.journal, d.hooks)
@@ -100,7 +108,7 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 // firstConfig reads the files for the first supervisor of this container.
 func (d *daemon) firstConfig() (*config.Loaded, error) {
 	loaded, found, err := d.read()
-	if err == nil {
+	if err == nil && d.opts.Archive == nil {
 		err = d.rejectSecond(loaded.Config.API.Socket, d.m.Init().Pid)
 	}
 	if err != nil {

@@ -26,6 +26,7 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/internal/signals"
 	"github.com/stoker-init/stoker/jvm/launch"
+	"github.com/stoker-init/stoker/jvm/training"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -36,6 +37,7 @@ type Options struct {
 	WithServices bool
 	Force        bool // run beside services of another stoker
 	Command      []string
+	Archive      *training.Options // make a class archive instead; nil: run
 }
 
 // Alone reports whether only the command runs.
@@ -128,14 +130,11 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	if err := d.begin(rec); err != nil {
 		return program.Report(err), 0
 	}
-	d.setLogLevel()
-	if opts.Alone() { // the init can run it with less memory
-		m.OnShortage(func(err error) {
-			log.Error("the command cannot be started here", "error", err)
-			queue.Flush(flushTime)
-			os.Exit(exit.TryLater)
-		})
+	if opts.Archive != nil {
+		return d.runTraining(rec)
 	}
+	d.setLogLevel()
+	d.leaveOnShortage(queue)
 	d.hooks.start(m, rec, d)
 	d.startExecutor(rec)
 	d.gate = newGate(d, rec)
@@ -145,13 +144,19 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	d.network = network.New(ctx, network.Options{Log: log.Named("netinit"), Folder: NetworkFolder(), Env: service.EnvironMap(os.Environ()),
 		Drifted: d.hooks.networkDrift, Save: m.FDStore().PutJSON})
 	opening := d.network.Opening(d.currentPlan().network())
+	d.sockets = newSockets(m.Listeners, log)
 	d.sup = supervisor.New(m, rec, d.currentPlan().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
 		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP"); d.api.configureTCP() }, OOM: launch.OOMCount, LogAfter: queue.After,
 		Stops:    d.journal.stopping,
+		Entered:  d.entered,
 		StopJobs: d.stopJobs,
 		Listener: d.hooks, Network: opening})
 	if opening != nil && d.sup.Opened(rec) {
 		d.network.Resume(d.currentPlan().network(), rec.Items)
+	}
+	d.sockets.resume(d.sup.Services())
+	if opening == nil {
+		d.sockets.early = d.openSockets
 	}
 	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.currentPlan().jvmLaunchers() },
 		launch.Cuts(rec.Items), log)
@@ -176,6 +181,17 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	})
 	code = d.sup.Run(ctx, rec)
 	return code, d.sup.Grace()
+}
+
+// leaveOnShortage ends this process if a command alone cannot be started: the init can run it with less memory.
+func (d *daemon) leaveOnShortage(queue *logqueue.Queue) {
+	if d.opts.Alone() {
+		d.m.OnShortage(func(err error) {
+			d.log.Error("the command cannot be started here", "error", err)
+			queue.Flush(flushTime)
+			os.Exit(exit.TryLater)
+		})
+	}
 }
 
 // errNothingToRun explains why there is nothing to run, Tomcat included.

@@ -25,3 +25,11 @@ const (
 	TrainRecord                     // the JVM writes it when it ends
 	TrainUse                        // with it
 )
+
+// training returns how this start is made; nil: it is an ordinary one.
+func (l *Launcher) training() *Training {
+	if l.shared.Training == nil {
+		return nil
+	}
+	return l.shared.Training(l.Name)
+}

@@ -39,6 +39,7 @@ type Shared struct {
 	fetch    *remote.Fetcher[remote.Answer]
 	checker  hotspot.Checker // caches preflight results
 	Attacher *Attacher
+	Runtime  string // folder for the server.xml of starts, made on demand; empty: nothing is writable
 	// Store keeps the reports for the next supervisor; nil: nothing does.
 	Store *fdstore.Store
 	// Training returns how the next start of a service is made while an archive of it is made; nil, or a nil result: an ordinary start.

@@ -1,0 +1,115 @@
+package daemon
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stoker-init/stoker/internal/fdstore"
+	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/listen"
+	"github.com/stoker-init/stoker/supervisor"
+)
+
+// queues are a service's sockets whose queue the test sets.
+type queues struct {
+	*sockets
+	log     strings.Builder
+	waiting int
+	closed  bool
+	checks  int
+}
+
+func newQueues() *queues {
+	q := &queues{}
+	set := listen.New(fdstore.New(func(*initproto.Msg) error { return nil }), fdstore.NewItems(), nil)
+	q.sockets = newSockets(set, hclog.New(&hclog.LoggerOptions{Output: &q.log, DisableTime: true}))
+	q.queue = func(service string) ([]listen.Queue, error) {
+		q.checks++
+		if q.closed || service != "web" {
+			return nil, nil
+		}
+		return []listen.Queue{{Name: "http", Address: ":8080", Waiting: q.waiting, Backlog: 4}}, nil
+	}
+	return q
+}
+
+func (q *queues) logged(text string) int { return strings.Count(q.log.String(), text) }
+
+const (
+	saysFull = "the queue of a socket is full"
+	saysRoom = "the queue of a socket is not full any more"
+)
+
+// A queue that fills while the service does not accept is logged once, and its end with how long it lasted.
+func TestQueueThatFills(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueues()
+		q.entered("web", supervisor.Starting, false)
+		time.Sleep(1100 * time.Millisecond) // between two checks
+		q.waiting = 4 // there is room for one more: the kernel takes backlog + 1
+		time.Sleep(time.Second)
+		if q.logged(saysFull) != 0 {
+			t.Fatalf("not full, and logged:\n%s", &q.log)
+		}
+		q.waiting = 5
+		time.Sleep(3 * time.Second)
+		if q.logged(saysFull) != 1 || !strings.Contains(q.log.String(), "state=STARTING") {
+			t.Fatalf("full for 3 s:\n%s", &q.log)
+		}
+		if got := q.status("web"); len(got) != 1 || got[0].Waiting != 5 || got[0].FullSince == nil || got[0].Fills != 1 {
+			t.Errorf("status %+v", got)
+		}
+		q.entered("web", supervisor.Running, false)
+		time.Sleep(time.Second)
+		q.waiting = 0
+		time.Sleep(600 * time.Millisecond)
+		q.waiting = 5 // the gap is short
+		time.Sleep(time.Second)
+		q.waiting = 0
+		time.Sleep(2 * time.Second)
+		if q.logged(saysFull) != 1 || q.logged(saysRoom) != 1 || !strings.Contains(q.log.String(), "lasted=5.25s") {
+			t.Errorf("after its end:\n%s", &q.log)
+		}
+		checks := q.checks
+		time.Sleep(time.Minute)
+		if q.checks != checks || q.watch != nil {
+			t.Errorf("%d checks while it runs", q.checks-checks)
+		}
+		// A status finds a full queue of a service that is RUNNING, which is watched from then on.
+		q.waiting = 5
+		if got := q.status("web"); got[0].FullSince == nil || got[0].Fills != 2 {
+			t.Errorf("status %+v", got)
+		}
+		q.waiting = 0
+		time.Sleep(2 * time.Second)
+		if q.logged(saysFull) != 2 || q.logged(saysRoom) != 2 || q.watch != nil {
+			t.Errorf("found by a status:\n%s", &q.log)
+		}
+	})
+}
+
+// The sockets of a service that rests are not watched, and not opened by a start that was given up.
+func TestQueueOfAServiceThatRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueues()
+		configs := []listen.Config{{Name: "http", TCP: "127.0.0.1:0", Backlog: 4}}
+		q.entered("web", supervisor.Backoff, false)
+		q.waiting = 5
+		time.Sleep(time.Second)
+		q.closed = true
+		q.entered("web", supervisor.Stopped, true)
+		if q.logged(saysRoom) != 1 || len(q.status("web")) != 0 {
+			t.Errorf("closed:\n%s", &q.log)
+		}
+		if _, err := q.open("web", configs, 0, 0); err == nil {
+			t.Error("a socket of a service that is STOPPED was opened")
+		}
+		time.Sleep(time.Second)
+		if q.watch != nil {
+			t.Error("a service that rests is watched")
+		}
+	})
+}
