@@ -8,7 +8,6 @@ package archive
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 )
 
@@ -42,31 +41,24 @@ const (
 // Supported returns an error for a Java version that has no archives of application classes that are made by a run.
 func Supported(major int) error {
 	if major < firstMajor {
-		return fmt.Errorf("Java %s makes no class archives of a run; they need Java %d", strconv.Itoa(major), firstMajor)
+		return fmt.Errorf("Java %d makes no class archives of a run; they need Java %d", major, firstMajor)
 	}
 	return nil
 }
 
-// Suffix returns the end of the names of archives.
-func Suffix(major int) string {
-	if major >= firstCache {
-		return ".aot"
-	}
-	return ".jsa"
-}
-
-// UseOptions returns the options with which a JVM uses an archive, and starts without it where it cannot.
+// UseOptions returns the options with which a JVM uses an archive, or starts without it where it cannot. Put before the others, so that
+// options for logs of the same tags win. The JVM says nothing of an archive that it does not use.
 func UseOptions(major int, path string) []string {
 	if major >= firstCache {
-		return []string{"-XX:AOTCache=" + path}
+		return []string{"-Xlog:aot*=off", "-XX:AOTCache=" + path}
 	}
-	return []string{"-XX:SharedArchiveFile=" + path}
+	return []string{"-Xlog:cds*=off", "-XX:SharedArchiveFile=" + path}
 }
 
 // RecordOptions returns the options with which a JVM writes an archive when it ends.
 func RecordOptions(major int, path string) []string {
 	if major >= firstCache {
-		return []string{"-XX:AOTCacheOutput=" + path}
+		return []string{"-Xlog:aot*=off", "-XX:AOTCacheOutput=" + path}
 	}
-	return []string{"-XX:ArchiveClassesAtExit=" + path}
+	return []string{"-Xlog:cds*=off", "-XX:ArchiveClassesAtExit=" + path}
 }
