@@ -280,7 +280,8 @@ func (a archived) wantWhole(file string, after time.Duration) {
 		return
 	}
 	data, err := os.ReadFile(file)
-	if sum := crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)); err != nil || int64(len(data)) != described.Size || sum != described.CRC {
+	sum := crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))
+	if err != nil || int64(len(data)) != described.Size || sum != described.CRC {
 		a.t.Errorf("killed after %v: %s has %d bytes, checksum %08x, %v, and should have %+v", after, file, len(data), sum, err, described)
 	}
 }
@@ -317,7 +318,8 @@ func TestArchiveShared(t *testing.T) {
 // within the limit; where the limit has no room for it, nothing is started.
 func TestArchiveBesideTomcat(t *testing.T) {
 	needsImage(t, "stoker-demo")
-	c := newContainer(t, "-m", "1g", "--memory-swap", "1g", "--cpus", "1.5", "-v", stoker(t)+":/usr/local/bin/stoker:ro", "-p", "127.0.0.1::8080", "stoker-demo")
+	c := newContainer(t, "-m", "1g", "--memory-swap", "1g", "--cpus", "1.5", "-v", stoker(t)+":/usr/local/bin/stoker:ro",
+		"-p", "127.0.0.1::8080", "stoker-demo")
 	c.awaitState("tomcat", "RUNNING", 2*time.Minute)
 	before, _ := c.status()
 	ran, _ := before.service("tomcat")
