@@ -8,7 +8,11 @@ package archive
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/stoker-init/stoker/jvm/hotspot"
 )
 
 // Archive is an archive that fits.
@@ -61,4 +65,16 @@ func RecordOptions(major int, path string) []string {
 		return []string{"-Xlog:aot*=off", "-XX:AOTCacheOutput=" + path}
 	}
 	return []string{"-Xlog:cds*=off", "-XX:ArchiveClassesAtExit=" + path}
+}
+
+// TrainingOptions returns the options that make up for what is left out of the start that writes an archive: agents, remote management, a
+// large heap. options and flags are those of the ordinary starts.
+func TrainingOptions(major int, options []string, flags hotspot.Flags) (out []string) {
+	if flags["UseCompressedOops"].Value == "false" && flags["UseZGC"].Value != "true" { // a smaller heap would have them
+		out = append(out, "-XX:-UseCompressedOops")
+	}
+	if major >= firstCache && slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, management) }) {
+		out = append(out, "--add-modules=jdk.management.agent") // an AOT cache is for exactly the same modules
+	}
+	return out
 }

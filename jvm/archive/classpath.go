@@ -45,7 +45,7 @@ func (c *Checker) ClassPath(entries []string) ([]File, error) {
 			continue
 		}
 		seen[entry] = true
-		f, err := Stat(entry)
+		f, err := stat(entry)
 		if err != nil {
 			return nil, err
 		}
@@ -63,8 +63,8 @@ func (c *Checker) ClassPath(entries []string) ([]File, error) {
 	return out, nil
 }
 
-// Stat identifies a file, which may be missing.
-func Stat(path string) (File, error) {
+// stat identifies a file, which may be missing.
+func stat(path string) (File, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -75,6 +75,45 @@ func Stat(path string) (File, error) {
 		return File{}, fmt.Errorf("the class path has the folder %s, and archives are for jars alone", path)
 	}
 	return File{Path: path, Size: info.Size(), ModTime: info.ModTime().Unix()}, nil
+}
+
+// ownFiles identifies the files of a JVM: its code, its classes and the archives that come with it, which others are built on.
+func ownFiles(home string) ([]File, error) {
+	archives, _ := filepath.Glob(filepath.Join(home, "lib/server/classes*.jsa")) // only a malformed pattern fails
+	var out []File
+	for _, path := range append([]string{filepath.Join(home, "lib/server/libjvm.so"), filepath.Join(home, "lib/modules")}, archives...) {
+		f, err := stat(path)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+// Overlap returns a class that two jars have; empty: there is none. Which of them is loaded depends on the order of the jars.
+func Overlap(jars []string) (class string, err error) {
+	seen := map[string]struct{}{}
+	for _, jar := range jars {
+		r, err := zip.OpenReader(jar)
+		if err != nil {
+			return "", fmt.Errorf("cannot read %s: %w", jar, err)
+		}
+		for _, f := range r.File {
+			if !strings.HasSuffix(f.Name, ".class") || strings.HasPrefix(f.Name, "META-INF/") || strings.HasSuffix(f.Name, "module-info.class") {
+				continue
+			}
+			if _, twice := seen[f.Name]; twice {
+				class = f.Name
+			}
+			seen[f.Name] = struct{}{}
+		}
+		r.Close()
+		if class != "" {
+			return class, nil
+		}
+	}
+	return "", nil
 }
 
 // expand lists the jars of a folder in its own order, as the java program does.
