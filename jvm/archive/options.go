@@ -78,19 +78,14 @@ func loading(options []string) (out []string) {
 var layoutFlags = []string{"ObjectAlignmentInBytes", "UseCompactObjectHeaders", "UseCompressedClassPointers", "UseCompressedOops", "UseEpsilonGC",
 	"UseShenandoahGC", "UseZGC"}
 
-// codeFlags are the processor's features, for which an AOT cache has code.
-var codeFlags = []string{"MaxVectorSize", "UseAVX", "UseSSE"}
-
 // Identify returns the identity of a JVM with options and what is its class path. flags are those that it prints.
 func (c *Checker) Identify(java hotspot.JVM, options, classPath []string, flags hotspot.Flags) (Identity, error) {
 	id := Identity{Java: java.Version, Options: loading(options)}
 	for _, name := range layoutFlags {
 		id.Flags = append(id.Flags, flag(flags, name)...)
 	}
-	if java.Major >= firstCache {
-		for _, name := range codeFlags {
-			id.Flags = append(id.Flags, flag(flags, name)...)
-		}
+	if java.Major >= firstCache && flags["UseAVX"].Value != "0" { // it has code with AVX, and Java 25 does not check the processor
+		id.Flags = append(id.Flags, "AVX")
 	}
 	files, err := ownFiles(java.Home)
 	if err != nil {
