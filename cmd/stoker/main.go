@@ -47,7 +47,7 @@ func main() {
 		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: daemon.OneProcessor(os.Environ()), Log: os.Stderr, Version: version,
 			Command: func() *pid1.Command { return commandAlone(os.Args[2:]) }}))
 	case superviseCommand:
-		os.Exit(daemon.Run(daemon.Program{Version: version, Args: os.Args[2:], Parse: parseRun, Report: report}))
+		os.Exit(daemon.Run(daemon.Program{Version: version, Args: append([]string{"run"}, os.Args[2:]...), Parse: parseCommand, Report: report}))
 	case superviseArchiveCommand:
 		os.Exit(daemon.Run(daemon.Program{Version: version, Args: os.Args[2:], Parse: parseCommand, Report: report}))
 	case execshim.Command:

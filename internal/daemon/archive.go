@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -29,7 +28,6 @@ func (d *daemon) runTraining(rec *proc.Recovered) (code int, grace time.Duration
 	if rec.Starts > 1 { // what the one before has begun cannot be continued
 		return d.program.Report(errors.New("cannot make the archive: the supervisor has died\nhint: run the command again")), 0
 	}
-	d.log.SetLevel(hclog.Error) // the rest is in the error of the command
 	d.hooks.start(d.m, rec, d)
 	d.sockets = newSockets(d.m.Listeners, d.log)
 	end := make(chan struct{})

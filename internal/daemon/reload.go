@@ -107,6 +107,9 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 
 // firstConfig reads the files for the first supervisor of this container.
 func (d *daemon) firstConfig() (*config.Loaded, error) {
+	if d.opts.Archive != nil {
+		d.log.SetLevel(hclog.Error) // the rest is in the error of the command
+	}
 	loaded, found, err := d.read()
 	if err == nil && d.opts.Archive == nil {
 		err = d.rejectSecond(loaded.Config.API.Socket, d.m.Init().Pid)

@@ -46,8 +46,8 @@ func (o Options) Alone() bool { return len(o.Command) > 0 && !o.WithServices }
 // Program is the command line interface of the supervisor process.
 type Program struct {
 	Version string
-	Args    []string // arguments of run
-	// Parse parses the arguments of run. It returns nil after printing help.
+	Args    []string // the command, run or jvm archive, with its arguments
+	// Parse parses Args, or those of another stoker. It returns nil after printing help.
 	Parse func(args []string) (*Options, error)
 	// Report prints an error and returns its exit code.
 	Report func(error) int

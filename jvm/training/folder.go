@@ -34,7 +34,7 @@ func newWorkFolder(dir string, user *asuser.User) (*workFolder, error) {
 		return nil, err
 	}
 	w := &workFolder{path: path}
-	if w.lock, err = lockFolder(path); err == nil && user != nil {
+	if w.lock, err = lockFolder(path, unix.LOCK_NB); err == nil && user != nil {
 		err = os.Chown(path, int(user.UID), int(user.GID))
 	}
 	if err != nil {
@@ -51,13 +51,13 @@ func (w *workFolder) remove() {
 	}
 }
 
-// lockFolder locks a folder until the file is closed.
-func lockFolder(path string) (*os.File, error) {
+// lockFolder locks a folder until the file is closed. block is unix.LOCK_NB not to wait for another command, or 0.
+func lockFolder(path string, block int) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|block); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func removeAbandoned(dir string) {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
-		if lock, err := lockFolder(path); err == nil {
+		if lock, err := lockFolder(path, unix.LOCK_NB); err == nil {
 			(&workFolder{path, lock}).remove()
 		}
 	}

@@ -83,7 +83,8 @@ func TestMake(t *testing.T) {
 				tc.dir = t.TempDir()
 			}
 			var out bytes.Buffer
-			trainer := &Trainer{Options: Options{Service: "app", Dir: tc.dir, Heap: 64 << 20}, Supervisor: &tc.f, Shared: new(launch.Shared), Out: &out}
+			trainer := &Trainer{Options: Options{Service: "app", Dir: tc.dir, Heap: 64 << 20}, Supervisor: &tc.f,
+				Shared: new(launch.Shared), Out: &out}
 			tc.f.trainer = trainer
 			err := trainer.Make(context.Background())
 			if !slices.Equal(tc.f.steps, tc.steps) {

@@ -104,11 +104,21 @@ func (t *Trainer) Make(ctx context.Context) error {
 		return t.explain(err)
 	}
 	fmt.Fprintf(t.Out, "  ready with it after %s\n", layout.Duration(times.With))
-	if err := archive.Keep(t.Dir, t.Service, t.identity, file, times); err != nil {
+	if err := t.keep(file, times); err != nil {
 		return t.cannotWrite(err)
 	}
 	fmt.Fprintf(t.Out, "kept for Java %d; %s starts with it from now on\n", t.major, t.Service)
 	return nil
+}
+
+// keep puts the archive and its description in their place, while no other command does so in this folder.
+func (t *Trainer) keep(file string, times archive.Times) error {
+	lock, err := lockFolder(t.Dir, 0)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	return archive.Keep(t.Dir, t.Service, t.identity, file, times)
 }
 
 // start starts the service until it is ready, and stops it. It returns how long each took.
