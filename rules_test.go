@@ -74,7 +74,7 @@ func edges() map[string][]string {
 		"internal/daemon": {"internal/access", "executor", "executor/mesos", "executor/natsjob", "executor/schedule", "internal/suggest", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/console",
 			"internal/console/audit", "internal/console/recording",
 			"internal/events", "internal/exit", "internal/fdstore", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle",
-			"internal/network",
+			"internal/listen", "internal/network",
 			"internal/logqueue", "internal/logfile", "internal/logs", "internal/memory", "internal/printable", "internal/proc",
 			"internal/procfs", "internal/program", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/archive", "jvm/launch", "jvm/rollout", "jvm/tomcat",
 			"jvm/tools", "jvm/training", "supervisor"},

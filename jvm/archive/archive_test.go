@@ -84,7 +84,8 @@ func TestOptions(t *testing.T) {
 		{25, "-Dcom.sun.management.jmxremote.port=1", "true", []string{"--add-modules=jdk.management.agent"}},
 		{21, "-Xmx40g", "false", []string{"-XX:-UseCompressedOops"}},
 	} {
-		if got := TrainingOptions(c.major, strings.Fields(c.options), hotspot.Flags{"UseCompressedOops": {Value: c.coop}}); !slices.Equal(got, c.want) {
+		got := TrainingOptions(c.major, strings.Fields(c.options), hotspot.Flags{"UseCompressedOops": {Value: c.coop}})
+		if !slices.Equal(got, c.want) {
 			t.Errorf("training of Java %d with %s: %q", c.major, c.options, got)
 		}
 	}
