@@ -74,7 +74,7 @@ func edges() map[string][]string {
 		"internal/daemon": {"internal/access", "executor", "executor/mesos", "executor/natsjob", "executor/schedule", "internal/suggest", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/console",
 			"internal/console/audit", "internal/console/recording",
 			"internal/events", "internal/exit", "internal/fdstore", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle",
-			"internal/network",
+			"internal/listen", "internal/network",
 			"internal/logqueue", "internal/logfile", "internal/logs", "internal/memory", "internal/printable", "internal/proc",
 			"internal/procfs", "internal/program", "internal/redact", "internal/service", "internal/signals", "internal/trust", "internal/untrusted", "jvm", "jvm/archive", "jvm/launch", "jvm/rollout", "jvm/tomcat",
 			"jvm/tools", "jvm/training", "supervisor"},
@@ -476,6 +476,7 @@ func readers() map[string]string {
 		"internal/console/recording":      "a folder that others cannot change: listed, not followed, and created in",
 		"executor/workspace":              "below an os.Root, without blocking; the copy is created in a folder of our own",
 		"internal/logfile/folder.go":      "the folder of a log and its files: not followed, compared with what is there",
+		"jvm/archive/classpath.go":        "folders of the JVM, and of DIR/* in a class path, whose own order matters; nothing in them is read",
 		"jvm/hotspot/attach.go":           kernel + "; .attach_pidN is created",
 		"jvm/hotspot/identify.go":         kernel + ", and bounded",
 		"jvm/hotspot/find.go":             "it lists folders of the system",
@@ -701,6 +702,7 @@ func longPackages() map[string]string {
 	return map[string]string{
 		"jvm":        "pure sizing, merge and checks of options; a third is tables of what each version knows",
 		"cmd/stoker": "one file for each group of commands; they share what prints and what asks, and little else",
+		"jvm/launch": "one plan of a start that every file adds to: sources, check, sockets, archive, comparison with the running JVM",
 		"supervisor": "one state machine: its table refers to every transition",
 	}
 }

@@ -4,12 +4,14 @@ package tests
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,46 +42,62 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 sock = socket.socket(fileno=3)
 server = Server(None, Handler, bind_and_activate=False)
 server.socket = sock
-signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
 while os.path.exists("DIR/hold"):
     time.sleep(0.01)
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
 with open("DIR/accepts", "w") as f:
     f.write(str(os.getpid()))
 server.serve_forever(poll_interval=0.01)
+if os.path.exists("DIR/shut"): # which ends the socket for everyone
+    sock.shutdown(socket.SHUT_RDWR)
 server.server_close()
 `
 
-// listening is a box with the service web, which serves on a socket of stoker's.
+// listening is a box with the service web, which serves on its first socket.
 type listening struct {
 	*box
-	port int
+	listeningOptions
+	python string // the command of web, as a list
 }
 
-// server writes the server's program and returns its command for the configuration.
-func server(t testing.TB, dir string) string {
+type listeningOptions struct {
+	port   int
+	more   string // keys of web, indented by four
+	others string // services, indented by two
+	listen string // the value of listen with PORT and DIR; empty: "http" on the port
+	held   bool   // web does not accept until the test removes the file hold
+}
+
+// newListening starts a box whose port is free.
+func newListening(t *testing.T, o listeningOptions) *listening {
 	t.Helper()
 	const python = "/usr/bin/python3" // the box has no other PATH
 	if _, err := exec.LookPath(python); err != nil {
 		lacking(t, "python3 is missing")
 	}
+	o.port = freePort(t)
+	dir := t.TempDir()
 	path := filepath.Join(dir, "server.py")
 	write(t, path, strings.ReplaceAll(serverScript, "DIR", dir), 0o644)
-	return fmt.Sprintf("[%s, -S, %s]", python, path)
-}
-
-// newListening starts a box. more are further keys of the service, others further services.
-func newListening(t *testing.T, more, others string) *listening {
-	t.Helper()
-	l := &listening{port: freePort(t)}
-	dir := t.TempDir()
-	l.box = newBox(t, boxOptions{dir: dir, config: l.config(dir, server(t, dir), fmt.Sprintf("[{name: http, tcp: '127.0.0.1:%d', backlog: 1024}]", l.port),
-		more, others)})
+	if o.held {
+		write(t, filepath.Join(dir, "hold"), "", 0o644)
+	}
+	l := &listening{listeningOptions: o, python: fmt.Sprintf("[%s, -S, %s]", python, path)}
+	l.box = newBox(t, boxOptions{dir: dir, config: l.config(dir)})
 	return l
 }
 
-func (l *listening) config(dir, command, listen, more, others string) string {
-	return fmt.Sprintf("services:\n  web:\n    command: %s\n    listen: %s\n    ready: {file: %s/accepts, every: 20ms}\n%s%s",
-		command, listen, dir, more, others)
+func (l *listening) config(dir string) string {
+	text := "services:\n  web:\n    command: " + l.python + "\n    listen: " + cmp.Or(l.listen, "[{name: http, tcp: '127.0.0.1:PORT'}]") +
+		"\n    ready: {file: DIR/accepts, every: 20ms}\n" + l.more + l.others
+	return strings.NewReplacer("DIR", dir, "PORT", strconv.Itoa(l.port)).Replace(text)
+}
+
+// reload applies a changed configuration.
+func (l *listening) reload(text string) {
+	l.t.Helper()
+	write(l.t, filepath.Join(l.dir, "stoker.yaml"), text, 0o644)
+	l.timed("reload", "--wait")
 }
 
 // ask makes one request at an address, as "tcp" or "unix", and returns the answer.
@@ -134,7 +152,11 @@ type clients struct {
 	all                           sync.WaitGroup
 }
 
-func (l *listening) newClients(n int) *clients {
+// newClients starts n clients; nil: they are answered by web.
+func (l *listening) newClients(n int, request func() error) *clients {
+	if request == nil {
+		request = func() error { _, err := l.ask(); return err }
+	}
 	c := &clients{end: make(chan struct{})}
 	for range n {
 		c.all.Go(func() { // ends with stop
@@ -145,8 +167,7 @@ func (l *listening) newClients(n int) *clients {
 				case <-time.After(2 * time.Millisecond): // the load is bounded
 				}
 				from := time.Now()
-				_, err := l.ask()
-				c.count(err, time.Since(from))
+				c.count(request(), time.Since(from))
 			}
 		})
 	}
@@ -176,18 +197,24 @@ func (c *clients) count(err error, took time.Duration) {
 	}
 }
 
+// String is what the clients have seen.
+func (c *clients) String() string {
+	text := fmt.Sprintf("%d answered, %d refused, %d lost, %d late, the slowest took %v", c.answered.Load(), c.refused.Load(), c.lost.Load(),
+		c.late.Load(), time.Duration(c.slowest.Load()).Round(time.Millisecond))
+	if other := c.other.Load(); other != nil {
+		text += ", " + *other
+	}
+	return text
+}
+
 // stop ends the clients. lost is how many requests may have been inside a process that was killed.
 func (c *clients) stop(t testing.TB, what string, lost int64) {
 	t.Helper()
 	close(c.end)
 	c.all.Wait()
-	t.Logf("%s: %d answered, %d refused, %d lost, %d late, the slowest took %v", what, c.answered.Load(), c.refused.Load(), c.lost.Load(),
-		c.late.Load(), time.Duration(c.slowest.Load()).Round(time.Millisecond))
-	if c.refused.Load() != 0 || c.lost.Load() > lost || c.late.Load() != 0 || c.answered.Load() == 0 {
-		t.Errorf("%s: refused %d, late %d, want none; lost %d, want at most %d", what, c.refused.Load(), c.late.Load(), c.lost.Load(), lost)
-	}
-	if other := c.other.Load(); other != nil {
-		t.Errorf("%s: %s", what, *other)
+	t.Logf("%s: %s", what, c)
+	if c.refused.Load() != 0 || c.lost.Load() > lost || c.late.Load() != 0 || c.answered.Load() == 0 || c.other.Load() != nil {
+		t.Errorf("%s: %s; want none refused or late, and at most %d lost", what, c, lost)
 	}
 }
 
@@ -196,7 +223,7 @@ func (c *clients) stop(t testing.TB, what string, lost int64) {
 func TestNoClientIsRefused(t *testing.T) {
 	t.Parallel()
 	const rounds, many = 20, 16
-	l := newListening(t, "    restart: {backoff: {first: 50ms, max: 50ms}, limit: {starts: 1000}}\n", "")
+	l := newListening(t, listeningOptions{more: "    restart: {backoff: {first: 50ms, max: 50ms}, limit: {starts: 1000}}\n"})
 	l.awaitState("web", "RUNNING", 10*time.Second)
 	l.wantAnswer("before")
 	next := func(old int) int {
@@ -211,14 +238,14 @@ func TestNoClientIsRefused(t *testing.T) {
 	}
 	pid := next(0)
 
-	c := l.newClients(many)
+	c := l.newClients(many, nil)
 	for range rounds {
 		l.timed("restart", "web")
 		pid = next(pid)
 	}
 	c.stop(t, "20 restarts", 0)
 
-	c = l.newClients(many)
+	c = l.newClients(many, nil)
 	for k := range rounds {
 		if err := syscall.Kill(l.hostPid("/usr/bin/python3 -S "), syscall.SIGKILL); err != nil {
 			t.Fatal(err)
@@ -230,14 +257,15 @@ func TestNoClientIsRefused(t *testing.T) {
 	}
 	c.stop(t, "20 kill -9 of the service, one also of the supervisor", many*rounds)
 
-	c = l.newClients(many)
+	c = l.newClients(many, nil)
 	for range 3 {
 		l.killSupervisor()
 	}
 	c.stop(t, "3 kill -9 of the supervisor", 0)
 
-	c = l.newClients(many)
-	if out, err := l.run("upgrade", other(t)); err != nil {
+	newer := other(t)
+	c = l.newClients(many, nil)
+	if out, err := l.run("upgrade", newer); err != nil {
 		t.Errorf("upgrade: %v: %s", err, out)
 	}
 	l.wantSupervisor("other")
@@ -245,9 +273,12 @@ func TestNoClientIsRefused(t *testing.T) {
 	next(pid)
 	c.stop(t, "an upgrade and a restart after it", 0)
 
-	c = l.newClients(many) // that these clients would see it
+	c = l.newClients(many, nil) // that these clients would see it
 	l.timed("stop", "web")
-	await(t, 5*time.Second, "refused clients of a stopped service", func() bool { return c.refused.Load() > many })
+	if !eventually(5*time.Second, 10*time.Millisecond, func() bool { return c.refused.Load() > many }) {
+		text, _ := l.run("status")
+		t.Errorf("stopped: %s; want more refused\n%s", c, text)
+	}
 	close(c.end)
 	c.all.Wait()
 }

@@ -64,8 +64,6 @@ func (v *validator) listenerKind(l listener, kind string, i int) {
 		v.Bad(path, "remove one of the two", "tcp and unix are both set")
 	case l.TCP == "" && l.Unix == "":
 		v.Missing(l.path, `set tcp: ":8080" or unix: /run/app.sock`, "a socket needs an address")
-	case kind == KindTomcat && l.Unix != "":
-		v.Bad(path, "set tcp", "a connector of Tomcat takes over a TCP socket only")
 	case kind == KindTomcat && i > 0:
 		v.Bad(l.path, "remove it: stoker can keep the socket of one connector", "a service of kind tomcat has one socket at most")
 	}
@@ -78,17 +76,24 @@ func (v *validator) listenerKind(l listener, kind string, i int) {
 
 // listenerAddress refuses two sockets that the kernel does not bind together.
 func (v *validator) listenerAddress(l listener, earlier []listener) {
+	at := l.addressPath()
 	for _, other := range earlier {
-		key := "tcp"
-		if l.Unix != "" {
-			key = "unix"
-		}
-		if at := layeredyaml.Join(l.path, key); l.collides(other) && !v.AlreadyReported(at) {
+		if l.collides(other) && !v.AlreadyReported(at) {
 			v.Bad(at, "choose another one", "%s of service %s listens there too%s", layeredyaml.Quote("", other.Name), other.service,
-				v.Where(layeredyaml.Join(other.path, key)))
-			return
+				v.Where(other.addressPath()))
 		}
 	}
+	if api := v.cfg.API.Listen; l.collides(listener{Config: listen.Config{TCP: api}}) {
+		v.Bad(at, "choose another one", "stoker's API listens there%s", v.Where("api.listen"))
+	}
+}
+
+// addressPath is the path of its address.
+func (l listener) addressPath() string {
+	if l.Unix != "" {
+		return layeredyaml.Join(l.path, "unix")
+	}
+	return layeredyaml.Join(l.path, "tcp")
 }
 
 // collides says whether two sockets have an address in common.

@@ -27,7 +27,7 @@ services:
 }
 
 func TestListenIsChecked(t *testing.T) {
-	const tomcat, two = "kind: tomcat", "command: [x], listen: [{name: a, tcp: ':80'}, %]"
+	const two = "command: [x], listen: [{name: a, tcp: ':80'}, %]"
 	for _, tc := range []struct{ service, want string }{
 		{"command: [x], listen: [{tcp: ':80'}]", "web.listen[0].name: a socket needs a name"},
 		{"command: [x], listen: [{name: 'a:b', tcp: ':80'}]", `web.listen[0].name: "a:b" is not the name of a socket`},
@@ -43,11 +43,12 @@ func TestListenIsChecked(t *testing.T) {
 		{"command: [x], listen: [{name: a, unix: run}]", `web.listen[0].unix: "run" is not an absolute path`},
 		{"command: [x], listen: [{name: a, unix: /run/a, mode: '0999'}]", `web.listen[0].mode: "0999" is not the mode of a socket`},
 		{"command: [x], listen: [{name: a, port: 80}]", "web.listen[0].port: unknown key"},
-		{tomcat + ", listen: [{name: a, tcp: ':80'}, {name: b, tcp: ':81'}]", "web.listen[1]: a service of kind tomcat has one socket at most"},
-		{tomcat + ", listen: [{name: a, unix: /run/a}]", "web.listen[0].unix: a connector of Tomcat takes over a TCP socket only"},
+		{"kind: tomcat, listen: [{name: a, tcp: ':80'}, {name: b, tcp: ':81'}]", "web.listen[1]: a service of kind tomcat has one socket at most"},
 		{strings.Replace(two, "%", "{name: b, tcp: '127.0.0.1:80'}", 1), `web.listen[1].tcp: "a" of service web listens there too`},
+		{"command: [x], listen: [{name: a, tcp: '127.0.0.1:7070'}]", "web.listen[0].tcp: stoker's API listens there ("},
 	} {
-		_, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": "services: {web: {" + tc.service + "}}\n"})})
+		_, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": "services: {web: {" + tc.service +
+			"}}\napi: {listen: '127.0.0.1:7070'}\n"})})
 		if err == nil || !strings.Contains(err.Error(), "services."+tc.want) {
 			t.Errorf("%s: got %v, want %s", tc.service, err, tc.want)
 		}

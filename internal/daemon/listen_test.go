@@ -1,6 +1,9 @@
 package daemon
 
 import (
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -49,7 +52,7 @@ func TestQueueThatFills(t *testing.T) {
 		q := newQueues()
 		q.entered("web", supervisor.Starting, false)
 		time.Sleep(1100 * time.Millisecond) // between two checks
-		q.waiting = 4 // there is room for one more: the kernel takes backlog + 1
+		q.waiting = 4                       // there is room for one more: the kernel takes backlog + 1
 		time.Sleep(time.Second)
 		if q.logged(saysFull) != 0 {
 			t.Fatalf("not full, and logged:\n%s", &q.log)
@@ -112,4 +115,35 @@ func TestQueueOfAServiceThatRests(t *testing.T) {
 			t.Error("a service that rests is watched")
 		}
 	})
+}
+
+// A supervisor that takes over closes the sockets of services that rest or are not there any more, and keeps the rest.
+func TestSocketsOfTheSupervisorBefore(t *testing.T) {
+	q := newQueues()
+	q.queue = q.set.Status
+	dir := t.TempDir()
+	dials := func(service string) bool {
+		conn, err := net.Dial("unix", filepath.Join(dir, service))
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}
+	all := []string{"running", "backoff", "stopped", "gone"}
+	for _, name := range all {
+		if _, err := q.set.Open(name, []listen.Config{{Name: "s", Unix: filepath.Join(dir, name)}}, os.Getuid(), os.Getgid()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q.resume([]supervisor.Snapshot{{Name: "running", State: supervisor.Running}, {Name: "backoff", State: supervisor.Backoff},
+		{Name: "stopped", State: supervisor.Stopped, Settled: true}})
+	for _, name := range all {
+		if want := name == "running" || name == "backoff"; dials(name) != want {
+			t.Errorf("%s: the socket is open: %v", name, !want)
+		}
+	}
+	if q.watch == nil {
+		t.Fatal("the queue of a service in BACKOFF is not watched")
+	}
+	q.watch.Stop()
 }

@@ -76,16 +76,15 @@ func (s *Set) bind(service string, want bound) (k *socket, err error) {
 func (s *Set) adjust(k *socket, want bound) error {
 	want.Dev, want.Ino = k.Dev, k.Ino
 	had := k.bound
-	if had == want {
-		return unix.SetNonblock(k.fd(), false) // the last process may have changed it for everyone
-	}
 	k.bound = want
-	err := unix.Listen(k.fd(), k.Backlog)
-	if err == nil && k.Unix != "" {
-		err = k.setOwner()
-	}
-	if err == nil {
-		err = s.put(k)
+	err := unix.Listen(k.fd(), k.Backlog) // the last process may have changed it for everyone, or have ended it by shutdown(2)
+	if had != want {
+		if err == nil && k.Unix != "" {
+			err = k.setOwner()
+		}
+		if err == nil {
+			err = s.put(k)
+		}
 	}
 	if err != nil {
 		k.bound = had
@@ -189,6 +188,7 @@ func (k *socket) setOwner() error {
 	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 		return errors.New("something else has replaced it")
 	}
+	k.Dev, k.Ino = st.Dev, st.Ino
 	mode, err := ParseMode(k.Mode)
 	if err != nil {
 		return err
@@ -201,7 +201,6 @@ func (k *socket) setOwner() error {
 			return fmt.Errorf("cannot give it to user %d, group %d: %w (needs CAP_CHOWN)", k.UID, k.GID, err)
 		}
 	}
-	k.Dev, k.Ino = st.Dev, st.Ino
 	return nil
 }
 

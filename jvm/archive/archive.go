@@ -45,7 +45,7 @@ const (
 // Supported returns an error for a Java version that has no archives of application classes that are made by a run.
 func Supported(major int) error {
 	if major < firstMajor {
-		return fmt.Errorf("Java %d makes no class archives of a run; they need Java %d", major, firstMajor)
+		return fmt.Errorf("a run of Java %d makes no class archives; from Java %d on it can", major, firstMajor)
 	}
 	return nil
 }

@@ -95,20 +95,19 @@ func ownFiles(home string) ([]File, error) {
 func Overlap(jars []string) (class string, err error) {
 	seen := map[string]struct{}{}
 	for _, jar := range jars {
-		r, err := zip.OpenReader(jar)
-		if err != nil {
-			return "", fmt.Errorf("cannot read %s: %w", jar, err)
-		}
-		for _, f := range r.File {
+		err := eachEntry(jar, func(f *zip.File) error {
 			if !strings.HasSuffix(f.Name, ".class") || strings.HasPrefix(f.Name, "META-INF/") || strings.HasSuffix(f.Name, "module-info.class") {
-				continue
+				return nil
 			}
 			if _, twice := seen[f.Name]; twice {
 				class = f.Name
 			}
 			seen[f.Name] = struct{}{}
+			return nil
+		})
+		if err != nil {
+			return "", fmt.Errorf("cannot read %s: %w", jar, err)
 		}
-		r.Close()
 		if class != "" {
 			return class, nil
 		}
@@ -159,29 +158,47 @@ func (c *Checker) manifest(of File) ([]string, error) {
 	return entries, nil
 }
 
-func readManifest(of File) ([]string, error) {
-	file, err := untrusted.Open(of.Path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	r, err := zip.NewReader(file, of.Size)
-	if err != nil {
-		return nil, nil //nolint:nilerr // the JVM ignores what is no jar
-	}
-	for _, f := range r.File {
+func readManifest(of File) (entries []string, err error) {
+	err = eachEntry(of.Path, func(f *zip.File) error {
 		if !strings.EqualFold(f.Name, "META-INF/MANIFEST.MF") {
-			continue
+			return nil
 		}
 		data, err := f.Open()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		defer data.Close()
 		text, err := untrusted.ReadAll(data, maxManifest)
-		return manifestEntries(of.Path, text), err
+		entries = manifestEntries(of.Path, text)
+		return err
+	})
+	if errors.Is(err, zip.ErrFormat) { // the JVM ignores what is no jar
+		return nil, nil
 	}
-	return nil, nil
+	return entries, err
+}
+
+// eachEntry calls f for the files in a jar, until it fails.
+func eachEntry(jar string, f func(*zip.File) error) error {
+	file, err := untrusted.Open(jar)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	r, err := zip.NewReader(file, info.Size())
+	if err != nil {
+		return err
+	}
+	for _, entry := range r.File {
+		if err := f(entry); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // manifestEntries returns the paths of the attribute Class-Path, which are URLs relative to the jar.

@@ -14,7 +14,7 @@ import (
 type Identity struct {
 	Java      string   `json:"java"`      // version
 	Files     []File   `json:"files"`     // of the JVM: libjvm.so, modules and its own archives
-	Flags     []string `json:"flags"`     // NAME=VALUE, sorted: collector and layout of objects
+	Flags     []string `json:"flags"`     // NAME=VALUE: form of objects, kind of the collector
 	Options   []string `json:"options"`   // that say from where classes are loaded: modules, agents
 	ClassPath []File   `json:"classpath"` // in its order, with what the manifests of jars add
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // sharingOptions begin options about archives: the operator has another one, or wants none.
-var sharingOptions = []string{"-Xshare:", "-XX:SharedArchiveFile=", "-XX:ArchiveClassesAtExit=", "-XX:+AutoCreateSharedArchive", "-XX:AOTCache",
-	"-XX:AOTMode=", "-XX:AOTConfiguration=", "-XX:-UseSharedSpaces", "-XX:+DumpSharedSpaces", "-XX:+RequireSharedSpaces", "-XX:CRaC"}
+var sharingOptions = []string{"-Xshare:", "-XX:SharedArchiveFile=", "-XX:ArchiveClassesAtExit=", "-XX:+AutoCreateSharedArchive",
+	"-XX:AOTCache", "-XX:AOTMode=", "-XX:AOTConfiguration=", "-XX:-UseSharedSpaces", "-XX:+DumpSharedSpaces", "-XX:+RequireSharedSpaces", "-XX:CRaC"}
 
 // sourceOptions begin options with which a JVM takes classes from places that an archive does not have. It uses none then, or not safely.
 var sourceOptions = []string{"--module-path", "--upgrade-module-path", "--patch-module", "--limit-modules", "-Xbootclasspath",
@@ -75,11 +75,8 @@ func loading(options []string) (out []string) {
 
 // layoutFlags are the flags that an archive depends on: the form of objects, and collectors that lay out the heap in another way than
 // Serial, Parallel and G1, of which each uses the archives of the others.
-var layoutFlags = []string{"ObjectAlignmentInBytes", "UseCompactObjectHeaders", "UseCompressedClassPointers", "UseCompressedOops", "UseEpsilonGC",
-	"UseShenandoahGC", "UseZGC"}
-
-// codeFlags are the processor's features, for which an AOT cache has code.
-var codeFlags = []string{"MaxVectorSize", "UseAVX", "UseSSE"}
+var layoutFlags = []string{"ObjectAlignmentInBytes", "UseCompactObjectHeaders", "UseCompressedClassPointers", "UseCompressedOops",
+	"UseEpsilonGC", "UseShenandoahGC", "UseZGC"}
 
 // Identify returns the identity of a JVM with options and what is its class path. flags are those that it prints.
 func (c *Checker) Identify(java hotspot.JVM, options, classPath []string, flags hotspot.Flags) (Identity, error) {
@@ -87,10 +84,8 @@ func (c *Checker) Identify(java hotspot.JVM, options, classPath []string, flags 
 	for _, name := range layoutFlags {
 		id.Flags = append(id.Flags, flag(flags, name)...)
 	}
-	if java.Major >= firstCache {
-		for _, name := range codeFlags {
-			id.Flags = append(id.Flags, flag(flags, name)...)
-		}
+	if java.Major >= firstCache && flags["UseAVX"].Value != "0" { // it has code with AVX, and Java 25 does not check the processor
+		id.Flags = append(id.Flags, "AVX")
 	}
 	files, err := ownFiles(java.Home)
 	if err != nil {

@@ -99,7 +99,8 @@ func (l *Launcher) applyArchive(p *plan) error {
 	}
 	p.report.Archive = &ArchiveUse{Why: err.Error()}
 	if mode == jvm.ArchiveRequire {
-		return fmt.Errorf("cannot use a class archive of %s: %w\nhint: stoker jvm archive %s makes one; jvm.archive: auto starts without", l.Name, err, l.Name)
+		return fmt.Errorf("cannot use a class archive of %s: %w\nhint: stoker jvm archive %s makes one; jvm.archive: auto starts without",
+			l.Name, err, l.Name)
 	}
 	p.warnings = append(p.warnings, fmt.Sprintf("started without the class archive: %v; stoker jvm archive %s makes a new one", err, l.Name))
 	return nil
@@ -270,5 +271,5 @@ func checkArchive(p supervisor.Process, a *ArchiveUse) error {
 	if err == nil && !used {
 		return fmt.Errorf("the JVM has started without the class archive %s\nhint: -Xlog:cds, from Java 25 on -Xlog:aot, prints why", a.Path)
 	}
-	return nil //nolint:nilerr // unknown
+	return nil // or unknown
 }

@@ -25,8 +25,15 @@ func (l *tomcatKind) serverCopy() string {
 	return filepath.Join(l.shared.Runtime, l.Name, "server.xml")
 }
 
-// gracefulStop is how long a Tomcat that takes a socket waits for connections to be closed.
-const gracefulStop = time.Second
+// gracefulStop returns how long a Tomcat that stops waits for connections to be closed. Idle ones are closed only by their clients, so it
+// is short.
+func (l *tomcatKind) gracefulStop() time.Duration {
+	const most = time.Second
+	if requests := l.Config.Stop.Requests; requests != nil {
+		return min(*requests, most)
+	}
+	return most
+}
 
 // inherit writes the server.xml of a Tomcat that takes a socket of stoker.
 func (l *tomcatKind) inherit(p *plan) error {
@@ -42,11 +49,15 @@ func (l *tomcatKind) inherit(p *plan) error {
 	socket, file := p.sockets[0].Config, l.serverCopy()
 	host, port, _ := net.SplitHostPort(socket.TCP)
 	number, _ := strconv.Atoi(port)
+<<<<<<< HEAD
 	how := tomcat.Rendering{Port: number, Socket: socket.Unix, JavaMajor: p.java.Major, GracefulStop: gracefulStop}
 	private := l.training() != nil
 	if private {
 		how = tomcat.Rendering{Private: true, JavaMajor: p.java.Major}
 	}
+=======
+	how := tomcat.Rendering{Port: number, Socket: socket.Unix, JavaMajor: p.java.Major, GracefulStop: l.gracefulStop()}
+>>>>>>> X-wiring
 	at, err := s.server.Inheriting(how)
 	if err != nil && private { // with its own ports, which are free in an image build
 		p.report.argv = slices.DeleteFunc(p.report.argv, func(arg string) bool { return arg == "-config" || arg == file })

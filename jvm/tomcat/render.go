@@ -26,8 +26,8 @@ type Rendering struct {
 	Socket string // as unixDomainSocketPath has it
 	// SocketPath replaces Socket in the copy, because Tomcat deletes that path when it stops.
 	SocketPath string
-	// GracefulStop is how long Tomcat waits for connections to be closed when it stops, if the file does not say it
-	// (gracefulStopAwaitMillis); 0: as the file has it.
+	// GracefulStop is how long a Tomcat that stops waits for connections to be closed, where the file does not say it
+	// (gracefulStopAwaitMillis). It announces their end by then, which bindOnInit="false" makes possible. 0: as the file has it.
 	GracefulStop time.Duration
 	// JavaMajor is the version of the JVM; 0: unknown.
 	JavaMajor int
@@ -57,6 +57,7 @@ func (in Install) RenderServerXML(data []byte, x ServerXML, how Rendering) ([]by
 		d.remove(c.place, "unixDomainSocketPath")
 	}
 	if v := in.Version; how.GracefulStop > 0 && (v.Major > 9 || v == Version{9, 0, max(v.Patch, 43)}) { // older ones may not have it
+		d.setDefault(c.place, "bindOnInit", "false")
 		d.setDefault(x.services[c.service], "gracefulStopAwaitMillis", strconv.FormatInt(how.GracefulStop.Milliseconds(), 10))
 	}
 	if how.Private {
@@ -307,7 +308,7 @@ func (d *document) edited() ([]byte, error) {
 	if d.err != nil {
 		return nil, d.err
 	}
-	slices.SortStableFunc(d.edits, func(a, b edit) int { return a.from - b.from })
+	slices.SortStableFunc(d.edits, func(a, b edit) int { return cmp.Or(a.from-b.from, a.to-b.to) }) // insertions first
 	var out []byte
 	at := 0
 	for _, e := range d.edits {
