@@ -271,14 +271,17 @@ func (a archived) wantWhole(file string, after time.Duration) {
 	if os.IsNotExist(err) {
 		return // without a description it is not used
 	}
-	var described struct {
-		Size int64  `json:"size"`
-		CRC  uint32 `json:"crc32c"`
+	var saved struct {
+		Data struct {
+			Size int64  `json:"size"`
+			CRC  uint32 `json:"crc32c"`
+		} `json:"data"`
 	}
-	if i := strings.IndexByte(string(text), '{'); err != nil || i < 0 || json.Unmarshal(text[i:], &described) != nil {
+	if err != nil || json.Unmarshal(text, &saved) != nil {
 		a.t.Errorf("killed after %v: the description: %v, %q", after, err, text)
 		return
 	}
+	described := saved.Data
 	data, err := os.ReadFile(file)
 	sum := crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))
 	if err != nil || int64(len(data)) != described.Size || sum != described.CRC {
