@@ -32,7 +32,19 @@ type Config struct {
 	// options than a running JVM was started with: ApplyReport, ApplyAdjust (default)
 	// or ApplyRestart.
 	Apply string `yaml:"apply" change:"live" default:"adjust" check:"oneof report adjust restart"`
+	// Archive says whether a JVM uses the archive of its classes: ArchiveAuto (default), ArchiveOff or
+	// ArchiveRequire.
+	Archive string `yaml:"archive" change:"live" default:"auto" check:"oneof auto off require"`
+	// ArchiveDir is the folder of the archives; absent: archives in the state folder.
+	ArchiveDir string `yaml:"archive_dir" json:",omitempty" change:"live" check:"absolute"`
 }
+
+// The values of Config.Archive. With ArchiveRequire a start without an archive fails.
+const (
+	ArchiveAuto    = "auto"
+	ArchiveOff     = "off"
+	ArchiveRequire = "require"
+)
 
 // The values of Config.CPUs. The default is the first, as in the JVM; with the
 // second fewer GC threads share a quota such as 1.5, and are throttled less.

@@ -57,6 +57,8 @@ type Options struct {
 	OOM func(cgroups []string) incident.OOMCount
 	// Stops is called when the container begins to stop, also by a supervisor that takes over meanwhile.
 	Stops func(why string, budget time.Duration)
+	// End ends the container when it is closed, as a requested stop does; nil: nothing does.
+	End <-chan struct{}
 	// StopJobs ends the jobs before the services are stopped, within a time; nil: there are none.
 	StopJobs func(ctx context.Context, within time.Duration)
 }
@@ -235,6 +237,8 @@ func (s *Supervisor) Run(ctx context.Context, rec *proc.Recovered) int {
 			if name, over := s.essentialOver(); over {
 				return s.shutdownFor(ctx, name)
 			}
+		case <-s.opts.End:
+			return s.shutdown(ctx, 0, 0)
 		case <-s.m.Gone():
 			return exit.InitFailed
 		}

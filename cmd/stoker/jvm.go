@@ -12,6 +12,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/cmdline"
+	"github.com/stoker-init/stoker/internal/daemon"
 	"github.com/stoker-init/stoker/internal/display"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layout"
@@ -22,7 +23,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func jvmCommand() *cli.Command {
+func jvmCommand(run func(daemon.Options) error) *cli.Command {
 	return &cli.Command{Name: "jvm", Usage: "explain the options of a JVM, try them, check them; look into a running JVM",
 		Category: categoryJava, UsageText: "stoker jvm explain tomcat\nstoker jvm threads",
 		Subcommands: append(jvmToolCommands(), []*cli.Command{
@@ -47,7 +48,8 @@ reasons then.`,
 				UsageText: "stoker jvm check --java-version 21 jvm.options",
 				Flags:     []cli.Flag{javaVersionFlag(), tableOrJSON()}, Action: checkJVMFiles},
 			{Name: "explain", Usage: "each option with its layer, source and reason; the memory budget; the limits",
-				ArgsUsage: "[SERVICE]", UsageText: "stoker jvm explain tomcat", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(explainJVM)}}...)}
+				ArgsUsage: "[SERVICE]", UsageText: "stoker jvm explain tomcat", Flags: []cli.Flag{tableOrJSON()}, Action: withClient(explainJVM)},
+			archiveCommand(run)}...)}
 }
 
 func javaVersionFlag() cli.Flag {

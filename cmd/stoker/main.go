@@ -31,8 +31,11 @@ import (
 // version is set by the build.
 var version = "dev"
 
-// superviseCommand is the hidden command by which the init starts the supervisor.
-const superviseCommand = "supervise"
+// The hidden commands by which the init starts the supervisor: that of run, and that of jvm archive.
+const (
+	superviseCommand        = "supervise"
+	superviseArchiveCommand = "supervise-archive"
+)
 
 func main() {
 	tzdata.Register() // images with a JRE often have no time zones
@@ -50,14 +53,26 @@ func main() {
 		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: daemon.FewProcessors(os.Environ()), Log: os.Stderr, Version: version,
 			Command: func() *pid1.Command { return commandAlone(os.Args[2:]) }}))
 	case superviseCommand:
-		os.Exit(daemon.Run(daemon.Program{Version: version, Args: os.Args[2:], Parse: parseRun, Report: report}))
+		os.Exit(daemon.Run(daemon.Program{Version: version, Args: append([]string{"run"}, os.Args[2:]...), Parse: parseCommand, Report: report}))
+	case superviseArchiveCommand:
+		os.Exit(daemon.Run(daemon.Program{Version: version, Args: os.Args[2:], Parse: parseCommand, Report: report}))
 	case execshim.Command:
 		os.Exit(execshim.Run())
 	}
-	p := newApp(func(daemon.Options) error { return errors.New("cannot run from here") }) // run is handled above
+	p := newApp(startInit)
 	if err := p.Run(context.Background(), os.Args); err != nil {
 		os.Exit(report(err))
 	}
+}
+
+// startInit makes this process the init of a command that starts services; run is handled in main.
+func startInit(o daemon.Options) error {
+	if o.Archive == nil {
+		return errors.New("cannot run from here")
+	}
+	os.Exit(pid1.Run(pid1.Catch(), pid1.Options{Args: append([]string{"stoker", superviseArchiveCommand}, os.Args[1:]...),
+		Env: daemon.FewProcessors(os.Environ()), Log: os.Stderr, Version: version, Command: func() *pid1.Command { return nil }}))
+	return nil
 }
 
 func report(err error) int {

@@ -35,12 +35,17 @@ the command's exit code (128+n for signal n, 127 not found, 126 not executable).
 // parseRun parses the arguments of run. It returns nil if they ask for help, which it
 // prints.
 func parseRun(args []string) (opts *daemon.Options, err error) {
+	return parseCommand(append([]string{"run"}, args...))
+}
+
+// parseCommand parses the arguments of a command that an init is started for.
+func parseCommand(args []string) (opts *daemon.Options, err error) {
 	run := func(o daemon.Options) error {
 		opts = &o
 		return nil
 	}
-	args = append([]string{"stoker", "run"}, args...)
-	if !wantsHelp(args[2:]) { // the other commands are needed for help and hints alone
+	args = append([]string{"stoker"}, args...)
+	if args[1] == "run" && !wantsHelp(args[2:]) { // the other commands are needed for help and hints alone
 		p := cmdline.New(&cli.App{Name: "stoker", Commands: []*cli.Command{runCommand(run)}})
 		if p.Run(context.Background(), args) == nil && opts != nil {
 			return opts, nil

@@ -30,6 +30,7 @@ type hookRunner struct {
 	log           hclog.Logger
 	journal       *journal
 	registry      atomic.Pointer[hooks.Registry]
+	only          []lifecycle.Event // whose hooks run; nil: every event's
 
 	mu         sync.Mutex // guards the fields below
 	configured []hooks.ResolvedHook
@@ -109,6 +110,9 @@ func (h *hookRunner) setPlugins(bound []hooks.ResolvedHook) {
 // rebuild builds the registry of all hooks. h.mu is held.
 func (h *hookRunner) rebuild() {
 	bound := slices.Concat(h.configured, h.teardown, h.plugins)
+	if h.only != nil {
+		bound = slices.DeleteFunc(bound, func(b hooks.ResolvedHook) bool { return !slices.Contains(h.only, b.Event) })
+	}
 	h.registry.Store(hooks.NewRegistry(bound, factsOf(h.config)))
 }
 

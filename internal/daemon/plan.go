@@ -89,6 +89,9 @@ func (d *daemon) addService(p *plan, name, hash string) error {
 			}
 			return d.sockets.open(service, cfg.Listen, base.User.ID(), gid)
 		}}
+	if a := d.opts.Archive; a != nil && a.Service == name {
+		base.Listen = func(string) ([]listen.Socket, error) { return d.private.Sockets(cfg) }
+	}
 	logs, err := logOptions(cfg.Output)
 	if err != nil {
 		return fmt.Errorf("cannot run service %q: %w", name, err)

@@ -24,6 +24,7 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/stoker-init/stoker/jvm/tomcat"
+	"github.com/stoker-init/stoker/jvm/training"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -48,6 +49,7 @@ type daemon struct {
 	engines *engines           // nil: there is no executor
 	mesos   *mesos.Environment // nil: stoker is no executor of an agent
 	plugins *plugin.Set        // nil: a command of run alone has none
+	private training.Ports     // of the service whose archive is made
 
 	recordings *recording.Recorder
 	filesRead  bool // at the start: the fd store had no configuration
@@ -87,6 +89,11 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 	} else {
 		d.filesRead = true
 	}
+	if d.opts.Archive != nil {
+		if err := d.configureTraining(&loaded.Config); err != nil {
+			return err
+		}
+	}
 	d.takeMesos(loaded.Config.Executor)
 	d.shared, d.cgroups = launch.NewShared(stateFolder(os.Geteuid(), os.Getenv)), cgroup.NewTree("/")
 	d.shared.Store, d.shared.Runtime = d.m.FDStore(), api.RuntimeFolder("tomcat", os.Getenv)
@@ -103,8 +110,11 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 
 // firstConfig reads the files for the first supervisor of this container.
 func (d *daemon) firstConfig() (*config.Loaded, error) {
+	if d.opts.Archive != nil {
+		d.log.SetLevel(hclog.Error) // the rest is in the error of the command
+	}
 	loaded, found, err := d.read()
-	if err == nil {
+	if err == nil && d.opts.Archive == nil {
 		err = d.rejectSecond(loaded.Config.API.Socket, d.m.Init().Pid)
 	}
 	if err != nil {

@@ -28,6 +28,7 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/internal/signals"
 	"github.com/stoker-init/stoker/jvm/launch"
+	"github.com/stoker-init/stoker/jvm/training"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -38,6 +39,7 @@ type Options struct {
 	WithServices bool
 	Force        bool // run beside services of another stoker
 	Command      []string
+	Archive      *training.Options // make a class archive instead; nil: run
 }
 
 // Alone reports whether only the command runs.
@@ -46,8 +48,8 @@ func (o Options) Alone() bool { return len(o.Command) > 0 && !o.WithServices }
 // Program is the command line interface of the supervisor process.
 type Program struct {
 	Version string
-	Args    []string // arguments of run
-	// Parse parses the arguments of run. It returns nil after printing help.
+	Args    []string // the command, run or jvm archive, with its arguments
+	// Parse parses Args, or those of another stoker. It returns nil after printing help.
 	Parse func(args []string) (*Options, error)
 	// Report prints an error and returns its exit code.
 	Report func(error) int
@@ -131,14 +133,11 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	if err := d.begin(rec); err != nil {
 		return program.Report(err), 0
 	}
-	d.setLogLevel()
-	if opts.Alone() { // the init can run it with less memory
-		m.OnShortage(func(err error) {
-			log.Error("the command cannot be started here", "error", err)
-			queue.Flush(flushTime)
-			os.Exit(exit.TryLater)
-		})
+	if opts.Archive != nil {
+		return d.runTraining(rec)
 	}
+	d.setLogLevel()
+	d.leaveOnShortage(queue)
 	d.hooks.start(m, rec, d)
 	d.startExecutor(rec)
 	d.gate = newGate(d, rec)
@@ -189,6 +188,17 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	}
 	code = d.sup.Run(ctx, rec)
 	return code, d.sup.Grace()
+}
+
+// leaveOnShortage ends this process if a command alone cannot be started: the init can run it with less memory.
+func (d *daemon) leaveOnShortage(queue *logqueue.Queue) {
+	if d.opts.Alone() {
+		d.m.OnShortage(func(err error) {
+			d.log.Error("the command cannot be started here", "error", err)
+			queue.Flush(flushTime)
+			os.Exit(exit.TryLater)
+		})
+	}
 }
 
 // errNothingToRun explains why there is nothing to run, Tomcat included.

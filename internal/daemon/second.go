@@ -70,7 +70,7 @@ func (d *daemon) runsServices(pid int) bool {
 	if len(args) < 2 || args[1] != "run" || filepath.Base(args[0]) != "stoker" && !sameProgram(pid) {
 		return false
 	}
-	opts, err := d.program.Parse(args[2:])
+	opts, err := d.program.Parse(args[1:])
 	return err == nil && opts != nil && !opts.Alone()
 }
 

@@ -3,6 +3,7 @@
 package procfs
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -130,4 +131,18 @@ func EachFD(pid int, f func(path, target string) (more bool)) error {
 			return err
 		}
 	}
+}
+
+// Maps reports whether a process has mapped a file.
+func Maps(pid int, file string) (found bool, err error) {
+	f, err := os.Open(Path(pid, "maps"))
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() && !found {
+		found = strings.HasSuffix(lines.Text(), " "+file)
+	}
+	return found, lines.Err()
 }

@@ -83,7 +83,7 @@ func (f File) Read(to any) error {
 		return fmt.Errorf("cannot read the state file %s: %w", f.Path, err)
 	}
 	defer file.Close()
-	if err := checkOwner(file); err != nil {
+	if err := CheckOwner(file); err != nil {
 		return &DamagedError{f.Path, fmt.Errorf("others could have written it: %w", err)}
 	}
 	content, err := untrusted.ReadAll(file, f.Max)
@@ -99,9 +99,9 @@ func (f File) Read(to any) error {
 	return nil
 }
 
-// checkOwner rejects a file that other users could have written. If stoker is not root, a group-writable file passes: Kubernetes'
+// CheckOwner rejects a file that other users could have written. If stoker is not root, a group-writable file passes: Kubernetes'
 // fsGroup makes all files of a volume group-writable, and the group is that of the pod.
-func checkOwner(file *os.File) error {
+func CheckOwner(file *os.File) error {
 	info, err := file.Stat()
 	if err != nil {
 		return err

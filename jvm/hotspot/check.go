@@ -189,6 +189,15 @@ func startFailure(code int, output string) error {
 // -version agents run, jdwp listens, management binds its port, log files are truncated and
 // the heap is touched. Options that need the application's class path are left out too.
 func DryRun(options []string) []string {
+	out := WithoutEffects(options)
+	if startsSmall(options) {
+		out = append(out, "-Xms8m")
+	}
+	return append(out, "-XX:-UsePerfData", "-XX:+PrintFlagsFinal", "-version")
+}
+
+// WithoutEffects returns the options without those that do more than to set something; logs go to stderr, from warnings on.
+func WithoutEffects(options []string) []string {
 	out := make([]string, 0, len(options)+5)
 	logs := false
 	for _, o := range options {
@@ -204,10 +213,7 @@ func DryRun(options []string) []string {
 	if logs { // the options were parsed; their output is not needed
 		out = append(out, "-Xlog:disable", "-Xlog:all=warning:stderr")
 	}
-	if startsSmall(options) {
-		out = append(out, "-Xms8m")
-	}
-	return append(out, "-XX:-UsePerfData", "-XX:+PrintFlagsFinal", "-version")
+	return out
 }
 
 // unlocks are the flags that others of a JVM need.

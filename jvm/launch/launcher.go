@@ -30,6 +30,9 @@ type kind interface {
 	plan(ctx context.Context, r *service.Start, how planning) (*plan, error)
 	// command sets the command line of a plan with a report.
 	command(p *plan) error
+	// classPaths returns the class paths with which an archive may be made, the best first, and the index of the value in the command
+	// line that the best replaces; 0: none.
+	classPaths(p *plan) (all [][]string, at int)
 	// launch returns the kind's part of the start of a plan.
 	launch(p *plan) (*supervisor.Launch, error)
 	// attach is launch for a process that an earlier supervisor started.
@@ -92,6 +95,9 @@ func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 
 func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []string) (*supervisor.Launch, error) {
 	p, err := l.checkedPlan(ctx, r, planning{without: without})
+	if err == nil {
+		err = l.applyArchive(p)
+	}
 	if p != nil && p.report != nil {
 		l.shared.keep(l.Name, maskedReport(r.Mask, p.report))
 	}

@@ -163,6 +163,9 @@ func (l *Launcher) verify(f *Report, argv []string, mask service.Mask) func(cont
 				err = l.checkFlags(ctx, p, f)
 				again = errors.Is(err, hotspot.ErrNotCaught)
 			}
+			if err == nil {
+				err = checkArchive(p, f.Archive)
+			}
 			if again {
 				select { // without a readiness probe the service is RUNNING before the script executes the JVM
 				case <-time.After(verifyInterval):

@@ -30,7 +30,9 @@ type Report struct {
 	// Pending is what a restart would change now; nil: nothing.
 	Pending *rollout.PendingRestart `json:"restart_to_apply,omitempty"`
 	// Cut is a memory limit below what the running JVM may use; nil: there is none.
-	Cut          *resize.Cut `json:"limit_below_budget,omitempty"`
+	Cut *resize.Cut `json:"limit_below_budget,omitempty"`
+	// Archive is the class archive of the start; nil: not looked for.
+	Archive      *ArchiveUse `json:"archive,omitempty"`
 	limits       jvm.Limits
 	sourceDigest string        // fingerprint of the sources
 	cgroup       *cgroup.Own   // the cgroup that it was sized for; nil: the container's
@@ -50,6 +52,9 @@ func (f *Report) Text(width int) string {
 	}
 	b.WriteString(layout.Wrap(explained.String(), width, "  "))
 	f.explainSources(&b, time.Now(), width)
+	if f.Archive != nil {
+		b.WriteString(layout.Wrap(f.Archive.text(time.Now()), width, "  ") + "\n")
+	}
 	if f.Cut != nil {
 		b.WriteString(layout.Wrap(f.Cut.String(), width, "  ") + "\n")
 	}

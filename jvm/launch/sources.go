@@ -27,6 +27,7 @@ import (
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/jvm"
+	"github.com/stoker-init/stoker/jvm/archive"
 	"github.com/stoker-init/stoker/jvm/hotspot"
 )
 
@@ -40,16 +41,21 @@ type Shared struct {
 	Attacher *Attacher
 	Runtime  string // folder for the server.xml of starts, made on demand; empty: nothing is writable
 	// Store keeps the reports for the next supervisor; nil: nothing does.
-	Store   *fdstore.Store
-	reports sync.Map // service -> *Report of its latest start
-	setenvs sync.Map // service of kind tomcat -> tomcat.SetenvResult of its latest start
+	Store *fdstore.Store
+	// Training returns how the next start of a service is made while an archive of it is made; nil, or a nil result: an ordinary start.
+	Training func(service string) *Training
+	archives archive.Checker // remembers checksums
+	// archiveDir is the folder of archives without jvm.archive_dir; empty: none.
+	archiveDir string
+	reports    sync.Map // service -> *Report of its latest start
+	setenvs    sync.Map // service of kind tomcat -> tomcat.SetenvResult of its latest start
 }
 
 // NewShared keeps answers of configuration services in stateFolder, or nowhere if it is empty.
 func NewShared(stateFolder string) *Shared {
 	s := &Shared{Attacher: NewAttacher(), fetch: &remote.Fetcher[remote.Answer]{Accept: acceptOptions}}
 	if stateFolder != "" {
-		s.fetch.Dir = filepath.Join(stateFolder, "jvm")
+		s.fetch.Dir, s.archiveDir = filepath.Join(stateFolder, "jvm"), filepath.Join(stateFolder, "archives")
 	}
 	return s
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 
 // serverCopy returns the path of the server.xml with which a Tomcat starts that takes a socket of stoker; empty: it starts with its own.
 func (l *tomcatKind) serverCopy() string {
-	if len(l.Config.Listen) == 0 {
+	if len(l.Config.Listen) == 0 && l.training() == nil {
 		return ""
 	}
 	return filepath.Join(l.shared.Runtime, l.Name, "server.xml")
@@ -49,20 +50,32 @@ func (l *tomcatKind) inherit(p *plan) error {
 	host, port, _ := net.SplitHostPort(socket.TCP)
 	number, _ := strconv.Atoi(port)
 	how := tomcat.Rendering{Port: number, Socket: socket.Unix, JavaMajor: p.java.Major, GracefulStop: l.gracefulStop()}
+	private := l.training() != nil
+	if private {
+		how = tomcat.Rendering{Private: true, JavaMajor: p.java.Major}
+	}
 	at, err := s.server.Inheriting(how)
+	if err != nil && private { // with its own ports, which are free in an image build
+		p.report.argv = slices.DeleteFunc(p.report.argv, func(arg string) bool { return arg == "-config" || arg == file })
+		p.sockets = nil
+		return nil //nolint:nilerr // a Tomcat in the way is in its output
+	}
 	if err != nil {
 		return err
 	}
 	connector := &s.server.Connectors[at]
 	if socket.Unix != "" {
 		how.SocketPath = filepath.Join(filepath.Dir(file), "socket")
-	} else if had := connector.Address; had != "" && had != host {
+	} else if had := connector.Address; had != "" && had != host && !private {
 		p.warnings = append(p.warnings, fmt.Sprintf("%s:%d: address=%q does not apply: the connector takes the socket of listen, "+
 			"which is bound to %s", s.server.File, connector.Line, had, socket.TCP))
 	}
 	data, err := s.install.RenderServerXML(s.serverData, s.server, how)
 	if err != nil {
 		return err
+	}
+	if private {
+		connector.Socket = ""
 	}
 	connector.Address, connector.Port = host, tomcat.Port{Number: number, Set: socket.Unix == "", Text: port}
 	return l.asUser(func() error { return writeCopy(file, data, how) })
