@@ -49,15 +49,11 @@ func (l *tomcatKind) inherit(p *plan) error {
 	socket, file := p.sockets[0].Config, l.serverCopy()
 	host, port, _ := net.SplitHostPort(socket.TCP)
 	number, _ := strconv.Atoi(port)
-<<<<<<< HEAD
-	how := tomcat.Rendering{Port: number, Socket: socket.Unix, JavaMajor: p.java.Major, GracefulStop: gracefulStop}
+	how := tomcat.Rendering{Port: number, Socket: socket.Unix, JavaMajor: p.java.Major, GracefulStop: l.gracefulStop()}
 	private := l.training() != nil
 	if private {
 		how = tomcat.Rendering{Private: true, JavaMajor: p.java.Major}
 	}
-=======
-	how := tomcat.Rendering{Port: number, Socket: socket.Unix, JavaMajor: p.java.Major, GracefulStop: l.gracefulStop()}
->>>>>>> X-wiring
 	at, err := s.server.Inheriting(how)
 	if err != nil && private { // with its own ports, which are free in an image build
 		p.report.argv = slices.DeleteFunc(p.report.argv, func(arg string) bool { return arg == "-config" || arg == file })
