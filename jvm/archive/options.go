@@ -29,7 +29,7 @@ func Unsuitable(major int, options []string) string {
 			return name(o) + " is set"
 		case o == "-p" || hasPrefix(o, sourceOptions):
 			return "the JVM has no archive with " + name(o)
-		case major >= firstCache && hasPrefix(o, agentOptions):
+		case major >= FirstCache && hasPrefix(o, agentOptions):
 			return fmt.Sprintf("%s is set: Java %d has no AOT cache with agents, which would not see its classes", name(o), major)
 		}
 	}
@@ -84,7 +84,7 @@ func (c *Checker) Identify(java hotspot.JVM, options, classPath []string, flags 
 	for _, name := range layoutFlags {
 		id.Flags = append(id.Flags, flag(flags, name)...)
 	}
-	if java.Major >= firstCache && flags["UseAVX"].Value != "0" { // it has code with AVX, and Java 25 does not check the processor
+	if java.Major >= FirstCache && flags["UseAVX"].Value != "0" { // it has code with AVX, and Java 25 does not check the processor
 		id.Flags = append(id.Flags, "AVX")
 	}
 	files, err := ownFiles(java.Home)
