@@ -153,7 +153,8 @@ func edges() map[string][]string {
 		"internal/remote":   {"internal/redact", "internal/trust", "internal/reference", "internal/untrusted", "internal/statefile"},
 		"internal/redact":   {"internal/lazyregexp"},
 		// for the words of the JVM that it runs in, and to split its options
-		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/lazyregexp", "internal/untrusted"},
+		"jvm/tomcat":         {"jvm/hotspot", "jvm", "internal/untrusted", "internal/xmlfile"},
+		"internal/xmlfile":   {"internal/lazyregexp"},
 		"internal/suggest":   {},
 		"internal/printable": {},
 		"jvm":                {"internal/suggest", "internal/printable"},
@@ -238,7 +239,7 @@ func homes() map[string]string {
 		"github.com/moby/sys/mountinfo":    "internal/mounts",
 		"github.com/nats-io/nats.go":       "executor/natsjob",
 		"github.com/robfig/cron/v3":        "executor/schedule",
-		"golang.org/x/text":                "jvm/tomcat",
+		"golang.org/x/text":                "internal/xmlfile jvm/tomcat",
 		"github.com/gorilla/websocket":     "internal/console/wire internal/console/client",
 	}
 }

@@ -70,7 +70,7 @@ func newRestartBox(t *testing.T) *restartBox {
 	tc := newTomcatBase(t, dir)
 	quiet(t, tc.base)
 	switchedPlugin(t, dir+"/plugins")
-	b := &restartBox{newBox(t, boxOptions{dir: dir, config: restartConfig(tc.home, tc.base, dir+"/plugins", tc.port, "")}), tc.port}
+	b := &restartBox{newBox(t, boxOptions{dir: dir, ownRun: true, config: restartConfig(tc.home, tc.base, dir+"/plugins", tc.port, "")}), tc.port}
 	b.awaitState("tomcat", "RUNNING", 2*time.Minute)
 	return b
 }

@@ -61,7 +61,7 @@ func TestTomcatTakesSocket(t *testing.T) {
 				}
 			}
 			setConnector(t, tc, fill(c.connector), name == "TLS", dir)
-			b := newBox(t, boxOptions{dir: dir, config: fmt.Sprintf(`
+			b := newBox(t, boxOptions{dir: dir, ownRun: true, config: fmt.Sprintf(`
 services:
   tomcat:
     kind: tomcat

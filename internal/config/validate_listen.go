@@ -65,7 +65,7 @@ func (v *validator) listenerKind(l listener, kind string, i int) {
 	case l.TCP == "" && l.Unix == "":
 		v.Missing(l.path, `set tcp: ":8080" or unix: /run/app.sock`, "a socket needs an address")
 	case kind == KindTomcat && i > 0:
-		v.Bad(l.path, "remove it: stoker can keep the socket of one connector", "a service of kind tomcat has one socket at most")
+		v.Bad(l.path, "remove it: one connector takes over a socket", "a service of kind tomcat has one socket at most")
 	}
 	for key, text := range map[string]string{"mode": l.Mode, "owner": l.Owner} {
 		if text != "" && l.Unix == "" {

@@ -1,21 +1,14 @@
 package tomcat
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-
-	"golang.org/x/text/encoding"
-	"golang.org/x/text/encoding/htmlindex"
-	"golang.org/x/text/encoding/ianaindex"
-	"golang.org/x/text/encoding/unicode"
 )
 
 // Bounds of entities: their bytes in total, with a surcharge for each use, and their depth.
@@ -169,51 +162,4 @@ func localFile(from, uri string) (string, bool) {
 		uri = filepath.Join(filepath.Dir(from), uri)
 	}
 	return uri, true
-}
-
-// toUTF8 converts UTF-16, whose XML declaration cannot be read before, and returns the decoder's reader for the other encodings.
-func toUTF8(data []byte) ([]byte, func(name string, r io.Reader) (io.Reader, error)) {
-	utf16 := utf16Of(data)
-	if utf16 == nil {
-		return bytes.TrimPrefix(data, []byte(utf8Mark)), charset
-	}
-	text, err := utf16.NewDecoder().Bytes(data)
-	if err != nil {
-		text = data // the decoder reports the error
-	}
-	return text, func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
-}
-
-const utf8Mark = "\xef\xbb\xbf"
-
-// utf16Of returns the encoding of a file in UTF-16, by its first bytes; nil: it is in another one.
-func utf16Of(data []byte) encoding.Encoding {
-	for begin, e := range map[string]encoding.Encoding{
-		"\x00<\x00?": unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM), "<\x00?\x00": unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM),
-		"\xfe\xff": unicode.UTF16(unicode.BigEndian, unicode.UseBOM), "\xff\xfe": unicode.UTF16(unicode.LittleEndian, unicode.UseBOM),
-	} {
-		if bytes.HasPrefix(data, []byte(begin)) {
-			return e
-		}
-	}
-	return nil
-}
-
-// charset converts from an encoding.
-func charset(name string, r io.Reader) (io.Reader, error) {
-	e, err := encodingNamed(name)
-	if err != nil {
-		return nil, err
-	}
-	return e.NewDecoder().Reader(r), nil
-}
-
-// encodingNamed finds an encoding by its name of the WHATWG or of IANA.
-func encodingNamed(name string) (encoding.Encoding, error) {
-	for _, find := range []func(string) (encoding.Encoding, error){htmlindex.Get, ianaindex.IANA.Encoding} {
-		if e, err := find(name); err == nil && e != nil && e != encoding.Replacement {
-			return e, nil
-		}
-	}
-	return nil, fmt.Errorf("the encoding %q is not known", name)
 }

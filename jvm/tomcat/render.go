@@ -1,21 +1,15 @@
 package tomcat
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/xml"
-	"errors"
 	"fmt"
-	"io"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/lazyregexp"
-	"golang.org/x/text/encoding"
+	"github.com/stoker-init/stoker/internal/xmlfile"
 )
 
 // Rendering says how the copy of a server.xml differs from the file.
@@ -43,34 +37,40 @@ func (in Install) RenderServerXML(data []byte, x ServerXML, how Rendering) ([]by
 	if err != nil {
 		return nil, err
 	}
-	d, err := readDocument(data)
+	d, err := xmlfile.Open(data)
 	if err != nil {
 		return nil, fmt.Errorf("cannot copy %s: %w", x.File, err)
 	}
 	c := x.Connectors[k]
-	d.set(c.place, "useInheritedChannel", "true")
+	d.Set(c.at, "useInheritedChannel", "true")
 	switch {
 	case how.SocketPath != "":
-		d.set(c.place, "unixDomainSocketPath", how.SocketPath)
+		d.Set(c.at, "unixDomainSocketPath", how.SocketPath)
 	case c.Socket != "": // the socket of a private start is one of TCP
-		d.set(c.place, "port", "0")
-		d.remove(c.place, "unixDomainSocketPath")
+		d.Set(c.at, "port", "0")
+		d.Remove(c.at, "unixDomainSocketPath")
 	}
 	if v := in.Version; how.GracefulStop > 0 && (v.Major > 9 || v == Version{9, 0, max(v.Patch, 43)}) { // older ones may not have it
-		d.setDefault(c.place, "bindOnInit", "false")
-		d.setDefault(x.services[c.service], "gracefulStopAwaitMillis", strconv.FormatInt(how.GracefulStop.Milliseconds(), 10))
-	}
-	if how.Private {
-		d.set(x.server, "port", "-1")
-		for other, o := range x.Connectors {
-			if other != k && (o.Socket != "" || !o.Port.Set || o.Port.Number > 0) {
-				d.set(o.place, "port", "0")
-				d.remove(o.place, "unixDomainSocketPath")
-			}
+		d.SetDefault(c.at, "bindOnInit", "false")
+		if s := x.services[c.service]; s.entity == "" {
+			d.SetDefault(s.at, "gracefulStopAwaitMillis", strconv.FormatInt(how.GracefulStop.Milliseconds(), 10))
 		}
 	}
-	d.absoluteEntities(filepath.Dir(x.File))
-	out, err := d.edited()
+	if how.Private {
+		d.Set(x.server.at, "port", "-1")
+		for other, o := range x.Connectors {
+			switch {
+			case other == k || o.Socket == "" && o.Port.Set && o.Port.Number <= 0:
+				continue
+			case o.entity != "":
+				return nil, fmt.Errorf("cannot copy %s: the connector with %s comes from the entity &%s;", x.File, x.addresses([]int{other}), o.entity)
+			}
+			d.Set(o.at, "port", "0")
+			d.Remove(o.at, "unixDomainSocketPath")
+		}
+	}
+	d.AbsoluteEntities(filepath.Dir(x.File))
+	out, err := d.Bytes()
 	if err != nil {
 		return nil, fmt.Errorf("cannot copy %s: %w", x.File, err)
 	}
@@ -152,168 +152,4 @@ func (x ServerXML) addresses(some []int) string {
 		}
 	}
 	return strings.Join(out, ", ")
-}
-
-// document is an XML file that is edited.
-type document struct {
-	text     []byte            // in UTF-8
-	encoding encoding.Encoding // of the file; nil: UTF-8
-	mark     string            // the byte order mark in UTF-8
-	edits    []edit
-	err      error // of the first edit that failed
-}
-
-// edit replaces text[from:to].
-type edit struct {
-	from, to int
-	with     string
-}
-
-// readDocument decodes a file into the text that the parser's offsets are of. A file that is not encoded in the usual way is refused.
-func readDocument(data []byte) (*document, error) {
-	d := &document{encoding: utf16Of(data), text: bytes.TrimPrefix(data, []byte(utf8Mark))}
-	if len(d.text) < len(data) {
-		d.mark = utf8Mark
-	}
-	if d.encoding != nil {
-		text, err := d.encoding.NewDecoder().Bytes(data)
-		d.text = text
-		return d.checked(data, err)
-	}
-	dec := xml.NewDecoder(bytes.NewReader(d.text))
-	dec.CharsetReader = func(name string, rest io.Reader) (_ io.Reader, err error) {
-		if d.encoding, err = encodingNamed(name); err != nil {
-			return nil, err
-		}
-		encoded, err := io.ReadAll(rest)
-		if err != nil {
-			return nil, err
-		}
-		decoded, err := d.encoding.NewDecoder().Bytes(encoded)
-		d.text = slices.Concat(d.text[:len(d.text)-len(encoded)], decoded)
-		return bytes.NewReader(decoded), err
-	}
-	_, err := dec.RawToken()
-	return d.checked(data, err)
-}
-
-// checked returns the document if its text encodes to data.
-func (d *document) checked(data []byte, err error) (*document, error) {
-	if err != nil {
-		return nil, err
-	}
-	if same, err := d.encode(d.text); err != nil || !bytes.Equal(same, data) {
-		return nil, errors.New("its text could not be encoded to the same bytes\nhint: save it in UTF-8")
-	}
-	return d, nil
-}
-
-func (d *document) encode(text []byte) ([]byte, error) {
-	if d.encoding == nil {
-		return append([]byte(d.mark), text...), nil
-	}
-	return d.encoding.NewEncoder().Bytes(text)
-}
-
-// attributes matches an attribute of a start tag; what the parser has accepted has quotes.
-var attributes = lazyregexp.New(`^\s+([^\s=]+)\s*=\s*("[^"]*"|'[^']*')`)
-
-// find returns where the name of a start tag ends, and where an attribute of it and its value, in quotes, are.
-func (d *document) find(p place, attribute string) (end int, whole, value edit, found bool) {
-	switch {
-	case p.entity != "":
-		d.err = cmp.Or(d.err, fmt.Errorf("what comes from the entity &%s; cannot be changed", p.entity))
-		return 0, edit{}, edit{}, false
-	case p.at >= len(d.text) || d.text[p.at] != '<':
-		d.err = cmp.Or(d.err, errors.New("it has changed since it was read"))
-		return 0, edit{}, edit{}, false
-	}
-	end = p.at + max(bytes.IndexAny(d.text[p.at:], " \t\r\n/>"), 1)
-	for at := end; ; {
-		m := attributes().FindSubmatchIndex(d.text[at:])
-		if m == nil {
-			return end, edit{}, edit{}, false
-		}
-		if string(d.text[at+m[2]:at+m[3]]) == attribute {
-			return end, edit{from: at, to: at + m[1]}, edit{from: at + m[4], to: at + m[5]}, true
-		}
-		at += m[1]
-	}
-}
-
-var escaped = strings.NewReplacer("&", "&amp;", "<", "&lt;", `"`, "&quot;")
-
-// set sets an attribute.
-func (d *document) set(p place, name, value string) {
-	end, _, old, found := d.find(p, name)
-	old.with = `"` + escaped.Replace(value) + `"`
-	switch {
-	case !found:
-		d.edits = append(d.edits, edit{end, end, " " + name + "=" + old.with})
-	case string(d.text[old.from+1:old.to-1]) != value:
-		d.edits = append(d.edits, old)
-	}
-}
-
-// setDefault sets an attribute that a tag does not have. What comes from an entity stays.
-func (d *document) setDefault(p place, name, value string) {
-	if p.entity != "" {
-		return
-	}
-	if _, _, _, found := d.find(p, name); !found {
-		d.set(p, name, value)
-	}
-}
-
-// remove removes an attribute.
-func (d *document) remove(p place, name string) {
-	if _, whole, _, found := d.find(p, name); found {
-		d.edits = append(d.edits, whole)
-	}
-}
-
-// external matches the URI of an external entity or DTD, and what may look like one.
-var external = lazyregexp.New(`(?s)<!--.*?-->|(?:\bSYSTEM|\bPUBLIC\s+(?:"[^"]*"|'[^']*'))\s+["']([^"']*)["']|"[^"]*"|'[^']*'`)
-
-// absoluteEntities makes the relative URIs of the DOCTYPE relative to dir, where the file is.
-func (d *document) absoluteEntities(dir string) {
-	dec := xml.NewDecoder(bytes.NewReader(d.text))
-	dec.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
-	for {
-		from := int(dec.InputOffset())
-		tok, err := dec.RawToken()
-		if err != nil {
-			return // the parser has reported it
-		}
-		switch tok.(type) {
-		case xml.StartElement:
-			return
-		case xml.Directive:
-			for _, m := range external().FindAllSubmatchIndex(d.text[from:dec.InputOffset()], -1) {
-				if m[2] < 0 {
-					continue
-				}
-				uri, at := string(d.text[from+m[2]:from+m[3]]), from+m[2]
-				if scheme, _, ok := strings.Cut(uri, ":"); filepath.IsAbs(uri) || ok && !strings.Contains(scheme, "/") {
-					continue
-				}
-				d.edits = append(d.edits, edit{at, at, (&url.URL{Scheme: "file", Path: dir + "/"}).String()})
-			}
-		}
-	}
-}
-
-// edited returns the document with its edits.
-func (d *document) edited() ([]byte, error) {
-	if d.err != nil {
-		return nil, d.err
-	}
-	slices.SortStableFunc(d.edits, func(a, b edit) int { return cmp.Or(a.from-b.from, a.to-b.to) }) // insertions first
-	var out []byte
-	at := 0
-	for _, e := range d.edits {
-		out = append(append(out, d.text[at:e.from]...), e.with...)
-		at = e.to
-	}
-	return d.encode(append(out, d.text[at:]...))
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/xmlfile"
 )
 
 // ServerFile is the path of the server.xml of the base.
@@ -64,7 +66,7 @@ type xmlParser struct {
 
 // parse reads one file, or one entity.
 func (p *xmlParser) parse(file string, data []byte) (*xml.Decoder, error) {
-	text, charset := toUTF8(data)
+	text, charset := xmlfile.Decode(data)
 	dec := xml.NewDecoder(bytes.NewReader(text))
 	dec.CharsetReader, dec.Entity = charset, p.names
 	for {
