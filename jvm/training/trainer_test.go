@@ -73,8 +73,8 @@ func TestMake(t *testing.T) {
 		"made":         {f: fakeSupervisor{major: 17, writes: "classes", end: ended}, steps: all},
 		"does not run": {f: fakeSupervisor{major: 17, failure: "exit code 1"}, steps: all[:1], err: "it does not become ready: exit code 1; its output ends: first"},
 		"killed": {f: fakeSupervisor{major: 17, writes: "half", end: &incident.Exit{Signal: syscall.SIGKILL}}, steps: all[:1],
-			err: "it did not end well after"},
-		"disk full":    {f: fakeSupervisor{major: 17, end: ended}, steps: all[:1], err: "the JVM has written none (", code: exit.CannotWrite},
+			err: "it did not end well: killed by signal 9 (KILL) after 0s"},
+		"disk full":    {f: fakeSupervisor{major: 17, end: ended}, steps: all[:1], err: "the JVM has not written it (", code: exit.CannotWrite},
 		"old Java":     {f: fakeSupervisor{major: 11, failure: "Java 11"}, steps: all[:1], err: "Java 11 makes no class archives"},
 		"not a folder": {f: fakeSupervisor{}, dir: "/dev/null/archives", err: "cannot write the archive of app to /dev/null/archives", code: exit.CannotWrite},
 	} {

@@ -88,10 +88,10 @@ func (t *Trainer) Make(ctx context.Context) error {
 	fmt.Fprintf(t.Out, "making a class archive of %s in %s\n", t.Service, t.Dir)
 	var times archive.Times
 	var wrote time.Duration
-	if _, wrote, err = t.start(ctx, launch.TrainRecord, file); err != nil {
+	if _, wrote, err = t.start(ctx, launch.TrainRecord, file); err != nil && !errors.Is(err, errEnd) {
 		return t.explain(err)
 	}
-	size, err := t.recorded(file)
+	size, err := t.recorded(file, err)
 	if err != nil {
 		return err
 	}
@@ -149,12 +149,15 @@ func (t *Trainer) start(ctx context.Context, step launch.TrainingStep, file stri
 	stopped = time.Since(begin)
 	switch s, _ := t.Supervisor.Service(t.Service); {
 	case s.Exit == nil || !s.Exit.Success:
-		return 0, 0, fmt.Errorf("it did not end well after %s: %s", layout.Duration(stopped), exitText(s))
+		return 0, 0, fmt.Errorf("%w: %s after %s", errEnd, exitText(s), layout.Duration(stopped))
 	case !used:
 		return 0, 0, errors.New("the JVM does not use the archive that it has written")
 	}
 	return ready, stopped, nil
 }
+
+// errEnd means that a JVM was ready, and ended with an error or had to be killed.
+var errEnd = errors.New("it did not end well")
 
 func exitText(s supervisor.Snapshot) string {
 	if s.Exit == nil {
@@ -177,17 +180,24 @@ func (t *Trainer) mapped(file string) bool {
 	return found || err != nil
 }
 
-// recorded returns the size of the file that the JVM has written.
-func (t *Trainer) recorded(file string) (int64, error) {
+// fullDisk is the free space below which a JVM that does not end well is taken for one that could not write its archive.
+const fullDisk = 64 << 20
+
+// recorded returns the size of the file that the JVM has written; ended is how it ended.
+func (t *Trainer) recorded(file string, ended error) (int64, error) {
+	free, known := freeSpace(t.Dir)
+	if ended != nil && !(known && free < fullDisk) {
+		return 0, t.explain(ended)
+	}
 	info, err := os.Lstat(file)
-	if err == nil && info.Mode().IsRegular() && info.Size() > 0 {
+	if ended == nil && err == nil && info.Mode().IsRegular() && info.Size() > 0 {
 		return info.Size(), nil
 	}
-	free := ""
-	if n, ok := freeSpace(t.Dir); ok {
-		free = fmt.Sprintf(" (%s are free in %s)", jvm.SizeText(n), t.Dir)
+	room := ""
+	if known {
+		room = fmt.Sprintf(" (%s are free in %s)", jvm.SizeText(free), t.Dir)
 	}
-	return 0, &exit.Error{Err: fmt.Errorf("cannot make the archive of %s: the JVM has written none%s%s", t.Service, free, t.lastOutput()),
+	return 0, &exit.Error{Err: fmt.Errorf("cannot make the archive of %s: the JVM has not written it%s%s", t.Service, room, t.lastOutput()),
 		Hint: "it needs some 100 MiB on the disk; --dir DIR names another folder", Code: exit.CannotWrite}
 }
 
@@ -200,7 +210,7 @@ func (t *Trainer) explain(err error) error {
 		}
 	}
 	return &exit.Error{Err: fmt.Errorf("cannot make the archive of %s: %w%s", t.Service, err, t.lastOutput()),
-		Hint: "does it start here by stoker run? In an image build what it needs (t database, secrets) may be missing; " +
+		Hint: "does it start here by stoker run? In an image build what it needs (a database, secrets) may be missing; " +
 			"beside the running service it takes other ports only if it is a Tomcat. --within gives it more time, --heap more memory"}
 }
 
