@@ -10,7 +10,8 @@ import (
 
 // sharingOptions begin options about archives: the operator has another one, or wants none.
 var sharingOptions = []string{"-Xshare:", "-XX:SharedArchiveFile=", "-XX:ArchiveClassesAtExit=", "-XX:+AutoCreateSharedArchive",
-	"-XX:AOTCache", "-XX:AOTMode=", "-XX:AOTConfiguration=", "-XX:-UseSharedSpaces", "-XX:+DumpSharedSpaces", "-XX:+RequireSharedSpaces", "-XX:CRaC"}
+	"-XX:AOTCache", "-XX:AOTMode=", "-XX:AOTConfiguration=", "-XX:-UseSharedSpaces", "-XX:+DumpSharedSpaces", "-XX:+RequireSharedSpaces",
+	"-XX:CRaC"}
 
 // sourceOptions begin options with which a JVM takes classes from places that an archive does not have. It uses none then, or not safely.
 var sourceOptions = []string{"--module-path", "--upgrade-module-path", "--patch-module", "--limit-modules", "-Xbootclasspath",

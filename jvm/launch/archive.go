@@ -258,7 +258,7 @@ func (l *tomcatKind) classPaths(p *plan) ([][]string, int) {
 		at--
 	}
 	own := strings.Split(p.report.argv[at], ":")
-	libraries, err := p.tomcat.install.Libraries()
+	libraries, err := archive.Libraries(p.tomcat.install.Home, p.tomcat.install.Base)
 	if err == nil && archive.HasAgents(p.options) {
 		err = errors.New("an agent would load classes from them")
 	}
