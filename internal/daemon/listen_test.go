@@ -39,6 +39,15 @@ func newQueues() *queues {
 	return q
 }
 
+// play has a number of connections wait for a time.
+func (q *queues) play(waiting int, during time.Duration) {
+	q.mu.Lock()
+	q.waiting = waiting
+	q.mu.Unlock()
+	time.Sleep(during)
+	synctest.Wait()
+}
+
 func (q *queues) logged(text string) int { return strings.Count(q.log.String(), text) }
 
 const (
@@ -51,14 +60,12 @@ func TestQueueThatFills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueues()
 		q.entered("web", supervisor.Starting, false)
-		time.Sleep(1100 * time.Millisecond) // between two checks
-		q.waiting = 4                       // there is room for one more: the kernel takes backlog + 1
-		time.Sleep(time.Second)
+		q.play(0, 1100*time.Millisecond) // between two checks
+		q.play(4, time.Second)           // there is room for one more: the kernel takes backlog + 1
 		if q.logged(saysFull) != 0 {
 			t.Fatalf("not full, and logged:\n%s", &q.log)
 		}
-		q.waiting = 5
-		time.Sleep(3 * time.Second)
+		q.play(5, 3*time.Second)
 		if q.logged(saysFull) != 1 || !strings.Contains(q.log.String(), "state=STARTING") {
 			t.Fatalf("full for 3 s:\n%s", &q.log)
 		}
@@ -66,28 +73,24 @@ func TestQueueThatFills(t *testing.T) {
 			t.Errorf("status %+v", got)
 		}
 		q.entered("web", supervisor.Running, false)
-		time.Sleep(time.Second)
-		q.waiting = 0
-		time.Sleep(600 * time.Millisecond)
-		q.waiting = 5 // the gap is short
-		time.Sleep(time.Second)
-		q.waiting = 0
-		time.Sleep(2 * time.Second)
+		q.play(5, time.Second)
+		q.play(0, 600*time.Millisecond)
+		q.play(5, time.Second) // the gap is short
+		q.play(0, 2*time.Second)
 		if q.logged(saysFull) != 1 || q.logged(saysRoom) != 1 || !strings.Contains(q.log.String(), "lasted=5.25s") {
 			t.Errorf("after its end:\n%s", &q.log)
 		}
 		checks := q.checks
-		time.Sleep(time.Minute)
+		q.play(0, time.Minute)
 		if q.checks != checks || q.watch != nil {
 			t.Errorf("%d checks while it runs", q.checks-checks)
 		}
 		// A status finds a full queue of a service that is RUNNING, which is watched from then on.
-		q.waiting = 5
+		q.play(5, time.Second)
 		if got := q.status("web"); got[0].FullSince == nil || got[0].Fills != 2 {
 			t.Errorf("status %+v", got)
 		}
-		q.waiting = 0
-		time.Sleep(2 * time.Second)
+		q.play(0, 2*time.Second)
 		if q.logged(saysFull) != 2 || q.logged(saysRoom) != 2 || q.watch != nil {
 			t.Errorf("found by a status:\n%s", &q.log)
 		}
@@ -100,9 +103,10 @@ func TestQueueOfAServiceThatRests(t *testing.T) {
 		q := newQueues()
 		configs := []listen.Config{{Name: "http", TCP: "127.0.0.1:0", Backlog: 4}}
 		q.entered("web", supervisor.Backoff, false)
-		q.waiting = 5
-		time.Sleep(time.Second)
+		q.play(5, time.Second)
+		q.mu.Lock()
 		q.closed = true
+		q.mu.Unlock()
 		q.entered("web", supervisor.Stopped, true)
 		if q.logged(saysRoom) != 1 || len(q.status("web")) != 0 {
 			t.Errorf("closed:\n%s", &q.log)
@@ -110,7 +114,7 @@ func TestQueueOfAServiceThatRests(t *testing.T) {
 		if _, err := q.open("web", configs, 0, 0); err == nil {
 			t.Error("a socket of a service that is STOPPED was opened")
 		}
-		time.Sleep(time.Second)
+		q.play(5, time.Second)
 		if q.watch != nil {
 			t.Error("a service that rests is watched")
 		}
