@@ -72,7 +72,7 @@ func edges() map[string][]string {
 		"jvm/launch": {"jvm/resize", "jvm/rollout", "hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit",
 			"internal/fdstore", "internal/filewatch", "internal/layout", "internal/listen", "internal/printable", "internal/proc", "internal/procfs", "internal/redact",
 			"internal/remote", "internal/service", "internal/untrusted", "internal/wholefile", "jvm", "jvm/archive", "jvm/drain", "jvm/hotspot", "jvm/tomcat", "supervisor", "supervisor/incident", "supervisor/probe"},
-		"jvm/archive": {"internal/statefile", "internal/trust", "internal/untrusted", "internal/wholefile", "jvm/hotspot"},
+		"jvm/archive": {"internal/statefile", "internal/trust", "internal/untrusted", "internal/wholefile", "jvm/hotspot", "jvm/tomcat"},
 		"internal/daemon": {"internal/access", "executor", "executor/mesos", "executor/natsjob", "executor/schedule", "internal/suggest", "hooks", "hooks/plugin", "internal/api", "internal/asuser", "internal/cgroup", "internal/config", "internal/console",
 			"internal/console/audit", "internal/console/recording",
 			"internal/events", "internal/exit", "internal/fdstore", "internal/filewatch", "internal/initproto", "internal/layeredyaml", "internal/lifecycle",

@@ -36,16 +36,16 @@ type Times struct {
 	With    time.Duration `json:"with_ns"`
 }
 
-// firstMajor is the first Java version with dynamic archives, firstCache the first whose AOT cache is made in one run.
+// FirstMajor is the first Java version with dynamic archives, FirstCache the first with an AOT cache that one run makes.
 const (
-	firstMajor = 13
-	firstCache = 25
+	FirstMajor = 13
+	FirstCache = 25
 )
 
 // Supported returns an error for a Java version that has no archives of application classes that are made by a run.
 func Supported(major int) error {
-	if major < firstMajor {
-		return fmt.Errorf("a run of Java %d makes no class archives; from Java %d on it can", major, firstMajor)
+	if major < FirstMajor {
+		return fmt.Errorf("a run of Java %d makes no class archives; from Java %d on it can", major, FirstMajor)
 	}
 	return nil
 }
@@ -53,7 +53,7 @@ func Supported(major int) error {
 // UseOptions returns the options with which a JVM uses an archive, or starts without it where it cannot. Put before the others, so that
 // options for logs of the same tags win. The JVM says nothing of an archive that it does not use.
 func UseOptions(major int, path string) []string {
-	if major >= firstCache {
+	if major >= FirstCache {
 		return []string{"-Xlog:aot*=off", "-XX:AOTCache=" + path}
 	}
 	return []string{"-Xlog:cds*=off", "-XX:SharedArchiveFile=" + path}
@@ -61,7 +61,7 @@ func UseOptions(major int, path string) []string {
 
 // RecordOptions returns the options with which a JVM writes an archive when it ends.
 func RecordOptions(major int, path string) []string {
-	if major >= firstCache {
+	if major >= FirstCache {
 		return []string{"-Xlog:aot*=off", "-XX:AOTCacheOutput=" + path}
 	}
 	return []string{"-Xlog:cds*=off", "-XX:ArchiveClassesAtExit=" + path}
@@ -73,7 +73,7 @@ func TrainingOptions(major int, options []string, flags hotspot.Flags) (out []st
 	if flags["UseCompressedOops"].Value == "false" && flags["UseZGC"].Value != "true" { // a smaller heap would have them
 		out = append(out, "-XX:-UseCompressedOops")
 	}
-	if major >= firstCache && slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, management) }) {
+	if major >= FirstCache && slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, management) }) {
 		out = append(out, "--add-modules=jdk.management.agent") // an AOT cache is for exactly the same modules
 	}
 	return out

@@ -35,7 +35,7 @@ func (id Identity) Key() string {
 
 // suffix is the end of the name of the archive.
 func (id Identity) suffix() string {
-	if hotspot.ParseMajor(id.Java) >= firstCache {
+	if hotspot.ParseMajor(id.Java) >= FirstCache {
 		return ".aot"
 	}
 	return ".jsa"

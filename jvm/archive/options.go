@@ -10,7 +10,8 @@ import (
 
 // sharingOptions begin options about archives: the operator has another one, or wants none.
 var sharingOptions = []string{"-Xshare:", "-XX:SharedArchiveFile=", "-XX:ArchiveClassesAtExit=", "-XX:+AutoCreateSharedArchive",
-	"-XX:AOTCache", "-XX:AOTMode=", "-XX:AOTConfiguration=", "-XX:-UseSharedSpaces", "-XX:+DumpSharedSpaces", "-XX:+RequireSharedSpaces", "-XX:CRaC"}
+	"-XX:AOTCache", "-XX:AOTMode=", "-XX:AOTConfiguration=", "-XX:-UseSharedSpaces", "-XX:+DumpSharedSpaces", "-XX:+RequireSharedSpaces",
+	"-XX:CRaC"}
 
 // sourceOptions begin options with which a JVM takes classes from places that an archive does not have. It uses none then, or not safely.
 var sourceOptions = []string{"--module-path", "--upgrade-module-path", "--patch-module", "--limit-modules", "-Xbootclasspath",
@@ -29,7 +30,7 @@ func Unsuitable(major int, options []string) string {
 			return name(o) + " is set"
 		case o == "-p" || hasPrefix(o, sourceOptions):
 			return "the JVM has no archive with " + name(o)
-		case major >= firstCache && hasPrefix(o, agentOptions):
+		case major >= FirstCache && hasPrefix(o, agentOptions):
 			return fmt.Sprintf("%s is set: Java %d has no AOT cache with agents, which would not see its classes", name(o), major)
 		}
 	}
@@ -84,7 +85,7 @@ func (c *Checker) Identify(java hotspot.JVM, options, classPath []string, flags 
 	for _, name := range layoutFlags {
 		id.Flags = append(id.Flags, flag(flags, name)...)
 	}
-	if java.Major >= firstCache && flags["UseAVX"].Value != "0" { // it has code with AVX, and Java 25 does not check the processor
+	if java.Major >= FirstCache && flags["UseAVX"].Value != "0" { // it has code with AVX, and Java 25 does not check the processor
 		id.Flags = append(id.Flags, "AVX")
 	}
 	files, err := ownFiles(java.Home)

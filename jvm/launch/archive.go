@@ -123,6 +123,23 @@ func (a archived) argv(options []string) []string {
 	return slices.Insert(argv, 1, options...)
 }
 
+// withoutArchive returns the command line of a JVM as it would be without a class archive. like is one of the same service without.
+func withoutArchive(argv, like []string) []string {
+	for _, major := range []int{archive.FirstMajor, archive.FirstCache} {
+		use := archive.UseOptions(major, "")
+		if len(argv) <= len(use) || argv[1] != use[0] || !strings.HasPrefix(argv[2], use[1]) {
+			continue
+		}
+		out := slices.Delete(slices.Clone(argv), 1, 1+len(use))
+		at, own := slices.Index(out, "-classpath")+1, slices.Index(like, "-classpath")+1
+		if at > 0 && at < len(out) && own > 0 && own < len(like) && strings.HasPrefix(out[at], like[own]+":") {
+			out[at] = like[own] // Tomcat's libraries follow
+		}
+		return out
+	}
+	return argv
+}
+
 // findArchive returns the archive that fits one of the class paths that the service may have.
 func (l *Launcher) findArchive(p *plan, dir string) (archive.Archive, archived, error) {
 	all, err := l.archivable(p)
@@ -241,7 +258,7 @@ func (l *tomcatKind) classPaths(p *plan) ([][]string, int) {
 		at--
 	}
 	own := strings.Split(p.report.argv[at], ":")
-	libraries, err := p.tomcat.install.Libraries()
+	libraries, err := archive.Libraries(p.tomcat.install.Home, p.tomcat.install.Base)
 	if err == nil && archive.HasAgents(p.options) {
 		err = errors.New("an agent would load classes from them")
 	}

@@ -127,6 +127,10 @@ func TestApplyArchive(t *testing.T) {
 				return
 			}
 			want := "java " + strings.ReplaceAll(c.argv, "ARCHIVE", path) + " -cp " + dir + "/app.jar Main -x"
+			plain := slices.Concat([]string{"java"}, p.options, []string{"Main", "-x"})
+			if d := jvm.Diff(withoutArchive(p.report.argv, plain), plain); d != nil {
+				t.Errorf("the comparison with a running JVM finds %q", d)
+			}
 			if got := strings.Join(p.report.argv, " "); got != want || err != nil || (len(p.warnings) > 0) != c.warns {
 				t.Errorf("%s, want %s; %q, %v", got, want, p.warnings, err)
 			}
@@ -221,6 +225,10 @@ func TestArchiveOfTomcat(t *testing.T) {
 		got := strings.ReplaceAll(p.report.argv[at], root, "")
 		if got != c.want || err != nil || p.report.Archive.Path == "" || !strings.Contains(strings.Join(p.notes, ""), c.note) {
 			t.Errorf("%s: %s, want %s; %q %v %+v", c.name, got, c.want, p.notes, err, p.report.Archive)
+		}
+		plain := []string{"java", c.option, "-classpath", own, "Main", "start"}
+		if d := jvm.Diff(withoutArchive(p.report.argv, plain), plain); d != nil {
+			t.Errorf("%s: the comparison with a running JVM finds %q", c.name, d)
 		}
 		l.JVM.Archive, p.report.argv = jvm.ArchiveOff, []string{"java", c.option, "-classpath", own, "Main", "start"}
 		if err := l.applyArchive(p); err != nil || p.report.argv[3] != own {

@@ -354,7 +354,7 @@ func (r *Drift) Compare(ctx context.Context, j rollout.JVM, digest string) (roll
 		}
 		return out, masked
 	}
-	for _, c := range jvm.Diff(before, p.report.argv) {
+	for _, c := range jvm.Diff(withoutArchive(before, p.report.argv), p.report.argv) {
 		out.Changes = append(out.Changes, env.Mask.Text(c))
 	}
 	heap := slices.IndexFunc(out.Changes, func(c string) bool { return strings.HasPrefix(c, "-Xmx") })

@@ -1,4 +1,4 @@
-package tomcat
+package archive
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/untrusted"
+	"github.com/stoker-init/stoker/jvm/tomcat"
 )
 
 // standardLoader is common.loader as Tomcat has it, without quotes.
@@ -19,22 +20,22 @@ const (
 	maxProperties = 1 << 20
 )
 
-// Libraries returns the jars from which Tomcat's common class loader has its classes, in its order, as it names them: without links. Within
+// Libraries returns the jars from which the common class loader of a Tomcat has its classes, in its order, as it names them: without links. Within
 // a folder the loader takes the order of the file system, and this is by name. An error says why the class loader cannot be replaced by a
 // class path of these: it is configured in another way, or has more than jars.
-func (in Install) Libraries() ([]string, error) {
-	data, err := untrusted.ReadFile(filepath.Join(in.Base, "conf/catalina.properties"), maxProperties)
+func Libraries(home, base string) ([]string, error) {
+	data, err := untrusted.ReadFile(filepath.Join(base, "conf/catalina.properties"), maxProperties)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read catalina.properties: %w", err)
 	}
-	properties := Properties(data)
+	properties := tomcat.Properties(data)
 	common := strings.NewReplacer(`"`, "", " ", "").Replace(properties["common.loader"])
 	if common != standardLoader || properties["server.loader"] != "" || properties["shared.loader"] != "" {
 		return nil, errors.New("catalina.properties configures other class loaders")
 	}
-	dirs := []string{filepath.Join(in.Base, "lib")}
-	if in.Home != in.Base {
-		dirs = append(dirs, filepath.Join(in.Home, "lib"))
+	dirs := []string{filepath.Join(base, "lib")}
+	if home != base {
+		dirs = append(dirs, filepath.Join(home, "lib"))
 	}
 	var out []string
 	for _, dir := range dirs {

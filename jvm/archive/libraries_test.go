@@ -1,11 +1,18 @@
-package tomcat
+package archive
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 )
+
+func put(t *testing.T, path, text string) {
+	t.Helper()
+	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	must(t, os.WriteFile(path, []byte(text), 0o600))
+}
 
 func TestLibraries(t *testing.T) {
 	const standard = `common.loader="${catalina.base}/lib","${catalina.base}/lib/*.jar","${catalina.home}/lib","${catalina.home}/lib/*.jar"` +
@@ -25,12 +32,12 @@ func TestLibraries(t *testing.T) {
 	} {
 		root := t.TempDir()
 		for _, f := range c.files {
-			put(t, root+"/"+f, "", 0o644)
+			put(t, root+"/"+f, "")
 		}
 		if c.properties != "" {
-			put(t, root+"/base/conf/catalina.properties", c.properties, 0o644)
+			put(t, root+"/base/conf/catalina.properties", c.properties)
 		}
-		got, err := Install{Home: root + "/home", Base: root + "/base"}.Libraries()
+		got, err := Libraries(root+"/home", root+"/base")
 		text := strings.ReplaceAll(strings.Join(got, " "), root+"/", "")
 		if err != nil {
 			text = err.Error()
@@ -40,13 +47,13 @@ func TestLibraries(t *testing.T) {
 		}
 	}
 	root := t.TempDir()
-	put(t, root+"/conf/catalina.properties", standard, 0o644)
-	put(t, root+"/java/real.jar", "", 0o644)
-	put(t, root+"/lib/own.jar", "", 0o644)
+	put(t, root+"/conf/catalina.properties", standard)
+	put(t, root+"/java/real.jar", "")
+	put(t, root+"/lib/own.jar", "")
 	if err := os.Symlink("../java/real.jar", root+"/lib/a.jar"); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Install{Home: root, Base: root}.Libraries()
+	got, err := Libraries(root, root)
 	if want := []string{root + "/java/real.jar", root + "/lib/own.jar"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("links are resolved, and one folder is read once: %q, %v", got, err)
 	}
