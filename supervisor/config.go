@@ -35,7 +35,7 @@ type Config struct {
 	// none; the stop signal counts in a requested stop).
 	SuccessSignals []string `yaml:"success_signals" change:"live"`
 
-	// Listen are sockets that stoker keeps open over restarts and passes to the process.
+	// Listen are sockets that stay open over restarts and are passed to the process.
 	Listen []listen.Config `yaml:"listen"`
 
 	Ready   Ready   `yaml:"ready" change:"live"`

@@ -13,7 +13,7 @@ import (
 )
 
 func (s *Supervisor) environment() environment {
-	return environment{s, s, s, s.incidents, s.opts.Listener}
+	return environment{s, s, s, s.incidents, s.opts.Listener, s.opts.Entered}
 }
 
 func (s *Supervisor) startProcess(ctx context.Context, spec proc.Spec) (Process, error) {

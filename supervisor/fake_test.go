@@ -37,10 +37,11 @@ type fakeEnvironment struct {
 	tries       []time.Duration // when a start was tried
 	stored      []byte
 	recorded    []*incident.Failure
-	dumps       []string // thread dumps that were not in the output, after their starts
-	before      string   // what must be up first
-	after       string   // what must be gone first
-	listener    Listener // nil: none
+	dumps       []string                                   // thread dumps that were not in the output, after their starts
+	before      string                                     // what must be up first
+	after       string                                     // what must be gone first
+	listener    Listener                                   // nil: none
+	entered     func(service string, st State, rests bool) // nil: none
 	removals    atomic.Int32
 	explain     func(*incident.Failure) // as the recorder does
 	planUpdates atomic.Int32
@@ -48,7 +49,7 @@ type fakeEnvironment struct {
 }
 
 func (w *fakeEnvironment) environment() environment {
-	return environment{w, w, w, w, w.listener}
+	return environment{w, w, w, w, w.listener, w.entered}
 }
 
 // elapsed is the time since the beginning of the test.

@@ -21,7 +21,7 @@ type setEnvironment struct {
 }
 
 func (w setEnvironment) environment() environment {
-	return environment{w.fakeEnvironment, w, w.fakeEnvironment, w.fakeEnvironment, nil}
+	return environment{w.fakeEnvironment, w, w.fakeEnvironment, w.fakeEnvironment, nil, nil}
 }
 func (w setEnvironment) mayStart(name string) string { return w.s.mayStart(name) }
 func (w setEnvironment) mayStop(name string) string  { return w.s.mayStop(name) }

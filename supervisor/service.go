@@ -20,7 +20,8 @@ type environment struct {
 	coordinator
 	stateStore
 	failureRecorder
-	listener Listener // nil: none
+	listener Listener                                   // nil: none
+	entered  func(service string, st State, rests bool) // Options.Entered; nil: none
 }
 
 // processHost starts processes and knows the system.
@@ -285,6 +286,9 @@ func (s *Service) enter(st State, limit time.Duration) {
 	}
 	if st != Starting && st != Running && st != Stopping {
 		s.endStart()
+	}
+	if s.env.entered != nil {
+		s.env.entered(s.name, st, st.rests(s.saved.Deadline != 0))
 	}
 	s.save()
 	if st != Stopping {

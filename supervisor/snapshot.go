@@ -42,6 +42,8 @@ type Snapshot struct {
 	Left         []int          `json:"left,omitempty"`          // STOPPING: its processes that live on without their leader
 	Notes        []string       `json:"notes,omitempty"`         // what the start found
 	Output       *logs.Stats    `json:"output,omitempty"`
+	// Listen are the sockets that are kept open for it; the daemon adds them.
+	Listen []Socket `json:"listen,omitempty"`
 	// Incident is the number of its latest incident; 0: none is kept.
 	Incident uint64 `json:"incident,omitempty"`
 	// Settled says that STOPPED, EXITED or FATAL will not change by itself.
@@ -64,6 +66,17 @@ type Snapshot struct {
 	dumpSignal  syscall.Signal // of the process; 0: it makes no thread dumps
 	stopSignal  syscall.Signal
 	stopTimeout time.Duration
+}
+
+// Socket is a listening socket that is kept open for a service.
+type Socket struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	Waiting int    `json:"waiting"` // connections that the service has not accepted yet
+	Backlog int    `json:"backlog"` // how many may wait
+	// FullSince is when the queue was first seen full; nil: it is not.
+	FullSince *time.Time `json:"full_since,omitempty"`
+	Fills     uint64     `json:"fills,omitempty"` // how often it was seen to become full
 }
 
 // Snapshot is the state of a service at one moment: a value that others may keep.
@@ -114,13 +127,10 @@ func (s *Service) publish() {
 		if s.proc != nil && k.UpSince == 0 {
 			snap.Left = s.proc.Members()
 		}
-	case Stopped, Exited:
-		snap.Settled = true
-	case Backoff:
+	case Backoff, Fatal:
 		snap.Next = s.wallOf(k.Deadline)
-	case Fatal:
-		snap.Next, snap.Settled = s.wallOf(k.Deadline), k.Deadline == 0
 	}
+	snap.Settled = k.State.rests(k.Deadline != 0)
 	for _, text := range []*string{&snap.Waiting, &snap.Unhealthy, &snap.Issue, &snap.Degraded} { // Reason is clipped
 		*text = redact.Text(*text)
 	}

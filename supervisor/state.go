@@ -19,6 +19,11 @@ func States() []State {
 	return []State{Stopped, Starting, Running, Backoff, Stopping, Exited, Fatal}
 }
 
+// rests reports whether a service stays in a state until a start is asked for; retried says that the state has a deadline.
+func (st State) rests(retried bool) bool {
+	return st == Stopped || st == Exited || st == Fatal && !retried
+}
+
 // Event is what can happen to a service.
 type Event string
 

@@ -46,6 +46,9 @@ type Options struct {
 	Reload func()
 	// Listener gets the events of the container and the services; nil: there is none.
 	Listener Listener
+	// Entered is called in the service's goroutine when a service enters a state, also the one that it is in, before others can see that.
+	// rests says that the service stays in it until a start is asked for (Snapshot.Settled); nil: not wanted.
+	Entered func(service string, st State, rests bool)
 	// Network configures the container's network before the first hooks, and calls waits with what it is doing. If this
 	// supervisor ends before the hooks have, the next one calls it again. An error ends the container, with the code of an
 	// *exit.Error; nil: there is nothing to configure.

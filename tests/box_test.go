@@ -46,6 +46,7 @@ type boxOptions struct {
 	raw    bool   // the test reads stdout itself
 	joined bool   // stderr is the same pipe as stdout
 	socket string // the path of its API; empty: in dir
+	ownRun bool   // it has a /run/stoker of its own
 	// program is the stoker to run; empty: the one under test.
 	program string
 	network *network // where it runs; nil: in that of the test
@@ -63,7 +64,11 @@ func newBox(t testing.TB, o boxOptions) *box {
 	if o.program == "" {
 		o.program = stoker(t)
 	}
-	args := []string{"-pfm", "--mount-proc", "--kill-child", o.program, "run", "--set", "api.socket=" + b.socket}
+	args := []string{"-pfm", "--mount-proc", "--kill-child"}
+	if o.ownRun {
+		args = append(args, "sh", "-c", `mkdir -p /run/stoker && mount -t tmpfs tmpfs /run/stoker && exec "$@"`, "sh")
+	}
+	args = append(args, o.program, "run", "--set", "api.socket="+b.socket)
 	if o.config != "" {
 		file := filepath.Join(b.dir, "stoker.yaml")
 		if err := os.WriteFile(file, []byte(o.config), 0o644); err != nil {

@@ -31,17 +31,9 @@ func TestMatrix(t *testing.T) {
 	if out, err := exec.Command("javac", "--release", "8", "-d", classes, "testdata/Idle.java").CombinedOutput(); err != nil {
 		t.Fatalf("cannot compile the program: %v\n%s", err, out)
 	}
-	var stderr bytes.Buffer
-	cmd := exec.Command("../scripts/matrix.sh", strings.Fields(os.Getenv("STOKER_MATRIX"))...)
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		lacking(t, fmt.Sprintf("cannot fetch the JDKs and Tomcats: %v\n%s", err, &stderr))
-	}
-	var table matrixTable
-	for line := range strings.Lines(string(out)) {
-		f := strings.Fields(line)
-		table.pairs = append(table.pairs, &matrixPair{java: f[0], tomcat: f[1], lower: f[2], classes: classes, results: map[string]string{}})
+	table := matrixTable{matrixPairs(t)}
+	for _, p := range table.pairs {
+		p.classes = classes
 	}
 	t.Cleanup(func() { t.Logf("%s", &table) })
 	queue := make(chan *matrixPair, len(table.pairs))
@@ -57,6 +49,23 @@ func TestMatrix(t *testing.T) {
 			}
 		})
 	}
+}
+
+// matrixPairs returns the pairs that STOKER_MATRIX selects.
+func matrixPairs(t *testing.T) (pairs []*matrixPair) {
+	t.Helper()
+	var stderr bytes.Buffer
+	cmd := exec.Command("../scripts/matrix.sh", strings.Fields(os.Getenv("STOKER_MATRIX"))...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		lacking(t, fmt.Sprintf("cannot fetch the JDKs and Tomcats: %v\n%s", err, &stderr))
+	}
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line)
+		pairs = append(pairs, &matrixPair{java: f[0], tomcat: f[1], lower: f[2], results: map[string]string{}})
+	}
+	return pairs
 }
 
 // matrixCells are the properties of a pair, in the order of the table.

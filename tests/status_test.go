@@ -30,6 +30,9 @@ type serviceStatus struct {
 		At     time.Time `json:"at"`
 	} `json:"exit"`
 	Next   *time.Time `json:"next_start"`
+	Listen []struct {
+		Waiting int `json:"waiting"`
+	} `json:"listen"`
 	Output *struct {
 		Bytes        int64  `json:"bytes"`
 		Lines        uint64 `json:"lines"`

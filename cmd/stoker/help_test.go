@@ -145,8 +145,8 @@ func hasFlags(c *cli.Command, dashes, name string) bool {
 // proseVerbs are the words of sentences whose subject is stoker.
 func proseVerbs() []string {
 	return strings.Fields("alone and answers apart as asked beside between bin by chooses did does finds for has in is itself knows may or reads refuses " +
-		"restarts runs sizes something stoker speaks starts stays string takes testdata that then was where which within " +
-		"acts adds asks configures connects gets here if leaves makes notices relies says sees sends started watches writes")
+		"restarts runs sizes something stoker speaks starts stays string takes testdata that then was where which within writable " +
+		"acts adds asks binds configures connects gets here if keeps leaves makes notices relies says sees sends started watches writes")
 }
 
 func TestManPage(t *testing.T) {

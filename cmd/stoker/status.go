@@ -195,6 +195,9 @@ func details(s supervisor.Snapshot, now time.Time) (out []string) {
 	if s.Incident != 0 && s.State != supervisor.Running && (s.State != supervisor.Stopped || s.Reason != "") {
 		add("evidence: stoker incidents show %d", s.Incident)
 	}
+	for _, k := range s.Listen {
+		add("%s", socketDetail(k, now))
+	}
 	for _, note := range s.Notes {
 		add("%s", note)
 	}
@@ -202,6 +205,14 @@ func details(s supervisor.Snapshot, now time.Time) (out []string) {
 		outputDetails(s.Output, add)
 	}
 	return out
+}
+
+func socketDetail(k supervisor.Socket, now time.Time) string {
+	text := fmt.Sprintf("listens on %s (%s): waiting connections %d, backlog %d", k.Address, k.Name, k.Waiting, k.Backlog)
+	if k.FullSince != nil {
+		text += ", full for " + layout.Duration(now.Sub(*k.FullSince))
+	}
+	return text
 }
 
 func outputDetails(o *logs.Stats, add func(format string, args ...any)) {

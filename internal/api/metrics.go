@@ -99,6 +99,24 @@ func (s *Server) serviceMetrics(x *exposition, all []supervisor.Snapshot) {
 			x.sample(float64(snap.Output.File.DroppedBytes), "service", snap.Name)
 		}
 	}
+	socketMetrics(x, all)
+}
+
+func socketMetrics(x *exposition, all []supervisor.Snapshot) {
+	each := func(value func(k supervisor.Socket) float64) {
+		for _, snap := range all {
+			for _, k := range snap.Listen {
+				x.sample(value(k), "service", snap.Name, "socket", k.Name)
+			}
+		}
+	}
+	x.family("stoker_socket_waiting", "gauge",
+		"Connections that the service has not accepted yet; absent for a socket that is not open.")
+	each(func(k supervisor.Socket) float64 { return float64(k.Waiting) })
+	x.family("stoker_socket_backlog", "gauge", "Connections that may wait to be accepted.")
+	each(func(k supervisor.Socket) float64 { return float64(k.Backlog) })
+	x.family("stoker_socket_full_total", "counter", "How often the queue of the socket was seen to become full.")
+	each(func(k supervisor.Socket) float64 { return float64(k.Fills) })
 }
 
 func (s *Server) hookMetrics(x *exposition) {

@@ -42,6 +42,8 @@ func TestMetrics(t *testing.T) {
 		{Name: "app", State: supervisor.Running, Starts: 4, UpSince: &up, Output: &logs.Stats{DroppedLines: 5, LostLines: 6,
 			DroppedBytes: 70, LostBytes: 8, File: &logs.FileStats{DroppedBytes: 9}}},
 		{Name: "never", State: supervisor.Stopped},
+		{Name: "web", State: supervisor.Backoff, Starts: 1, Listen: []supervisor.Socket{
+			{Name: "http", Address: ":8080", Waiting: 65, Backlog: 64, FullSince: &up, Fills: 2}, {Name: "admin", Backlog: 1024}}},
 		{Name: `odd "name" \` + "\nof \xff bytes", State: supervisor.Backoff, Starts: 1},
 	}
 	f.broken = []incident.Incident{{Summary: incident.Summary{Number: 12, Service: "app"}},

@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/listen"
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/redact"
@@ -35,8 +36,10 @@ var textForms = map[string]func(v *validator, path, text string){
 	"group":         (*validator).group,
 	"hookfile":      formOf(hooks.CheckFileName, ""),
 	"ionice":        formOf(func(text string) error { _, err := execshim.ParseIONice(text); return err }, ""),
+	"listenaddress": (*validator).listenAddress,
 	"literal":       (*validator).literal,
 	"method":        (*validator).method,
+	"mode":          formOf(func(text string) error { _, err := listen.ParseMode(text); return err }, `write "0660"`),
 	"networksource": (*validator).networkSource,
 	"option":        (*validator).option,
 	"regexp":        (*validator).regexp,

@@ -25,8 +25,8 @@ func validate(raw, cfg Config, c *layeredyaml.Checker, environ []string) {
 	}
 	tags := func() { v.tags(raw, "") }
 	// A probe without a URL comes before the form of what belongs to a URL.
-	checks := []func(){v.probes, tags, v.services, v.main, v.jvm, v.admins, v.access, v.stop, v.hooks, v.plugins, v.executor, v.natsJobs,
-		v.console}
+	checks := []func(){v.probes, tags, v.services, v.listeners, v.main, v.jvm, v.admins, v.access, v.stop, v.hooks, v.plugins, v.executor,
+		v.natsJobs, v.console}
 	for _, check := range checks {
 		check()
 	}

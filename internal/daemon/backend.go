@@ -62,6 +62,7 @@ func (d *daemon) Service(name string) (supervisor.Snapshot, bool) {
 // withPending adds the pending restart and the failures of hooks.
 func (d *daemon) withPending(snap supervisor.Snapshot) supervisor.Snapshot {
 	snap = d.jvms.AddTo(snap)
+	snap.Listen = d.sockets.status(snap.Name)
 	snap.Notes = slices.Concat(snap.Notes, d.hooks.Failures(snap.Name))
 	return snap
 }

@@ -3,11 +3,13 @@ package daemon
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/listen"
 	"github.com/stoker-init/stoker/internal/logfile"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/network"
@@ -79,7 +81,14 @@ func (d *daemon) addService(p *plan, name, hash string) error {
 		p.users = append(p.users, base.User)
 	}
 	base.Deps = service.Deps{Origins: p.Origins, Allow: launch.AllowedByPlugins(d.plugins), Observe: launch.Observe,
-		HookOutput: func(service string, uid int) hooks.Output { return d.hooks.Output(service, uid) }}
+		HookOutput: func(service string, uid int) hooks.Output { return d.hooks.Output(service, uid) },
+		Listen: func(service string) ([]listen.Socket, error) {
+			gid := os.Getgid()
+			if base.User != nil {
+				gid = int(base.User.GID)
+			}
+			return d.sockets.open(service, cfg.Listen, base.User.ID(), gid)
+		}}
 	logs, err := logOptions(cfg.Output)
 	if err != nil {
 		return fmt.Errorf("cannot run service %q: %w", name, err)

@@ -38,6 +38,7 @@ type daemon struct {
 	shared  *launch.Shared // state of the JVM launchers
 	cgroups *cgroup.Tree
 	journal *journal
+	sockets *sockets
 	hooks   *hookRunner
 	jobs    *executor.Executor // nil: there is none
 	network *network.Network   // of the container
@@ -88,7 +89,7 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 	}
 	d.takeMesos(loaded.Config.Executor)
 	d.shared, d.cgroups = launch.NewShared(stateFolder(os.Geteuid(), os.Getenv)), cgroup.NewTree("/")
-	d.shared.Store = d.m.FDStore()
+	d.shared.Store, d.shared.Runtime = d.m.FDStore(), api.RuntimeFolder("tomcat", os.Getenv)
 	d.shared.Restore(rec.Items)
 	if !d.opts.Alone() {
 		d.plugins = newPlugins(d.m, rec, d.program.Version, d.log, d.journal, d.hooks)

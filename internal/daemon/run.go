@@ -148,33 +148,25 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	d.network = network.New(ctx, network.Options{Log: log.Named("netinit"), Folder: NetworkFolder(), Env: service.EnvironMap(os.Environ()),
 		Drifted: d.hooks.networkDrift, Save: m.FDStore().PutJSON})
 	opening := d.network.Opening(d.currentPlan().network())
+	d.sockets = newSockets(m.Listeners, log)
 	d.sup = supervisor.New(m, rec, d.currentPlan().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,
 		Reload: func() { d.api.reopenAndWatch(); d.reloadAndLog("SIGHUP"); d.api.configureTCP() }, OOM: launch.OOMCount, LogAfter: queue.After,
 		Stops:    d.journal.stopping,
+		Entered:  d.entered,
 		StopJobs: d.stopJobs,
 		Listener: d.hooks, Network: opening})
 	if opening != nil && d.sup.Opened(rec) {
 		d.network.Resume(d.currentPlan().network(), rec.Items)
 	}
+	d.sockets.resume(d.sup.Services())
+	if opening == nil {
+		d.sockets.early = d.openSockets
+	}
 	d.jvms = launch.NewDrift(d.sup, func() map[string]*launch.Launcher { return d.currentPlan().jvmLaunchers() },
 		launch.Cuts(rec.Items), log)
 	d.engines = d.startEngines(ctx)
 	d.api = newAPIServer(ctx, d)
-	afterStart := func() {
-		d.api.begin(rec)
-		d.saveFirstConfig()
-		limits := knownLimits(rec.Items)
-		time.AfterFunc(settleTime, func() {
-			signals.NotifyFirst(sigs)
-			signals.NotifyRest(sigs)
-			d.watch(ctx)
-			d.watchLimits(ctx, limits)
-			d.api.reopenAndWatch()
-			debug.SetGCPercent(laterPercent)
-			memory.ReleaseStartup()
-			time.AfterFunc(supervisor.DebuggerTime, memory.ReleaseStartup) // memory used by the debugger search
-		})
-	}
+	afterStart := func() { d.afterStart(ctx, rec, sigs) }
 	if rec.Starts > 1 || d.hooks.hasHooks() || opening != nil || len(d.currentPlan().jvmLaunchers()) > 0 {
 		afterStart() // clients may be waiting, hooks may use the API, the network may take its time, and JVMs are started with the limits
 	} else {
@@ -183,6 +175,23 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	}
 	code = d.sup.Run(ctx, rec)
 	return code, d.sup.Grace()
+}
+
+// afterStart begins what no service needs for its start, and ends the start later.
+func (d *daemon) afterStart(ctx context.Context, rec *proc.Recovered, sigs chan os.Signal) {
+	d.api.begin(rec)
+	d.saveFirstConfig()
+	limits := knownLimits(rec.Items)
+	time.AfterFunc(settleTime, func() {
+		signals.NotifyFirst(sigs)
+		signals.NotifyRest(sigs)
+		d.watch(ctx)
+		d.watchLimits(ctx, limits)
+		d.api.reopenAndWatch()
+		debug.SetGCPercent(laterPercent)
+		memory.ReleaseStartup()
+		time.AfterFunc(supervisor.DebuggerTime, memory.ReleaseStartup) // memory used by the debugger search
+	})
 }
 
 // errNothingToRun explains why there is nothing to run, Tomcat included.

@@ -27,7 +27,7 @@ func Args(id string) []string { return []string{"stoker", Command, id} }
 const (
 	ordersFD = 3
 	reportFD = 4 // closed by a successful exec
-	// FirstFreeFD is the first one that is free for others.
+	// FirstFreeFD is the first one that is free for others: the sockets of Orders, and what follows them.
 	FirstFreeFD = 5
 )
 
@@ -66,6 +66,8 @@ type Orders struct {
 	Dir    string              `json:"dir,omitempty"`
 	User   string              `json:"user,omitempty"`   // name of Become
 	Become *syscall.Credential `json:"become,omitempty"` // the user that the shim becomes
+	// Sockets are the names of the sockets that the shim has from FirstFreeFD on, and the program from 3 on.
+	Sockets []string `json:"sockets,omitempty"`
 }
 
 // report is what the shim writes: the step that failed, or a note about what it does without.
@@ -160,13 +162,19 @@ func Run() int {
 	debug.SetGCPercent(-1) // a limit of memory may be too small for a collection
 	unix.CloseOnExec(ordersFD)
 	unix.CloseOnExec(reportFD)
-	reports := json.NewEncoder(os.NewFile(reportFD, "reports"))
-	data, err := io.ReadAll(os.NewFile(ordersFD, "orders"))
+	orders := os.NewFile(ordersFD, "orders")
+	data, err := io.ReadAll(orders)
+	orders.Close()
 	var o Orders
 	if err == nil {
 		err = json.Unmarshal(data, &o)
 	}
-	environ := os.Environ()
+	environ, reportTo := os.Environ(), reportFD
+	if len(o.Sockets) > 0 && err == nil {
+		reportTo, err = o.moveSockets()
+		environ = o.withSockets(environ)
+	}
+	reports := json.NewEncoder(os.NewFile(uintptr(reportTo), "reports"))
 	failed := failure("read the exec shim's orders for", err, "")
 	if err == nil {
 		failed = o.obey(func(note string) { _ = reports.Encode(report{Note: note}) })

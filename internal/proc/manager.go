@@ -19,6 +19,7 @@ import (
 	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/headroom"
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/listen"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/procfs"
 )
@@ -50,7 +51,8 @@ type Options struct {
 // Manager starts processes and receives their exits. One goroutine, the loop, does both,
 // so an exit never comes before the pid that it belongs to is known.
 type Manager struct {
-	Logs *logs.Registry // of captured output
+	Logs      *logs.Registry // of captured output
+	Listeners *listen.Set    // sockets that are kept open for services
 
 	conn         *initproto.Conn
 	init         Init
@@ -353,6 +355,7 @@ func (m *Manager) recover() (*Recovered, error) {
 		}
 	}
 	m.Logs.Adopt(rec.Items)
+	m.Listeners = listen.New(m.store, rec.Items, m.addressHolder)
 	var err error
 	rec.Processes, err = m.adopt(records, events, rec.Items)
 	return rec, err

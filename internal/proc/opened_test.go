@@ -45,19 +45,22 @@ func playLinked(s *stage) int {
 func (s *stage) opened(id string, umask *int, argv ...string) *Process {
 	p, err := s.m.Start(context.Background(), Spec{ID: id, Argv: argv, Env: append(os.Environ(), "DIR="+s.dir),
 		Attributes: execshim.Attributes{Umask: umask}, Stdio: Stdio{Mode: Capture, OwnLog: &logs.Options{}},
-		Open: func(path string) (*os.File, string, error) {
-			path, err := filepath.EvalSymlinks(path)
-			if err != nil {
-				return nil, "", err
-			}
-			f, err := os.Open(filepath.Dir(path))
-			return f, filepath.Base(path), err
-		}})
+		Open: openFolder})
 	if err != nil {
 		s.say("%v", err)
 		os.Exit(1)
 	}
 	return p
+}
+
+// openFolder opens the folder of a program.
+func openFolder(path string) (*os.File, string, error) {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, "", err
+	}
+	f, err := os.Open(filepath.Dir(path))
+	return f, filepath.Base(path), err
 }
 
 // text is what it wrote until its end.

@@ -145,6 +145,7 @@ var scripts = map[string]play{
 	"at-recorded":    {opts: dieAt("recorded"), play: playDieAt},
 	"at-cloned-long": {opts: dieAt("cloned"), play: playDieAt},
 	"at-cloned-open": {opts: dieAt("cloned"), play: playOpened},
+	"sockets":        {play: playSockets},
 	"at-cloned-link": {opts: dieAt("cloned"), play: playLinked},
 	"ended-unseen":   {opts: dieAt("cloned"), play: playDieAt},
 	"kills":          {play: playKills},

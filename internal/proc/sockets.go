@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"slices"
+	"strconv"
 
 	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/listen"
 	"github.com/stoker-init/stoker/internal/procfs"
 )
 
@@ -63,7 +66,11 @@ func (p *Process) checkOwner(address string, all []procfs.Socket, err error) err
 	case blind:
 		return fmt.Errorf("cannot see which process listens on %s: %w", address, fs.ErrPermission)
 	}
-	return fmt.Errorf("%s is held by another process%s", address, holder(all))
+	held := p.m.holder(all)
+	if held == "" {
+		held = "is held by another process"
+	}
+	return fmt.Errorf("%s %s", address, held)
 }
 
 // owns says whether a member of the service has one of the sockets open. blind: some of
@@ -84,14 +91,25 @@ func listeners(pid, port int) ([]procfs.Socket, error) {
 	return procfs.TCPSockets(pid, func(s procfs.Socket) bool { return s.Listens && s.Local == port })
 }
 
-// PortHolder names the process that listens on a TCP port, as ": pid 20 (nginx)"; empty:
-// there is none, or it cannot be seen.
-func PortHolder(port int) string {
+// PortHolder says what listens on a TCP port, as "is held by another process: pid 20 (nginx)" or "is kept open by stoker for service
+// web"; empty: nothing does, or it cannot be seen.
+func (m *Manager) PortHolder(port int) string {
 	all, err := listeners(os.Getpid(), port)
-	if err != nil || len(all) == 0 {
+	if err != nil {
 		return ""
 	}
-	return holder(all)
+	return m.holder(all)
+}
+
+// addressHolder is PortHolder of the address of a socket.
+func (m *Manager) addressHolder(c listen.Config) string {
+	if c.Unix != "" {
+		all, _ := procfs.UnixListeners(os.Getpid(), c.Unix) // as far as it can be read
+		return m.holder(all)
+	}
+	_, port, _ := net.SplitHostPort(c.TCP)
+	n, _ := strconv.Atoi(port) // 0 has no holder
+	return m.PortHolder(n)
 }
 
 // TCPSockets lists the TCP sockets of one process by their local ports.
@@ -129,15 +147,20 @@ func hasOpen(pid int, sockets []procfs.Socket) (open bool, err error) {
 	return open, err
 }
 
-// holder names a process that has one of the sockets open, as PortHolder does.
-func holder(all []procfs.Socket) string {
+// holder says what has one of the sockets open, as PortHolder does.
+func (m *Manager) holder(all []procfs.Socket) string {
+	for _, s := range all {
+		if service := m.Listeners.HeldFor(s.Inode); service != "" {
+			return "is kept open by stoker for service " + service
+		}
+	}
 	for _, pid := range procfs.Pids() {
 		if open, _ := hasOpen(pid, all); open {
 			name, err := procfs.Comm(pid)
 			if err != nil {
 				name = "?"
 			}
-			return fmt.Sprintf(": pid %d (%s)", pid, name)
+			return fmt.Sprintf("is held by another process: pid %d (%s)", pid, name)
 		}
 	}
 	return ""

@@ -41,7 +41,7 @@ type Spec struct {
 }
 
 func (s *Spec) command() *program.Command {
-	return &program.Command{Argv: s.Argv, Env: s.Env, Dir: s.Dir, Open: s.Open}
+	return &program.Command{Argv: s.Argv, Env: s.Env, Dir: s.Dir, Open: s.Open, FDs: len(s.Sockets)}
 }
 
 // ErrStopping refuses a start because the container stops.

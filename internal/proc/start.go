@@ -108,7 +108,7 @@ func (m *Manager) clone(spec *Spec, path string, executable program.Opened, file
 	attr := &syscall.ProcAttr{Dir: spec.Dir, Env: spec.Env, Files: files.child[:], Sys: sys}
 	exe, argv := executable.Exe, spec.Argv
 	var shim *execshim.Shim
-	if !spec.NeedShim() {
+	if !spec.NeedShim() && len(spec.Sockets) == 0 {
 		sys.Credential = spec.credential()
 	} else { // the shim starts with stoker's rights, in stoker's directory
 		if shim, err = execshim.New(spec.orders(executable.Exe)); err != nil {
@@ -118,6 +118,9 @@ func (m *Manager) clone(spec *Spec, path string, executable program.Opened, file
 		exe, argv = "/proc/self/exe", execshim.Args(spec.ID)
 		attr.Dir = ""
 		attr.Files = append(files.child[:], shim.FDs()...)
+		for _, s := range spec.Sockets {
+			attr.Files = append(attr.Files, s.File.Fd())
+		}
 	}
 	attr.Files = executable.AddTo(attr.Files)
 	m.withOOMScore(spec.OOMRaise, func() { pid, err = syscall.ForkExec(exe, argv, attr) })
@@ -156,6 +159,9 @@ func (s *Spec) orders(program string) execshim.Orders {
 	o := execshim.Orders{Attributes: s.Attributes, Path: program, Argv: s.Argv, Dir: s.Dir, Become: s.credential()}
 	if s.User != nil {
 		o.User = s.User.Name
+	}
+	for _, socket := range s.Sockets {
+		o.Sockets = append(o.Sockets, socket.Name)
 	}
 	return o
 }

@@ -50,18 +50,38 @@ func TCPSockets(pid int, want func(Socket) bool) (out []Socket, err error) {
 }
 
 // UnixListeners lists the sockets in the network namespace of a process that listen at a
-// path: field 4 is the flags, of which __SO_ACCEPTCON says that it listens, 7 the inode,
-// and the rest of the line is the path.
+// path.
 func UnixListeners(pid int, path string) (out []Socket, err error) {
-	const listens = "00010000"
-	err = eachLine(Path(pid, "net/unix"), func(text string) {
-		line, at, ok := strings.Cut(text, " /")
-		f := strings.Fields(line)
-		if ok && "/"+at == path && len(f) >= 7 && f[3] == listens {
-			out = append(out, Socket{Inode: "socket:[" + f[6] + "]", UID: -1, Listens: true})
+	const listens = "00010000" // __SO_ACCEPTCON
+	err = eachUnix(pid, path, func(flags, _, inode string) {
+		if flags == listens {
+			out = append(out, Socket{Inode: "socket:[" + inode + "]", UID: -1, Listens: true})
 		}
 	})
 	return out, err
+}
+
+// UnixWaiting counts the connections to a path that the listening process has not accepted:
+// their sockets have no inode yet.
+func UnixWaiting(pid int, path string) (n int, err error) {
+	const connecting = "02" // SS_CONNECTING
+	err = eachUnix(pid, path, func(_, state, inode string) {
+		if state == connecting && inode == "0" {
+			n++
+		}
+	})
+	return n, err
+}
+
+// eachUnix goes through the unix sockets of a path in the network namespace of a process: field
+// 4 is the flags, 6 the state, 7 the inode, and the rest of the line is the path.
+func eachUnix(pid int, path string, f func(flags, state, inode string)) error {
+	return eachLine(Path(pid, "net/unix"), func(text string) {
+		line, at, ok := strings.Cut(text, " /")
+		if fields := strings.Fields(line); ok && "/"+at == path && len(fields) >= 7 {
+			f(fields[3], fields[5], fields[6])
+		}
+	})
 }
 
 // tcpPort is the port of an address in the tables; 0: none.

@@ -26,6 +26,8 @@ type Command struct {
 	// that folder. A script is executed by its path, which its interpreter opens and calls
 	// $0, and so is every program where /proc is missing.
 	Open func(path string) (folder *os.File, name string, err error)
+	// FDs is how many descriptors the program gets beside the standard streams.
+	FDs int
 }
 
 // StartError says why a program could not be started.
@@ -130,12 +132,11 @@ func (c *Command) CannotExecute(path string, err error) *StartError {
 // Opened is a program that is executed as a name in an open folder.
 type Opened struct {
 	folder *os.File // nil: it is executed by its path
-	Exe    string   // what the child executes
+	// folderFD is the descriptor of that folder in the child, behind those of the shim and of the program. It stays open after the
+	// execve, and allows no more than the path of the folder does.
+	folderFD int
+	Exe      string // what the child executes
 }
-
-// folderFD is the descriptor of that folder in the child, behind those of the shim. It
-// stays open after the execve, and allows no more than the path of the folder does.
-const folderFD = execshim.FirstFreeFD
 
 // Find finds the program, and has it checked.
 func (c *Command) Find() (path string, o Opened, err error) {
@@ -150,7 +151,8 @@ func (c *Command) Find() (path string, o Opened, err error) {
 		folder.Close()
 		return path, Opened{Exe: path}, nil
 	}
-	return path, Opened{folder, fmt.Sprintf("/proc/self/fd/%d/%s", folderFD, name)}, nil
+	fd := execshim.FirstFreeFD + c.FDs
+	return path, Opened{folder, fd, fmt.Sprintf("/proc/self/fd/%d/%s", fd, name)}, nil
 }
 
 func exists(path string) bool {
@@ -183,7 +185,7 @@ func (o Opened) AddTo(files []uintptr) []uintptr {
 		return files
 	}
 	files = slices.Clone(files)
-	for len(files) < folderFD {
+	for len(files) < o.folderFD {
 		files = append(files, ^uintptr(0)) // none
 	}
 	return append(files, o.folder.Fd())

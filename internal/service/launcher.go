@@ -13,6 +13,7 @@ import (
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layeredyaml"
+	"github.com/stoker-init/stoker/internal/listen"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/supervisor"
@@ -42,6 +43,8 @@ type Deps struct {
 	Allow func(service string) error
 	// Observe adds observers that apply to any program; nil: none.
 	Observe func(*supervisor.Launch)
+	// Listen opens the listening sockets of a service; nil: it has none.
+	Listen func(service string) ([]listen.Socket, error)
 }
 
 // Base returns the launcher itself, also of a kind that embeds it.
@@ -144,6 +147,14 @@ func (l *Launcher) Begin(prepare func(r *Start) (*supervisor.Launch, error)) (*s
 	return out, nil
 }
 
+// Sockets opens the listening sockets of the service, in the order of its configuration.
+func (l *Launcher) Sockets() ([]listen.Socket, error) {
+	if l.Listen == nil {
+		return nil, nil
+	}
+	return l.Listen(l.Name)
+}
+
 // FromHooks returns the output of hooks for the service.
 func (l *Launcher) FromHooks() hooks.Output {
 	if l.HookOutput == nil {
@@ -174,6 +185,9 @@ func (l *Launcher) Prepare(ctx context.Context) (*supervisor.Launch, error) {
 		}
 		out.Spec = l.Spec(r.Vars)
 		out.Spec.Argv = l.Config.Command
+		if out.Spec.Sockets, err = l.Sockets(); err != nil {
+			return nil, err
+		}
 		if l.Inherit {
 			out.Spec.Stdio.InheritStdin = true
 			if isTerminal(0) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stoker-init/stoker/internal/config"
+	"github.com/stoker-init/stoker/internal/listen"
 	"github.com/stoker-init/stoker/internal/service"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
@@ -70,6 +71,7 @@ type plan struct {
 	notes    []string
 	warnings []string
 	tomcat   *tomcatStart // nil for kind java
+	sockets  []listen.Socket
 }
 
 // New returns the Launcher of a service of kind java or tomcat.
@@ -99,11 +101,15 @@ func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []stri
 	if l.shared.Plugins != nil {
 		l.shared.Plugins.SetStartedWith(l.Name, p.report.plugins)
 	}
+	if p.sockets, err = l.Sockets(); err != nil {
+		return nil, err
+	}
 	out, err := l.kind.launch(p)
 	if err != nil {
 		return nil, err
 	}
 	spec := l.Spec(nil)
+	spec.Sockets, spec.Stdio.Socket = out.Spec.Sockets, out.Spec.Stdio.Socket
 	spec.Argv, spec.Env = p.report.argv, p.environ
 	if p.dir != "" {
 		spec.Dir = p.dir
@@ -177,5 +183,13 @@ func (l javaKind) command(p *plan) error {
 	return nil
 }
 
-func (l javaKind) launch(*plan) (*supervisor.Launch, error)  { return l.base() }
+// launch passes the sockets by systemd's protocol, and the first one as System.inheritedChannel() too.
+func (l javaKind) launch(p *plan) (*supervisor.Launch, error) {
+	out, err := l.base()
+	if err == nil && len(p.sockets) > 0 {
+		out.Spec.Sockets, out.Spec.Stdio.Socket = p.sockets, p.sockets[0].File
+	}
+	return out, err
+}
+
 func (l javaKind) attach(string) (*supervisor.Launch, error) { return l.base() }

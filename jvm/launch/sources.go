@@ -38,6 +38,7 @@ type Shared struct {
 	fetch    *remote.Fetcher[remote.Answer]
 	checker  hotspot.Checker // caches preflight results
 	Attacher *Attacher
+	Runtime  string // folder for the server.xml of starts, made on demand; empty: nothing is writable
 	// Store keeps the reports for the next supervisor; nil: nothing does.
 	Store   *fdstore.Store
 	reports sync.Map // service -> *Report of its latest start

@@ -33,6 +33,8 @@ type tomcatStart struct {
 	install tomcat.Install
 	vars    map[string]string // shell variables that setenv.sh set without exporting them
 	server  tomcat.ServerXML
+	// serverData is the file that server was read from.
+	serverData []byte
 	// serverErr is why server.xml is unreadable; server is then incomplete.
 	serverErr error
 	proof     readyProof
@@ -66,12 +68,12 @@ func (l *tomcatKind) command(p *plan) error {
 	s := p.tomcat
 	s.options = p.report.Result.Options
 	launch, err := s.install.Launch(tomcat.Options{Java: p.java.Java, JavaMajor: p.java.Major,
-		Env: jvmEnviron(p.env.Vars, p.report.Result.Env), Vars: s.vars, CatalinaOpts: p.report.Result.Argv()})
+		Env: jvmEnviron(p.env.Vars, p.report.Result.Env), Vars: s.vars, CatalinaOpts: p.report.Result.Argv(),
+		ServerXML: l.serverCopy()})
 	if err != nil {
 		return err
 	}
-	main := len(launch.Argv) - 2 // the class and "start"
-	p.report.argv, p.options, p.environ = launch.Argv, launch.Argv[1:main], launch.Env
+	p.report.argv, p.options, p.environ = launch.Argv, launch.Argv[1:launch.Main], launch.Env
 	s.notes, s.umask = launch.Notes, int(launch.Umask)
 	return nil
 }
@@ -81,6 +83,9 @@ func (l *tomcatKind) launch(p *plan) (*supervisor.Launch, error) {
 	s := p.tomcat
 	l.readServer(s, p.report.argv, service.EnvironMap(p.environ))
 	if err := l.checkDeployable(s); err != nil {
+		return nil, err
+	}
+	if err := l.inherit(p); err != nil {
 		return nil, err
 	}
 	s.proof = newProof(s.server, s.serverErr, time.Now())
@@ -94,6 +99,9 @@ func (l *tomcatKind) launch(p *plan) (*supervisor.Launch, error) {
 	}
 	data, err := json.Marshal(s.proof)
 	out.AttachData, out.Spec.Umask = string(data), &s.umask
+	if len(p.sockets) > 0 {
+		out.Spec.Stdio.Socket = p.sockets[0].File
+	}
 	return out, err
 }
 
@@ -174,7 +182,13 @@ func (l *tomcatKind) findJava(p *plan) (hotspot.JVM, string, error) {
 // readServer reads server.xml with the command line, environment and user of this Tomcat. An error in the file is left to Tomcat to report;
 // until then readiness is unknown.
 func (l *tomcatKind) readServer(s *tomcatStart, argv []string, env map[string]string) {
-	read := func(path string) ([]byte, error) { return readOptionFile(l.User, jvm.User, path) }
+	read := func(path string) ([]byte, error) {
+		data, err := readOptionFile(l.User, jvm.User, path)
+		if path == s.install.ServerFile() {
+			s.serverData = data
+		}
+		return data, err
+	}
 	s.server, s.serverErr = s.install.ServerXML(tomcat.Inputs{Argv: argv, Env: env, Read: read})
 }
 

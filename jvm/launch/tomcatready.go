@@ -98,7 +98,7 @@ func (l *tomcatKind) launchWithProof(s *tomcatStart) (*supervisor.Launch, error)
 	}
 	apps, _ := s.install.Applications(s.server)
 	settings := watchSettings{patterns: l.patternsOf(s.install.Home), base: s.install.Base, wanted: l.Config.Tomcat.Contexts,
-		options: s.options, apps: apps, since: s.proof.Since, serverErr: s.serverErr}
+		options: s.options, apps: apps, since: s.proof.Since, serverErr: s.serverErr, holder: l.Manager.PortHolder}
 	if u, err := url.Parse(l.Config.Ready.HTTP.URL); err == nil && l.Config.Ready.HTTP.URL != "" {
 		settings.probed = u.Path
 	}
@@ -138,6 +138,8 @@ func provingStatuses() []int {
 	return out
 }
 
+var errNotStarted = errors.New("Tomcat has not said yet that it has started")
+
 // probe checks once whether Tomcat is ready. configured is the configured check; nil: none.
 func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcatWatch) probe.Checker {
 	ready := l.Config.Ready
@@ -164,6 +166,8 @@ func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcat
 			}
 		}
 		switch {
+		case configured != nil && !w.started() && acceptsEarly(l.Config.Listen, l.Config.Ready.TCP):
+			return errNotStarted
 		case configured != nil:
 			return configured(ctx, p)
 		case root != nil:
@@ -171,11 +175,10 @@ func (l *tomcatKind) probe(proof readyProof, configured probe.Checker, w *tomcat
 		case proof.AJP != "":
 			return tomcat.PingAJP(ctx, proof.AJP)
 		case !w.started():
-			text := "Tomcat has not said yet that it has started"
 			if proof.Unknown != "" {
-				text += "; " + proof.Unknown
+				return fmt.Errorf("%w; %s", errNotStarted, proof.Unknown)
 			}
-			return errors.New(text)
+			return errNotStarted
 		case proof.Unknown != "":
 			return own.Listens()
 		}

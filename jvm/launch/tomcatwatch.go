@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/jvm/tomcat"
@@ -25,6 +24,7 @@ type watchSettings struct {
 	options   []jvm.Option // given to the JVM
 	since     time.Time
 	serverErr error // why server.xml is unreadable; nil: it was read
+	holder    func(port int) string
 }
 
 // tomcatWatch reads the output of one start of Tomcat.
@@ -146,8 +146,8 @@ func (w *tomcatWatch) explain(ctx context.Context) string {
 			}
 		}
 	case tomcat.ConnectorFailed:
-		if holder := proc.PortHolder(worst.Port); worst.Port > 0 && holder != "" {
-			return worst.String() + "; the port is held by another process" + holder
+		if held := w.holder(worst.Port); worst.Port > 0 && held != "" {
+			return worst.String() + "; the port " + held
 		}
 	case tomcat.ContextFailed, tomcat.DeployFailed:
 		return w.failureCause(ctx, worst)

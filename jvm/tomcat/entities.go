@@ -1,18 +1,14 @@
 package tomcat
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-
-	"golang.org/x/text/encoding/unicode"
 )
 
 // Bounds of entities: their bytes in total, with a surcharge for each use, and their depth.
@@ -166,21 +162,4 @@ func localFile(from, uri string) (string, bool) {
 		uri = filepath.Join(filepath.Dir(from), uri)
 	}
 	return uri, true
-}
-
-// toUTF8 converts UTF-16, whose XML declaration cannot be read before, and returns the decoder's reader for the other encodings.
-func toUTF8(data []byte) ([]byte, func(name string, r io.Reader) (io.Reader, error)) {
-	big, little := bytes.HasPrefix(data, []byte("\x00<\x00?")), bytes.HasPrefix(data, []byte("<\x00?\x00"))
-	if !big && !little && !bytes.HasPrefix(data, []byte("\xfe\xff")) && !bytes.HasPrefix(data, []byte("\xff\xfe")) {
-		return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), charset
-	}
-	endian := unicode.BigEndian
-	if little {
-		endian = unicode.LittleEndian
-	}
-	text, err := unicode.UTF16(endian, unicode.UseBOM).NewDecoder().Bytes(data)
-	if err != nil {
-		text = data // the decoder reports the error
-	}
-	return text, func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
 }

@@ -144,7 +144,7 @@ func isHome(dir string) bool {
 	return isFile(filepath.Join(dir, "bin/bootstrap.jar")) || isFile(filepath.Join(dir, "lib/catalina.jar"))
 }
 
-func hasServerXML(dir string) bool { return isFile(filepath.Join(dir, "conf/server.xml")) }
+func hasServerXML(dir string) bool { return isFile(Install{Base: dir}.ServerFile()) }
 
 func isFile(path string) bool {
 	info, err := os.Stat(path)

@@ -28,11 +28,14 @@ type Options struct {
 	// JavaOpts and CatalinaOpts are JVM options, one argument each, put where the script puts JAVA_OPTS (before its own options) and
 	// CATALINA_OPTS (after them). Merged options belong into CatalinaOpts, so that they win.
 	JavaOpts, CatalinaOpts []string
+	// ServerXML is the configuration file to start with (-config); empty: conf/server.xml of the base.
+	ServerXML string
 }
 
 // Launch is the process to start.
 type Launch struct {
 	Argv  []string
+	Main  int      // index of the main class in Argv
 	Env   []string // NAME=VALUE, sorted
 	Umask uint32
 	Notes []string
@@ -107,7 +110,13 @@ func (in Install) Launch(o Options) (Launch, error) {
 	sh["CLASSPATH"] = in.classpath(o.Vars["CLASSPATH"])
 	out.Argv = slices.Concat([]string{o.Java}, early, logging, manager, o.JavaOpts, late, o.CatalinaOpts, endorsed,
 		[]string{"-classpath", sh["CLASSPATH"], "-Dcatalina.base=" + in.Base, "-Dcatalina.home=" + in.Home,
-			"-Djava.io.tmpdir=" + sh["CATALINA_TMPDIR"], mainClass, "start"})
+			"-Djava.io.tmpdir=" + sh["CATALINA_TMPDIR"]})
+	out.Main = len(out.Argv)
+	out.Argv = append(out.Argv, mainClass)
+	if o.ServerXML != "" {
+		out.Argv = append(out.Argv, "-config", o.ServerXML)
+	}
+	out.Argv = append(out.Argv, "start")
 	env := maps.Clone(o.Env)
 	for _, name := range []string{"CATALINA_HOME", "CATALINA_BASE", "CATALINA_TMPDIR", "CLASSPATH"} {
 		if _, exported := env[name]; exported {

@@ -11,12 +11,17 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/stoker-init/stoker/internal/xmlfile"
 )
+
+// ServerFile is the path of the server.xml of the base.
+func (in Install) ServerFile() string { return filepath.Join(in.Base, "conf/server.xml") }
 
 // ServerXML reads conf/server.xml of the base as Tomcat does. What is unknown of ${...} stays unchanged. A file that is not XML is an
 // *XMLError.
 func (in Install) ServerXML(s Inputs) (ServerXML, error) {
-	file := filepath.Join(in.Base, "conf/server.xml")
+	file := in.ServerFile()
 	data, err := s.Read(file)
 	if err != nil {
 		return ServerXML{File: file}, fmt.Errorf("cannot read %s: %w", file, err)
@@ -54,16 +59,19 @@ type xmlParser struct {
 	entities  map[string]entity
 	names     map[string]string // of the entities, for the decoders; each stands for its marker
 	open      []string          // entities that are being read
+	at        int64             // where the token begins in the decoded text of its file
+	service   int               // index of this <Service> in out.services
 	budget    int               // bytes of entities that may still be read
 }
 
 // parse reads one file, or one entity.
 func (p *xmlParser) parse(file string, data []byte) (*xml.Decoder, error) {
-	text, charset := toUTF8(data)
+	text, charset := xmlfile.Decode(data)
 	dec := xml.NewDecoder(bytes.NewReader(text))
 	dec.CharsetReader, dec.Entity = charset, p.names
 	for {
 		line, _ := dec.InputPos()
+		p.at = dec.InputOffset()
 		tok, err := dec.Token()
 		if errors.Is(err, io.EOF) {
 			return dec, nil
@@ -118,9 +126,12 @@ func (p *xmlParser) start(t xml.StartElement, line int) error {
 	}
 	switch {
 	case t.Name.Local == "Server" && parent == "":
-		p.root, p.offset = true, parsePort(attr("portOffset"))
+		p.root, p.offset, p.out.server = true, parsePort(attr("portOffset")), p.place()
+	case t.Name.Local == "Listener" && strings.EqualFold(attr("useAprConnector"), "true"):
+		p.out.aprLine = line
 	case t.Name.Local == "Service":
-		p.executors = map[string]*Executor{}
+		p.executors, p.service = map[string]*Executor{}, len(p.out.services)
+		p.out.services = append(p.out.services, p.place())
 	case t.Name.Local == "Executor" && parent == "Service":
 		// Of two with one name Tomcat gives the first.
 		if name := attr("name"); p.executors[name] == nil {
@@ -131,6 +142,7 @@ func (p *xmlParser) start(t xml.StartElement, line int) error {
 			Line: line, Port: p.port(attr("port")), Address: attr("address"), Socket: attr("unixDomainSocketPath"),
 			Protocol: cmp.Or(attr("protocol"), "HTTP/1.1"), TLS: strings.EqualFold(attr("SSLEnabled"), "true"),
 			MaxThreads: parsePort(attr("maxThreads")), Executor: p.executors[attr("executor")],
+			inherits: strings.EqualFold(attr("useInheritedChannel"), "true"), service: p.service, place: p.place(),
 		})
 	case t.Name.Local == "Engine":
 		p.engine = attr("name")
@@ -142,6 +154,14 @@ func (p *xmlParser) start(t xml.StartElement, line int) error {
 		p.out.Contexts = append(p.out.Contexts, contextPath(attr("path")))
 	}
 	return nil
+}
+
+// place returns where the start tag is that is being read.
+func (p *xmlParser) place() place {
+	if n := len(p.open); n > 0 {
+		return place{entity: p.open[n-1]}
+	}
+	return place{at: int(p.at)}
 }
 
 // port adds the server's portOffset, which Tomcat applies to positive ports.

@@ -24,6 +24,16 @@ type ServerXML struct {
 	Contexts   []string // paths of the <Context> elements; "/" is ROOT
 	// Notes name what was not read, such as an entity behind a URL: there may be more connectors, hosts and contexts.
 	Notes []string
+
+	server   place
+	services []place
+	aprLine  int // of the listener that chooses connectors of the native library; 0: none
+}
+
+// place is where a start tag is.
+type place struct {
+	at     int    // of its "<" in the decoded text of the file
+	entity string // the entity that it comes from; empty: it is in the file itself
 }
 
 // Port is an attribute that should be a number. Set is false if the attribute is absent or not a number after ${...} was resolved, or if
@@ -44,6 +54,9 @@ type Connector struct {
 	TLS        bool   // SSLEnabled
 	MaxThreads Port
 	Executor   *Executor // its threads; nil: threads of its own, up to MaxThreads
+	inherits   bool      // useInheritedChannel
+	service    int       // index in services of the ServerXML
+	place
 }
 
 // Executor is one <Executor>: threads that connectors of its <Service> may share.

@@ -1,8 +1,7 @@
-package tomcat
+package xmlfile
 
 import (
 	"fmt"
-	"io"
 	"strings"
 
 	"golang.org/x/text/encoding"
@@ -14,15 +13,15 @@ import (
 	"golang.org/x/text/encoding/unicode"
 )
 
-// charset returns a reader that decodes r. The indexes of names in golang.org/x/text are not used: they are made at each start of the
-// program, used or not.
-func charset(name string, r io.Reader) (io.Reader, error) {
+// encodingNamed finds an encoding by its name. The indexes of names in golang.org/x/text are not used: they are made at each start of
+// the program, used or not.
+func encodingNamed(name string) (encoding.Encoding, error) {
 	wanted := charsetKey(name)
 	for _, all := range [][]encoding.Encoding{{unicode.UTF8}, charmap.All, japanese.All, korean.All, simplifiedchinese.All,
 		traditionalchinese.All} {
 		for _, e := range all {
 			if known, ok := e.(fmt.Stringer); ok && charsetKey(known.String()) == wanted {
-				return e.NewDecoder().Reader(r), nil
+				return e, nil
 			}
 		}
 	}
