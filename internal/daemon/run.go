@@ -165,21 +165,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 		launch.Cuts(rec.Items), log)
 	d.engines = d.startEngines(ctx)
 	d.api = newAPIServer(ctx, d)
-	afterStart := func() {
-		d.api.begin(rec)
-		d.saveFirstConfig()
-		limits := knownLimits(rec.Items)
-		time.AfterFunc(settleTime, func() {
-			signals.NotifyFirst(sigs)
-			signals.NotifyRest(sigs)
-			d.watch(ctx)
-			d.watchLimits(ctx, limits)
-			d.api.reopenAndWatch()
-			debug.SetGCPercent(laterPercent)
-			memory.ReleaseStartup()
-			time.AfterFunc(supervisor.DebuggerTime, memory.ReleaseStartup) // memory used by the debugger search
-		})
-	}
+	afterStart := func() { d.afterStart(ctx, rec, sigs) }
 	if rec.Starts > 1 || d.hooks.hasHooks() || opening != nil || len(d.currentPlan().jvmLaunchers()) > 0 {
 		afterStart() // clients may be waiting, hooks may use the API, the network may take its time, and JVMs are started with the limits
 	} else {
@@ -199,6 +185,23 @@ func (d *daemon) leaveOnShortage(queue *logqueue.Queue) {
 			os.Exit(exit.TryLater)
 		})
 	}
+}
+
+// afterStart begins what no service needs for its start, and ends the start later.
+func (d *daemon) afterStart(ctx context.Context, rec *proc.Recovered, sigs chan os.Signal) {
+	d.api.begin(rec)
+	d.saveFirstConfig()
+	limits := knownLimits(rec.Items)
+	time.AfterFunc(settleTime, func() {
+		signals.NotifyFirst(sigs)
+		signals.NotifyRest(sigs)
+		d.watch(ctx)
+		d.watchLimits(ctx, limits)
+		d.api.reopenAndWatch()
+		debug.SetGCPercent(laterPercent)
+		memory.ReleaseStartup()
+		time.AfterFunc(supervisor.DebuggerTime, memory.ReleaseStartup) // memory used by the debugger search
+	})
 }
 
 // errNothingToRun explains why there is nothing to run, Tomcat included.
