@@ -65,20 +65,9 @@ func run() error {
 			return err
 		}
 	}
-	var jobs []string
-	for _, part := range []struct {
-		name    string
-		measure func() (string, error)
-	}{{"output", b.output}, {"jobs", b.jobs}, {"kept", b.kept}, {"console", b.console}, {"netinit", b.netinit}, {"tomcat", b.tomcat},
-		{"archive", b.archive}} {
-		if !b.wants(part.name) {
-			continue
-		}
-		text, err := part.measure()
-		if err != nil {
-			return err
-		}
-		jobs = append(jobs, text)
+	tables, err := b.tables()
+	if err != nil {
+		return err
 	}
 	if err := (report{peers: b.peers, rows: rows, rounds: *rounds, idle: *idle}).print(os.Stdout); err != nil {
 		return err
@@ -89,6 +78,26 @@ func run() error {
 	if b.wants("hooks") {
 		fmt.Print(hooksTable(hooks))
 	}
-	fmt.Print(strings.Join(jobs, ""))
+	fmt.Print(strings.Join(tables, ""))
 	return nil
+}
+
+// tables are the parts that have tables of their own.
+func (b *bench) tables() ([]string, error) {
+	var out []string
+	for _, part := range []struct {
+		name    string
+		measure func() (string, error)
+	}{{"output", b.output}, {"jobs", b.jobs}, {"kept", b.kept}, {"console", b.console}, {"netinit", b.netinit}, {"tomcat", b.tomcat},
+		{"archive", b.archive}} {
+		if !b.wants(part.name) {
+			continue
+		}
+		text, err := part.measure()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, text)
+	}
+	return out, nil
 }
