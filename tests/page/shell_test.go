@@ -303,6 +303,27 @@ func (s *stoker) testTabs(t *testing.T) {
 	p.sees(".shell:not([hidden]) .banner", "ended")
 }
 
+// testTouch has the keys that a phone lacks.
+func (s *stoker) testTouch(t *testing.T) {
+	p := open(t, phone, s.ticketURL(t))
+	p.press("nav", "Shell")
+	p.press("main", "Open")
+	p.sees(".shell:not([hidden]) .banner", "Connected")
+	const keys = ".shell:not([hidden]) .keys"
+	for _, mode := range []struct{ set, want string }{{"l", "^[[A"}, {"h", "^[OA"}} {
+		p.enter(`clear; printf '\033[?1` + mode.set + `'; echo be''gun-` + mode.set + `; cat`)
+		p.sees(screen, "begun-"+mode.set+"\n")
+		p.press(keys, "↑")
+		p.sees(screen, mode.want)
+		p.press(keys, "^C")
+		p.until("the prompt", "/[#$]\\s*$/.test(document.querySelector('"+screen+"').innerText)")
+	}
+	p.enter("echo status $?")
+	p.sees(screen, "status 130")
+	p.press(keys, "^D")
+	p.sees(".shell:not([hidden]) .banner", "ended")
+}
+
 // clipboard uses the buttons: what is copied of the terminal is in the browser's clipboard, and what is there is typed.
 func (p *tab) clipboard() {
 	p.Helper()
