@@ -58,7 +58,7 @@ func (l *tomcatKind) inherit(p *plan) error {
 	if err != nil && private { // with its own ports, which are free in an image build
 		p.report.argv = slices.DeleteFunc(p.report.argv, func(arg string) bool { return arg == "-config" || arg == file })
 		p.sockets = nil
-		return nil //nolint:nilerr // a Tomcat in the way is in its output
+		return nil // a Tomcat in the way is in its output
 	}
 	if err != nil {
 		return err
