@@ -231,7 +231,7 @@ func TestArchiveKilled(t *testing.T) {
 	begin := time.Now()
 	a.mustMake()
 	took := time.Since(begin)
-	for k := range number(t, "STOKER_ARCHIVE_KILLS", 8) {
+	for k := range number(t, "STOKER_ARCHIVE_KILLS", 2) {
 		if k%2 == 0 {
 			os.RemoveAll(a.dir)
 		}

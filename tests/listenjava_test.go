@@ -35,7 +35,7 @@ services:
     listen: [{name: http, tcp: "127.0.0.1:%[2]d"}]
     ready: {file: %[1]s/accepts, every: 20ms}
     restart: {backoff: {first: 50ms, max: 50ms}, limit: {starts: 1000}}
-jvm: {flavor: {cpus: 1, memory: 256MiB}}
+jvm: {flavor: {cpus: 1, memory: 384MiB}}
 `, dir, port)})}
 	l.awaitState("app", "RUNNING", 30*time.Second)
 	javas := l.javas()
@@ -106,7 +106,7 @@ jvm: {flavor: {cpus: 2, memory: 512MiB}}
 `, tc.base, tc.port)), "stoker-demo")
 	dial := tcpDialer("127.0.0.1", tc.port)
 	slow := httpload.Options{Dial: dial, Path: "/app/slow.jsp", Clients: 4, Within: time.Minute, Requests: 1}
-	for range number(t, "STOKER_DOCKER_STOPS", 2) {
+	for range number(t, "STOKER_DOCKER_STOPS", 1) {
 		c.awaitState("tomcat", "RUNNING", 2*time.Minute)
 		if seen := httpload.Start(slow).Wait(); seen.Answered != slow.Clients { // compiles the page
 			t.Fatal(seen)
