@@ -32,6 +32,7 @@ public final class Drain {
 	private static final long EVERY = 10;
 
 	private final List<Object> handlers = new ArrayList<>();
+	private final List<Object> waiting = new ArrayList<>(); // endpoints whose acceptor waits for the limit
 	private long requests;
 	private long connections;
 
@@ -43,6 +44,7 @@ public final class Drain {
 			d.find();
 			d.close();
 			d.await(from, Long.parseLong(args));
+			d.pause();
 			System.setProperty(RESULT, d.handlers.size() + " " + d.requests + " " + d.connections);
 		} catch (Throwable t) { // an agent that throws prints its stack trace into the output of Tomcat
 			Throwable cause = t instanceof InvocationTargetException ? t.getCause() : t;
@@ -91,7 +93,7 @@ public final class Drain {
 	 * Closes the socket on which the acceptor does not wait any more, so that clients are refused at once: those in its queue would be reset
 	 * at the end. A socket that others hold too, and pass to the next Tomcat, stays open.
 	 */
-	private static void refuse(Object endpoint) throws Exception {
+	private void refuse(Object endpoint) throws Exception {
 		Object latch = field(endpoint, "connectionLimitLatch");
 		for (int i = 0; latch == null || !(Boolean) call(latch, "hasQueuedThreads"); i++) {
 			if (latch == null || i == 50) { // it is not started yet, or does not accept
@@ -100,6 +102,7 @@ public final class Drain {
 			Thread.sleep(1);
 		}
 		pretend(field(endpoint, "acceptor"));
+		waiting.add(endpoint);
 		if (!has(endpoint, "getUseInheritedChannel") || !(Boolean) call(endpoint, "getUseInheritedChannel")) {
 			call(endpoint, "doCloseServerSocket");
 		}
@@ -110,6 +113,16 @@ public final class Drain {
 	private static void pretend(Object acceptor) throws Exception {
 		Field state = declared(acceptor, "state");
 		state.set(acceptor, Enum.valueOf((Class<Enum>) state.getType(), "PAUSED"));
+	}
+
+	/**
+	 * Pauses the endpoints whose acceptor waits for the limit. Tomcat's stop would release it before that, and it would take one more
+	 * connection from the socket, and close it.
+	 */
+	private void pause() throws Exception {
+		for (Object endpoint : waiting) {
+			call(endpoint, "pause");
+		}
 	}
 
 	/** Connects once, so that the acceptor does not wait for a client's connection any more. */
