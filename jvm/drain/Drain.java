@@ -29,7 +29,7 @@ public final class Drain {
 	/** How long idle connections are waited for, in ms: Tomcat does not know that they will be used again. */
 	private static final long IDLE = 1000;
 
-	/** The time between two looks at the connections, in ms. */
+	/** The time between two checks of the connections, in ms. */
 	private static final long EVERY = 10;
 
 	private final List<Object> services = new ArrayList<>();
