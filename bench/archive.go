@@ -32,7 +32,8 @@ func (t tomcatBase) makeHeavy() error {
 	for _, jar := range all {
 		file, err := filepath.EvalSymlinks(jar)
 		name := filepath.Base(file)
-		if err != nil || seen[file] || strings.HasPrefix(name, "tomcat") || strings.HasPrefix(name, "catalina") || strings.HasPrefix(name, "jasper") {
+		isTomcats := strings.HasPrefix(name, "tomcat") || strings.HasPrefix(name, "catalina") || strings.HasPrefix(name, "jasper")
+		if err != nil || seen[file] || isTomcats {
 			continue
 		}
 		seen[file] = true

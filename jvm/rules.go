@@ -29,8 +29,8 @@ func ruleOption(rule, why, format string, args ...any) Option {
 // warnsOfAgents is the first feature release that prints a warning when an agent is loaded into a running JVM.
 const warnsOfAgents = 21
 
-// AgentOption returns the option with which a JVM loads the agent of stop.requests without a warning; false: it needs none. It is there with
-// stop.requests 0 too, which can change while the JVM runs.
+// AgentOption returns the option with which a JVM loads the agent of stop.requests without a warning; false: it needs none. It is there
+// with stop.requests 0 too, which can change while the JVM runs.
 func AgentOption(major int) (o Option, needed bool) {
 	return Option{Args: []string{"-XX:+EnableDynamicAgentLoading"}, Layer: Default, Source: "stop.requests", Generated: true,
 		Why: "a stop loads an agent that ends requests, of which the JVM would warn"}, major >= warnsOfAgents

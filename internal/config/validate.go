@@ -119,7 +119,8 @@ func (v *validator) requests() {
 		case s.Kind != KindTomcat:
 			v.Bad(path, "remove it, or wait in stop.command or a pre-stop hook", "only a service of kind tomcat can be asked to end its requests")
 		case *limit > s.Stop.Timeout:
-			v.Bad(path, "lower it, or raise stop.timeout of the service", "%s is more than stop.timeout, of which it is a part: %s", *limit, s.Stop.Timeout)
+			v.Bad(path, "lower it, or raise stop.timeout of the service",
+				"%s is more than stop.timeout, of which it is a part: %s", *limit, s.Stop.Timeout)
 		}
 	}
 }

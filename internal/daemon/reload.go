@@ -97,6 +97,7 @@ func (d *daemon) begin(rec *proc.Recovered) error {
 	d.takeMesos(loaded.Config.Executor)
 	d.shared, d.cgroups = launch.NewShared(stateFolder(os.Geteuid(), os.Getenv)), cgroup.NewTree("/")
 	d.shared.Store, d.shared.Runtime = d.m.FDStore(), api.RuntimeFolder("tomcat", os.Getenv)
+	d.shared.Owner = ownerOf(d.m.Init().Pid)
 	d.shared.Restore(rec.Items)
 	if !d.opts.Alone() {
 		d.plugins = newPlugins(d.m, rec, d.program.Version, d.log, d.journal, d.hooks)

@@ -12,6 +12,7 @@ import (
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/procfs"
+	"golang.org/x/sys/unix"
 )
 
 // secondTimeout bounds the wait for an answer of another stoker, which is asked again after secondPause if it ends a connection.
@@ -72,6 +73,14 @@ func (d *daemon) runsServices(pid int) bool {
 	}
 	opts, err := d.program.Parse(args[1:])
 	return err == nil && opts != nil && !opts.Alone()
+}
+
+// ownerOf returns a prefix for the files of the stoker whose init has a pid, by which they differ from those of others that share a folder
+// with it: in this container, or in one with the same volume.
+func ownerOf(initPid int) string {
+	var namespace unix.Stat_t
+	_ = unix.Stat("/proc/self/ns/pid", &namespace) // without /proc the pid remains
+	return fmt.Sprintf("%d-%d-", namespace.Ino, initPid)
 }
 
 // sameProgram reports whether a process executes the same file as this one.

@@ -52,8 +52,8 @@ func TestCounts(t *testing.T) {
 	}
 	got := load.Stop()
 	extra := got.Lost - 2 // a connection may be in the queue of the listener when it is closed
-	if got.Answered != 1 || got.Reset != 1 || extra < 0 || extra > 1 || got.Other != 1 || got.Closes != 1 || got.Late != 0 ||
-		got.First == nil {
+	if got.Answered != 1 || got.Reset != 1 || extra < 0 || extra > 1 ||
+		got.Other != 1 || got.Closes != 1 || got.Late != 0 || got.First == nil {
 		t.Error(got)
 	}
 }

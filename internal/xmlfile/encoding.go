@@ -8,7 +8,8 @@ import (
 	"golang.org/x/text/encoding/unicode"
 )
 
-// Decode converts UTF-16, whose XML declaration cannot be read before, and returns the CharsetReader of encoding/xml for the other encodings.
+// Decode converts UTF-16, whose XML declaration cannot be read before, and returns the CharsetReader of encoding/xml for the other
+// encodings.
 func Decode(data []byte) ([]byte, func(name string, r io.Reader) (io.Reader, error)) {
 	utf16 := utf16Of(data)
 	if utf16 == nil {

@@ -20,9 +20,9 @@ const (
 	maxProperties = 1 << 20
 )
 
-// Libraries returns the jars from which the common class loader of a Tomcat has its classes, in its order, as it names them: without links. Within
-// a folder the loader takes the order of the file system, and this is by name. An error says why the class loader cannot be replaced by a
-// class path of these: it is configured in another way, or has more than jars.
+// Libraries returns the jars from which the common class loader of a Tomcat has its classes, in its order, as it names them: without links.
+// Within a folder the loader takes the order of the file system, and this is by name. An error says why the class loader cannot be replaced
+// by a class path of these: it is configured in another way, or has more than jars.
 func Libraries(home, base string) ([]string, error) {
 	data, err := untrusted.ReadFile(filepath.Join(base, "conf/catalina.properties"), maxProperties)
 	if err != nil {

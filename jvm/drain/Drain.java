@@ -35,6 +35,7 @@ public final class Drain {
 	/** The time between two looks at the connections, in ms. */
 	private static final long EVERY = 10;
 
+	private final List<Object> services = new ArrayList<>();
 	private final List<Object> handlers = new ArrayList<>();
 	private final List<Object> waiting = new ArrayList<>(); // endpoints whose acceptor waits for the limit
 	private long requests;
@@ -48,6 +49,7 @@ public final class Drain {
 			d.find();
 			d.close();
 			d.await(from, Long.parseLong(args));
+			d.noSecondWait();
 			d.pause();
 			System.setProperty(RESULT, d.handlers.size() + " " + d.requests + " " + d.connections);
 		} catch (Throwable t) { // an agent that throws prints its stack trace into the output of Tomcat
@@ -61,6 +63,7 @@ public final class Drain {
 		MBeanServer beans = ManagementFactory.getPlatformMBeanServer();
 		for (ObjectName name : beans.queryNames(new ObjectName("*:type=Service"), null)) {
 			Object service = beans.getAttribute(name, "managedResource");
+			services.add(service);
 			for (Object connector : (Object[]) call(service, "findConnectors")) {
 				handlers.add(call(connector, "getProtocolHandler"));
 			}
@@ -180,6 +183,15 @@ public final class Drain {
 				return;
 			}
 			Thread.sleep(EVERY);
+		}
+	}
+
+	/** Has Tomcat's stop not wait for idle connections a second time (gracefulStopAwaitMillis); it still waits for requests that are left. */
+	private void noSecondWait() throws Exception {
+		for (Object s : services) {
+			if (requests == 0 && has(s, "setGracefulStopAwaitMillis")) { // Tomcats before 9.0.43 may not have it
+				s.getClass().getMethod("setGracefulStopAwaitMillis", long.class).invoke(s, 0L);
+			}
 		}
 	}
 

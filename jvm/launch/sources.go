@@ -40,6 +40,7 @@ type Shared struct {
 	checker  hotspot.Checker // caches preflight results
 	Attacher *Attacher
 	Runtime  string // folder for the server.xml of starts, made on demand; empty: nothing is writable
+	Owner    string // begins the names in Runtime, which stokers may share; the same in all supervisors of an init
 	// Store keeps the reports for the next supervisor; nil: nothing does.
 	Store *fdstore.Store
 	// Training returns how the next start of a service is made while an archive of it is made; nil, or a nil result: an ordinary start.

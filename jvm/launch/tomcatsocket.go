@@ -22,8 +22,10 @@ func (l *tomcatKind) serverCopy() string {
 	if len(l.Config.Listen) == 0 && l.training() == nil {
 		return ""
 	}
-	return filepath.Join(l.shared.Runtime, l.Name, "server.xml")
+	return filepath.Join(l.shared.copyFolder(l.Name), "server.xml")
 }
+
+func (s *Shared) copyFolder(service string) string { return filepath.Join(s.Runtime, s.Owner+service) }
 
 // gracefulStop returns how long a Tomcat that stops waits for connections to be closed. Idle ones are closed only by their clients, so it
 // is short.
@@ -58,7 +60,7 @@ func (l *tomcatKind) inherit(p *plan) error {
 	if err != nil && private { // with its own ports, which are free in an image build
 		p.report.argv = slices.DeleteFunc(p.report.argv, func(arg string) bool { return arg == "-config" || arg == file })
 		p.sockets = nil
-		return nil //nolint:nilerr // a Tomcat in the way is in its output
+		return nil // a Tomcat in the way is in its output
 	}
 	if err != nil {
 		return err
@@ -121,7 +123,7 @@ func (l *tomcatKind) asUser(f func() error) error {
 // RemoveCopy removes what was written for the starts of a service.
 func (s *Shared) RemoveCopy(service string) {
 	if s.Runtime != "" {
-		_ = os.RemoveAll(filepath.Join(s.Runtime, service)) // the container's end removes it too
+		_ = os.RemoveAll(s.copyFolder(service)) // the container's end removes it too
 	}
 }
 

@@ -115,6 +115,26 @@ func TestInheritedSocketRefused(t *testing.T) {
 	}
 }
 
+// Stokers that share the folder leave each other's copies alone.
+func TestCopiesOfTwoStokers(t *testing.T) {
+	l, p := inheriting(t, nil, `<Connector port="8080"/>`, listen.Config{TCP: ":8080"})
+	var copies []string
+	for _, owner := range []string{"4026531836-1-", "4026531836-12-"} {
+		l.shared.Owner = owner
+		if err := l.inherit(p); err != nil {
+			t.Fatal(err)
+		}
+		copies = append(copies, l.serverCopy())
+	}
+	l.shared.RemoveCopy("web")
+	if _, err := os.Stat(copies[0]); err != nil || copies[0] == copies[1] {
+		t.Errorf("%q: %v", copies, err)
+	}
+	if _, err := os.Stat(copies[1]); !os.IsNotExist(err) {
+		t.Errorf("%s is left: %v", copies[1], err)
+	}
+}
+
 // The copy is the service's user's alone, and what that user puts in its place is not followed.
 func TestCopyIsTheUsers(t *testing.T) {
 	if os.Getuid() != 0 {

@@ -186,7 +186,7 @@ const fullDisk = 64 << 20
 // recorded returns the size of the file that the JVM has written; ended is how it ended.
 func (t *Trainer) recorded(file string, ended error) (int64, error) {
 	free, known := freeSpace(t.Dir)
-	if ended != nil && !(known && free < fullDisk) {
+	if ended != nil && (!known || free >= fullDisk) {
 		return 0, t.explain(ended)
 	}
 	info, err := os.Lstat(file)
