@@ -132,7 +132,7 @@ func TestArchiveUsed(t *testing.T) {
 	}
 }
 
-// TestArchiveDamaged: an archive that does not fit costs one warning, and never a start. STOKER_ARCHIVES=full tries more of what damages it.
+// TestArchiveDamaged: an archive that does not fit costs one warning, and never a start. STOKER_ARCHIVES=full tries more.
 func TestArchiveDamaged(t *testing.T) {
 	a := newArchived(t)
 	a.mustMake()

@@ -18,7 +18,7 @@ import (
 func TestTomcatRestarts(t *testing.T) {
 	t.Parallel()
 	needsNamespaces(t)
-	n := restartCounts{restarts: 1, kills: 1, switches: 1}
+	n := restartCounts{restarts: 1, kills: 1, switches: 2}
 	if os.Getenv("STOKER_RESTARTS") == "full" {
 		n = restartCounts{restarts: 20, kills: 20, switches: 5}
 		for _, p := range matrixPairs(t) {
@@ -71,7 +71,7 @@ func newRestartBox(t *testing.T) *restartBox {
 	quiet(t, tc.base)
 	switchedPlugin(t, dir+"/plugins")
 	config := restartConfig(tc.home, tc.base, dir+"/plugins", tc.port, "")
-	b := &restartBox{newBox(t, boxOptions{dir: dir, ownRun: true, config: config}), tc.port}
+	b := &restartBox{newBox(t, boxOptions{dir: dir, ownRun: true, config: config, env: []string{"XDG_STATE_HOME=" + dir}}), tc.port}
 	b.awaitState("tomcat", "RUNNING", 2*time.Minute)
 	return b
 }

@@ -5,7 +5,11 @@ import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.ProtocolFamily;
 import java.net.Socket;
+import java.net.SocketAddress;
+import java.net.StandardProtocolFamily;
+import java.nio.channels.SocketChannel;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Collections;
@@ -109,7 +113,7 @@ public final class Drain {
 	private void refuse(Object endpoint) throws Exception {
 		Object latch = field(endpoint, "connectionLimitLatch");
 		for (int i = 0; latch == null || !(Boolean) call(latch, "hasQueuedThreads"); i++) {
-			if (latch == null || i == 50) { // it is not started yet, or does not accept
+			if (latch == null || i == 250) { // it is not started yet, or does not accept
 				return;
 			}
 			Thread.sleep(1);
@@ -140,13 +144,30 @@ public final class Drain {
 
 	/** Connects once, so that the acceptor does not wait for a client's connection any more. */
 	private static void wake(Object handler) throws Exception {
-		InetSocketAddress at = (InetSocketAddress) call(call(handler, "getEndpoint"), "getLocalAddress");
+		Object endpoint = call(handler, "getEndpoint");
+		InetSocketAddress at = (InetSocketAddress) call(endpoint, "getLocalAddress");
 		if (at == null) { // a unix socket, or it is not bound
+			Object path = has(endpoint, "getUnixDomainSocketPath") ? call(endpoint, "getUnixDomainSocketPath") : null;
+			if (path != null) {
+				wake((String) path);
+			}
 			return;
 		}
 		InetAddress to = at.getAddress().isAnyLocalAddress() ? InetAddress.getLoopbackAddress() : at.getAddress();
 		try (Socket s = new Socket()) {
 			s.connect(new InetSocketAddress(to, at.getPort()), 100);
+		} catch (java.io.IOException e) {
+			// The queue is full: others wake it.
+		}
+	}
+
+	/** Connects once to a unix socket, which is possible from Java 16 on. */
+	private static void wake(String path) throws Exception {
+		Object unix = Enum.valueOf(StandardProtocolFamily.class, "UNIX");
+		Object address = Class.forName("java.net.UnixDomainSocketAddress").getMethod("of", String.class).invoke(null, path);
+		try (SocketChannel s = (SocketChannel) SocketChannel.class.getMethod("open", ProtocolFamily.class).invoke(null, unix)) {
+			s.configureBlocking(false);
+			s.connect((SocketAddress) address);
 		} catch (java.io.IOException e) {
 			// The queue is full: others wake it.
 		}
