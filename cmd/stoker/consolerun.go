@@ -59,7 +59,7 @@ func (r *consoleRun) run(ctx context.Context) error {
 			Gap: func(_ int, bytes int64) { r.say("%d bytes of output are no longer kept", bytes) }})
 	})
 	if err != nil {
-		return consoleError(err)
+		return consoleError(r.client, err)
 	}
 	r.session = s
 	hello, viewing := s.Hello(), s.Hello().Mode == "view"
@@ -278,7 +278,7 @@ func (r *consoleRun) note(format string, args ...any) {
 }
 
 // consoleError is the error for a session that was not opened.
-func consoleError(err error) error {
+func consoleError(client *api.Client, err error) error {
 	var refused *api.StatusError
 	var start *console.StartError
 	switch {
@@ -286,6 +286,8 @@ func consoleError(err error) error {
 		return &exit.Error{Err: err, Code: start.Exit.Code}
 	case errors.Is(err, console.ErrNoSession):
 		return &exit.Error{Err: errors.New("there is no such session"), Hint: "stoker sessions list shows those that run", Code: exit.NotFound}
+	case client.Remote() && errors.Is(err, api.ErrNoSocket):
+		return &exit.Error{Err: fmt.Errorf("cannot reach the console: %w", err), Hint: api.RemoteHint, Code: exit.Unavailable}
 	case !errors.As(err, &refused):
 		return &exit.Error{Err: fmt.Errorf("cannot reach the console: %w", err), Code: exit.Unavailable}
 	case refused.Code == api.CodeConsoleOff:

@@ -79,6 +79,9 @@ func (c *Client) Endpoint() access.Endpoint { return c.endpoint }
 // Socket is the path of the socket, or the URL.
 func (c *Client) Socket() string { return c.socket }
 
+// Remote reports whether the server is at a URL.
+func (c *Client) Remote() bool { return isURL(c.socket) }
+
 // A connection may take tryTime. If the server has no room it is tried again after
 // retryPause.
 const (

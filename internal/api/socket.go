@@ -143,6 +143,9 @@ func listen(path string) (net.Listener, error) {
 // ErrNoSocket is returned when no stoker is found.
 var ErrNoSocket = errors.New("no stoker answers here")
 
+// RemoteHint is what to check when no stoker answers at a URL.
+const RemoteHint = "is it the address of api.listen of the configuration there?"
+
 // Find returns a client of a stoker that answers: at STOKER_SOCKET, at the configured path, in
 // the folders of our own uid and, as root, of every uid. STOKER_SOCKET is trusted; elsewhere the
 // folder and the listening process must belong to root, to us, or to the user of PID 1.
@@ -179,6 +182,8 @@ func Find(configured string, env func(string) string) (*Client, error) {
 	return nil, fmt.Errorf("%w (looked at %s)", ErrNoSocket, strings.Join(tried, ", "))
 }
 
+func isURL(path string) bool { return strings.Contains(path, "://") }
+
 // noSocket is the error for a path where no stoker answers; nil for no error.
 func noSocket(path string, err error) error {
 	if err == nil {
@@ -188,8 +193,8 @@ func noSocket(path string, err error) error {
 		err = asked.Err
 	}
 	err = fmt.Errorf("%w: %s: %w", ErrNoSocket, path, err)
-	if strings.Contains(path, "://") {
-		return &HintedError{err, "is it the address of api.listen of the configuration there?"}
+	if isURL(path) {
+		return &HintedError{err, RemoteHint}
 	}
 	return err
 }

@@ -92,10 +92,11 @@ end: []
 	if out.said != said {
 		t.Errorf("%s", out.said)
 	}
-	for _, line := range []string{"late talks | out", "late daemon | of the daemon", "late left | of what was left", "late wrote | before",
-		"late wrote | after", "late waits | at last"} {
-		if strings.Count(out.stdout, line+"\n") != 1 {
-			t.Errorf("%q is not once in the output:\n%s", line, out.stdout)
+	// The next supervisor may pass on once more what the killed one has passed on.
+	for line, most := range map[string]int{"late talks | out": 2, "late daemon | of the daemon": 2, "late wrote | before": 2,
+		"late left | of what was left": 1, "late wrote | after": 1, "late waits | at last": 1} {
+		if n := strings.Count(out.stdout, line+"\n"); n < 1 || n > most {
+			t.Errorf("%q is %d times in the output, not once to %d times:\n%s", line, n, most, out.stdout)
 		}
 	}
 	if !strings.Contains(out.stderr, "late talks | err\n") {

@@ -121,7 +121,8 @@ func portOf(t *testing.T, pid int) int {
 
 // A client with a connection that it keeps is asked to close it, and later ones are refused.
 func TestEndOfARealTomcat(t *testing.T) {
-	if _, err := agent(); err != nil {
+	jar, err := agent()
+	if err != nil {
 		missing(t, err.Error())
 	}
 	cmd := tomcat(t)
@@ -152,7 +153,7 @@ func TestEndOfARealTomcat(t *testing.T) {
 	}
 	ended := make(chan outcome, 1)
 	go func() { // ends with ctx
-		left, err := end(ctx, at)
+		left, err := end(ctx, at, jar)
 		ended <- outcome{left, err}
 	}()
 	for closes := false; !closes; { // Tomcat waits for an idle connection for a second

@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"encoding/base64"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -133,6 +134,42 @@ func TestRevoked(t *testing.T) {
 			status, _ := b.get("/v1/whoami", nil)
 			return status == http.StatusOK
 		})
+	}
+}
+
+// TestFilesOfTLS replaces the server's certificate, which the next connection gets, and then the authority of the clients, which ends the
+// session of a client. There is no reload.
+func TestFilesOfTLS(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, boxOptions{mtls: true})
+	s, done := &screen{}, make(chan *result, 1)
+	keys, keyboard := io.Pipe()
+	go func() { // ends with the session
+		done <- b.exec(within(t), call{stdout: s, stdin: keys}, "sh", "-c", "echo ready; exec cat")
+	}()
+	s.await(t, "ready")
+	other, old := newCertificates(t, t.TempDir()), *b.tls
+	replace := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(other.key, old.key)
+	replace(other.cert, old.cert)
+	b.tls = &certificates{ca: other.ca, clientCert: old.clientCert, clientKey: old.clientKey, client: old.client}
+	poll(t, "the new certificate is in force", func() bool { return b.exec(within(t), call{}, "true").err == nil })
+	if _, err := io.WriteString(keyboard, "still there\n"); err != nil {
+		t.Fatal(err)
+	}
+	s.await(t, "still there")
+	replace(other.ca, old.ca)
+	if r := <-done; r.err == nil || !strings.Contains(r.err.Error(), "authorised") {
+		t.Errorf("the session of a client of the old authority: code %d, %v", r.code, r.err)
+	}
+	poll(t, "the session ends", b.idle)
+	if status, body := b.get("/v1/whoami", nil); status == http.StatusOK {
+		t.Errorf("the old authority is still good for %s", body)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,15 +23,41 @@ func TestCleanProcess(t *testing.T) {
 	b := newBox(t, boxOptions{})
 	for _, tty := range []bool{false, true} {
 		r := b.exec(within(t), call{tty: tty}, "sh", "-c", `ls /proc/$$/fd; grep -E '^Sig(Blk|Ign)|^NoNewPrivs|^CapEff' /proc/$$/status |
-			tr -d '\n\t'; echo; id -un; [ "$(cut -d' ' -f6 /proc/$$/stat)" = $$ ] && echo leader; env | grep -ciE 'token|secret|stoker.yaml'`)
+			tr -d '\n\t'; echo; id -un; [ "$(cut -d' ' -f6 /proc/$$/stat)" = $$ ] && echo leader; env | grep -ciE 'token|secret|stoker.yaml'
+			[ "$(cat /proc/$$/oom_score_adj)" -gt "$(cat /proc/$(pgrep -o -x sleep)/oom_score_adj)" ] && echo killed before services`)
 		got := strings.ReplaceAll(r.stdout.String(), "\r\n", "\n")
 		fds, rest, _ := strings.Cut(got, "SigBlk:")
 		if fds = strings.Join(strings.Fields(fds), " "); fds != "0 1 2" && fds != "0 1 10 2" { // a shell with a terminal has one for it
 			t.Errorf("terminal %v: descriptors %q", tty, fds)
 		}
-		if !strings.HasPrefix(rest, "0000000000000000SigIgn:0000000000000000CapEff:0000000000000000") || !strings.Contains(rest, "\nnobody\nleader\n0\n") {
+		if !strings.HasPrefix(rest, "0000000000000000SigIgn:0000000000000000CapEff:0000000000000000") || !strings.Contains(rest, "\nnobody\nleader\n0\nkilled before services\n") {
 			t.Errorf("terminal %v: %q, %v", tty, got, r.err)
 		}
+	}
+}
+
+// TestAudit checks the two lines of a session: who, what, and the ID that a Kubernetes API server has for it.
+func TestAudit(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		o  boxOptions
+		by string
+	}{"token": {boxOptions{}, "token ops"}, "certificate": {boxOptions{mtls: true}, "certificate agent-7"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBox(t, c.o)
+			b.exec(within(t), call{env: []string{"KUBERNETES_EXEC_AUDIT_ID=id-4711"}}, "sh", "-c", "echo out; exit 7 # \x1b]0;x\a").
+				check(t, 7, "out\n", "")
+			line := `"by":"` + c.by + `","address":"127\.0\.0\.1:\d+","grants":\["view","exec"\],` +
+				`"argv":\["sh","-c","echo out; exit 7 # \\u001b\]0;x\\u0007"\],"context":"app","user":"nobody","tty":false,`
+			for event, more := range map[string]string{
+				"start": `"bytes_in":0,"bytes_out":0,"audit_id":"id-4711"}`,
+				"end":   `"pid":\d+,"exit":{"code":7},"seconds":[0-9.]+,"bytes_in":0,"bytes_out":4,"audit_id":"id-4711"}`,
+			} {
+				want := regexp.MustCompile(`audit {"time":"[^"]+","event":"` + event + `","session":"\w+",` + line + more)
+				poll(t, want.String(), func() bool { return len(want.FindAllString(b.log.String(), -1)) == 1 })
+			}
+		})
 	}
 }
 

@@ -36,6 +36,7 @@ func TestPage(t *testing.T) {
 	t.Run("refused", s.testRefused)
 	t.Run("reader", s.testReader)
 	t.Run("tabs", s.testTabs)
+	t.Run("touch", s.testTouch)
 	t.Run("offline", s.testOffline)
 	t.Run("looks", s.testLooks)
 	t.Run("keyboard", s.testKeyboard)

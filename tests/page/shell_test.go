@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
@@ -287,6 +289,7 @@ func (s *stoker) testTabs(t *testing.T) {
 	})()`)
 	p.enter("")
 	p.sees(screen, "pasted first")
+	p.clipboard()
 	p.enter("exit")
 	p.sees(".shell:not([hidden]) .banner", "ended")
 	p.press(".shell:not([hidden]) .banner", "Close")
@@ -298,4 +301,47 @@ func (s *stoker) testTabs(t *testing.T) {
 	p.sees(screen, "second")
 	p.enter("exit")
 	p.sees(".shell:not([hidden]) .banner", "ended")
+}
+
+// testTouch has the keys that a phone lacks.
+func (s *stoker) testTouch(t *testing.T) {
+	p := open(t, phone, s.ticketURL(t))
+	p.press("nav", "Shell")
+	p.press("main", "Open")
+	p.sees(".shell:not([hidden]) .banner", "Connected")
+	const keys = ".shell:not([hidden]) .keys"
+	for _, mode := range []struct{ set, want string }{{"l", "^[[A"}, {"h", "^[OA"}} {
+		p.enter(`clear; printf '\033[?1` + mode.set + `'; echo be''gun-` + mode.set + `; cat`)
+		p.sees(screen, "begun-"+mode.set+"\n")
+		p.press(keys, "↑")
+		p.sees(screen, mode.want)
+		p.press(keys, "^C")
+		p.until("the prompt", "/[#$]\\s*$/.test(document.querySelector('"+screen+"').innerText)")
+	}
+	p.enter("echo status $?")
+	p.sees(screen, "status 130")
+	p.press(keys, "^D")
+	p.sees(".shell:not([hidden]) .banner", "ended")
+}
+
+// clipboard uses the buttons: what is copied of the terminal is in the browser's clipboard, and what is there is typed.
+func (p *tab) clipboard() {
+	p.Helper()
+	p.run(browser.GrantPermissions([]browser.PermissionType{browser.PermissionTypeClipboardReadWrite,
+		browser.PermissionTypeClipboardSanitizedWrite}), emulation.SetFocusEmulationEnabled(true))
+	p.press(".shell:not([hidden]) .bar", "Copy")
+	p.sees("#notices", "nothing is selected")
+	p.enter("clear; echo to copy: 漢字")
+	p.until("the output", "/\\nto copy: 漢字|^to copy: 漢字/.test(document.querySelector('"+screen+"').innerText)")
+	p.press(".shell:not([hidden]) .bar", "Text")
+	p.press("dialog", "Copy")
+	p.sees("#notices", "copied")
+	if text := p.eval("navigator.clipboard.readText()"); !strings.Contains(text, "to copy: 漢字") {
+		p.Errorf("the clipboard has %q", text)
+	}
+	p.eval("navigator.clipboard.writeText('echo from the $((1+1))nd clip')")
+	p.press(".shell:not([hidden]) .bar", "Paste")
+	p.sees(screen, "clip")
+	p.enter("")
+	p.sees(screen, "from the 2nd clip")
 }

@@ -31,12 +31,15 @@ export class ShellTab {
     h('button', {type: 'button', onclick: () => this.showSearch(false)}, 'Close'));
     this.panel = h('div', {class: 'shell', role: 'tabpanel', hidden: true}, this.tools, this.search, this.banner, this.box,
       h('div', {class: 'keys', role: 'group', 'aria-label': 'Keys'}, keys.map(([label, data]) => h('button', {type: 'button',
-        onclick: () => {
-        this.session?.input(data);
-        this.term?.focus();
-      }}, label))));
+        onclick: () => this.press(data)}, label))));
     this.observer = new ResizeObserver(() => this.fitSoon());
     this.observer.observe(this.box);
+  }
+
+  // press sends a key. A program may have asked for the other form of the arrows (DECCKM).
+  press(data) {
+    this.session?.input(this.term?.modes.applicationCursorKeysMode ? data.replace('[', 'O') : data);
+    this.term?.focus();
   }
 
   // start loads the terminal and opens the session.
