@@ -176,7 +176,8 @@ func TestEndOfARealTomcat(t *testing.T) {
 
 // Tomcat does not wait again for a connection that was idle for a second.
 func TestIdleConnectionsAreAwaitedOnce(t *testing.T) {
-	if _, err := agent(); err != nil {
+	jar, err := agent()
+	if err != nil {
 		missing(t, err.Error())
 	}
 	cmd := tomcat(t)
@@ -195,7 +196,7 @@ func TestIdleConnectionsAreAwaitedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if left, err := end(ctx, at); err != nil || left != (Left{Connectors: 1, Connections: 1}) {
+	if left, err := end(ctx, at, jar); err != nil || left != (Left{Connectors: 1, Connections: 1}) {
 		t.Fatalf("%+v, %v", left, err)
 	}
 	from := time.Now()
