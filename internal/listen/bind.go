@@ -185,8 +185,8 @@ func (k *socket) setOwner() error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
-		return errors.New("something else has replaced it")
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK || st.Nlink != 1 { // a hard link may be to a socket of others
+		return errors.New("something else has replaced it, or it has a second hard link")
 	}
 	k.Dev, k.Ino = st.Dev, st.Ino
 	mode, err := ParseMode(k.Mode)
