@@ -67,7 +67,7 @@ func edges() map[string][]string {
 		"jvm/drain":   {"jvm/hotspot"},
 		"jvm/rollout": {"supervisor"},
 		"jvm/training": {"executor", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit", "internal/layout", "internal/listen",
-			"internal/printable", "internal/procfs", "internal/suggest", "jvm", "jvm/archive", "jvm/launch", "supervisor", "supervisor/probe"},
+			"internal/printable", "internal/procfs", "internal/suggest", "internal/wholefile", "jvm", "jvm/archive", "jvm/launch", "supervisor", "supervisor/probe"},
 		"jvm/resize": {"jvm", "jvm/hotspot"},
 		"jvm/launch": {"jvm/resize", "jvm/rollout", "hooks", "hooks/plugin", "internal/asuser", "internal/cgroup", "internal/config", "internal/exit",
 			"internal/fdstore", "internal/filewatch", "internal/layout", "internal/listen", "internal/printable", "internal/proc", "internal/procfs", "internal/redact",

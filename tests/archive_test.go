@@ -286,6 +286,23 @@ func TestArchiveKilled(t *testing.T) {
 	}
 }
 
+// TestArchiveInitKilled: where stoker is not PID 1, as by docker exec, a second application must not go on unseen.
+func TestArchiveInitKilled(t *testing.T) {
+	a := newArchived(t)
+	out, _ := a.makes(`"$@" &
+until pgrep -x java; do sleep 0.05; done
+sleep 1
+kill -9 $!
+for k in $(seq 100); do pgrep -x java || { echo gone; break; }; sleep 0.05; done
+exit; exec`)
+	if !strings.Contains(out, "its init was killed") || !strings.Contains(out, "gone") {
+		t.Error(out)
+	}
+	if left, _ := os.ReadDir(a.dir); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
 // wantWhole compares an archive with its description, which is written last.
 func (a archived) wantWhole(file string, after time.Duration) {
 	a.t.Helper()

@@ -23,6 +23,8 @@ func (d *daemon) configureTraining(cfg *config.Config) error {
 	return d.opts.Archive.Configure(cfg, beside)
 }
 
+var errTrainingStopped = errors.New("cannot make the archive: a stop was asked for")
+
 // runTraining is runSupervisor for stoker jvm archive: it has no API, console, jobs or network.
 func (d *daemon) runTraining(rec *proc.Recovered) (code int, grace time.Duration) {
 	if rec.Starts > 1 { // what the one before has begun cannot be continued
@@ -30,6 +32,7 @@ func (d *daemon) runTraining(rec *proc.Recovered) (code int, grace time.Duration
 	}
 	d.hooks.start(d.m, rec, d)
 	d.sockets = newSockets(d.m.Listeners, d.log)
+	d.m.KillWhenGone()
 	end := make(chan struct{})
 	d.sup = supervisor.New(d.m, rec, d.currentPlan().supervisorSet(), supervisor.Options{Log: d.log, OOM: launch.OOMCount,
 		Listener: d.hooks, Entered: d.entered, End: end})
@@ -48,16 +51,24 @@ func (d *daemon) runTraining(rec *proc.Recovered) (code int, grace time.Duration
 	done := make(chan struct{})
 	go func() { // ends with the archive, or with ctx
 		failed = trainer.Make(ctx)
+		if _, stops := d.sup.StopDeadline(); stops && failed != nil {
+			failed = errTrainingStopped
+		}
 		close(done)
 		close(end)
 	}()
 	d.sup.Run(ctx, rec)
 	select {
 	case <-done:
-	default: // a signal
+	default: // a signal, or the end of the init
 		cancel()
 		<-done
-		failed = errors.New("cannot make the archive: a stop was asked for")
+		failed = errTrainingStopped
+	}
+	select {
+	case <-d.m.Gone():
+		failed = errors.New("cannot make the archive: its init was killed")
+	default:
 	}
 	d.private.Close()
 	if failed != nil {

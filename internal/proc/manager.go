@@ -64,6 +64,7 @@ type Manager struct {
 	signals  chan Signal
 	msgs     chan *initproto.Msg
 	gone     chan struct{} // closed when the init is gone
+	loopEnd  chan struct{} // closed when the loop has ended
 
 	// Of the loop alone:
 	pids       map[int][]*Process  // not exited, in the order of their start
@@ -71,6 +72,7 @@ type Manager struct {
 	pending    []uint64            // event numbers not acknowledged, ascending
 	acked      map[uint64]bool     // of pending, done out of order
 	stopping   bool
+	lastSignal syscall.Signal   // to every process when the init is gone
 	unclaimed  []initproto.Exit // while adopting: exits of unknown processes
 	oomScores  func() (own, child []byte)
 	onShortage func(error) // nil: not wanted, or a start has succeeded
@@ -100,7 +102,8 @@ func Connect(fd int, opts Options) (*Manager, *Recovered, error) {
 		return nil, nil, err
 	}
 	m := &Manager{conn: conn, opts: opts, requests: make(chan func()), signals: make(chan Signal, 64),
-		msgs: make(chan *initproto.Msg, 64), gone: make(chan struct{}), pids: map[int][]*Process{},
+		msgs: make(chan *initproto.Msg, 64), gone: make(chan struct{}), loopEnd: make(chan struct{}),
+		lastSignal: syscall.SIGTERM, pids: map[int][]*Process{},
 		acked: map[uint64]bool{}, procs: map[string]*Process{}, tracked: newTracked()}
 	m.oomScores = sync.OnceValues(m.opts.readOOMScores)
 	m.store = fdstore.New(conn.Send)
@@ -150,6 +153,7 @@ const (
 
 // loop owns the processes until the init is gone.
 func (m *Manager) loop() {
+	defer close(m.loopEnd)
 	ping := time.NewTimer(pingIdle)
 	for {
 		select {
@@ -279,7 +283,7 @@ func (m *Manager) ack(seq uint64) {
 func (m *Manager) initGone() {
 	for _, list := range m.pids {
 		for _, p := range list {
-			p.SignalGroup(syscall.SIGTERM)
+			p.SignalGroup(m.lastSignal)
 		}
 	}
 	for _, list := range m.pids {
@@ -310,10 +314,19 @@ func (m *Manager) Stopping() {
 	})
 }
 
+// KillWhenGone has the processes killed when the init is gone, instead of terminated: what
+// they do is of no use then.
+func (m *Manager) KillWhenGone() { m.do(func() { m.lastSignal = syscall.SIGKILL }) }
+
 // Final ends the container with code. What is left gets TERM and, after
-// grace, KILL.
+// grace, KILL. If the init is gone, it returns when every process has its last signal.
 func (m *Manager) Final(code int, grace time.Duration) {
 	m.send(&initproto.Msg{Type: initproto.Final, Code: code, Grace: int64(grace)})
+	select {
+	case <-m.gone:
+		<-m.loopEnd
+	default:
+	}
 }
 
 // Orphans is the number of orphaned processes that the init has reaped.

@@ -10,10 +10,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/execshim"
 	"github.com/stoker-init/stoker/internal/logs"
+	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/program"
 	"golang.org/x/sys/unix"
 )
@@ -80,6 +82,24 @@ var surroundingScripts = map[string]play{
 		drop, _ := execshim.ParseCapabilities([]string{"net_raw", "CAP_CHOWN"})
 		show(s, Spec{ID: "some", Attributes: execshim.Attributes{Drop: drop, Nice: num(-5)}})
 		show(s, Spec{ID: "none", Attributes: execshim.Attributes{Drop: execshim.AllCapabilities}})
+		return 0
+	}},
+	// Outside of a PID namespace nothing else ends what the supervisor has started.
+	"init-killed": {play: func(s *stage) int {
+		p := s.sh("a", "trap '' TERM; echo up; exec sleep 30")
+		l, _ := s.m.Logs.Open("out", logs.Options{})
+		ctx, cancel := context.WithCancel(context.Background())
+		l.Lines(ctx, 0, true, func(logs.Line) error { cancel(); return nil })
+		s.m.KillWhenGone()
+		unix.Kill(s.m.Init().Pid, unix.SIGKILL)
+		<-s.m.Gone()
+		s.m.Final(0, 0)
+		alive := true
+		for end := time.Now().Add(10 * time.Second); alive && time.Now().Before(end); unix.Poll(nil, 2) {
+			stat, err := procfs.ReadStat(p.Pid())
+			alive = err == nil && stat.Alive()
+		}
+		s.say("alive %v", alive)
 		return 0
 	}},
 	// Everything that is started is a likelier victim than the supervisor.
@@ -352,4 +372,8 @@ func TestWhatIsStartedIsKilledFirst(t *testing.T) {
 	}
 	runPlay(t, "victims").want(t, "status 0", "47", "status 0", "47", "status 0", "47", "status 0", "20", "own 7 <nil>")
 	runPlay(t, "first-victims").want(t, "status 0", "1000")
+}
+
+func TestKillWhenGone(t *testing.T) {
+	runPlay(t, "init-killed").want(t, "alive false")
 }

@@ -24,6 +24,11 @@ func TestMaps(t *testing.T) {
 	if before || !mapped {
 		t.Errorf("mapped before: %v, after: %v", before, mapped)
 	}
+	link := filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(filepath.Dir(file), link))
+	if mapped, err := Maps(os.Getpid(), filepath.Join(link, "classes")); !mapped || err != nil {
+		t.Errorf("mapped by a path with a link: %v, %v", mapped, err)
+	}
 	if _, err := Maps(1<<30, file); err == nil {
 		t.Error("a process that does not exist has maps")
 	}

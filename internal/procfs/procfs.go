@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -133,8 +134,11 @@ func EachFD(pid int, f func(path, target string) (more bool)) error {
 	}
 }
 
-// Maps reports whether a process has mapped a file.
+// Maps reports whether a process has mapped a file. Links in its path are followed.
 func Maps(pid int, file string) (found bool, err error) {
+	if file, err = filepath.EvalSymlinks(file); err != nil {
+		return false, err
+	}
 	f, err := os.Open(Path(pid, "maps"))
 	if err != nil {
 		return false, err

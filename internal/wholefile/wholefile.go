@@ -1,4 +1,4 @@
-// Package wholefile writes a file as a whole or not at all.
+// Package wholefile writes a file as a whole or not at all, and makes folders.
 package wholefile
 
 import (
@@ -30,4 +30,22 @@ func Write(path string, mode fs.FileMode, write func(io.Writer) error) error {
 		return errors.Join(err, os.Remove(file.Name()))
 	}
 	return nil
+}
+
+// MakeFolder makes a folder, and those above it, with a mode that does not depend on the umask. Existing ones keep theirs.
+func MakeFolder(path string, mode fs.FileMode) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil
+	}
+	if err := MakeFolder(filepath.Dir(path), mode); err != nil {
+		return err
+	}
+	err := os.Mkdir(path, mode)
+	if errors.Is(err, fs.ErrExist) { // made meanwhile, or no folder
+		return os.MkdirAll(path, mode)
+	}
+	if err != nil {
+		return err
+	}
+	return os.Chmod(path, mode)
 }

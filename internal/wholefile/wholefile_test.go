@@ -61,3 +61,37 @@ func TestWrite(t *testing.T) {
 		t.Errorf("a pipe: %v", err)
 	}
 }
+
+func TestMakeFolder(t *testing.T) {
+	defer unix.Umask(unix.Umask(0o077))
+	dir := t.TempDir()
+	made := filepath.Join(dir, "a/b")
+	for range 2 {
+		if err := MakeFolder(made, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{made, filepath.Dir(made)} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o755 {
+			t.Errorf("%s: %v %v", path, info, err)
+		}
+	}
+	if err := os.Chmod(made, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := MakeFolder(made, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(made); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the mode of one that was there: %v %v", info, err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, file + "/x", "/proc/none/x"} {
+		if MakeFolder(path, 0o755) == nil {
+			t.Errorf("%s is no folder", path)
+		}
+	}
+}

@@ -93,7 +93,8 @@ func TestOptions(t *testing.T) {
 
 func TestIdentity(t *testing.T) {
 	dir := t.TempDir()
-	app := jar(t, dir+"/app.jar", "META-INF/MANIFEST.MF", "Manifest-Version: 1.0\r\nClass-Path: lib/a.jar lib/gon\r\n e.jar classes/\r\n\r\nName: x\r\nClass-Path: no.jar\r\n")
+	const manifest = "Manifest-Version: 1.0\r\nClass-Path: lib/a.jar lib/gon\r\n e.jar classes/\r\n\r\nName: x\r\nClass-Path: no.jar\r\n"
+	app := jar(t, dir+"/app.jar", "META-INF/MANIFEST.MF", manifest)
 	jar(t, dir+"/lib/a.jar", "A.class", "1")
 	must(t, os.MkdirAll(dir+"/jdk/lib/server", 0o755))
 	must(t, os.WriteFile(dir+"/jdk/lib/server/classes.jsa", []byte("base"), 0o600))
@@ -139,6 +140,40 @@ func TestIdentity(t *testing.T) {
 	must(t, err)
 	jar(t, dir+"/lib/a.jar", "A.class", "longer")
 	change("jar of a manifest", "/lib/a.jar has changed", func(*hotspot.JVM, optionsOf, optionsOf, hotspot.Flags) {})
+	for _, j := range []string{"/app.jar", "/lib/a.jar"} { // all files of a reproducible image have one time
+		info, err := os.Stat(dir + j)
+		must(t, err)
+		id, err = c.Identify(java, options, []string{app}, flags)
+		must(t, err)
+		data, err := os.ReadFile(dir + j)
+		must(t, err)
+		if j == "/app.jar" {
+			jar(t, dir+j, "META-INF/MANIFEST.MF", strings.Replace(manifest, "Name: x", "Name: y", 1))
+		} else {
+			jar(t, dir+j, "A.class", "Longer")
+		}
+		must(t, os.Chtimes(dir+j, time.Time{}, info.ModTime()))
+		if now, err := os.Stat(dir + j); err != nil || now.Size() != info.Size() {
+			t.Fatalf("%s has %d bytes, and had %d", j, now.Size(), info.Size())
+		}
+		change("same size and time", j+" has changed", func(*hotspot.JVM, optionsOf, optionsOf, hotspot.Flags) {})
+		must(t, os.WriteFile(dir+j, data, 0o600))
+		must(t, os.Chtimes(dir+j, time.Time{}, info.ModTime()))
+		change("as before", "", func(*hotspot.JVM, optionsOf, optionsOf, hotspot.Flags) {})
+	}
+	must(t, os.MkdirAll(dir+"/jdk/lib", 0o755))
+	modules := func(names, text string) {
+		must(t, os.WriteFile(dir+"/jdk/release", []byte(`MODULES="`+names+`"`), 0o600))
+		must(t, os.WriteFile(dir+"/jdk/lib/modules", []byte(text), 0o600))
+		must(t, os.Chtimes(dir+"/jdk/lib/modules", time.Time{}, time.Unix(1, 0)))
+	}
+	for names, want := range map[string]string{"java.base jdk.attach": "", "java.base my.app": "lib/modules has changed"} {
+		modules(names, "version 1")
+		id, err = c.Identify(java, options, []string{app}, flags)
+		must(t, err)
+		modules(names, "version 2")
+		change("runtime of jlink", want, func(*hotspot.JVM, optionsOf, optionsOf, hotspot.Flags) {})
+	}
 	if _, err := c.Identify(java, nil, []string{dir + "/lib"}, flags); err == nil || !strings.Contains(err.Error(), "has the folder") {
 		t.Errorf("a folder of classes: %v", err)
 	}
@@ -169,12 +204,12 @@ func kept(t *testing.T, id Identity) (dir, file string) {
 	work := t.TempDir()
 	dir = filepath.Join(work, "archives")
 	must(t, os.WriteFile(work+"/made", []byte(strings.Repeat("classes", 1000)), 0o400))
-	must(t, Keep(dir, "web", id, work+"/made", Times{Without: 2 * time.Second, With: time.Second}))
+	must(t, Keep(dir, "web", id, work+"/made", os.Geteuid(), Times{Without: 2 * time.Second, With: time.Second}))
 	return dir, filepath.Join(dir, "web-"+id.Key()+id.suffix())
 }
 
 func TestFind(t *testing.T) {
-	id := Identity{Java: "17.0.15", Flags: []string{"UseZGC=false"}, ClassPath: []File{{"/app.jar", 5, 7}}}
+	id := Identity{Java: "17.0.15", Flags: []string{"UseZGC=false"}, ClassPath: []File{{Path: "/app.jar", Size: 5, ModTime: 7}}}
 	var c Checker
 	if _, err := c.Find(t.TempDir()+"/none", "web", id); !errors.Is(err, ErrNone) {
 		t.Errorf("no folder: %v", err)
@@ -190,7 +225,7 @@ func TestFind(t *testing.T) {
 		t.Errorf("another service: %v", err)
 	}
 	other := id
-	other.ClassPath = []File{{"/app.jar", 5, 8}}
+	other.ClassPath = []File{{Path: "/app.jar", Size: 5, ModTime: 8}}
 	if _, err := c.Find(dir, "web", other); err == nil || !strings.HasPrefix(err.Error(), "/app.jar has changed since it was made on 2") {
 		t.Errorf("a changed jar: %v", err)
 	}
@@ -249,13 +284,13 @@ func TestKeep(t *testing.T) {
 	foreign := dir + "/web-" + id.Key() + ".aot.keep"
 	for n := range 4 {
 		id.Java = fmt.Sprintf("25.0.%d", 6+n)
-		must(t, Keep(dir, "web", id, made, Times{}))
+		must(t, Keep(dir, "web", id, made, os.Geteuid(), Times{}))
 	}
-	must(t, Keep(dir, "web-2", Identity{Java: "17"}, made, Times{}))
+	must(t, Keep(dir, "web-2", Identity{Java: "17"}, made, os.Geteuid(), Times{}))
 	old := time.Now().Add(-2 * time.Hour)
 	must(t, os.WriteFile(foreign, nil, 0o600))
 	must(t, os.Chtimes(file, old, old)) // it has lost its description
-	must(t, Keep(dir, "web", id, made, Times{}))
+	must(t, Keep(dir, "web", id, made, os.Geteuid(), Times{}))
 	entries, err := os.ReadDir(dir)
 	must(t, err)
 	var names []string
@@ -272,10 +307,19 @@ func TestKeep(t *testing.T) {
 		}
 	}
 	must(t, os.Truncate(made, 0))
-	if err := Keep(dir, "web", id, made, Times{}); err == nil || !strings.Contains(err.Error(), "written nothing") {
+	if err := Keep(dir, "web", id, made, os.Geteuid(), Times{}); err == nil || !strings.Contains(err.Error(), "written nothing") {
 		t.Errorf("an empty file: %v", err)
 	}
-	if err := Keep("/dev/null/x", "web", id, made, Times{}); err == nil {
+	must(t, os.WriteFile(made, []byte("classes"), 0o600))
+	must(t, os.Link(made, made+"2"))
+	if err := Keep(dir, "web", id, made, os.Geteuid(), Times{}); err == nil || !strings.Contains(err.Error(), "has 2 names") {
+		t.Errorf("a hard link: %v", err)
+	}
+	must(t, os.Remove(made+"2"))
+	if err := Keep(dir, "web", id, made, os.Geteuid()+1, Times{}); err == nil || !strings.Contains(err.Error(), "is of user") {
+		t.Errorf("a file of another user: %v", err)
+	}
+	if err := Keep("/dev/null/x", "web", id, made, os.Geteuid(), Times{}); err == nil {
 		t.Error("a folder that cannot be made")
 	}
 }

@@ -33,16 +33,29 @@ const descriptionKind = "archive"
 // Checker finds archives. It remembers the checksums of files that have not changed since. The zero value is ready. It is safe for
 // concurrent use.
 type Checker struct {
-	mu        sync.Mutex
-	sums      map[string]checksum // by path; guarded by mu
-	manifests map[string]manifest // by path; guarded by mu
+	mu   sync.Mutex
+	sums map[string]checksum // by path; guarded by mu
+	jars map[string]jarFile  // by path; guarded by mu
+}
+
+// fileState changes with the content of a file.
+type fileState struct {
+	dev, ino            uint64
+	size, mtime, change int64
+}
+
+func stateOf(info fs.FileInfo) (fileState, error) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return fileState{}, errors.ErrUnsupported
+	}
+	return fileState{dev: st.Dev, ino: st.Ino, size: st.Size, mtime: info.ModTime().UnixNano(), change: st.Ctim.Nano()}, nil
 }
 
 // checksum is that of a file in one state.
 type checksum struct {
-	dev, ino            uint64
-	size, mtime, change int64
-	crc                 uint32
+	state fileState
+	crc   uint32
 }
 
 // Any reports whether a service has an archive in folder dir, for any identity.
@@ -141,22 +154,21 @@ func (c *Checker) check(a Archive) error {
 
 // checksum returns the CRC-32C of a file, which is read if it has changed. A processor does about 10 GB/s.
 func (c *Checker) checksum(f *os.File, info fs.FileInfo) (uint32, error) {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, errors.ErrUnsupported
+	state, err := stateOf(info)
+	if err != nil {
+		return 0, err
 	}
-	now := checksum{dev: st.Dev, ino: st.Ino, size: st.Size, mtime: info.ModTime().UnixNano(), change: st.Ctim.Nano()}
 	c.mu.Lock()
 	known, ok := c.sums[f.Name()]
 	c.mu.Unlock()
-	if now.crc = known.crc; ok && known == now {
-		return now.crc, nil
+	if ok && known.state == state {
+		return known.crc, nil
 	}
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	if _, err := io.CopyBuffer(sum, struct{ io.Reader }{f}, make([]byte, 256<<10)); err != nil {
 		return 0, fmt.Errorf("cannot read %s: %w", f.Name(), err)
 	}
-	now.crc = sum.Sum32()
+	now := checksum{state, sum.Sum32()}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.sums == nil || len(c.sums) >= maxNames {

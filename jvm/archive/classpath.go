@@ -3,14 +3,19 @@ package archive
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/untrusted"
+	"github.com/stoker-init/stoker/jvm/hotspot"
 )
 
 // Bounds: of a manifest in bytes, and of the entries of a class path.
@@ -19,10 +24,11 @@ const (
 	maxClassPath = 4096
 )
 
-// manifest is what the manifest of a jar adds to the class path.
-type manifest struct {
-	of      File
-	entries []string
+// jarFile is a file of a class path in one state.
+type jarFile struct {
+	state   fileState
+	file    File
+	entries []string // which its manifest adds to the class path
 }
 
 // ClassPath identifies the files of a class path: jars, the jars that DIR/* stands for, and those that the manifests of jars add. An error
@@ -45,44 +51,47 @@ func (c *Checker) ClassPath(entries []string) ([]File, error) {
 			continue
 		}
 		seen[entry] = true
-		f, err := stat(entry)
+		j, err := c.jar(entry)
 		if err != nil {
 			return nil, err
 		}
-		if out = append(out, f); len(out) > maxClassPath {
+		if out = append(out, j.file); len(out) > maxClassPath {
 			return nil, fmt.Errorf("the class path has more than %d entries", maxClassPath)
 		}
-		if f.Size >= 0 {
-			more, err := c.manifest(f)
-			if err != nil {
-				return nil, fmt.Errorf("cannot read the manifest of %s: %w", entry, err)
-			}
-			queue = append(more, queue...)
-		}
+		queue = append(slices.Clone(j.entries), queue...)
 	}
 	return out, nil
 }
 
-// stat identifies a file, which may be missing.
-func stat(path string) (File, error) {
+// stat identifies a file, which may be missing, without its checksum.
+func stat(path string) (File, fs.FileInfo, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return File{Path: path, Size: -1}, nil
+		return File{Path: path, Size: -1}, nil, nil
 	case err != nil:
-		return File{}, err
+		return File{}, nil, err
 	case info.IsDir():
-		return File{}, fmt.Errorf("the class path has the folder %s, and archives are for jars alone", path)
+		return File{}, nil, fmt.Errorf("the class path has the folder %s, and archives are for jars alone", path)
 	}
-	return File{Path: path, Size: info.Size(), ModTime: info.ModTime().Unix()}, nil
+	return fileOf(path, info), info, nil
 }
 
-// ownFiles identifies the files of a JVM: its code, its classes and the archives that come with it, which others are built on.
-func ownFiles(home string) ([]File, error) {
+func fileOf(path string, info fs.FileInfo) File {
+	return File{Path: path, Size: info.Size(), ModTime: info.ModTime().Unix()}
+}
+
+// ownFiles identifies the files of a JVM: its code, its classes and the archives that come with it, which others are built on. The JVM
+// itself compares its build with that of an archive; a file with classes of others gets a checksum.
+func (c *Checker) ownFiles(home string) ([]File, error) {
+	modules := filepath.Join(home, "lib/modules")
 	archives, _ := filepath.Glob(filepath.Join(home, "lib/server/classes*.jsa")) // only a malformed pattern fails
 	var out []File
-	for _, path := range append([]string{filepath.Join(home, "lib/server/libjvm.so"), filepath.Join(home, "lib/modules")}, archives...) {
-		f, err := stat(path)
+	for _, path := range append([]string{filepath.Join(home, "lib/server/libjvm.so"), modules}, archives...) {
+		f, _, err := stat(path)
+		if err == nil && path == modules && f.Size >= 0 && hotspot.HasOtherModules(home) {
+			f.CRC, err = c.fileChecksum(path)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -91,11 +100,24 @@ func ownFiles(home string) ([]File, error) {
 	return out, nil
 }
 
+func (c *Checker) fileChecksum(path string) (uint32, error) {
+	f, err := untrusted.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return c.checksum(f, info)
+}
+
 // Overlap returns a class that two jars have; empty: there is none. Which of them is loaded depends on the order of the jars.
 func Overlap(jars []string) (class string, err error) {
 	seen := map[string]struct{}{}
 	for _, jar := range jars {
-		err := eachEntry(jar, func(f *zip.File) error {
+		_, err := eachEntry(jar, func(f *zip.File) error {
 			if !strings.HasSuffix(f.Name, ".class") || strings.HasPrefix(f.Name, "META-INF/") || strings.HasSuffix(f.Name, "module-info.class") {
 				return nil
 			}
@@ -137,68 +159,92 @@ func expand(dir string) (jars []string, err error) {
 	return jars, err
 }
 
-// manifest returns what the manifest of a jar adds to the class path. Those of unchanged jars are remembered.
-func (c *Checker) manifest(of File) ([]string, error) {
-	c.mu.Lock()
-	known, ok := c.manifests[of.Path]
-	c.mu.Unlock()
-	if ok && known.of == of {
-		return known.entries, nil
+// jar identifies a file of the class path, which may be missing. Unchanged ones are remembered.
+func (c *Checker) jar(path string) (jarFile, error) {
+	file, info, err := stat(path)
+	if err != nil || info == nil {
+		return jarFile{file: file}, err
 	}
-	entries, err := readManifest(of)
+	state, err := stateOf(info)
 	if err != nil {
-		return nil, err
+		return jarFile{}, err
+	}
+	c.mu.Lock()
+	known, ok := c.jars[path]
+	c.mu.Unlock()
+	if ok && known.state == state {
+		return known, nil
+	}
+	now, err := c.readJar(path)
+	if err != nil {
+		return jarFile{}, fmt.Errorf("cannot read %s: %w", path, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.manifests == nil || len(c.manifests) >= maxClassPath {
-		c.manifests = map[string]manifest{}
+	if c.jars == nil || len(c.jars) >= maxClassPath {
+		c.jars = map[string]jarFile{}
 	}
-	c.manifests[of.Path] = manifest{of, entries}
-	return entries, nil
+	c.jars[path] = now
+	return now, nil
 }
 
-func readManifest(of File) (entries []string, err error) {
-	err = eachEntry(of.Path, func(f *zip.File) error {
-		if !strings.EqualFold(f.Name, "META-INF/MANIFEST.MF") {
-			return nil
+// readJar reads the directory of a jar, which has the checksums of its files, and its manifest.
+func (c *Checker) readJar(path string) (out jarFile, err error) {
+	var crc uint32
+	var line []byte
+	table := crc32.MakeTable(crc32.Castagnoli)
+	info, err := eachEntry(path, func(f *zip.File) (err error) {
+		line = binary.LittleEndian.AppendUint64(append(line[:0], f.Name...), f.UncompressedSize64)
+		crc = crc32.Update(crc, table, binary.LittleEndian.AppendUint32(line, f.CRC32))
+		if strings.EqualFold(f.Name, "META-INF/MANIFEST.MF") {
+			out.entries, err = readManifest(path, f)
 		}
-		data, err := f.Open()
-		if err != nil {
-			return err
-		}
-		defer data.Close()
-		text, err := untrusted.ReadAll(data, maxManifest)
-		entries = manifestEntries(of.Path, text)
 		return err
 	})
 	if errors.Is(err, zip.ErrFormat) { // the JVM ignores what is no jar
-		return nil, nil
+		crc, err = c.fileChecksum(path)
 	}
-	return entries, err
+	if err != nil {
+		return out, err
+	}
+	out.file = fileOf(path, info)
+	out.file.CRC = crc
+	out.state, err = stateOf(info)
+	return out, err
 }
 
-// eachEntry calls f for the files in a jar, until it fails.
-func eachEntry(jar string, f func(*zip.File) error) error {
+// readManifest returns what the manifest of a jar adds to the class path.
+func readManifest(jar string, f *zip.File) ([]string, error) {
+	data, err := f.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer data.Close()
+	text, err := untrusted.ReadAll(data, maxManifest)
+	return manifestEntries(jar, text), err
+}
+
+// eachEntry calls f for the files in a jar, until it fails, and describes the jar.
+func eachEntry(jar string, f func(*zip.File) error) (fs.FileInfo, error) {
 	file, err := untrusted.Open(jar)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r, err := zip.NewReader(file, info.Size())
 	if err != nil {
-		return err
+		return info, err
 	}
 	for _, entry := range r.File {
 		if err := f(entry); err != nil {
-			return err
+			return info, err
 		}
 	}
-	return nil
+	return info, nil
 }
 
 // manifestEntries returns the paths of the attribute Class-Path, which are URLs relative to the jar.

@@ -19,11 +19,13 @@ type Identity struct {
 	ClassPath []File   `json:"classpath"` // in its order, with what the manifests of jars add
 }
 
-// File identifies a file by what does not change when it is copied into an image.
+// File identifies a file by what does not change when it is copied into an image. Images that are built reproducibly have one time for all
+// files, so a jar has a checksum too.
 type File struct {
 	Path    string `json:"path"`
-	Size    int64  `json:"size"`  // bytes; -1: there is none
-	ModTime int64  `json:"mtime"` // Unix seconds: the layers of an image have no fractions
+	Size    int64  `json:"size"`             // bytes; -1: there is none
+	ModTime int64  `json:"mtime"`            // Unix seconds: the layers of an image have no fractions
+	CRC     uint32 `json:"crc32c,omitempty"` // of a jar: of the names, sizes and checksums in its directory
 }
 
 // Key returns 16 hexadecimal digits for an identity.

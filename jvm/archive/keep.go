@@ -14,6 +14,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/untrusted"
 	"github.com/stoker-init/stoker/internal/wholefile"
+	"golang.org/x/sys/unix"
 )
 
 // keepNewest is how many archives of a service are kept: of the present image, of the one before, and one for a trial.
@@ -22,13 +23,13 @@ const keepNewest = 3
 // readable is the mode of archives and descriptions: the service's user reads the first, a stoker without root the second.
 const readable = 0o644
 
-// Keep copies file, which a JVM has written, into the folder dir as the archive of a service, and removes all but the 3
+// Keep copies file, which a JVM of user uid has written, into the folder dir as the archive of a service, and removes all but the 3
 // newest of the service. dir is created. file stays.
-func Keep(dir, service string, id Identity, file string, t Times) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+func Keep(dir, service string, id Identity, file string, uid int, t Times) error {
+	if err := wholefile.MakeFolder(dir, 0o755); err != nil {
 		return fmt.Errorf("cannot keep the archive: %w", err)
 	}
-	from, err := untrusted.Open(file)
+	from, err := openWritten(file, uid)
 	if err != nil {
 		return fmt.Errorf("cannot keep the archive: %w", err)
 	}
@@ -59,6 +60,24 @@ func Keep(dir, service string, id Identity, file string, t Times) error {
 	}
 	prune(dir, service)
 	return nil
+}
+
+// openWritten opens a file for a copy that everybody may read. A file of another user is refused, and a hard link, which the service may
+// have made to one.
+func openWritten(file string, uid int) (*os.File, error) {
+	f, err := untrusted.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(int(f.Fd()), &st); err == nil && (int(st.Uid) != uid || st.Nlink != 1) {
+		err = fmt.Errorf("%s is of user %d and has %d names, and a file of user %d with one is wanted", file, st.Uid, st.Nlink, uid)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // prune removes all but the newest archives of a service, and files without a description. What cannot be removed stays.

@@ -88,7 +88,7 @@ func (c *Checker) Identify(java hotspot.JVM, options, classPath []string, flags 
 	if java.Major >= FirstCache && flags["UseAVX"].Value != "0" { // it has code with AVX, and Java 25 does not check the processor
 		id.Flags = append(id.Flags, "AVX")
 	}
-	files, err := ownFiles(java.Home)
+	files, err := c.ownFiles(java.Home)
 	if err != nil {
 		return id, err
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -63,6 +64,14 @@ func inspect(home, java string) JVM {
 	}
 	j.Note = fmt.Sprintf("version unknown: there is no %s", filepath.Join(home, "release"))
 	return j
+}
+
+// HasOtherModules reports whether the runtime of a home has modules that are not Java's, as one that jlink makes for an application.
+func HasOtherModules(home string) bool {
+	text, _ := untrusted.ReadFile(filepath.Join(home, "release"), maxRelease) // jlink writes one
+	return slices.ContainsFunc(strings.Fields(parseRelease(string(text))["MODULES"]), func(name string) bool {
+		return !strings.HasPrefix(name, "java.") && !strings.HasPrefix(name, "jdk.")
+	})
 }
 
 // With returns the JVM with the version that it printed itself, where no file has it.

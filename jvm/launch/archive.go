@@ -28,8 +28,9 @@ type Training struct {
 	File string
 	// Options are added as the last ones of the JVM, such as a smaller heap.
 	Options []string
-	// Identified gets the identity and the version of Java of the service's ordinary starts, for archive.Keep; nil: not wanted.
-	Identified func(id archive.Identity, major int)
+	// Identified gets the identity and the version of Java of the service's ordinary starts, for archive.Keep, or why they use no archive;
+	// nil: not wanted.
+	Identified func(id archive.Identity, major int, err error)
 }
 
 // TrainingStep is one of the starts of a training.
@@ -88,7 +89,13 @@ func (l *Launcher) applyArchive(p *plan) error {
 		}
 		return nil
 	}
-	found, use, err := l.findArchive(p, dir)
+	all, err := l.archivable(p)
+	remedy := err == nil // a new archive
+	var found archive.Archive
+	var use archived
+	if err == nil {
+		found, use, err = l.findArchive(all, dir)
+	}
 	if err == nil {
 		err = l.readableByService(found.Path)
 	}
@@ -98,11 +105,16 @@ func (l *Launcher) applyArchive(p *plan) error {
 		return nil
 	}
 	p.report.Archive = &ArchiveUse{Why: err.Error()}
-	if mode == jvm.ArchiveRequire {
-		return fmt.Errorf("cannot use a class archive of %s: %w\nhint: stoker jvm archive %s makes one; jvm.archive: auto starts without",
-			l.Name, err, l.Name)
+	command, next := "", ""
+	if remedy {
+		command = "stoker jvm archive " + l.Name
+		next = "; " + command + " makes a new one"
+		command += " makes one; "
 	}
-	p.warnings = append(p.warnings, fmt.Sprintf("started without the class archive: %v; stoker jvm archive %s makes a new one", err, l.Name))
+	if mode == jvm.ArchiveRequire {
+		return fmt.Errorf("cannot use a class archive of %s: %w\nhint: %sjvm.archive: auto starts without", l.Name, err, command)
+	}
+	p.warnings = append(p.warnings, fmt.Sprintf("started without the class archive: %v%s", err, next))
 	return nil
 }
 
@@ -140,12 +152,8 @@ func withoutArchive(argv, like []string) []string {
 	return argv
 }
 
-// findArchive returns the archive that fits one of the class paths that the service may have.
-func (l *Launcher) findArchive(p *plan, dir string) (archive.Archive, archived, error) {
-	all, err := l.archivable(p)
-	if err != nil {
-		return archive.Archive{}, archived{}, err
-	}
+// findArchive returns the archive that fits one of the command lines that the service may have.
+func (l *Launcher) findArchive(all []archived, dir string) (archive.Archive, archived, error) {
 	var first error // that of the best class path
 	for _, a := range all {
 		found, err := l.shared.archives.Find(dir, l.Name, a.id)
@@ -203,18 +211,17 @@ func (l *Launcher) readableByService(path string) error {
 
 // train makes the command line of a start of a training.
 func (l *Launcher) train(p *plan, t *Training) error {
-	identified := func(id archive.Identity) {
-		if t.Identified != nil {
-			t.Identified(id, p.java.Major)
-		}
-	}
-	identified(archive.Identity{})
 	all, err := l.archivable(p)
+	var best archived
+	if err == nil {
+		best = all[0]
+	}
+	if t.Identified != nil {
+		t.Identified(best.id, p.java.Major, err)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot make a class archive of %s: %w", l.Name, err)
 	}
-	best := all[0]
-	identified(best.id)
 	main := len(p.options) + 1
 	options := append(hotspot.WithoutEffects(p.options), t.Options...)
 	options = append(options, archive.TrainingOptions(p.java.Major, p.options, p.report.flags)...)

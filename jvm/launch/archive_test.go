@@ -54,7 +54,7 @@ func keepFor(t *testing.T, l *Launcher, p *plan, dir string) (id archive.Identit
 	t.Helper()
 	before := p.report.argv
 	l.shared.Training = func(string) *Training {
-		return &Training{Step: TrainRecord, File: "/made", Identified: func(i archive.Identity, _ int) { id = i }}
+		return &Training{Step: TrainRecord, File: "/made", Identified: func(i archive.Identity, _ int, _ error) { id = i }}
 	}
 	if err := l.applyArchive(p); err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func keepFor(t *testing.T, l *Launcher, p *plan, dir string) (id archive.Identit
 	if err := os.WriteFile(file, []byte("classes"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := archive.Keep(dir, l.Name, id, file, archive.Times{Without: 3 * time.Second, With: 2 * time.Second}); err != nil {
+	if err := archive.Keep(dir, l.Name, id, file, os.Geteuid(), archive.Times{Without: 3 * time.Second, With: 2 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	return id
@@ -79,6 +79,7 @@ func TestApplyArchive(t *testing.T) {
 		argv       string // with ARCHIVE for its path
 		why, err   string // parts
 		warns      bool
+		final      bool // another archive would not help
 	}{
 		{name: "none", argv: "-Xmx1m", why: "stoker jvm archive web makes one"},
 		{name: "none, and one is wanted", mode: jvm.ArchiveRequire, err: "cannot use a class archive of web: there is no archive\nhint: stoker jvm archive web"},
@@ -94,12 +95,14 @@ func TestApplyArchive(t *testing.T) {
 		{name: "another JVM", kept: true, change: func(_ string, _ *Launcher, p *plan) { p.java.Version = "17.0.16" },
 			argv: "-Xmx1m", why: "Java is 17.0.16, and was 17.0.15 since", warns: true},
 		{name: "Java 11", kept: true, change: func(_ string, _ *Launcher, p *plan) { p.java.Major = 11 }, argv: "-Xmx1m",
-			why: "Java 11 makes no class archives", warns: true},
+			why: "Java 11 makes no class archives", warns: true, final: true},
 		{name: "Java 11 without one", change: func(_ string, _ *Launcher, p *plan) { p.java.Major = 11 }, argv: "-Xmx1m"},
 		{name: "the operator's own", kept: true, options: []string{"-Xshare:off"}, change: func(_ string, _ *Launcher, p *plan) {},
-			argv: "-Xmx1m -Xshare:off", why: "-Xshare:off is set", warns: true},
+			argv: "-Xmx1m -Xshare:off", why: "-Xshare:off is set", warns: true, final: true},
+		{name: "the operator's own, and one is wanted", mode: jvm.ArchiveRequire, kept: true, options: []string{"-Xshare:off"},
+			err: "-Xshare:off is set\nhint: jvm.archive: auto starts without"},
 		{name: "no check", kept: true, change: func(_ string, _ *Launcher, p *plan) { p.report.flags = nil }, argv: "-Xmx1m", why: "(jvm.check)",
-			warns: true},
+			warns: true, final: true},
 		{name: "truncated", kept: true, change: func(dir string, _ *Launcher, _ *plan) {
 			all, _ := filepath.Glob(dir + "/archives/*.jsa")
 			os.Truncate(all[0], 3)
@@ -133,6 +136,9 @@ func TestApplyArchive(t *testing.T) {
 			}
 			if got := strings.Join(p.report.argv, " "); got != want || err != nil || (len(p.warnings) > 0) != c.warns {
 				t.Errorf("%s, want %s; %q, %v", got, want, p.warnings, err)
+			}
+			if text := strings.Join(p.warnings, ""); c.warns && strings.Contains(text, "stoker jvm archive web makes a new one") == c.final {
+				t.Errorf("the remedy of %q", text)
 			}
 			if use := p.report.Archive; (c.why == "" && use != nil && use.Path != path) || (c.why != "" && (use == nil || !strings.Contains(use.Why, c.why))) {
 				t.Errorf("explained as %+v, want %s", use, c.why)
@@ -170,7 +176,7 @@ func TestTraining(t *testing.T) {
 			if service != "web" {
 				t.Errorf("asked about %s", service)
 			}
-			return &Training{Step: step, File: "/made", Options: []string{"-Xmx9m"}, Identified: func(id archive.Identity, major int) {
+			return &Training{Step: step, File: "/made", Options: []string{"-Xmx9m"}, Identified: func(id archive.Identity, major int, _ error) {
 				if ids = append(ids, id); major != 17 {
 					t.Errorf("Java %d", major)
 				}
@@ -185,8 +191,12 @@ func TestTraining(t *testing.T) {
 		}
 	}
 	l, p := archivePlan(t, t.TempDir(), "-Xshare:off")
-	l.shared.Training = func(string) *Training { return new(Training) }
-	if err := l.applyArchive(p); err == nil || !strings.Contains(err.Error(), "cannot make a class archive of web: -Xshare:off is set") {
+	var refused error
+	l.shared.Training = func(string) *Training {
+		return &Training{Identified: func(_ archive.Identity, _ int, err error) { refused = err }}
+	}
+	if err := l.applyArchive(p); err == nil || refused == nil || refused.Error() != "-Xshare:off is set" ||
+		!strings.Contains(err.Error(), "cannot make a class archive of web: -Xshare:off is set") {
 		t.Error(err)
 	}
 }

@@ -107,7 +107,7 @@ func (l *tomcatKind) asUser(f func() error) error {
 		return errors.New("cannot write the copy of server.xml: no folder is writable\nhint: make /run/stoker writable, such as by a tmpfs")
 	}
 	dir := filepath.Dir(l.serverCopy())
-	err := os.MkdirAll(l.shared.Runtime, 0o711)
+	err := wholefile.MakeFolder(l.shared.Runtime, 0o711)
 	if err == nil {
 		err = os.Mkdir(dir, 0o700)
 	}

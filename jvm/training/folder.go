@@ -1,6 +1,7 @@
 package training
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/asuser"
+	"github.com/stoker-init/stoker/internal/wholefile"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,15 +19,25 @@ const workPrefix = ".making-"
 // abandonedAfter is the age from which a folder that nothing has locked was left by a command that was killed.
 const abandonedAfter = time.Minute
 
-// workFolder is where a JVM writes an archive: a folder of the service's user within that of the archives.
+// workFolder is what a training needs of the disk: a folder of stoker's own within that of the archives.
 type workFolder struct {
 	path string
 	lock *os.File // the folder: the lock ends with the process
 }
 
-// newWorkFolder makes a folder for user (nil: stoker's own) within dir, which is made too, and removes abandoned ones.
+// made is the folder of the service's user in which the JVM writes, runtime the one for launch.Shared, which is stoker's: the service must
+// not put anything into it.
+func (w *workFolder) made() string    { return filepath.Join(w.path, "made") }
+func (w *workFolder) runtime() string { return filepath.Join(w.path, "run") }
+
+// newWorkFolder makes a folder for the service of user (nil: stoker's own) within dir, which is made too, and removes abandoned ones. Its
+// path has no links.
 func newWorkFolder(dir string, user *asuser.User) (*workFolder, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := wholefile.MakeFolder(dir, 0o755); err != nil {
+		return nil, err
+	}
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
 		return nil, err
 	}
 	removeAbandoned(dir)
@@ -34,14 +46,32 @@ func newWorkFolder(dir string, user *asuser.User) (*workFolder, error) {
 		return nil, err
 	}
 	w := &workFolder{path: path}
-	if w.lock, err = lockFolder(path, unix.LOCK_NB); err == nil && user != nil {
-		err = os.Chown(path, int(user.UID), int(user.GID))
+	if w.lock, err = lockFolder(path, unix.LOCK_NB); err == nil {
+		err = errors.Join(os.Chmod(path, 0o711), os.Mkdir(w.made(), 0o700))
+	}
+	if err == nil && user != nil {
+		err = giveFolder(w.made(), user)
 	}
 	if err != nil {
 		w.remove()
-		return nil, fmt.Errorf("cannot give %s to the service: %w", path, err)
+		return nil, err
 	}
 	return w, nil
+}
+
+// giveFolder makes a folder that of a user, who needs to get there.
+func giveFolder(path string, user *asuser.User) error {
+	if err := os.Chown(path, int(user.UID), int(user.GID)); err != nil || os.Geteuid() != 0 {
+		return err
+	}
+	err := user.Identity().Do(func() error {
+		_, err := os.Stat(path)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("the service's user %s cannot reach it (%w); it, and each folder above, needs the mode a+x", user.Name, err)
+	}
+	return nil
 }
 
 func (w *workFolder) remove() {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,6 +26,7 @@ type fakeSupervisor struct {
 	steps   []launch.TrainingStep
 	major   int
 	failure string // of each start
+	unfit   error
 	writes  string // what is in the archive
 	end     *incident.Exit
 }
@@ -36,7 +38,7 @@ func (f *fakeSupervisor) Ask(_ context.Context, name string, event supervisor.Ev
 	}
 	if event == supervisor.EvStart {
 		f.steps = append(f.steps, start.Step)
-		start.Identified(archive.Identity{Java: "17.0.1"}, f.major)
+		start.Identified(archive.Identity{Java: "17.0.1", Options: []string{strconv.Itoa(int(start.Step))}}, f.major, f.unfit)
 	} else if start.Step == launch.TrainRecord && f.writes != "" {
 		return 0, os.WriteFile(start.File, []byte(f.writes), 0o600)
 	}
@@ -60,6 +62,16 @@ func (f *fakeSupervisor) OutputOf(string, int64, int64, int) []byte {
 	return []byte("first\nno space left on device\n")
 }
 
+// linked returns a link to a folder.
+func linked(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Symlink(t.TempDir(), dir+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	return dir + "/link"
+}
+
 func TestMake(t *testing.T) {
 	all := []launch.TrainingStep{launch.TrainRecord, launch.TrainPlain, launch.TrainUse}
 	ended := &incident.Exit{Code: 143, Success: true}
@@ -71,11 +83,13 @@ func TestMake(t *testing.T) {
 		code  int
 	}{
 		"made":         {f: fakeSupervisor{major: 17, writes: "classes", end: ended}, steps: all},
+		"by a link":    {f: fakeSupervisor{major: 17, writes: "classes", end: ended}, dir: linked(t), steps: all},
 		"does not run": {f: fakeSupervisor{major: 17, failure: "exit code 1"}, steps: all[:1], err: "it does not become ready: exit code 1; its output ends: first"},
 		"killed": {f: fakeSupervisor{major: 17, writes: "half", end: &incident.Exit{Signal: syscall.SIGKILL}}, steps: all[:1],
 			err: "it did not end well: killed by signal 9 (KILL) after 0s"},
-		"disk full":    {f: fakeSupervisor{major: 17, end: ended}, steps: all[:1], err: "the JVM has not written it (", code: exit.CannotWrite},
-		"old Java":     {f: fakeSupervisor{major: 11, failure: "Java 11"}, steps: all[:1], err: "Java 11 makes no class archives"},
+		"disk full": {f: fakeSupervisor{major: 17, end: ended}, steps: all[:1], err: "the JVM has not written it (", code: exit.CannotWrite},
+		"old Java": {f: fakeSupervisor{major: 11, failure: "Java 11", unfit: errors.New("a run of Java 11 makes none")}, steps: all[:1],
+			err: "cannot make the archive of app: a run of Java 11 makes none"},
 		"not a folder": {f: fakeSupervisor{}, dir: "/dev/null/archives", err: "cannot write the archive of app to /dev/null/archives", code: exit.CannotWrite},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -94,8 +108,9 @@ func TestMake(t *testing.T) {
 				if err != nil || !strings.Contains(out.String(), "ready with it after 1.5s\nkept for Java 17") {
 					t.Errorf("%v; %s", err, &out)
 				}
-				if kept, _ := filepath.Glob(filepath.Join(tc.dir, "app-*.jsa")); len(kept) != 1 {
-					t.Errorf("kept: %v", kept)
+				of := archive.Identity{Java: "17.0.1", Options: []string{strconv.Itoa(int(launch.TrainRecord))}}
+				if kept, _ := filepath.Glob(filepath.Join(tc.dir, "app-*.jsa")); len(kept) != 1 || !strings.Contains(kept[0], of.Key()) {
+					t.Errorf("kept: %v, want the one of the start that recorded it, %s", kept, of.Key())
 				}
 			} else {
 				var coded *exit.Error

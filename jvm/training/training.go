@@ -57,8 +57,9 @@ type Trainer struct {
 	Out        io.Writer      // progress
 
 	started  atomic.Pointer[launch.Training]
-	identity archive.Identity // of the service's ordinary starts; set by the first start
+	identity archive.Identity // of the service's ordinary starts, when the first start read the classes
 	major    int              // Java's version; 0: unknown
+	unfit    error            // why the service uses no archive; nil: it can
 	options  []string         // for the JVM
 }
 
@@ -83,8 +84,9 @@ func (t *Trainer) Make(ctx context.Context) error {
 		return t.cannotWrite(err)
 	}
 	defer work.remove()
-	file := filepath.Join(work.path, "classes")
-	t.Shared.Training, t.Shared.Runtime = t.training, work.path
+	t.Dir = filepath.Dir(work.path) // without links, as /proc shows it
+	file := filepath.Join(work.made(), "classes")
+	t.Shared.Training, t.Shared.Runtime = t.training, work.runtime()
 	fmt.Fprintf(t.Out, "making a class archive of %s in %s\n", t.Service, t.Dir)
 	var times archive.Times
 	var wrote time.Duration
@@ -118,13 +120,21 @@ func (t *Trainer) keep(file string, times archive.Times) error {
 		return err
 	}
 	defer lock.Close()
-	return archive.Keep(t.Dir, t.Service, t.identity, file, times)
+	uid := os.Geteuid()
+	if t.User != nil {
+		uid = int(t.User.UID)
+	}
+	return archive.Keep(t.Dir, t.Service, t.identity, file, uid, times)
 }
 
 // start starts the service until it is ready, and stops it. It returns how long each took.
 func (t *Trainer) start(ctx context.Context, step launch.TrainingStep, file string) (ready, stopped time.Duration, err error) {
 	t.started.Store(&launch.Training{Step: step, File: file, Options: t.options,
-		Identified: func(id archive.Identity, major int) { t.identity, t.major = id, major }})
+		Identified: func(id archive.Identity, major int, err error) {
+			if t.major, t.unfit = major, err; step == launch.TrainRecord {
+				t.identity = id
+			}
+		}})
 	number, err := t.Supervisor.Ask(ctx, t.Service, supervisor.EvStart, by, nil)
 	if err != nil {
 		return 0, 0, err
@@ -203,11 +213,9 @@ func (t *Trainer) recorded(file string, ended error) (int64, error) {
 
 // explain makes the error of a start one for the user.
 func (t *Trainer) explain(err error) error {
-	if t.major > 0 {
-		if unsupported := archive.Supported(t.major); unsupported != nil {
-			return &exit.Error{Err: fmt.Errorf("cannot make the archive of %s: %w", t.Service, unsupported),
-				Hint: "leave the command out for this image, or use a later Java; the service starts without one"}
-		}
+	if t.unfit != nil {
+		return &exit.Error{Err: fmt.Errorf("cannot make the archive of %s: %w", t.Service, t.unfit),
+			Hint: "change that, or leave the command out for this image; the service starts without one"}
 	}
 	return &exit.Error{Err: fmt.Errorf("cannot make the archive of %s: %w%s", t.Service, err, t.lastOutput()),
 		Hint: "does it start here by stoker run? In an image build what it needs (a database, secrets) may be missing; " +

@@ -8,9 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/listen"
 	"github.com/stoker-init/stoker/supervisor"
+	"golang.org/x/sys/unix"
 )
 
 func TestHeapFor(t *testing.T) {
@@ -106,6 +108,46 @@ func TestWorkFolder(t *testing.T) {
 	slices.Sort(want)
 	if err != nil || !slices.Equal(left, want) {
 		t.Errorf("left are %v, %v, want %v", left, err, want)
+	}
+}
+
+// TestWorkFolderOfUser: the service's user can write its part of the folder and nothing else there, whatever the umask is, and a
+// folder that is closed to it is an error before the first start.
+func TestWorkFolderOfUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives folders away")
+	}
+	defer unix.Umask(unix.Umask(0o077))
+	user, err := asuser.Lookup("65534:65534")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	for _, dir := range []string{root, filepath.Dir(root)} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w, err := newWorkFolder(filepath.Join(root, "state/archives"), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{w.made(): true, w.path: false} {
+		err := user.Identity().Do(func() error { return os.WriteFile(filepath.Join(path, "file"), nil, 0o600) })
+		if (err == nil) != want {
+			t.Errorf("the user writes into %s: %v", path, err)
+		}
+	}
+	w.remove()
+	if err := os.Chmod(filepath.Join(root, "state"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err = newWorkFolder(filepath.Join(root, "state/archives"), user)
+	if err == nil || !strings.Contains(err.Error(), "the service's user 65534:65534 cannot reach") {
+		t.Errorf("a closed folder: %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(root, "state/archives", workPrefix+"*")); len(left) > 0 {
+		t.Errorf("left: %q", left)
 	}
 }
 
