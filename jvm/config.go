@@ -32,7 +32,7 @@ type Config struct {
 	// options than a running JVM was started with: ApplyReport, ApplyAdjust (default)
 	// or ApplyRestart.
 	Apply string `yaml:"apply" change:"live" default:"adjust" check:"oneof report adjust restart"`
-	// Archive says whether a JVM uses the archive of its classes: ArchiveAuto (default), ArchiveOff or
+	// Archive sets whether a JVM uses the archive of its classes: ArchiveAuto (default), ArchiveOff or
 	// ArchiveRequire.
 	Archive string `yaml:"archive" change:"live" default:"auto" check:"oneof auto off require"`
 	// ArchiveDir is the folder of the archives; absent: archives in the state folder.

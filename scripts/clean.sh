@@ -5,7 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 . scripts/machine.sh
 
-rm -rf bin man plugins/jacoco/lib web/node_modules tests/page/node_modules internal/page/npm/*.gz internal/tzdata/*.gz
+rm -rf bin man plugins/jacoco/lib web/node_modules tests/page/node_modules internal/page/npm/*.gz internal/tzdata/*.gz \
+	jvm/drain/class/*.class
 rm -rf "${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/stoker"
 if has docker && docker_answers; then
 	images=$(docker images -q --filter 'label=stoker.recipe')

@@ -126,7 +126,7 @@ type Stop struct {
 	// not ready, and the signal or command (default 0). It is not part of Timeout.
 	Drain time.Duration `yaml:"drain" check:"notnegative"`
 	// Requests is the longest time, within Timeout, for requests under way to end before the stop signal, in a service that can be asked to
-	// accept no more (default for tomcat: half of Timeout; 0s: it is not asked).
+	// accept no more (default for tomcat: half of Timeout, and at most Timeout less 4 s; 0s: it is not asked).
 	Requests *time.Duration `yaml:"requests" check:"notnegative"`
 	Timeout  time.Duration  `yaml:"timeout" check:"positive"` // before KILL; default the container's less 2s: 6s
 	// ThreadDump sends QUIT to a JVM that catches it before it is killed (default: true for java and tomcat).

@@ -219,10 +219,11 @@ func (c *clients) stop(t testing.TB, what string, lost int64) {
 }
 
 // Restarts, crashes of the service and of the supervisor under 16 clients: no connection is refused, and what is lost was inside a process
-// that was killed.
+// that was killed. STOKER_LISTEN_ROUNDS is how often.
 func TestNoClientIsRefused(t *testing.T) {
 	t.Parallel()
-	const rounds, many = 20, 16
+	const many = 16
+	rounds := number(t, "STOKER_LISTEN_ROUNDS", 4)
 	l := newListening(t, listeningOptions{more: "    restart: {backoff: {first: 50ms, max: 50ms}, limit: {starts: 1000}}\n"})
 	l.awaitState("web", "RUNNING", 10*time.Second)
 	l.wantAnswer("before")
@@ -243,7 +244,7 @@ func TestNoClientIsRefused(t *testing.T) {
 		l.timed("restart", "web")
 		pid = next(pid)
 	}
-	c.stop(t, "20 restarts", 0)
+	c.stop(t, "restarts", 0)
 
 	c = l.newClients(many, nil)
 	for k := range rounds {
@@ -255,7 +256,7 @@ func TestNoClientIsRefused(t *testing.T) {
 		}
 		pid = next(pid)
 	}
-	c.stop(t, "20 kill -9 of the service, one also of the supervisor", many*rounds)
+	c.stop(t, "kill -9 of the service, once also of the supervisor", int64(many*rounds))
 
 	c = l.newClients(many, nil)
 	for range 3 {

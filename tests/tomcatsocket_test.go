@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/httpload"
 )
 
 // A real Tomcat takes each kind of socket, keeps it over a restart, and loses it when the service is stopped.
@@ -72,18 +74,17 @@ jvm: {flavor: {cpus: 2, memory: 512MiB}, user: {options: ["%s"]}}
 `, tc.home, tc.base, fill(c.listen), c.options)})
 			b.awaitState("tomcat", "RUNNING", 2*time.Minute)
 			dials := c.dials(dir, tc.port)
-			clients := map[string]*keepAlive{}
+			clients := map[string]*httpload.Load{}
 			for family, dial := range dials {
-				clients[family] = newKeepAlive(t, 1, "/app/health", dial)
-				clients[family].awaitAnswers(t, 3)
+				clients[family] = newKeepAlive(t, 1, dial)
+				awaitAnswers(t, clients[family], 3)
 			}
 			if out, err := b.run("restart", "--wait", "tomcat"); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			for family, client := range clients {
-				client.awaitAnswers(t, 3)
-				client.close()
-				if n := client.counts(time.Time{}); n.refused > 0 {
+				awaitAnswers(t, client, 3)
+				if n := client.Stop(); n.Refused+n.Lost+n.Late > 0 {
 					t.Errorf("%s: %v", family, n)
 				}
 			}

@@ -16,7 +16,7 @@ func TestComplete(t *testing.T) {
 	t.Setenv("STOKER_SOCKET", filepath.Join(t.TempDir(), "none.sock"))
 	for line, want := range map[string]string{
 		"sta":                   "status start",
-		"jvm ":                  "threads histo heapdump flags nmt render check explain",
+		"jvm ":                  "threads histo heapdump flags nmt render check explain archive",
 		"jvm ex":                "explain",
 		"status -o ":            "table json",
 		"status -o j":           "json",

@@ -146,7 +146,7 @@ func hasFlags(c *cli.Command, dashes, name string) bool {
 func proseVerbs() []string {
 	return strings.Fields("alone and answers apart as asked beside between bin by chooses did does finds for has in is itself knows may or reads refuses " +
 		"restarts runs sizes something stoker speaks starts stays string takes testdata that then was where which within writable " +
-		"acts adds asks binds configures connects gets here if keeps leaves makes notices relies says sees sends started watches writes")
+		"acts adds asks binds configures connects gets here if keeps leaves makes notices relies says sees sends started watches writes checks loads stops the whose without")
 }
 
 func TestManPage(t *testing.T) {

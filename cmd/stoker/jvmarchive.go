@@ -20,7 +20,8 @@ without the archive and with it. In an image build it is a RUN line. Beside the
 running service (docker exec) the JVM has a lower priority and a small heap, and
 a Tomcat has private ports; but the application runs a second time meanwhile.
 Hooks other than pre-start do not run. Exit code 73: the archive cannot be
-written, 75: not enough memory now. docs/howto/start-faster.md has more.`,
+written, 75: not enough memory now, or the port is in use.
+docs/howto/start-faster.md has more.`,
 		Flags: append(configFlags(),
 			&cli.StringFlag{Name: "dir", Usage: "write the archive into `DIR` (default: jvm.archive_dir, or archives in the state folder)"},
 			&cli.StringFlag{Name: "heap", Usage: "the largest heap of the JVM, a `SIZE` such as 1GiB (default: up to 512 MiB, as there is room)"},

@@ -15,6 +15,10 @@ import (
 	"github.com/stoker-init/stoker/supervisor/probe"
 )
 
+// tomcatStop is the time that a Tomcat whose requests do not end needs for its own stop: 2 s for each application with requests
+// (unloadDelay), and the applications' own end.
+const tomcatStop = 4 * time.Second
+
 // WithDefaults returns cfg with every absent value that has a default set to it; pointers
 // are set. cfg itself is left as it is. Most defaults are the tags of the fields. The
 // others are
@@ -93,8 +97,8 @@ func serviceDefaults(s Service, budget time.Duration) Service {
 	// With the container's 8s that is 6s; a longer grace serves the service.
 	s.Stop.Timeout = cmp.Or(s.Stop.Timeout, max(budget-2*time.Second, budget*3/4))
 	if s.Kind == KindTomcat && s.Stop.Requests == nil {
-		half := s.Stop.Timeout / 2
-		s.Stop.Requests = &half
+		requests := min(s.Stop.Timeout/2, max(s.Stop.Timeout-tomcatStop, 0))
+		s.Stop.Requests = &requests
 	}
 	if s.Stop.ThreadDump == nil {
 		dump := s.hasJVM()

@@ -21,11 +21,17 @@ func TestRequestsOfAStop(t *testing.T) {
 			t.Errorf("%s: %v, want %q", services, err, want)
 		}
 	}
-	l, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": "services: {a: {kind: tomcat}, b: {command: [x]}}\nmain: a\n"})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a, b := l.Config.Services["a"].Stop.Requests, l.Config.Services["b"].Stop.Requests; a == nil || *a != 3*time.Second || b != nil {
-		t.Errorf("defaults %v, %v", a, b)
+	for timeout, want := range map[string]time.Duration{"": 2 * time.Second, "4s": 0, "1s": 0, "5s": time.Second, "30s": 15 * time.Second} {
+		text := "services: {a: {kind: tomcat}, b: {command: [x]}}\nmain: a\n"
+		if timeout != "" {
+			text = "services: {a: {kind: tomcat, stop: {timeout: " + timeout + "}}, b: {command: [x]}}\nmain: a\nstop: {timeout: 40s}\n"
+		}
+		l, err := Load(Options{File: write(t, map[string]string{"stoker.yaml": text})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, b := l.Config.Services["a"].Stop.Requests, l.Config.Services["b"].Stop.Requests; a == nil || *a != want || b != nil {
+			t.Errorf("defaults for the timeout %q: %v, %v", timeout, a, b)
+		}
 	}
 }

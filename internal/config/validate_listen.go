@@ -96,7 +96,7 @@ func (l listener) addressPath() string {
 	return layeredyaml.Join(l.path, "tcp")
 }
 
-// collides says whether two sockets have an address in common.
+// collides reports whether two sockets have an address in common.
 func (l listener) collides(other listener) bool {
 	if l.Unix != "" || other.Unix != "" {
 		return l.Unix == other.Unix

@@ -26,7 +26,7 @@ const (
 	// SupervisorThreads are the spare threads of a supervisor, which has two processors for Go while it starts.
 	SupervisorThreads = 9
 	// SupervisorTasks are its process and all its threads.
-	SupervisorTasks = SupervisorThreads + 5
+	SupervisorTasks = SupervisorThreads + 6
 )
 
 // SpareThreads makes n threads, which the runtime keeps and uses again.

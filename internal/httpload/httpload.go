@@ -22,8 +22,11 @@ type Counts struct {
 	Refused  int // connections that were refused
 	// Reset counts requests on a kept connection without a byte of an answer: the server had closed it, or closed it meanwhile.
 	Reset int
-	// Lost counts requests on a new connection without an answer, and answers that were cut off.
-	Lost    int
+	// Lost counts requests on a new connection without an answer, connections that were closed before they were established, and answers
+	// that were cut off.
+	Lost int
+	// Killed counts, of the requests that would be Reset or Lost, those that were sent before the server was killed (Load.Killing).
+	Killed  int
 	Late    int           // requests without an answer within the client's time
 	Closes  int           // answers with Connection: close
 	Slowest time.Duration // of the answered requests, from before the connection
@@ -32,18 +35,21 @@ type Counts struct {
 
 // String is a line for a test's log.
 func (c Counts) String() string {
-	return fmt.Sprintf("%d answered (%d said close), %d other statuses, %d refused, %d reset, %d lost, %d late, slowest %v, first error: %v",
-		c.Answered, c.Closes, c.Other, c.Refused, c.Reset, c.Lost, c.Late, c.Slowest.Round(time.Millisecond), c.First)
+	return fmt.Sprintf("%d answered (%d said close), %d other statuses, %d refused, %d reset, %d lost, %d lost in a kill, %d late, "+
+		"slowest %v, first error: %v", c.Answered, c.Closes, c.Other, c.Refused, c.Reset, c.Lost, c.Killed, c.Late,
+		c.Slowest.Round(time.Millisecond), c.First)
 }
 
 // Options are the load.
 type Options struct {
 	Network, Address string // as for net.Dial
-	Path             string // of the requests; empty: /
-	Clients          int
-	Pause            time.Duration // of each client between two requests
-	Within           time.Duration // the longest time for a request
-	Requests         int           // of each client, refused connections included; 0: until Stop
+	// Dial connects in place of Network and Address; nil: it is not used. It must return within about Within.
+	Dial     func() (net.Conn, error)
+	Path     string // of the requests; empty: /
+	Clients  int
+	Pause    time.Duration // of each client between two requests
+	Within   time.Duration // the longest time for a request
+	Requests int           // of each client, refused connections included; 0: until Stop
 }
 
 // Load is a load that runs.
@@ -51,8 +57,9 @@ type Load struct {
 	o       Options
 	cancel  context.CancelFunc
 	clients sync.WaitGroup
-	mu      sync.Mutex // guards counts
+	mu      sync.Mutex // guards the fields below
 	counts  Counts
+	killed  time.Time // the last Killing
 }
 
 // Start starts the clients. They run until Stop.
@@ -70,6 +77,22 @@ func (l *Load) Counts() Counts {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.counts
+}
+
+// Take returns what the clients have seen since the last Take, and counts from zero.
+func (l *Load) Take() Counts {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := l.counts
+	l.counts = Counts{}
+	return out
+}
+
+// Killing says that the server is killed next: what was sent before and fails afterwards counts as Killed.
+func (l *Load) Killing() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.killed = time.Now()
 }
 
 // Stop ends the clients after their current requests.
@@ -102,14 +125,13 @@ func (l *Load) client(ctx context.Context) {
 		began, kept := time.Now(), conn != nil
 		if !kept {
 			var err error
-			if conn, err = net.DialTimeout(l.o.Network, l.o.Address, l.o.Within); err != nil {
-				l.count(err, func(c *Counts) {
-					if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) {
-						c.Refused++
-					} else {
-						c.Late++
-					}
-				})
+			if conn, err = l.dial(); err != nil {
+				conn = nil
+				if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) {
+					l.count(err, func(c *Counts) { c.Refused++ })
+				} else {
+					l.fail(err, began, false)
+				}
 				pause(ctx, max(l.o.Pause, time.Millisecond))
 				continue
 			}
@@ -127,6 +149,30 @@ func (l *Load) client(ctx context.Context) {
 	}
 }
 
+func (l *Load) dial() (net.Conn, error) {
+	if l.o.Dial != nil {
+		return l.o.Dial()
+	}
+	return net.DialTimeout(l.o.Network, l.o.Address, l.o.Within)
+}
+
+// fail counts a request without a whole answer. kept: without a byte of it, on a kept connection.
+func (l *Load) fail(err error, began time.Time, kept bool) {
+	var timeout net.Error
+	l.count(err, func(c *Counts) {
+		switch {
+		case errors.As(err, &timeout) && timeout.Timeout():
+			c.Late++
+		case began.Before(l.killed):
+			c.Killed++
+		case kept:
+			c.Reset++
+		default:
+			c.Lost++
+		}
+	})
+}
+
 // request sends one request and reads its answer.
 func (l *Load) request(conn net.Conn, answers *bufio.Reader, began time.Time, kept bool) (closes bool, err error) {
 	path := l.o.Path
@@ -140,17 +186,7 @@ func (l *Load) request(conn net.Conn, answers *bufio.Reader, began time.Time, ke
 		_, err = answers.Peek(1)
 	}
 	if err != nil {
-		l.count(err, func(c *Counts) {
-			var timeout net.Error
-			switch {
-			case errors.As(err, &timeout) && timeout.Timeout():
-				c.Late++
-			case kept:
-				c.Reset++
-			default:
-				c.Lost++
-			}
-		})
+		l.fail(err, began, kept)
 		return true, err
 	}
 	response, err := http.ReadResponse(answers, nil)
@@ -159,7 +195,7 @@ func (l *Load) request(conn net.Conn, answers *bufio.Reader, began time.Time, ke
 		response.Body.Close()
 	}
 	if err != nil {
-		l.count(err, func(c *Counts) { c.Lost++ })
+		l.fail(err, began, false)
 		return true, err
 	}
 	l.count(nil, func(c *Counts) {

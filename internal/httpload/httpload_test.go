@@ -57,3 +57,34 @@ func TestCounts(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A request that was sent before the server is killed counts as killed, and a later one does not.
+func TestKilling(t *testing.T) {
+	inside, killed := make(chan struct{}), make(chan struct{})
+	conns := 0
+	load := Start(Options{Clients: 1, Within: 10 * time.Second, Requests: 2, Dial: func() (net.Conn, error) {
+		client, server := net.Pipe()
+		conns++
+		first := conns == 1
+		go func() { // ends with the request
+			defer server.Close()
+			if _, err := http.ReadRequest(bufio.NewReader(server)); err != nil {
+				t.Error(err)
+			}
+			if first {
+				close(inside)
+				<-killed
+			}
+		}()
+		return client, nil
+	}})
+	<-inside
+	load.Killing()
+	close(killed)
+	if got := load.Wait(); got.Killed != 1 || got.Lost != 1 {
+		t.Error(got)
+	}
+	if first, then := load.Take(), load.Counts(); first.Killed != 1 || then != (Counts{}) {
+		t.Errorf("taken: %v; then %v", first, then)
+	}
+}

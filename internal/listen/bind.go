@@ -173,8 +173,8 @@ func removeStale(path string) error {
 
 func (k *socket) fd() int { return int(k.file.Fd()) }
 
-// setOwner gives the file of a unix socket its mode and owner, and remembers the file. It acts on an open file that it has looked at:
-// others may be able to replace the path.
+// setOwner gives the file of a unix socket its mode and owner, and remembers the file. It acts on an open file that it has checked: others
+// may be able to replace the path.
 func (k *socket) setOwner() error {
 	fd, err := unix.Open(k.Unix, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -185,8 +185,8 @@ func (k *socket) setOwner() error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
-		return errors.New("something else has replaced it")
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK || st.Nlink != 1 { // a hard link may be to a socket of others
+		return errors.New("something else has replaced it, or it has a second hard link")
 	}
 	k.Dev, k.Ino = st.Dev, st.Ino
 	mode, err := ParseMode(k.Mode)
@@ -204,7 +204,7 @@ func (k *socket) setOwner() error {
 	return nil
 }
 
-// reachable says whether clients still find the socket: the file of a unix socket may be gone.
+// reachable reports whether clients still find the socket: the file of a unix socket may be gone.
 func (k *socket) reachable() bool {
 	var st unix.Stat_t
 	return k.Unix == "" || unix.Lstat(k.Unix, &st) == nil && st.Dev == k.Dev && st.Ino == k.Ino

@@ -122,7 +122,7 @@ func (s *Set) Open(service string, configs []Config, uid, gid int) ([]Socket, er
 	}
 	err = fmt.Errorf("cannot listen on %s: %w", failed.Address(), err)
 	if errors.Is(err, unix.EADDRINUSE) && s.holder != nil {
-		if held := s.holder(failed); held != "" { // which asks HeldFor
+		if held := s.holder(failed); held != "" { // it calls HeldFor, which locks mu
 			err = fmt.Errorf("%w: it %s", err, held)
 		}
 	}
@@ -184,7 +184,7 @@ type Queue struct {
 	Backlog       int // how many may wait
 }
 
-// Full says whether the kernel drops or blocks the next connection.
+// Full reports whether the kernel drops or blocks the next connection.
 func (q Queue) Full() bool { return q.Waiting > q.Backlog }
 
 // Status returns the queues of the open sockets of a service, in the order in which they were opened. The error says why the kernel does

@@ -1,19 +1,24 @@
 package stoker;
 
-import java.lang.management.ManagementFactory;
 import java.lang.reflect.Field;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.ProtocolFamily;
 import java.net.Socket;
+import java.net.SocketAddress;
+import java.net.StandardProtocolFamily;
+import java.nio.channels.SocketChannel;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Set;
+import javax.management.AttributeNotFoundException;
 import javax.management.MBeanServer;
+import javax.management.MBeanServerFactory;
 import javax.management.ObjectName;
 
 /**
@@ -28,11 +33,12 @@ public final class Drain {
 	/** How long idle connections are waited for, in ms: Tomcat does not know that they will be used again. */
 	private static final long IDLE = 1000;
 
-	/** The time between two looks at the connections, in ms. */
+	/** The time between two checks of the connections, in ms. */
 	private static final long EVERY = 10;
 
 	private final List<Object> services = new ArrayList<>();
 	private final List<Object> handlers = new ArrayList<>();
+	private final List<Object> waiting = new ArrayList<>(); // endpoints whose acceptor waits for the limit
 	private long requests;
 	private long connections;
 
@@ -44,6 +50,7 @@ public final class Drain {
 			d.find();
 			d.close();
 			d.await(from, Long.parseLong(args));
+			d.pause();
 			d.noSecondWait();
 			System.setProperty(RESULT, d.handlers.size() + " " + d.requests + " " + d.connections);
 		} catch (Throwable t) { // an agent that throws prints its stack trace into the output of Tomcat
@@ -54,12 +61,21 @@ public final class Drain {
 
 	/** Finds the protocol handlers of all connectors. */
 	private void find() throws Exception {
-		MBeanServer beans = ManagementFactory.getPlatformMBeanServer();
-		for (ObjectName name : beans.queryNames(new ObjectName("*:type=Service"), null)) {
-			Object service = beans.getAttribute(name, "managedResource");
-			services.add(service);
-			for (Object connector : (Object[]) call(service, "findConnectors")) {
-				handlers.add(call(connector, "getProtocolHandler"));
+		for (MBeanServer beans : MBeanServerFactory.findMBeanServer(null)) {
+			for (ObjectName name : beans.queryNames(new ObjectName("*:type=Service"), null)) {
+				Object service;
+				try {
+					service = beans.getAttribute(name, "managedResource");
+				} catch (AttributeNotFoundException e) {
+					continue; // a bean of an application
+				}
+				if (service == null || !has(service, "findConnectors")) {
+					continue;
+				}
+				services.add(service);
+				for (Object connector : (Object[]) call(service, "findConnectors")) {
+					handlers.add(call(connector, "getProtocolHandler"));
+				}
 			}
 		}
 	}
@@ -94,15 +110,16 @@ public final class Drain {
 	 * Closes the socket on which the acceptor does not wait any more, so that clients are refused at once: those in its queue would be reset
 	 * at the end. A socket that others hold too, and pass to the next Tomcat, stays open.
 	 */
-	private static void refuse(Object endpoint) throws Exception {
+	private void refuse(Object endpoint) throws Exception {
 		Object latch = field(endpoint, "connectionLimitLatch");
 		for (int i = 0; latch == null || !(Boolean) call(latch, "hasQueuedThreads"); i++) {
-			if (latch == null || i == 50) { // it is not started yet, or does not accept
+			if (latch == null || i == 250) { // it is not started yet, or does not accept
 				return;
 			}
 			Thread.sleep(1);
 		}
 		pretend(field(endpoint, "acceptor"));
+		waiting.add(endpoint);
 		if (!has(endpoint, "getUseInheritedChannel") || !(Boolean) call(endpoint, "getUseInheritedChannel")) {
 			call(endpoint, "doCloseServerSocket");
 		}
@@ -115,15 +132,42 @@ public final class Drain {
 		state.set(acceptor, Enum.valueOf((Class<Enum>) state.getType(), "PAUSED"));
 	}
 
+	/**
+	 * Pauses the endpoints whose acceptor waits for the limit. Tomcat's stop would release it before that, and it would take one more
+	 * connection from the socket, and close it.
+	 */
+	private void pause() throws Exception {
+		for (Object endpoint : waiting) {
+			call(endpoint, "pause");
+		}
+	}
+
 	/** Connects once, so that the acceptor does not wait for a client's connection any more. */
 	private static void wake(Object handler) throws Exception {
-		InetSocketAddress at = (InetSocketAddress) call(call(handler, "getEndpoint"), "getLocalAddress");
+		Object endpoint = call(handler, "getEndpoint");
+		InetSocketAddress at = (InetSocketAddress) call(endpoint, "getLocalAddress");
 		if (at == null) { // a unix socket, or it is not bound
+			Object path = has(endpoint, "getUnixDomainSocketPath") ? call(endpoint, "getUnixDomainSocketPath") : null;
+			if (path != null) {
+				wake((String) path);
+			}
 			return;
 		}
 		InetAddress to = at.getAddress().isAnyLocalAddress() ? InetAddress.getLoopbackAddress() : at.getAddress();
 		try (Socket s = new Socket()) {
 			s.connect(new InetSocketAddress(to, at.getPort()), 100);
+		} catch (java.io.IOException e) {
+			// The queue is full: others wake it.
+		}
+	}
+
+	/** Connects once to a unix socket, which is possible from Java 16 on. */
+	private static void wake(String path) throws Exception {
+		Object unix = Enum.valueOf(StandardProtocolFamily.class, "UNIX");
+		Object address = Class.forName("java.net.UnixDomainSocketAddress").getMethod("of", String.class).invoke(null, path);
+		try (SocketChannel s = (SocketChannel) SocketChannel.class.getMethod("open", ProtocolFamily.class).invoke(null, unix)) {
+			s.configureBlocking(false);
+			s.connect((SocketAddress) address);
 		} catch (java.io.IOException e) {
 			// The queue is full: others wake it.
 		}
@@ -144,6 +188,9 @@ public final class Drain {
 				}
 				requests += busy.size();
 			}
+			if (connections == 0) { // a thread may be about to leave its last request
+				requests = 0;
+			}
 			long ran = (System.nanoTime() - from) / 1000000;
 			if (connections == 0 || paused || ran >= most || requests == 0 && ran >= IDLE) {
 				return;
@@ -155,7 +202,7 @@ public final class Drain {
 	/** Has Tomcat's stop not wait for idle connections a second time (gracefulStopAwaitMillis); it still waits for requests that are left. */
 	private void noSecondWait() throws Exception {
 		for (Object s : services) {
-			if (requests == 0 && has(s, "setGracefulStopAwaitMillis")) { // Tomcats before 9.0.43 may not have it
+			if (has(s, "setGracefulStopAwaitMillis")) { // Tomcats before 9.0.43 may not have it
 				s.getClass().getMethod("setGracefulStopAwaitMillis", long.class).invoke(s, 0L);
 			}
 		}

@@ -53,6 +53,10 @@ func (l Left) String() string {
 // End attaches to a Tomcat and ends its requests, until shortly before the deadline of ctx, which it must have. summary is for the log.
 // It is an error if requests are left.
 func End(ctx context.Context, attach func(context.Context) (*hotspot.Attached, error)) (summary string, err error) {
+	jar, err := agent()
+	if err != nil {
+		return "", err
+	}
 	until, _ := ctx.Deadline()
 	half, cancel := context.WithTimeout(ctx, time.Until(until)/2) // the rest is for the requests
 	defer cancel()
@@ -60,7 +64,7 @@ func End(ctx context.Context, attach func(context.Context) (*hotspot.Attached, e
 	if err != nil {
 		return "", err
 	}
-	left, err := end(ctx, at)
+	left, err := end(ctx, at, jar)
 	if err == nil && left.Requests > 0 {
 		err = errors.New(left.String())
 	}
@@ -68,12 +72,8 @@ func End(ctx context.Context, attach func(context.Context) (*hotspot.Attached, e
 }
 
 // end has Tomcat accept no more connections and close each one behind its next answer. It returns when none is left, when only idle ones
-// have been left for a second, or shortly before the deadline of ctx, which it must have.
-func end(ctx context.Context, at *hotspot.Attached) (Left, error) {
-	jar, err := agent()
-	if err != nil {
-		return Left{}, err
-	}
+// have been left for a second, or shortly before the deadline of ctx, which it must have. jar is the agent.
+func end(ctx context.Context, at *hotspot.Attached, jar []byte) (Left, error) {
 	until, _ := ctx.Deadline()
 	left := time.Until(until)
 	left -= min(margin, left/4)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -59,7 +60,9 @@ func TestTheJarIsTheSameEachTime(t *testing.T) {
 	}
 }
 
-const server = `<Server port="-1"><Service name="Catalina"><Connector port="0" address="127.0.0.1"/>
+// server waits long for idle connections when it stops.
+const server = `<Server port="-1"><Service name="Catalina" gracefulStopAwaitMillis="60000">
+<Connector port="0" address="127.0.0.1" bindOnInit="false"/>
 <Engine name="Catalina" defaultHost="localhost"><Host name="localhost" appBase="webapps"/></Engine></Service></Server>`
 
 // tomcat starts a Tomcat without applications.
@@ -118,7 +121,8 @@ func portOf(t *testing.T, pid int) int {
 
 // A client with a connection that it keeps is asked to close it, and later ones are refused.
 func TestEndOfARealTomcat(t *testing.T) {
-	if _, err := agent(); err != nil {
+	jar, err := agent()
+	if err != nil {
 		missing(t, err.Error())
 	}
 	cmd := tomcat(t)
@@ -149,7 +153,7 @@ func TestEndOfARealTomcat(t *testing.T) {
 	}
 	ended := make(chan outcome, 1)
 	go func() { // ends with ctx
-		left, err := end(ctx, at)
+		left, err := end(ctx, at, jar)
 		ended <- outcome{left, err}
 	}()
 	for closes := false; !closes; { // Tomcat waits for an idle connection for a second
@@ -166,6 +170,38 @@ func TestEndOfARealTomcat(t *testing.T) {
 	from := time.Now()
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	if _ = cmd.Wait(); time.Since(from) > 10*time.Second {
+		t.Errorf("it stopped after %v", time.Since(from))
+	}
+}
+
+// Tomcat does not wait again for a connection that was idle for a second.
+func TestIdleConnectionsAreAwaitedOnce(t *testing.T) {
+	jar, err := agent()
+	if err != nil {
+		missing(t, err.Error())
+	}
+	cmd := tomcat(t)
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", portOf(t, cmd.Process.Pid)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	if _, err := conn.Read(make([]byte, 1)); err != nil { // it is accepted
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+	defer cancel()
+	at, err := hotspot.Attach(ctx, hotspot.Target{Pid: cmd.Process.Pid, Quit: func() error { return cmd.Process.Signal(syscall.SIGQUIT) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, err := end(ctx, at, jar); err != nil || left != (Left{Connectors: 1, Connections: 1}) {
+		t.Fatalf("%+v, %v", left, err)
+	}
+	from := time.Now()
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	if _ = cmd.Wait(); time.Since(from) > 30*time.Second {
 		t.Errorf("it stopped after %v", time.Since(from))
 	}
 }

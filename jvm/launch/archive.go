@@ -35,7 +35,7 @@ type Training struct {
 // TrainingStep is one of the starts of a training.
 type TrainingStep int
 
-// The starts in their order.
+// The starts of a training.
 const (
 	TrainPlain  TrainingStep = iota // without an archive
 	TrainRecord                     // the JVM writes it when it ends

@@ -89,8 +89,11 @@ func writeCopy(file string, data []byte, how tomcat.Rendering) error {
 		_, err := w.Write(data)
 		return err
 	})
-	if err != nil || how.SocketPath == "" {
-		return err
+	if err != nil {
+		return fmt.Errorf("cannot write the copy of server.xml: %w", err)
+	}
+	if how.SocketPath == "" {
+		return nil
 	}
 	if err := os.Remove(how.SocketPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot replace the link to the socket: %w", err)
