@@ -6,6 +6,7 @@ import (
 	"math"
 	"sort"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +27,8 @@ type indexContent struct {
 	ring [segments]segment
 }
 
-// header is the start of the shared memory. Its layout is fixed.
+// header is the start of the shared memory. Its layout is fixed; every layout has the fields up
+// to lost.
 type header struct {
 	magic uint64
 	first uint64 // number of the first segment kept
@@ -85,13 +87,26 @@ func openIndex(fd int) (*index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot map its index: %w", err)
 	}
-	if content.magic != indexMagic && content.magic != shiftedMagic {
-		return nil, fmt.Errorf("its index has an unknown layout (%#x)", content.magic)
+	if magic := content.magic; magic != indexMagic && magic != shiftedMagic {
+		unmapShared(content)
+		return nil, fmt.Errorf("its index has an unknown layout (%#x)", magic)
 	}
 	if content.marked == 0 { // an earlier version reported everything, as far as is known
 		content.reported, content.marked = content.dropped, 1
 	}
 	return &index{fd, content, &content.header}, nil
+}
+
+// unforwarded is what was captured and not forwarded, by an index of any layout; nothing if that
+// cannot be known.
+func unforwarded(fd int) amount {
+	var h header
+	mem := unsafe.Slice((*byte)(unsafe.Pointer(&h)), unsafe.Sizeof(h))
+	n, err := unix.Pread(fd, mem, 0)
+	if err != nil || n < len(mem) || h.magic>>16 != indexMagic>>16 || h.forwarded.pos < 0 || h.forwarded.pos > h.counted {
+		return amount{}
+	}
+	return progress{h.counted, h.lines}.since(h.forwarded)
 }
 
 // close releases the memory. The counters stay.

@@ -18,8 +18,11 @@ const reuseAge = time.Second
 
 // allowReuse lets memory be written over if sendfile copies what it forwards: to a file always,
 // to others from a descriptor with O_DIRECT (Linux 6.6). Else a pipe that is not read would show
-// the new bytes.
+// the new bytes. It changes the layout of the index.
 func (l *Log) allowReuse() {
+	if l.registry.OldLayout {
+		return
+	}
 	reuse := true
 	for _, s := range l.sinks() {
 		var st unix.Stat_t

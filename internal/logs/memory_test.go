@@ -165,6 +165,39 @@ func TestSlowOutputReleasesMemory(t *testing.T) {
 	}
 }
 
+// Where an earlier version may take over again, a flood leaves the layout that it reads.
+func TestFloodKeepsOldLayout(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		s := newFakeStore()
+		r, _, _ := registry(t, s)
+		r.OldLayout = old
+		l, err := r.Open("svc", Options{Keep: 64 << 10, Format: FormatNone})
+		if err != nil {
+			t.Fatal(err)
+		}
+		flood := func(want uint64) {
+			t.Helper()
+			m := &model{t: t, l: l, text: make([]byte, l.End())}
+			for range 50 {
+				m.write(Stdout, 60<<10)
+			}
+			if l.ix.magic != want {
+				t.Errorf("the layout is %#x, want %#x", l.ix.magic, want)
+			}
+		}
+		if !old {
+			flood(shiftedMagic)
+			continue
+		}
+		flood(indexMagic)
+		r, _, _ = registry(t, s)
+		r.OldLayout = old
+		r.Adopt(s.Items)
+		l = r.Get("svc")
+		flood(indexMagic)
+	}
+}
+
 // What a reader has not read yet stays as it was while a flood writes over free memory.
 func TestUnreadOutputIsNotWrittenOver(t *testing.T) {
 	r, w, err := os.Pipe()

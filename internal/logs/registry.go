@@ -27,6 +27,8 @@ type Config struct {
 	Reserve  func(n int) error // fails when fewer than n descriptors are free
 	Explain  func(error) error // adds a hint for the operator
 	NoSplice bool              // splice(2) is not used
+	// OldLayout keeps the layout of the memory as earlier versions read it: one may take over again.
+	OldLayout bool
 }
 
 // Registry holds the logs of one container by name.
@@ -153,10 +155,20 @@ func (r *Registry) delete(name string) {
 	r.Store.Delete(pagePrefix + name)
 }
 
-// Adopt takes over the logs of the previous supervisor.
+// Adopt takes over the logs of the previous supervisor. Where that is impossible, it warns and
+// makes an empty log with the same options: what writes to a log must be read.
 func (r *Registry) Adopt(items fdstore.Items) {
+	var replace []func()
 	for _, item := range items.Names(logPrefix) {
-		r.adoptLog(strings.TrimPrefix(item, logPrefix), items)
+		name := strings.TrimPrefix(item, logPrefix)
+		blob, fds, _ := items.Take(item)
+		var o Options
+		if json.Unmarshal(blob, &o) != nil {
+			o = Options{}
+		}
+		if err := r.adoptLog(name, o.withDefaults(), fds, items); err != nil {
+			replace = append(replace, func() { r.replace(name, o, fds, err) })
+		}
 	}
 	for _, item := range items.Names("log-") { // pages of a supervisor killed in add, and of an earlier version
 		if f, _, err := items.TakeFile(item); err == nil {
@@ -170,20 +182,41 @@ func (r *Registry) Adopt(items fdstore.Items) {
 			go l.file.run() // ends with Flush, or when it is retired
 		}
 	}
+	for _, f := range replace {
+		f()
+	}
 }
 
-// adoptLog takes over one log. It warns where it cannot.
-func (r *Registry) adoptLog(name string, items fdstore.Items) {
-	blob, fds, _ := items.Take(logPrefix + name)
-	var o Options
-	if json.Unmarshal(blob, &o) != nil || len(fds) != 3 {
+// replace makes an empty log where one cannot be taken over. What that had not forwarded is
+// counted as lost.
+func (r *Registry) replace(name string, o Options, fds []int, cause error) {
+	var lost amount
+	if len(fds) == 3 && o.Format != FormatNone {
+		lost = unforwarded(fds[2])
+	}
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+	r.Warn(fmt.Sprintf("cannot take over the output kept for %s: %v; it is lost, and at least %d bytes of it were not forwarded",
+		name, cause, lost.bytes))
+	l, err := r.Open(name, o)
+	if err != nil {
+		r.Warn(err.Error())
 		return
 	}
-	o = o.withDefaults()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ix.lost = l.ix.lost.plus(lost)
+}
+
+// adoptLog takes over one log. After an error the descriptors are still the caller's.
+func (r *Registry) adoptLog(name string, o Options, fds []int, items fdstore.Items) error {
+	if len(fds) != 3 {
+		return fmt.Errorf("it has %d descriptors, want 3", len(fds))
+	}
 	l, err := openLog(name, o, fds[0], fds[1], fds[2])
 	if err != nil {
-		r.Warn(fmt.Sprintf("cannot take over the output kept for %s: %v", name, err))
-		return
+		return err
 	}
 	r.own(l)
 	l.allowReuse()
@@ -208,6 +241,7 @@ func (r *Registry) adoptLog(name string, items fdstore.Items) {
 	}
 	l.skipUnforwarded()
 	l.claimSinks()
+	return nil
 }
 
 // adoptPage takes over the page of a log, if there is one and its layout is not that of an

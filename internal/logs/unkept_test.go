@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,6 +41,58 @@ func TestFlushCountsWhatCannotBeKept(t *testing.T) {
 			}
 			if len(warnings) != 1 || !strings.Contains(warnings[0], "cannot be kept") {
 				t.Errorf("warnings %q", warnings)
+			}
+		})
+	}
+}
+
+// A log of a layout that this version does not know is replaced by an empty one with the same
+// options, and what it had not forwarded is counted where the beginning of its index says it.
+func TestUnknownLayoutIsReplaced(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		magic uint64
+		fds   int
+		lost  uint64
+	}{
+		{"a later layout", indexMagic + 7, 3, 7 * 100},
+		{"no index", 1, 3, 0},
+		{"other descriptors", indexMagic, 2, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newFakeStore()
+			old, _, _ := registry(t, s)
+			o := Options{Format: FormatPrefix, Keep: 99999, Title: "title"}
+			l, err := old.Open("svc", o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			old.Flush(5 * time.Second) // nothing is forwarded any more
+			write(t, l, Stdout, strings.Repeat("before\n", 100))
+			l.ix.magic = c.magic
+			s.Files["log/svc"] = s.Files["log/svc"][:c.fds]
+
+			r, stdout, _ := registry(t, s)
+			var warnings []string
+			r.Warn = func(msg string) { warnings = append(warnings, msg) }
+			r.Adopt(s.Items)
+			if len(warnings) != 1 || !strings.Contains(warnings[0], "output kept for svc") {
+				t.Errorf("warnings %q", warnings)
+			}
+			l = r.Get("svc")
+			if l == nil {
+				t.Fatal("there is no log")
+			}
+			if st := l.Stats(); l.opts != o || st.LostBytes != c.lost || st.LostLines != c.lost/7 || st.Bytes != 0 {
+				t.Errorf("%+v, %+v", l.opts, st)
+			}
+			write(t, l, Stdout, "after\n")
+			r.Flush(5 * time.Second)
+			if got := readFile(t, stdout); !strings.HasSuffix(got, "after\n") || strings.Contains(got, "before") {
+				t.Errorf("%q", got)
+			}
+			if len(s.Files["log/svc"]) != 3 || len(s.Files["log-out/svc"]) != 1 {
+				t.Errorf("the next supervisor gets %v", s.Files)
 			}
 		})
 	}

@@ -106,7 +106,8 @@ func (m *Manager) adoptRecord(it *initproto.Msg) (*Process, bool) {
 	return p, true
 }
 
-// adoptCapture opens the pipes of a process.
+// adoptCapture opens the pipes of a process. They are read even where its log is gone, or the
+// process would wait in its write for ever.
 func (m *Manager) adoptCapture(p *Process, fds []int) {
 	if len(fds) == 0 {
 		return
@@ -115,8 +116,12 @@ func (m *Manager) adoptCapture(p *Process, fds []int) {
 	if p.rec.OwnLog != nil {
 		l = m.Logs.OnDemand(p.rec.ID, *p.rec.OwnLog)
 	}
-	if l == nil {
-		return
+	if l == nil { // its log was a temporary one, or could not even be replaced
+		var err error
+		if l, err = logs.NewTemporary(p.rec.Log); err != nil {
+			m.warn(fmt.Sprintf("cannot read the output of %s, which waits when its pipe is full: %v", p.rec.ID, err))
+			return
+		}
 	}
 	if capture, err := logs.OpenCapture(l, fds); err == nil {
 		p.capture = capture

@@ -52,6 +52,7 @@ func outputScripts() map[string]play {
 		"retire-again":    {play: playRetireAgain},
 		"retire":          {play: playRetire},
 		"late":            {play: playLate},
+		"unknown-layout":  {play: playUnknownLayout},
 		"unread":          {play: playUnread},
 		"no-splice-write": {opts: func(o *Options, _ string) { o.Deny.Splice = true }, play: playWrite},
 	}

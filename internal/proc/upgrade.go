@@ -28,6 +28,8 @@ func (m *Manager) noteWelcome(msg *initproto.Msg) {
 	if b := msg.Binary; b != nil {
 		m.init.Binary = *b
 	}
+	// After an upgrade the init, and the binary that it returns to, are of another version.
+	m.Logs.OldLayout = m.init.Path != ""
 	if msg.Starts > 1 {
 		takeName(msg.Pid)
 	}
