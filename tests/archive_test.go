@@ -204,9 +204,10 @@ func (a archived) damagedMore(t *testing.T, file string) {
 		}
 	})
 	t.Run("of another JVM", func(t *testing.T) {
-		javas, _ := filepath.Glob("/root/.cache/stoker/matrix-*/jre_17*deb11*/usr/lib/jvm/java-17-openjdk-*")
+		cache, _ := os.UserCacheDir()
+		javas, _ := filepath.Glob(filepath.Join(cache, "stoker/matrix-*/jre_17*deb11*/usr/lib/jvm/java-17-openjdk-*"))
 		if len(javas) == 0 {
-			lacking(t, "there is no second JVM (scripts/matrix.sh fetches some)")
+			t.Skip("needs another JVM for this system: scripts/matrix.sh all fetches that of Debian 11")
 		}
 		a := a
 		a.t = t
