@@ -43,10 +43,16 @@ select(undef, undef, undef, 1000);
 	await(t, 5*time.Second, "5 zombies", func() bool { return zombies() == 5 })
 	pass(3 * time.Second) // two seconds after the start memory is given back
 	supervisor := b.supervisor()
-	before := cpuTicks(t, b.init) + cpuTicks(t, supervisor)
 	const idle = 5 * time.Second
-	pass(idle)
-	if used := cpuTicks(t, b.init) + cpuTicks(t, supervisor) - before; used > 1 || b.supervisor() != supervisor {
+	used := 2
+	for range 3 { // what happens once, as late as the machine is busy, is in one of them
+		before := cpuTicks(t, b.init) + cpuTicks(t, supervisor)
+		pass(idle)
+		if used = cpuTicks(t, b.init) + cpuTicks(t, supervisor) - before; used <= 1 {
+			break
+		}
+	}
+	if used > 1 || b.supervisor() != supervisor {
 		t.Errorf("init and supervisor have used %d ticks of 10 ms in %v", used, idle)
 	}
 	if n := zombies(); n != 5 {
