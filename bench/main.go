@@ -26,6 +26,7 @@ func run() error {
 	stoker := flag.String("stoker", "bin/stoker", "the stoker to measure; left out if it is not there")
 	before := flag.String("before", "", "an older build of stoker to measure beside it")
 	ochinchina := flag.String("ochinchina", "", "a build of github.com/ochinchina/supervisord to measure too")
+	pebble := flag.String("pebble", "", "a build of github.com/canonical/pebble to restart a Tomcat under too")
 	rounds := flag.Int("rounds", 15, "launches and restarts of each")
 	idle := flag.Duration("idle", idleSpan, "how long context switches are counted")
 	only := flag.String("only", "",
@@ -45,7 +46,8 @@ func run() error {
 	}
 	defer os.RemoveAll(work)
 
-	b := bench{probe: *probe, work: work, rounds: *rounds, idle: *idle, peers: peers(*stoker, *before, *ochinchina), jdk: *jdk}
+	b := bench{probe: *probe, work: work, rounds: *rounds, idle: *idle, peers: peers(*stoker, *before, *ochinchina), jdk: *jdk,
+		pebble: *pebble}
 	if *only != "" {
 		b.only = strings.Split(*only, ",")
 	}

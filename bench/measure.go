@@ -17,6 +17,7 @@ type bench struct {
 	idle   time.Duration
 	peers  []peer
 	only   []string // parts to measure; empty: all
+	pebble string   // the program; empty: it is left out
 	jdk    string   // the home of the JVM for archives; empty: that in PATH
 }
 

@@ -123,6 +123,28 @@ func (b *bench) underSupervisor(program string) func(t tomcatBase) (*exec.Cmd, f
 	}
 }
 
+func (b *bench) underPebble(program string) func(t tomcatBase) (*exec.Cmd, func(), error) {
+	return func(t tomcatBase) (*exec.Cmd, func(), error) {
+		var env []string
+		x, err := b.inBox("/bin/sh", func(dir string) ([]string, error) {
+			if err := os.Mkdir(filepath.Join(dir, "layers"), 0o755); err != nil {
+				return nil, err
+			}
+			text := fmt.Sprintf("services:\n  tomcat:\n    override: replace\n    startup: enabled\n    kill-delay: 10s\n"+
+				"    command: %[1]s/bin/catalina.sh run\n    environment: {CATALINA_HOME: %[1]s, CATALINA_BASE: %[2]s}\n", t.home, t.path)
+			env = []string{"PEBBLE=" + dir, "PEBBLE_SOCKET=" + filepath.Join(dir, "s")}
+			args := []string{"-c", fmt.Sprintf("export %s; exec %s run", strings.Join(env, " "), program)}
+			return args, os.WriteFile(filepath.Join(dir, "layers/001-tomcat.yaml"), []byte(text), 0o600)
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		restart := exec.Command(program, "restart", "tomcat")
+		restart.Env = append(os.Environ(), env...)
+		return restart, x.close, nil
+	}
+}
+
 // underDocker runs catalina.sh as PID 1 of a container in this network.
 func underDocker(t tomcatBase) (*exec.Cmd, func(), error) {
 	out, err := exec.Command("docker", "run", "-d", "--network", "host", "-e", "CATALINA_HOME="+t.home, "-e", "CATALINA_BASE="+t.path,
@@ -147,6 +169,9 @@ func (b *bench) keepers() []*keeper {
 		case "Supervisor":
 			out = append(out, &keeper{name: p.name, start: b.underSupervisor(p.program)})
 		}
+	}
+	if _, err := os.Stat(b.pebble); b.pebble != "" && err == nil {
+		out = append(out, &keeper{name: "pebble", start: b.underPebble(b.pebble)})
 	}
 	if err := exec.Command("docker", "image", "inspect", tomcatImage).Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: docker restart is left out:", err)

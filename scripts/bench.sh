@@ -19,12 +19,15 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 gcc -O2 -Wall -static -o "$work/probe" bench/probe/probe.c
 "$go" build -o "$work/bench" ./bench
-# The Supervisor that is written in Go, from its module: go.mod does not name it.
-mkdir "$work/ochinchina"
-(cd "$work/ochinchina" && "$go" mod init ochinchina && "$go" mod edit -require github.com/ochinchina/supervisord@v0.7.3 &&
-	"$go" build -mod=mod -o supervisord github.com/ochinchina/supervisord) >/dev/null 2>&1 ||
-	say "the module github.com/ochinchina/supervisord cannot be built: it is left out"
+# Supervisors that are written in Go, from their modules: go.mod does not name them.
+build_peer() { # MODULE VERSION PACKAGE FILE
+	mkdir "$work/module-$4"
+	(cd "$work/module-$4" && "$go" mod init peer && "$go" mod edit -require "$1@$2" && "$go" build -mod=mod -o "$work/$4" "$3") >/dev/null 2>&1 ||
+		say "the module $1 cannot be built: it is left out"
+}
+build_peer github.com/ochinchina/supervisord v0.7.3 github.com/ochinchina/supervisord ochinchina
+build_peer github.com/canonical/pebble v1.32.1 github.com/canonical/pebble/cmd/pebble pebble
 # No exec, because the trap cleans up.
-"$work/bench" -probe "$work/probe" -stoker bin/stoker -ochinchina "$work/ochinchina/supervisord" "$@"
+"$work/bench" -probe "$work/probe" -stoker bin/stoker -ochinchina "$work/ochinchina" -pebble "$work/pebble" "$@"
 # Flags select a part.
 [ $# -gt 0 ] || "$go" test -run '^$' -bench 'BenchmarkCheck|BenchmarkLimitsAndRender' ./jvm/hotspot ./cmd/stoker
