@@ -50,7 +50,7 @@ func main() {
 			break
 		}
 		args := append([]string{"stoker", superviseCommand}, os.Args[2:]...)
-		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: daemon.FewProcessors(os.Environ()), Log: os.Stderr, Version: version,
+		os.Exit(pid1.Run(sigs, pid1.Options{Args: args, Env: daemon.OneProcessor(os.Environ()), Log: os.Stderr, Version: version,
 			Command: func() *pid1.Command { return commandAlone(os.Args[2:]) }}))
 	case superviseCommand:
 		os.Exit(daemon.Run(daemon.Program{Version: version, Args: append([]string{"run"}, os.Args[2:]...), Parse: parseCommand, Report: report}))
@@ -71,7 +71,7 @@ func startInit(o daemon.Options) error {
 		return errors.New("cannot run from here")
 	}
 	os.Exit(pid1.Run(pid1.Catch(), pid1.Options{Args: append([]string{"stoker", superviseArchiveCommand}, os.Args[1:]...),
-		Env: daemon.FewProcessors(os.Environ()), Log: os.Stderr, Version: version, Command: func() *pid1.Command { return nil }}))
+		Env: daemon.OneProcessor(os.Environ()), Log: os.Stderr, Version: version, Command: func() *pid1.Command { return nil }}))
 	return nil
 }
 

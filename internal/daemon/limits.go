@@ -41,8 +41,9 @@ func (d *daemon) saveLimits(l cgroup.Limits) {
 // limitsChanged publishes other limits of the container.
 func (d *daemon) limitsChanged(before, now cgroup.Limits) {
 	changes := now.Changes(before)
-	d.log.Info("the limits of the container have changed", "changes", changes)
 	done, err := d.cgroups.Follow(d.currentPlan().ownLimits(), before)
+	d.saveLimits(now)
+	d.log.Info("the limits of the container have changed", "changes", changes)
 	if err != nil {
 		d.log.Warn("a cgroup of a service keeps the former limits of the container; a restart of the service applies the new ones", "error", err)
 	}
@@ -52,7 +53,6 @@ func (d *daemon) limitsChanged(before, now cgroup.Limits) {
 	if len(done.Left) > 0 {
 		d.log.Info("cgroups of services keep limits that stoker has not written", "files", done.Left)
 	}
-	d.saveLimits(now)
 	d.hooks.limitsChanged(changes)
 	d.jvms.LimitsChanged()
 }

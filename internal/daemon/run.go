@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -84,7 +83,7 @@ const startDelay = 5 * time.Millisecond
 func Run(program Program) int {
 	sigs := make(chan os.Signal, 16)
 	signal.Notify(sigs, syscall.SIGPIPE) // a closed stdout must not end the process
-	startIsOver := dropProcessors()
+	oneProcessor()
 	debug.SetGCPercent(startPercent)
 	outlets := logs.StdSinks()
 	queue := logqueue.New(outlets[1], logLines)
@@ -99,7 +98,6 @@ func Run(program Program) int {
 			log.Debug("signal to the supervisor ignored; send it to the init", "signal", s, "init", m.Init().Pid)
 		}
 	}()
-	time.AfterFunc(settleTime, startIsOver)
 	code, grace := runSupervisor(m, rec, log, queue, sigs, program)
 	m.Logs.Flush(flushTime)
 	queue.Flush(flushTime)
@@ -228,29 +226,29 @@ func commandName(argv []string) string {
 	return name[:min(len(name), 64)]
 }
 
-// The supervisor starts with two processors, so that one can prepare services while the other waits for a clone, and goes on with one
-// when the start is over: from then on switches between threads cost more than a second one gains, and the processors are the
-// application's. As an environment variable the setting applies from the first instruction. The mark tells dropProcessors to hide
-// the variable from the services.
+// The supervisor runs with GOMAXPROCS=1. Switches between threads cost it more than a second processor gains, and the processors are the
+// application's. And while the one processor is in a clone no other goroutine runs, so none sees the child before it executes its program:
+// until then it has the pipes of other processes open, and would be taken for a member of theirs. As an environment variable the setting
+// applies from the first instruction. The mark tells oneProcessor to hide the variable from the services.
 const (
 	goProcessors = "GOMAXPROCS"
 	goOursMark   = "STOKER_SET_GOMAXPROCS"
 )
 
-// FewProcessors adds both variables unless the user has set GOMAXPROCS.
-func FewProcessors(environ []string) []string {
+// OneProcessor adds both variables unless the user has set GOMAXPROCS.
+func OneProcessor(environ []string) []string {
 	if _, set := os.LookupEnv(goProcessors); set {
 		return environ
 	}
-	return append(environ, goProcessors+"="+strconv.Itoa(min(2, runtime.NumCPU())), goOursMark+"=1")
+	return append(environ, goProcessors+"=1", goOursMark+"=1")
 }
 
-// dropProcessors removes both variables from the environment of this process. It returns what is called when the start is over.
-func dropProcessors() (startIsOver func()) {
-	if os.Getenv(goOursMark) == "" {
-		return func() {}
+// oneProcessor removes both variables from the environment of this process. GOMAXPROCS of the user is for the services alone.
+func oneProcessor() {
+	if os.Getenv(goOursMark) != "" {
+		_ = os.Unsetenv(goProcessors) // fails only for a name with "="
+		_ = os.Unsetenv(goOursMark)
+	} else {
+		runtime.GOMAXPROCS(1)
 	}
-	_ = os.Unsetenv(goProcessors) // fails only for a name with "="
-	_ = os.Unsetenv(goOursMark)
-	return func() { runtime.GOMAXPROCS(1) }
 }

@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	// SupervisorThreads are the spare threads of a supervisor, which has two processors for Go while it starts.
+	// SupervisorThreads are the spare threads of a supervisor.
 	SupervisorThreads = 9
 	// SupervisorTasks are its process and all its threads.
 	SupervisorTasks = SupervisorThreads + 6
