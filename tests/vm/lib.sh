@@ -83,5 +83,5 @@ pid_of() { seen_outside "$(value "$1" pid)"; }
 # seen_outside PID prints the pid outside of the process with this pid in the box.
 seen_outside() { sed -n "/^NSpid:.*[[:space:]]$1\$/{s/^NSpid:[[:space:]]*\([0-9]*\).*/\1/p;}" /proc/[0-9]*/status 2>/dev/null | head -n 1; }
 
-# supervisor prints the pid of the supervisor.
-supervisor() { grep -l '^stoker.supervise' /proc/[0-9]*/cmdline 2>/dev/null | sed -n 's|/proc/\([0-9]*\)/.*|\1|p;q'; }
+# supervisor prints the pid of the supervisor. A service has the same arguments until its exec, and a higher pid.
+supervisor() { grep -l '^stoker.supervise' /proc/[0-9]*/cmdline 2>/dev/null | sed 's|/proc/\([0-9]*\)/.*|\1|' | sort -n | head -n 1; }
