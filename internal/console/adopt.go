@@ -8,13 +8,9 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/fdstore"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
-
-// Had reports whether an earlier supervisor has left sessions.
-func Had(items fdstore.Items) bool { return len(items.Names(itemPrefix)) > 0 }
 
 // adopt goes on with the sessions of an earlier supervisor, and ends what has no record.
 func (m *Manager) adopt() {

@@ -24,9 +24,9 @@ import (
 
 const (
 	// SupervisorThreads are the spare threads of a supervisor.
-	SupervisorThreads = 9
+	SupervisorThreads = 8
 	// SupervisorTasks are its process and all its threads.
-	SupervisorTasks = SupervisorThreads + 6
+	SupervisorTasks = SupervisorThreads + 5
 )
 
 // SpareThreads makes n threads, which the runtime keeps and uses again.

@@ -8,6 +8,7 @@
 package untrusted
 
 import (
+	"archive/zip"
 	"cmp"
 	"errors"
 	"fmt"
@@ -100,6 +101,33 @@ func ReadDir(path string, most int) ([]fs.DirEntry, error) {
 	}
 	slices.SortFunc(all, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 	return all, nil
+}
+
+// ReadJar calls f for each file in a jar or another ZIP file until f fails, and describes it. One with more than most bytes, whose
+// directory would be held in memory, is ErrTooLarge; what is no ZIP file is zip.ErrFormat, with its description.
+func ReadJar(path string, most int64, f func(*zip.File) error) (fs.FileInfo, error) {
+	file, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, Cause(err)
+	}
+	if info.Size() > most {
+		return info, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, most)
+	}
+	r, err := zip.NewReader(file, info.Size())
+	if err != nil {
+		return info, err
+	}
+	for _, entry := range r.File {
+		if err := f(entry); err != nil {
+			return info, err
+		}
+	}
+	return info, nil
 }
 
 // Cause removes the path that package os adds to an error.

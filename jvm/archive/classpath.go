@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -117,7 +118,7 @@ func (c *Checker) fileChecksum(path string) (uint32, error) {
 func Overlap(jars []string) (class string, err error) {
 	seen := map[string]struct{}{}
 	for _, jar := range jars {
-		_, err := eachEntry(jar, func(f *zip.File) error {
+		_, err := untrusted.ReadJar(jar, math.MaxInt64, func(f *zip.File) error {
 			if !strings.HasSuffix(f.Name, ".class") || strings.HasPrefix(f.Name, "META-INF/") || strings.HasSuffix(f.Name, "module-info.class") {
 				return nil
 			}
@@ -193,7 +194,7 @@ func (c *Checker) readJar(path string) (out jarFile, err error) {
 	var crc uint32
 	var line []byte
 	table := crc32.MakeTable(crc32.Castagnoli)
-	info, err := eachEntry(path, func(f *zip.File) (err error) {
+	info, err := untrusted.ReadJar(path, math.MaxInt64, func(f *zip.File) (err error) {
 		line = binary.LittleEndian.AppendUint64(append(line[:0], f.Name...), f.UncompressedSize64)
 		crc = crc32.Update(crc, table, binary.LittleEndian.AppendUint32(line, f.CRC32))
 		if strings.EqualFold(f.Name, "META-INF/MANIFEST.MF") {
@@ -222,29 +223,6 @@ func readManifest(jar string, f *zip.File) ([]string, error) {
 	defer data.Close()
 	text, err := untrusted.ReadAll(data, maxManifest)
 	return manifestEntries(jar, text), err
-}
-
-// eachEntry calls f for the files in a jar, until it fails, and describes the jar.
-func eachEntry(jar string, f func(*zip.File) error) (fs.FileInfo, error) {
-	file, err := untrusted.Open(jar)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	r, err := zip.NewReader(file, info.Size())
-	if err != nil {
-		return info, err
-	}
-	for _, entry := range r.File {
-		if err := f(entry); err != nil {
-			return info, err
-		}
-	}
-	return info, nil
 }
 
 // manifestEntries returns the paths of the attribute Class-Path, which are URLs relative to the jar.

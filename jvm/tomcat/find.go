@@ -158,7 +158,7 @@ func readable(path string) bool {
 
 // readVersion returns the version in the jar, or an unknown one: then options are not chosen by version.
 func readVersion(jar string) (v Version) {
-	_ = eachFile(jar, func(f *zip.File) error {
+	_, _ = untrusted.ReadJar(jar, maxJar, func(f *zip.File) error {
 		if f.Name != "org/apache/catalina/util/ServerInfo.properties" {
 			return nil
 		}
@@ -175,32 +175,6 @@ const (
 	maxJar   = 4 << 20
 	maxEntry = 256 << 10
 )
-
-// eachFile calls f for the files in a jar that other users may write, until it fails.
-func eachFile(jar string, f func(*zip.File) error) error {
-	file, err := untrusted.Open(jar)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() > maxJar {
-		return fmt.Errorf("%w: more than %d bytes", untrusted.ErrTooLarge, maxJar)
-	}
-	r, err := zip.NewReader(file, info.Size())
-	if err != nil {
-		return err
-	}
-	for _, entry := range r.File {
-		if err := f(entry); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 func readEntry(f *zip.File) ([]byte, error) {
 	rc, err := f.Open()

@@ -107,7 +107,7 @@ const (
 
 func (p *Patterns) addJar(jar string) error {
 	budget := maxJar
-	return eachFile(jar, func(f *zip.File) error {
+	_, err := untrusted.ReadJar(jar, maxJar, func(f *zip.File) error {
 		dir, file := path.Split(f.Name)
 		wanted := messageKeys[strings.TrimSuffix(dir, "/")]
 		lang, isStrings := strings.CutPrefix(strings.TrimSuffix(file, ".properties"), "LocalStrings")
@@ -129,6 +129,7 @@ func (p *Patterns) addJar(jar string) error {
 		}
 		return nil
 	})
+	return err
 }
 
 func (p *Patterns) add(key, lang, text string, kind Kind) {
