@@ -12,13 +12,14 @@ import (
 	"time"
 )
 
-// crowd starts small processes that together need more than 64 MiB, once a file exists.
+// crowd starts small processes that together need more than 64 MiB, once a file exists. Each is far larger than the shell that starts
+// them, which as a victim would end the crowd too early.
 const crowd = `main: web
 services:
   web: {command: [sleep, "98431"]}
   crowd:
     # While it starts services the supervisor is as likely a victim as they are: the memory is used up after that.
-    command: [sh, -c, 'until [ -e %s ]; do sleep 0.05; done; i=0; while [ $i -lt 200 ]; do %s & i=$((i+1)); done; : >/tmp/all; wait']
+    command: [sh, -c, 'until [ -e %s ]; do sleep 0.05; done; i=0; while [ $i -lt 40 ]; do %s & i=$((i+1)); done; : >/tmp/all; wait']
     restart: {policy: never}
 `
 
@@ -26,7 +27,7 @@ services:
 // them and neither PID 1 nor the supervisor.
 func TestSmallProcessesDieBeforeStoker(t *testing.T) {
 	dir := t.TempDir()
-	config := fmt.Sprintf(crowd, "/box/go", `perl -e "\$x=q(a) x 700000; sleep 98431"`)
+	config := fmt.Sprintf(crowd, "/box/go", `perl -e "\$x=q(a) x 3000000; sleep 98431"`)
 	if err := os.WriteFile(filepath.Join(dir, "stoker.yaml"), []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +104,7 @@ func TestMachineSmallProcessesDieBeforeStoker(t *testing.T) {
 	m := boot(t, `
 cgroup box memory.max=36M memory.swap.max=0
 box box <<'EOF'
-`+fmt.Sprintf(crowd, "/tmp/go", `{ x=$(printf %700000d 0); sleep 98432; }`)+`EOF
+`+fmt.Sprintf(crowd, "/tmp/go", `{ x=$(printf %3000000d 0); sleep 98432; }`)+`EOF
 within 20 is web RUNNING
 old=$(supervisor)
 adjusted() { [ "$(cat /proc/"$old"/oom_score_adj)" = 0 ]; }
