@@ -21,41 +21,55 @@ import (
 // ErrNone means that a service has no archive.
 var ErrNone = errors.New("there is no archive")
 
-// Bounds: of a description in bytes, and of the names in a folder.
+// Bounds: of a description in bytes, and of the names in a folder or a cache.
 const (
 	maxDescription = 1 << 20
 	maxNames       = 4096
 )
 
-// descriptionKind is the kind of the state file of a description.
-const descriptionKind = "archive"
-
 // Checker finds archives. It remembers the checksums of files that have not changed since. The zero value is ready. It is safe for
 // concurrent use.
 type Checker struct {
-	mu   sync.Mutex
-	sums map[string]checksum // by path; guarded by mu
-	jars map[string]jarFile  // by path; guarded by mu
+	sums cache[uint32] // CRC-32C of whole files
+	jars cache[jarFile]
+}
+
+// cache has what was read from files that have not changed since.
+type cache[T any] struct {
+	mu    sync.Mutex
+	known map[string]cached[T] // by path
+}
+
+type cached[T any] struct {
+	state fileState
+	value T
 }
 
 // fileState changes with the content of a file.
 type fileState struct {
-	dev, ino            uint64
-	size, mtime, change int64
+	dev, ino           uint64
+	size, mtime, ctime int64
 }
 
-func stateOf(info fs.FileInfo) (fileState, error) {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return fileState{}, errors.ErrUnsupported
+func stateOf(info fs.FileInfo) fileState {
+	st := info.Sys().(*syscall.Stat_t) // of package os
+	return fileState{st.Dev, st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}
+}
+
+func (c *cache[T]) get(path string, info fs.FileInfo) (T, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found, ok := c.known[path]
+	return found.value, ok && found.state == stateOf(info)
+}
+
+func (c *cache[T]) put(path string, info fs.FileInfo, value T) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known == nil || len(c.known) >= maxNames {
+		c.known = map[string]cached[T]{}
 	}
-	return fileState{dev: st.Dev, ino: st.Ino, size: st.Size, mtime: info.ModTime().UnixNano(), change: st.Ctim.Nano()}, nil
-}
-
-// checksum is that of a file in one state.
-type checksum struct {
-	state fileState
-	crc   uint32
+	c.known[path] = cached[T]{stateOf(info), value}
 }
 
 // Any reports whether a service has an archive in folder dir, for any identity.
@@ -81,7 +95,7 @@ func keyOf(name, service string) (key string, ok bool) {
 
 // description is the file with the description of an archive.
 func description(dir, service, key string) statefile.File {
-	return statefile.File{Path: filepath.Join(dir, service+"-"+key+".json"), Kind: descriptionKind, Max: maxDescription}
+	return statefile.File{Path: filepath.Join(dir, service+"-"+key+".json"), Kind: "archive", Max: maxDescription}
 }
 
 // Find returns the archive in folder dir that a service can use with an identity. ErrNone: the service has no archive,
@@ -154,26 +168,13 @@ func (c *Checker) check(a Archive) error {
 
 // checksum returns the CRC-32C of a file, which is read if it has changed. A processor does about 10 GB/s.
 func (c *Checker) checksum(f *os.File, info fs.FileInfo) (uint32, error) {
-	state, err := stateOf(info)
-	if err != nil {
-		return 0, err
-	}
-	c.mu.Lock()
-	known, ok := c.sums[f.Name()]
-	c.mu.Unlock()
-	if ok && known.state == state {
-		return known.crc, nil
+	if known, ok := c.sums.get(f.Name(), info); ok {
+		return known, nil
 	}
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	if _, err := io.CopyBuffer(sum, struct{ io.Reader }{f}, make([]byte, 256<<10)); err != nil {
 		return 0, fmt.Errorf("cannot read %s: %w", f.Name(), err)
 	}
-	now := checksum{state, sum.Sum32()}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.sums == nil || len(c.sums) >= maxNames {
-		c.sums = map[string]checksum{}
-	}
-	c.sums[f.Name()] = now
-	return now.crc, nil
+	c.sums.put(f.Name(), info, sum.Sum32())
+	return sum.Sum32(), nil
 }

@@ -25,9 +25,8 @@ const (
 	maxClassPath = 4096
 )
 
-// jarFile is a file of a class path in one state.
+// jarFile is a file of a class path.
 type jarFile struct {
-	state   fileState
 	file    File
 	entries []string // which its manifest adds to the class path
 }
@@ -166,35 +165,23 @@ func (c *Checker) jar(path string) (jarFile, error) {
 	if err != nil || info == nil {
 		return jarFile{file: file}, err
 	}
-	state, err := stateOf(info)
-	if err != nil {
-		return jarFile{}, err
-	}
-	c.mu.Lock()
-	known, ok := c.jars[path]
-	c.mu.Unlock()
-	if ok && known.state == state {
+	if known, ok := c.jars.get(path, info); ok {
 		return known, nil
 	}
-	now, err := c.readJar(path)
+	now, info, err := c.readJar(path)
 	if err != nil {
 		return jarFile{}, fmt.Errorf("cannot read %s: %w", path, err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.jars == nil || len(c.jars) >= maxClassPath {
-		c.jars = map[string]jarFile{}
-	}
-	c.jars[path] = now
+	c.jars.put(path, info, now)
 	return now, nil
 }
 
 // readJar reads the directory of a jar, which has the checksums of its files, and its manifest.
-func (c *Checker) readJar(path string) (out jarFile, err error) {
+func (c *Checker) readJar(path string) (out jarFile, info fs.FileInfo, err error) {
 	var crc uint32
 	var line []byte
 	table := crc32.MakeTable(crc32.Castagnoli)
-	info, err := untrusted.ReadJar(path, math.MaxInt64, func(f *zip.File) (err error) {
+	info, err = untrusted.ReadJar(path, math.MaxInt64, func(f *zip.File) (err error) {
 		line = binary.LittleEndian.AppendUint64(append(line[:0], f.Name...), f.UncompressedSize64)
 		crc = crc32.Update(crc, table, binary.LittleEndian.AppendUint32(line, f.CRC32))
 		if strings.EqualFold(f.Name, "META-INF/MANIFEST.MF") {
@@ -206,12 +193,11 @@ func (c *Checker) readJar(path string) (out jarFile, err error) {
 		crc, err = c.fileChecksum(path)
 	}
 	if err != nil {
-		return out, err
+		return out, nil, err
 	}
 	out.file = fileOf(path, info)
 	out.file.CRC = crc
-	out.state, err = stateOf(info)
-	return out, err
+	return out, info, nil
 }
 
 // readManifest returns what the manifest of a jar adds to the class path.

@@ -82,22 +82,18 @@ func openWritten(file string, uid int) (*os.File, error) {
 
 // prune removes all but the newest archives of a service, and files without a description. What cannot be removed stays.
 func prune(dir, service string) {
-	type made struct {
-		key  string
-		time time.Time
-	}
-	var all []made
-	for _, key := range keys(dir, service) {
+	all, made := keys(dir, service), map[string]time.Time{}
+	for _, key := range all {
 		var d Description
 		_ = description(dir, service, key).Read(&d) // one that cannot be read is the oldest
-		all = append(all, made{key, d.Made})
+		made[key] = d.Made
 	}
-	slices.SortFunc(all, func(a, b made) int { return b.time.Compare(a.time) })
+	slices.SortFunc(all, func(a, b string) int { return made[b].Compare(made[a]) })
 	all = all[:min(len(all), keepNewest)]
 	entries, _ := untrusted.ReadDir(dir, maxNames)
 	for _, e := range entries {
 		key, ok := keyOf(e.Name(), service)
-		if !ok || slices.ContainsFunc(all, func(m made) bool { return m.key == key }) {
+		if !ok || slices.Contains(all, key) {
 			continue
 		}
 		info, err := e.Info()

@@ -48,10 +48,8 @@ func hasPrefix(o string, prefixes []string) bool {
 
 // name cuts an option where values begin, which may be secret.
 func name(o string) string {
-	if k := strings.IndexByte(o, '='); k > 0 {
-		return o[:k]
-	}
-	return o
+	name, _, _ := strings.Cut(o, "=")
+	return name
 }
 
 // loading returns the options that an archive depends on: those of modules, and agents without their arguments.
@@ -80,26 +78,19 @@ var layoutFlags = []string{"ObjectAlignmentInBytes", "UseCompactObjectHeaders", 
 	"UseEpsilonGC", "UseShenandoahGC", "UseZGC"}
 
 // Identify returns the identity of a JVM with options and what is its class path. flags are those that it prints.
-func (c *Checker) Identify(java hotspot.JVM, options, classPath []string, flags hotspot.Flags) (Identity, error) {
-	id := Identity{Java: java.Version, Options: loading(options)}
+func (c *Checker) Identify(java hotspot.JVM, options, classPath []string, flags hotspot.Flags) (id Identity, err error) {
+	id = Identity{Java: java.Version, Options: loading(options)}
 	for _, name := range layoutFlags {
-		id.Flags = append(id.Flags, flag(flags, name)...)
+		if f, ok := flags[name]; ok {
+			id.Flags = append(id.Flags, name+"="+f.Value)
+		}
 	}
 	if java.Major >= FirstCache && flags["UseAVX"].Value != "0" { // it has code with AVX, and Java 25 does not check the processor
 		id.Flags = append(id.Flags, "AVX")
 	}
-	files, err := c.ownFiles(java.Home)
-	if err != nil {
+	if id.Files, err = c.ownFiles(java.Home); err != nil {
 		return id, err
 	}
-	id.Files = files
 	id.ClassPath, err = c.ClassPath(classPath)
 	return id, err
-}
-
-func flag(flags hotspot.Flags, name string) []string {
-	if f, ok := flags[name]; ok {
-		return []string{name + "=" + f.Value}
-	}
-	return nil
 }
