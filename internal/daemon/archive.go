@@ -1,10 +1,10 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/config"
@@ -36,15 +36,9 @@ func (d *daemon) runTraining(rec *proc.Recovered) (code int, grace time.Duration
 	end := make(chan struct{})
 	d.sup = supervisor.New(d.m, rec, d.currentPlan().supervisorSet(), supervisor.Options{Log: d.log, OOM: launch.OOMCount,
 		Listener: d.hooks, Entered: d.entered, End: end})
-	o := d.opts.Archive
-	trainer := &training.Trainer{Options: *o, Supervisor: d.sup, Shared: d.shared, User: d.currentPlan().launcher(o.Service).User,
-		Out: os.Stdout}
-	if trainer.Dir == "" {
-		trainer.Dir = d.currentPlan().Config.JVM.ArchiveDir
-	}
-	if trainer.Dir == "" {
-		trainer.Dir = filepath.Join(stateFolder(os.Geteuid(), os.Getenv), "archives")
-	}
+	o, plan := d.opts.Archive, d.currentPlan()
+	trainer := &training.Trainer{Options: *o, Supervisor: d.sup, Shared: d.shared, User: plan.launcher(o.Service).User, Out: os.Stdout}
+	trainer.Dir = cmp.Or(o.Dir, plan.Config.JVM.ArchiveDir, d.shared.ArchiveDir)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var failed error

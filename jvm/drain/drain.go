@@ -52,15 +52,12 @@ func (l Left) String() string {
 
 // End attaches to a Tomcat and ends its requests, until shortly before the deadline of ctx, which it must have. summary is for the log.
 // It is an error if requests are left.
-func End(ctx context.Context, attach func(context.Context) (*hotspot.Attached, error)) (summary string, err error) {
+func End(ctx context.Context, attach func() (*hotspot.Attached, error)) (summary string, err error) {
 	jar, err := agent()
 	if err != nil {
 		return "", err
 	}
-	until, _ := ctx.Deadline()
-	half, cancel := context.WithTimeout(ctx, time.Until(until)/2) // the rest is for the requests
-	defer cancel()
-	at, err := attach(half)
+	at, err := attach()
 	if err != nil {
 		return "", err
 	}

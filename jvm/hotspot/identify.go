@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"golang.org/x/sys/unix"
 )
@@ -29,11 +30,10 @@ var (
 const maxMaps = 64 << 20
 
 // Identify checks that a process is a HotSpot JVM, by its mapped libraries. Attach needs
-// this: SIGQUIT ends other programs, such as nginx. as is Target.As. os.ErrProcessDone: it
-// has ended.
-func Identify(pid int, as func(func() error) error) error {
+// this: SIGQUIT ends other programs, such as nginx. os.ErrProcessDone: it has ended.
+func Identify(pid int) error {
 	var verdict error
-	err := as(func() error {
+	err := asuser.RetryAs(pid, func() error {
 		f, err := os.Open(procfs.Path(pid, "maps"))
 		if err != nil {
 			return err

@@ -33,16 +33,15 @@ func TestIdentifyMaps(t *testing.T) {
 }
 
 func TestIdentifyRealProcesses(t *testing.T) {
-	own := func(f func() error) error { return f() }
 	target, _ := startJVM(t, compile(t), 0)
-	if err := Identify(target.Pid, own); err != nil {
+	if err := Identify(target.Pid); err != nil {
 		t.Error(err)
 	}
 	cmd := exec.Command("sleep", "60")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := Identify(cmd.Process.Pid, own); !errors.Is(err, ErrNotJVM) {
+	if err := Identify(cmd.Process.Pid); !errors.Is(err, ErrNotJVM) {
 		t.Error(err)
 	}
 	_ = cmd.Process.Kill()
@@ -52,11 +51,11 @@ func TestIdentifyRealProcesses(t *testing.T) {
 			t.Fatalf("the killed process has not ended: %v", err)
 		}
 	}
-	if err := Identify(cmd.Process.Pid, own); !errors.Is(err, os.ErrProcessDone) {
+	if err := Identify(cmd.Process.Pid); !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("one that is dead: %v", err)
 	}
 	_ = cmd.Wait()
-	if err := Identify(cmd.Process.Pid, own); !errors.Is(err, os.ErrProcessDone) {
+	if err := Identify(cmd.Process.Pid); !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("one that is gone: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/service"
@@ -78,7 +79,7 @@ func (l *Launcher) applyArchive(p *plan) error {
 	if t := l.training(); t != nil {
 		return l.train(p, t)
 	}
-	mode, dir := cmp.Or(l.JVM.Archive, jvm.ArchiveAuto), cmp.Or(l.JVM.ArchiveDir, l.shared.archiveDir)
+	mode, dir := cmp.Or(l.JVM.Archive, jvm.ArchiveAuto), cmp.Or(l.JVM.ArchiveDir, l.shared.ArchiveDir)
 	switch {
 	case mode == jvm.ArchiveOff:
 		p.report.Archive = &ArchiveUse{Why: "jvm.archive is off"}
@@ -284,16 +285,18 @@ func (l *tomcatKind) classPaths(p *plan) ([][]string, int) {
 
 // checkArchive returns an error if a running JVM does not use the archive that it was started with.
 func checkArchive(p supervisor.Process, a *ArchiveUse) error {
-	if a == nil || a.Path == "" {
+	if a == nil || a.Path == "" || UsesArchive(p, a.Path) {
 		return nil
 	}
+	return fmt.Errorf("the JVM has started without the class archive %s\nhint: -Xlog:cds, from Java 25 on -Xlog:aot, prints why", a.Path)
+}
+
+// UsesArchive reports whether a running JVM has mapped an archive. It does so even if that is unknown.
+func UsesArchive(p supervisor.Process, path string) bool {
 	used := true
-	err := AsUserOf(p)(func() (err error) {
-		used, err = procfs.Maps(p.Pid(), a.Path)
+	err := asuser.RetryAs(p.Pid(), func() (err error) {
+		used, err = procfs.Maps(p.Pid(), path)
 		return err
 	})
-	if err == nil && !used {
-		return fmt.Errorf("the JVM has started without the class archive %s\nhint: -Xlog:cds, from Java 25 on -Xlog:aot, prints why", a.Path)
-	}
-	return nil // or unknown
+	return used || err != nil
 }

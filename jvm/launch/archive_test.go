@@ -22,7 +22,7 @@ func archivePlan(t *testing.T, dir string, options ...string) (*Launcher, *plan)
 	t.Helper()
 	writeJar(t, dir+"/app.jar", "Main.class")
 	l := New(&service.Launcher{Name: "web", Config: config.Service{Java: config.Java{Main: "Main"}}}, jvm.Config{},
-		&Shared{archiveDir: dir + "/archives"}, nil)
+		&Shared{ArchiveDir: dir + "/archives"}, nil)
 	p := &plan{java: hotspot.JVM{Home: dir + "/jdk", Version: "17.0.15", Major: 17}, options: append(options, "-cp", dir+"/app.jar")}
 	p.report = &Report{JVM: p.java, flags: hotspot.Flags{"UseCompressedOops": {Value: "true"}},
 		argv: slices.Concat([]string{"java"}, p.options, []string{"Main", "-x"})}
@@ -228,7 +228,7 @@ func TestArchiveOfTomcat(t *testing.T) {
 		p.options = []string{c.option, "-classpath", own}
 		p.report.argv, p.tomcat = []string{"java", c.option, "-classpath", own, "Main", "start"}, &tomcatStart{install: tomcat.Install{Home: root + "/home", Base: root + "/base"}}
 		l.kind = &tomcatKind{Launcher: l}
-		keepFor(t, l, p, l.shared.archiveDir)
+		keepFor(t, l, p, l.shared.ArchiveDir)
 		p.notes = nil
 		err := l.applyArchive(p)
 		at := slices.Index(p.report.argv, "-classpath") + 1

@@ -8,7 +8,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/jvm/drain"
 	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/supervisor"
@@ -58,28 +57,23 @@ func (a *Attacher) end(pid int) {
 
 // EndRequests implements supervisor.Launch.EndRequests for Tomcat. ctx must have a deadline.
 func (a *Attacher) EndRequests(ctx context.Context, p supervisor.Process) (summary string, err error) {
-	if err := hotspot.Identify(p.Pid(), AsUserOf(p)); err != nil {
-		return "", err
-	}
-	return drain.End(ctx, func(ctx context.Context) (*hotspot.Attached, error) { return a.Attach(ctx, p) })
+	return drain.End(ctx, func() (*hotspot.Attached, error) { return a.attachInHalf(ctx, p) })
 }
 
-// AsUserOf returns a function that retries a call with the rights of the process if it is not permitted.
-func AsUserOf(p supervisor.Process) func(func() error) error {
-	return func(look func() error) error { return asuser.RetryAs(p.Pid(), look) }
-}
-
-// ThreadDump returns a thread dump for an incident.
-func (a *Attacher) ThreadDump(ctx context.Context, p supervisor.Process) ([]byte, error) {
-	if err := hotspot.Identify(p.Pid(), AsUserOf(p)); err != nil {
+// attachInHalf attaches to a process if it is a JVM, within half of the time of ctx: the rest is for what follows.
+func (a *Attacher) attachInHalf(ctx context.Context, p supervisor.Process) (*hotspot.Attached, error) {
+	if err := hotspot.Identify(p.Pid()); err != nil {
 		return nil, err // a JVM other than HotSpot would handle a second request as another SIGQUIT
 	}
-	half, cancel := ctx, context.CancelFunc(func() {})
-	if until, ok := ctx.Deadline(); ok { // the rest is for the command
-		half, cancel = context.WithTimeout(ctx, time.Until(until)/2)
-	}
+	until, _ := ctx.Deadline()
+	half, cancel := context.WithTimeout(ctx, time.Until(until)/2)
 	defer cancel()
-	at, err := a.Attach(half, p)
+	return a.Attach(half, p)
+}
+
+// ThreadDump returns a thread dump for an incident. ctx must have a deadline.
+func (a *Attacher) ThreadDump(ctx context.Context, p supervisor.Process) ([]byte, error) {
+	at, err := a.attachInHalf(ctx, p)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/service"
@@ -15,7 +16,7 @@ import (
 // findDebugger implements supervisor.Launch.Debugger for every kind of service: the process or a child of a script may be a JVM with a jdwp
 // agent.
 func findDebugger(p supervisor.Process, before supervisor.Debugging) (now supervisor.Debugging, possible bool) {
-	as := AsUserOf(p)
+	as := func(look func() error) error { return asuser.RetryAs(p.Pid(), look) }
 	children, _ := procfs.Children(p.Pid())
 	for _, pid := range append([]int{p.Pid()}, children...) {
 		argv, _ := procfs.Cmdline(pid)

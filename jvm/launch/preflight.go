@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/internal/redact"
@@ -35,12 +35,7 @@ func (l *Launcher) runner(p *plan, add []jvm.EnvVar) hotspot.Runner {
 }
 
 // uid returns the user that runner uses.
-func (l *Launcher) uid() string {
-	if l.User != nil {
-		return strconv.Itoa(int(l.User.UID))
-	}
-	return strconv.Itoa(os.Geteuid())
-}
+func (l *Launcher) uid() string { return strconv.Itoa(l.User.ID()) }
 
 // checked renders the options of a plan and has the JVM check its command line. One JVM process does both for a JVM that has not been
 // asked before: it prints its flags and version too. The options are rendered again with these, and tried again only if that changes the
@@ -198,7 +193,7 @@ func checkProgram(p supervisor.Process, java string, want []string) error {
 		java = target
 	}
 	var exe string // empty: unreadable
-	_ = AsUserOf(p)(func() (err error) {
+	_ = asuser.RetryAs(p.Pid(), func() (err error) {
 		exe, err = procfs.Exe(p.Pid())
 		return err
 	})

@@ -119,7 +119,7 @@ func (r resized) Attach(ctx context.Context, name string, pid int) (resize.JVM, 
 	if !ok || l == nil || p.Pid() != pid || s.State != supervisor.Running || r.sup.Stopping() {
 		return nil, errors.New("the service is not RUNNING")
 	}
-	if err := hotspot.Identify(pid, AsUserOf(p)); errors.Is(err, hotspot.ErrNotJVM) {
+	if err := hotspot.Identify(pid); errors.Is(err, hotspot.ErrNotJVM) {
 		argv, _ := procfs.Cmdline(pid)
 		return nil, fmt.Errorf("%w: process %d is %s; a script runs java with exec", err, pid, strings.Join(argv[:min(len(argv), 1)], ""))
 	} else if err != nil {

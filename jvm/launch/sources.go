@@ -46,8 +46,8 @@ type Shared struct {
 	// Training returns how the next start of a service is made while an archive of it is made; nil, or a nil result: an ordinary start.
 	Training func(service string) *Training
 	archives archive.Checker // remembers checksums
-	// archiveDir is the folder of archives without jvm.archive_dir; empty: none.
-	archiveDir string
+	// ArchiveDir is the folder of archives without jvm.archive_dir; empty: none.
+	ArchiveDir string
 	reports    sync.Map // service -> *Report of its latest start
 	setenvs    sync.Map // service of kind tomcat -> tomcat.SetenvResult of its latest start
 }
@@ -56,7 +56,7 @@ type Shared struct {
 func NewShared(stateFolder string) *Shared {
 	s := &Shared{Attacher: NewAttacher(), fetch: &remote.Fetcher[remote.Answer]{Accept: acceptOptions}}
 	if stateFolder != "" {
-		s.fetch.Dir, s.archiveDir = filepath.Join(stateFolder, "jvm"), filepath.Join(stateFolder, "archives")
+		s.fetch.Dir, s.ArchiveDir = filepath.Join(stateFolder, "jvm"), filepath.Join(stateFolder, "archives")
 	}
 	return s
 }

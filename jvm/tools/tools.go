@@ -94,7 +94,7 @@ func (j *Tools) run(ctx context.Context, service string, t api.JVMTool, by strin
 		return nil, err
 	}
 	explain := func(err error) error { return j.apiErrorOf(ctx, service, t, p, err) }
-	if err := hotspot.Identify(p.Pid(), launch.AsUserOf(p)); err != nil {
+	if err := hotspot.Identify(p.Pid()); err != nil {
 		return nil, explain(err)
 	}
 	at, err := j.attacher.Attach(ctx, p)

@@ -1,6 +1,7 @@
 package training
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -114,11 +115,10 @@ const (
 
 // heapFor returns the heap for the JVM. limit is the memory limit, of which used is in use.
 func heapFor(asked, limit, used int64) (int64, error) {
-	free := max(limit-used, 0)
-	if free < max(asked, smallestHeap)+besideHeap {
+	free, least := max(limit-used, 0), max(asked, smallestHeap)
+	if free < least+besideHeap {
 		return 0, fmt.Errorf("%s of the memory limit of %s are free, and it needs %s: a heap of %s, and %s for classes and code",
-			jvm.SizeText(free), jvm.SizeText(limit), jvm.SizeText(max(asked, smallestHeap)+besideHeap),
-			jvm.SizeText(max(asked, smallestHeap)), jvm.SizeText(besideHeap))
+			jvm.SizeText(free), jvm.SizeText(limit), jvm.SizeText(least+besideHeap), jvm.SizeText(least), jvm.SizeText(besideHeap))
 	}
 	if asked > 0 {
 		return asked, nil
@@ -128,7 +128,7 @@ func heapFor(asked, limit, used int64) (int64, error) {
 
 // room decides the heap of the JVM, or returns an error if there is no room for it.
 func (t *Trainer) room() error {
-	heap := t.Heap
+	heap := cmp.Or(t.Heap, usualHeap)
 	limits := cgroup.Read("/")
 	if used, ok := cgroup.MemoryInUse("/", limits); ok {
 		var err error
@@ -137,8 +137,6 @@ func (t *Trainer) room() error {
 				Hint: "make it in the image build (RUN stoker jvm archive " + t.Service + "), or raise the limit meanwhile",
 				Code: exit.TryLater}
 		}
-	} else if heap == 0 {
-		heap = usualHeap
 	}
 	t.options = []string{"-Xms16m", fmt.Sprintf("-Xmx%dm", heap>>20)}
 	return nil

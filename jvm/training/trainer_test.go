@@ -124,3 +124,12 @@ func TestMake(t *testing.T) {
 		})
 	}
 }
+
+// TestMakeWithoutAFolder: what is written to the working directory would not be found by a start.
+func TestMakeWithoutAFolder(t *testing.T) {
+	trainer := &Trainer{Options: Options{Service: "app", Heap: 64 << 20}}
+	err := trainer.Make(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "cannot write the archive of app to a state folder") {
+		t.Error(err)
+	}
+}

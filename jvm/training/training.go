@@ -3,6 +3,7 @@
 package training
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,6 @@ import (
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/layout"
 	"github.com/stoker-init/stoker/internal/printable"
-	"github.com/stoker-init/stoker/internal/procfs"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/archive"
 	"github.com/stoker-init/stoker/jvm/launch"
@@ -33,16 +33,8 @@ type Options struct {
 
 // Supervisor starts the service; *supervisor.Supervisor is one.
 type Supervisor interface {
-	starter
-	observer
-}
-
-type starter interface {
 	Ask(ctx context.Context, name string, event supervisor.Event, by string, after *uint64) (start uint64, err error)
 	AwaitStart(ctx context.Context, name string, start uint64) (supervisor.StartResult, bool)
-}
-
-type observer interface {
 	Service(name string) (supervisor.Snapshot, bool)
 	Process(name string) (supervisor.Process, bool)
 	OutputOf(service string, from, to int64, most int) []byte
@@ -120,11 +112,7 @@ func (t *Trainer) keep(file string, times archive.Times) error {
 		return err
 	}
 	defer lock.Close()
-	uid := os.Geteuid()
-	if t.User != nil {
-		uid = int(t.User.UID)
-	}
-	return archive.Keep(t.Dir, t.Service, t.identity, file, uid, times)
+	return archive.Keep(t.Dir, t.Service, t.identity, file, t.User.ID(), times)
 }
 
 // start starts the service until it is ready, and stops it. It returns how long each took.
@@ -149,8 +137,8 @@ func (t *Trainer) start(ctx context.Context, step launch.TrainingStep, file stri
 	}
 	ready = s.Since.Sub(*s.UpSince)
 	used := true
-	if step == launch.TrainUse {
-		used = t.mapped(file)
+	if p, ok := t.Supervisor.Process(t.Service); ok && step == launch.TrainUse {
+		used = launch.UsesArchive(p, file)
 	}
 	begin := time.Now()
 	if _, err := t.Supervisor.Ask(ctx, t.Service, supervisor.EvStop, by, nil); err != nil {
@@ -174,20 +162,6 @@ func exitText(s supervisor.Snapshot) string {
 		return "how is unknown"
 	}
 	return s.Exit.String()
-}
-
-// mapped reports whether the JVM has mapped a file. It does so even if that is unknown.
-func (t *Trainer) mapped(file string) bool {
-	p, ok := t.Supervisor.Process(t.Service)
-	if !ok {
-		return true
-	}
-	found := true
-	err := launch.AsUserOf(p)(func() (err error) {
-		found, err = procfs.Maps(p.Pid(), file)
-		return err
-	})
-	return found || err != nil
 }
 
 // fullDisk is the free space below which a JVM that does not end well is taken for one that could not write its archive.
@@ -231,6 +205,6 @@ func (t *Trainer) lastOutput() string {
 }
 
 func (t *Trainer) cannotWrite(err error) error {
-	return &exit.Error{Err: fmt.Errorf("cannot write the archive of %s to %s: %w", t.Service, t.Dir, err),
+	return &exit.Error{Err: fmt.Errorf("cannot write the archive of %s to %s: %w", t.Service, cmp.Or(t.Dir, "a state folder"), err),
 		Hint: "--dir DIR, or jvm.archive_dir, names another folder; the service then needs the same jvm.archive_dir", Code: exit.CannotWrite}
 }
