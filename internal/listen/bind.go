@@ -137,7 +137,7 @@ func (b bound) listen() (*os.File, error) {
 	return file, unix.SetNonblock(int(file.Fd()), false)
 }
 
-// kernelError is the kernel's error without the address, which the caller names.
+// kernelError is the kernel's error without the address or path, which the caller names.
 func kernelError(err error) error {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
@@ -153,7 +153,7 @@ func removeStale(path string) error {
 		return nil
 	}
 	if err != nil {
-		return untrusted.Cause(err)
+		return kernelError(err)
 	}
 	if info.Mode().Type() != os.ModeSocket {
 		return errors.New("it is there, and no socket; remove it, or choose another path")
@@ -166,7 +166,7 @@ func removeStale(path string) error {
 	case errors.Is(err, unix.EAGAIN):
 		return unix.EADDRINUSE
 	case errors.Is(err, unix.ECONNREFUSED):
-		return untrusted.Cause(os.Remove(path))
+		return kernelError(os.Remove(path))
 	}
 	return fmt.Errorf("a socket is there: %w", kernelError(err))
 }

@@ -170,7 +170,7 @@ func (s *Set) HeldFor(link string) string {
 	defer s.mu.Unlock()
 	for _, k := range s.open {
 		var st unix.Stat_t
-		if unix.Fstat(int(k.file.Fd()), &st) == nil && link == fmt.Sprintf("socket:[%d]", st.Ino) {
+		if unix.Fstat(k.fd(), &st) == nil && link == fmt.Sprintf("socket:[%d]", st.Ino) {
 			return k.service
 		}
 	}

@@ -38,30 +38,25 @@ func Open(data []byte) (*Document, error) {
 	if len(d.text) < len(data) {
 		d.mark = utf8Mark
 	}
+	var err error
 	if d.encoding != nil {
-		text, err := d.encoding.NewDecoder().Bytes(data)
-		d.text = text
-		return d.checked(data, err)
-	}
-	dec := xml.NewDecoder(bytes.NewReader(d.text))
-	dec.CharsetReader = func(name string, rest io.Reader) (_ io.Reader, err error) {
-		if d.encoding, err = encodingNamed(name); err != nil {
-			return nil, err
+		d.text, err = d.encoding.NewDecoder().Bytes(data)
+	} else {
+		dec := xml.NewDecoder(bytes.NewReader(d.text))
+		dec.CharsetReader = func(name string, rest io.Reader) (_ io.Reader, err error) {
+			if d.encoding, err = encodingNamed(name); err != nil {
+				return nil, err
+			}
+			encoded, err := io.ReadAll(rest)
+			if err != nil {
+				return nil, err
+			}
+			decoded, err := d.encoding.NewDecoder().Bytes(encoded)
+			d.text = slices.Concat(d.text[:len(d.text)-len(encoded)], decoded)
+			return bytes.NewReader(decoded), err
 		}
-		encoded, err := io.ReadAll(rest)
-		if err != nil {
-			return nil, err
-		}
-		decoded, err := d.encoding.NewDecoder().Bytes(encoded)
-		d.text = slices.Concat(d.text[:len(d.text)-len(encoded)], decoded)
-		return bytes.NewReader(decoded), err
+		_, err = dec.RawToken()
 	}
-	_, err := dec.RawToken()
-	return d.checked(data, err)
-}
-
-// checked returns the document if its text encodes to data.
-func (d *Document) checked(data []byte, err error) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
