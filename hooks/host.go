@@ -2,7 +2,6 @@ package hooks
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -53,13 +52,9 @@ type ManagerHost struct {
 // NewManagerHost makes a Host, and takes the processes of hooks out of rec.
 func NewManagerHost(m *proc.Manager, rec *proc.Recovered) (*ManagerHost, Recovered) {
 	recovered := Recovered{rec.Items, map[string]Process{}}
-	rec.Processes = slices.DeleteFunc(rec.Processes, func(p *proc.Process) bool {
-		if !strings.HasPrefix(p.ID(), idPrefix) {
-			return false
-		}
-		recovered.Processes[p.ID()] = p
-		return true
-	})
+	for id, p := range rec.TakeProcesses(idPrefix) {
+		recovered.Processes[id] = p
+	}
 	for _, name := range m.Logs.Names() {
 		if strings.HasPrefix(name, idPrefix) && recovered.Processes[name] == nil {
 			m.Logs.Get(name).Retire() // its process was released

@@ -1,9 +1,8 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/internal/cgroup"
@@ -22,13 +21,9 @@ type consoleHost struct{ d *daemon }
 // which ends unclaimed processes.
 func (d *daemon) startConsole(rec *proc.Recovered) {
 	processes := map[string]console.Process{}
-	rec.Processes = slices.DeleteFunc(rec.Processes, func(p *proc.Process) bool {
-		ours := strings.HasPrefix(p.ID(), console.IDPrefix)
-		if ours {
-			processes[p.ID()] = p
-		}
-		return ours
-	})
+	for id, p := range rec.TakeProcesses(console.IDPrefix) {
+		processes[id] = p
+	}
 	cfg, log := d.currentPlan().Config.Console, d.log.Named("console")
 	d.audit, d.recordings = audit.New(cfg.Audit, log), recording.New(recordingOptions(cfg.Recording), log)
 	d.console = console.New(console.Options{Config: cfg, Host: consoleHost{d}, Store: d.m.FDStore(), Checker: d.gate, Auditor: d.audit,
@@ -67,16 +62,11 @@ func (d *daemon) stopConsole(ctx context.Context, within time.Duration) (wait fu
 // Prepare returns how a session is started.
 func (h consoleHost) Prepare(s console.Spec) (console.Launch, error) {
 	plan := h.d.currentPlan()
-	c := service.ConsoleContext{User: plan.Config.Console.User, Main: plan.launcher(plan.main)}
-	if s.Context != "" {
-		if why := plan.unknownService(s.Context); why != "" {
-			return console.Launch{}, &console.SpecError{Field: "context", Why: why}
-		}
-		c.Service = h.d.jobContext(s.Context)
-	} else if s.Container != "" {
-		c.Service = h.d.jobContext(s.Container)
+	if why := plan.unknownService(s.Context); s.Context != "" && why != "" {
+		return console.Launch{}, &console.SpecError{Field: "context", Why: why}
 	}
-	return service.PrepareConsole(s, c)
+	return service.PrepareConsole(s, service.ConsoleContext{User: plan.Config.Console.User, Main: plan.launcher(plan.main),
+		Service: h.d.jobContext(cmp.Or(s.Context, s.Container))})
 }
 
 // Start starts the process of a session.

@@ -154,18 +154,6 @@ func (h *hookRunner) Await(ctx context.Context, o lifecycle.Occurrence) error {
 	return h.Runner.Await(ctx, o)
 }
 
-func (h *hookRunner) configChanged(by string) { h.tellNumbered(lifecycle.ConfigChanged, by) }
-
-// networkDrift publishes differences between the network and what was applied.
-func (h *hookRunner) networkDrift(differences string) {
-	h.containerEvent(lifecycle.NetworkDrift, differences)
-}
-
-// limitsChanged publishes other limits of the container.
-func (h *hookRunner) limitsChanged(changes string) {
-	h.containerEvent(lifecycle.LimitsChanged, changes)
-}
-
 // containerEvent records an event that happens again and again, and runs its hooks.
 func (h *hookRunner) containerEvent(e lifecycle.Event, reason string) {
 	h.journal.events.Append(events.Event{Kind: string(e), Reason: reason})

@@ -3,8 +3,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/stoker-init/stoker/executor"
@@ -31,13 +29,9 @@ func (d *daemon) startExecutor(rec *proc.Recovered) {
 		return
 	}
 	processes := map[string]executor.Process{}
-	rec.Processes = slices.DeleteFunc(rec.Processes, func(p *proc.Process) bool {
-		ours := strings.HasPrefix(p.ID(), executor.IDPrefix)
-		if ours {
-			processes[p.ID()] = p
-		}
-		return ours
-	})
+	for id, p := range rec.TakeProcesses(executor.IDPrefix) {
+		processes[id] = p
+	}
 	h := jobHost{executor.ManagerHost{M: d.m}, d, nil}
 	if counter, err := cgroup.OpenOOMCounter("/"); err == nil {
 		h.oomKills = counter

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stoker-init/stoker/internal/cgroup"
 	"github.com/stoker-init/stoker/internal/fdstore"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/service"
 )
 
@@ -53,7 +54,7 @@ func (d *daemon) limitsChanged(before, now cgroup.Limits) {
 	if len(done.Left) > 0 {
 		d.log.Info("cgroups of services keep limits that stoker has not written", "files", done.Left)
 	}
-	d.hooks.limitsChanged(changes)
+	d.hooks.containerEvent(lifecycle.LimitsChanged, changes)
 	d.jvms.LimitsChanged()
 }
 

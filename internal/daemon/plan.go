@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/stoker-init/stoker/hooks"
-	"github.com/stoker-init/stoker/internal/asuser"
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/listen"
 	"github.com/stoker-init/stoker/internal/logfile"
@@ -27,7 +26,7 @@ type plan struct {
 	definitions []supervisor.Definition
 	hooks       []hooks.ResolvedHook
 	hookNotes   []hooks.Problem
-	users       []*asuser.User
+	viewers     []int // uids of the services, which have the grant view
 }
 
 func (d *daemon) newPlan(loaded *config.Loaded) (p *plan, err error) {
@@ -78,7 +77,7 @@ func (d *daemon) addService(p *plan, name, hash string) error {
 		return err
 	}
 	if base.User != nil {
-		p.users = append(p.users, base.User)
+		p.viewers = append(p.viewers, base.User.ID())
 	}
 	base.Deps = service.Deps{Origins: p.Origins, Allow: launch.AllowedByPlugins(d.plugins), Observe: launch.Observe,
 		HookOutput: func(service string, uid int) hooks.Output { return d.hooks.Output(service, uid) },
@@ -131,15 +130,6 @@ func (p *plan) unknownService(name string) string {
 		return ""
 	}
 	return fmt.Sprintf("there is no service %.60q; %s", name, suggest.Hint(name, slices.Sorted(maps.Keys(p.Config.Services))))
-}
-
-// viewers returns the uids of the services, which have the grant view.
-func (p *plan) viewers() []int {
-	var out []int
-	for _, u := range p.users {
-		out = append(out, int(u.UID))
-	}
-	return out
 }
 
 func logOptions(o supervisor.Output) (logs.Options, error) {

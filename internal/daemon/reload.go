@@ -19,6 +19,7 @@ import (
 	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/console/audit"
 	"github.com/stoker-init/stoker/internal/console/recording"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/network"
 	"github.com/stoker-init/stoker/internal/proc"
 	"github.com/stoker-init/stoker/internal/service"
@@ -265,7 +266,7 @@ func (d *daemon) reloadLocked(by string, dryRun bool) (api.ReloadResult, error) 
 	}
 	d.logWarnings(loaded)
 	d.rewatch()
-	d.hooks.configChanged(by)
+	d.hooks.tellNumbered(lifecycle.ConfigChanged, by)
 	if optionsChanged {
 		d.restartAndLog(restartRequest{by: by, onlyRunning: true})
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/stoker-init/stoker/internal/config"
 	"github.com/stoker-init/stoker/internal/exit"
 	"github.com/stoker-init/stoker/internal/initproto"
+	"github.com/stoker-init/stoker/internal/lifecycle"
 	"github.com/stoker-init/stoker/internal/logqueue"
 	"github.com/stoker-init/stoker/internal/logs"
 	"github.com/stoker-init/stoker/internal/memory"
@@ -143,7 +144,7 @@ func runSupervisor(m *proc.Manager, rec *proc.Recovered, log hclog.Logger, queue
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	d.network = network.New(ctx, network.Options{Log: log.Named("netinit"), Folder: NetworkFolder(), Env: service.EnvironMap(os.Environ()),
-		Drifted: d.hooks.networkDrift, Save: m.FDStore().PutJSON})
+		Drifted: func(differences string) { d.hooks.containerEvent(lifecycle.NetworkDrift, differences) }, Save: m.FDStore().PutJSON})
 	opening := d.network.Opening(d.currentPlan().network())
 	d.sockets = newSockets(m.Listeners, log)
 	d.sup = supervisor.New(m, rec, d.currentPlan().supervisorSet(), supervisor.Options{Command: len(opts.Command) > 0, Log: log,

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/filewatch"
 	"github.com/stoker-init/stoker/internal/proc"
@@ -21,7 +20,6 @@ type apiServer struct {
 	daemon *daemon
 	log    hclog.Logger
 	server func() *api.Server // made when it is first needed
-	gate   *access.Gate
 
 	mu        sync.Mutex   // guards the fields below
 	listener  net.Listener // nil: not listening
@@ -34,7 +32,7 @@ type apiServer struct {
 }
 
 func newAPIServer(ctx context.Context, d *daemon) *apiServer {
-	a := &apiServer{ctx: ctx, daemon: d, log: d.log, gate: d.gate}
+	a := &apiServer{ctx: ctx, daemon: d, log: d.log}
 	a.retry = time.AfterFunc(time.Hour, func() {
 		if ctx.Err() == nil {
 			a.reopenAndWatch()
@@ -43,9 +41,9 @@ func newAPIServer(ctx context.Context, d *daemon) *apiServer {
 	a.retry.Stop()
 	a.server = sync.OnceValue(func() *api.Server {
 		return api.New(api.Options{Backend: apiBackend(d), Version: d.program.Version, Log: d.log.Named("api"),
-			Viewers: func() []int { return d.currentPlan().viewers() },
+			Viewers: func() []int { return d.currentPlan().viewers },
 			Labels:  func() map[string]string { return d.currentPlan().Config.Labels }, Events: d.journal.events, Member: d.confinedOwner,
-			Gate: a.gate, Sessions: d.console, Recordings: d.recordings})
+			Gate: d.gate, Sessions: d.console, Recordings: d.recordings})
 	})
 	return a
 }

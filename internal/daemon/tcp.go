@@ -59,7 +59,7 @@ func (a *apiServer) openTCP() {
 		t.files = files
 		a.watchTCP() // before they are read
 	}
-	err := a.gate.Configure(cfg)
+	err := a.daemon.gate.Configure(cfg)
 	address := cfg.Scheme() + "://" + cfg.Listen
 	if t.listener != nil && t.address != address {
 		_ = t.listener.Close() // it is not used any more
@@ -70,7 +70,7 @@ func (a *apiServer) openTCP() {
 		a.daemon.m.FDStore().Delete(loginItem)
 		return
 	}
-	if a.gate.Ready() && !t.served {
+	if a.daemon.gate.Ready() && !t.served {
 		if openErr := a.serveTCP(cfg.Listen); openErr != nil {
 			err = openErr
 		}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -92,6 +93,19 @@ type Recovered struct {
 	Stop          int        // stop requests so far
 	fdstore.Items            // without those of this package
 	Processes     []*Process // adopted, running or ended
+}
+
+// TakeProcesses takes the processes out of Processes whose ID begins with prefix, and returns them by their ID.
+func (r *Recovered) TakeProcesses(prefix string) map[string]*Process {
+	taken := map[string]*Process{}
+	r.Processes = slices.DeleteFunc(r.Processes, func(p *Process) bool {
+		ours := strings.HasPrefix(p.ID(), prefix)
+		if ours {
+			taken[p.ID()] = p
+		}
+		return ours
+	})
+	return taken
 }
 
 // Connect greets the init on its socket, and adopts what an earlier supervisor left.
