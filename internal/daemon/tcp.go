@@ -37,9 +37,6 @@ func (a *apiServer) beginTCP(rec *proc.Recovered) {
 		}
 		f.Close()
 	}
-	if a.daemon.currentPlan().Config.API.Listen == "" && t.listener == nil {
-		return
-	}
 	a.openTCP()
 }
 
@@ -47,7 +44,7 @@ func (a *apiServer) beginTCP(rec *proc.Recovered) {
 func (a *apiServer) configureTCP() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.ctx.Err() == nil && (a.tcp.listener != nil || a.tcp.files != nil || a.daemon.currentPlan().Config.API.Listen != "") {
+	if a.ctx.Err() == nil {
 		a.openTCP()
 	}
 }
@@ -55,6 +52,9 @@ func (a *apiServer) configureTCP() {
 // openTCP opens, replaces or closes the listener as it is configured; mu is held.
 func (a *apiServer) openTCP() {
 	t, cfg := &a.tcp, a.daemon.currentPlan().Config.API.Config
+	if cfg.Listen == "" && t.listener == nil && t.files == nil {
+		return
+	}
 	if files := cfg.Files(); !slices.Equal(files, t.files) {
 		t.files = files
 		a.watchTCP() // before they are read
@@ -75,19 +75,19 @@ func (a *apiServer) openTCP() {
 			err = openErr
 		}
 	}
-	text := ""
-	if err != nil {
-		text = err.Error()
-		if t.retry == nil {
-			t.retry = time.AfterFunc(filesPause, a.configureTCP)
-		}
-		t.retry.Reset(filesPause)
+	if err == nil {
+		t.problem = ""
+		return
 	}
-	if text != t.problem && err != nil {
+	if t.retry == nil {
+		t.retry = time.AfterFunc(filesPause, a.configureTCP)
+	}
+	t.retry.Reset(filesPause)
+	if err.Error() != t.problem {
+		t.problem = err.Error()
 		a.log.Error("API over TCP: a file or the address cannot be used", "listen", cfg.Listen, "error", err, "hint",
 			"repair it; it is tried again every few seconds, and until then what was read before is in force, but no token of a removed file")
 	}
-	t.problem = text
 }
 
 // serveTCP answers on the listener of the supervisor before, or on a new one; mu is held.

@@ -29,9 +29,8 @@ type Training struct {
 	File string
 	// Options are added as the last ones of the JVM, such as a smaller heap.
 	Options []string
-	// Identified gets the identity and the version of Java of the service's ordinary starts, for archive.Keep, or why they use no archive;
-	// nil: not wanted.
-	Identified func(id archive.Identity, major int, err error)
+	// Identified gets the identity of the service's ordinary starts, for archive.Keep, or why they use no archive; nil: not wanted.
+	Identified func(id archive.Identity, err error)
 }
 
 // TrainingStep is one of the starts of a training.
@@ -218,7 +217,7 @@ func (l *Launcher) train(p *plan, t *Training) error {
 		best = all[0]
 	}
 	if t.Identified != nil {
-		t.Identified(best.id, p.java.Major, err)
+		t.Identified(best.id, err)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot make a class archive of %s: %w", l.Name, err)
@@ -227,7 +226,6 @@ func (l *Launcher) train(p *plan, t *Training) error {
 	options := append(hotspot.WithoutEffects(p.options), t.Options...)
 	options = append(options, archive.TrainingOptions(p.java.Major, p.options, p.report.flags)...)
 	switch t.Step {
-	case TrainPlain:
 	case TrainRecord:
 		options = append(options, archive.RecordOptions(p.java.Major, t.File)...)
 	case TrainUse:

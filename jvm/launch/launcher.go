@@ -125,7 +125,7 @@ func (l *Launcher) prepare(ctx context.Context, r *service.Start, without []stri
 	}
 	out.Spec, out.Sources, out.Notes, out.Warnings = spec, p.report.sourceDigest, p.notes, p.warnings
 	out.ReadOutput = outputReader(p.report.Result.Options)
-	out.Verify = l.verify(p.report, spec.Argv, r.Mask)
+	out.Verify = l.verify(p.report, r.Mask)
 	return out, nil
 }
 

@@ -145,15 +145,15 @@ const verifyInterval = 100 * time.Millisecond
 // errDiffers means that the running JVM is not the one that was started.
 var errDiffers = errors.New("the JVM is not the one that was started")
 
-// verify returns the check of the JVM started with argv: that it is that program with these arguments and the requested flags. Before, it
+// verify returns the check of a JVM that was started: that it is that program with its arguments and the requested flags. Before, it
 // reports to the plugins that the start became ready.
-func (l *Launcher) verify(f *Report, argv []string, mask service.Mask) func(context.Context, supervisor.Process) error {
+func (l *Launcher) verify(f *Report, mask service.Mask) func(context.Context, supervisor.Process) error {
 	return func(ctx context.Context, p supervisor.Process) error {
 		if l.shared.Plugins != nil {
 			l.shared.Plugins.OnReady(l.Name)
 		}
 		for {
-			err, again := checkProgram(p, f.JVM.Java, argv), true
+			err, again := checkProgram(p, f.JVM.Java, f.argv), true
 			if err == nil {
 				err = l.checkFlags(ctx, p, f)
 				again = errors.Is(err, hotspot.ErrNotCaught)

@@ -165,7 +165,7 @@ func TestRunningProgramIsCompared(t *testing.T) {
 		// Nothing is waited for: the time is over.
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		err := (&Launcher{shared: new(Shared)}).verify(&Report{JVM: hotspot.JVM{Java: c.java}}, c.argv, masked)(ctx, ownProcess{})
+		err := (&Launcher{shared: new(Shared)}).verify(&Report{JVM: hotspot.JVM{Java: c.java}, argv: c.argv}, masked)(ctx, ownProcess{})
 		var wrong *supervisor.HealthIssue
 		if !errors.As(err, &wrong) || wrong.Cause != incident.CauseJVMDiffers || wrong.Unhealthy || !strings.Contains(wrong.Text, c.want) ||
 			strings.Contains(wrong.Text, "hidden-word") {

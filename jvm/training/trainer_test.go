@@ -24,7 +24,6 @@ import (
 type fakeSupervisor struct {
 	trainer *Trainer
 	steps   []launch.TrainingStep
-	major   int
 	failure string // of each start
 	unfit   error
 	writes  string // what is in the archive
@@ -38,7 +37,7 @@ func (f *fakeSupervisor) Ask(_ context.Context, name string, event supervisor.Ev
 	}
 	if event == supervisor.EvStart {
 		f.steps = append(f.steps, start.Step)
-		start.Identified(archive.Identity{Java: "17.0.1", Options: []string{strconv.Itoa(int(start.Step))}}, f.major, f.unfit)
+		start.Identified(archive.Identity{Java: "17.0.1", Options: []string{strconv.Itoa(int(start.Step))}}, f.unfit)
 	} else if start.Step == launch.TrainRecord && f.writes != "" {
 		return 0, os.WriteFile(start.File, []byte(f.writes), 0o600)
 	}
@@ -82,13 +81,13 @@ func TestMake(t *testing.T) {
 		err   string
 		code  int
 	}{
-		"made":         {f: fakeSupervisor{major: 17, writes: "classes", end: ended}, steps: all},
-		"by a link":    {f: fakeSupervisor{major: 17, writes: "classes", end: ended}, dir: linked(t), steps: all},
-		"does not run": {f: fakeSupervisor{major: 17, failure: "exit code 1"}, steps: all[:1], err: "it does not become ready: exit code 1; its output ends: first"},
-		"killed": {f: fakeSupervisor{major: 17, writes: "half", end: &incident.Exit{Signal: syscall.SIGKILL}}, steps: all[:1],
+		"made":         {f: fakeSupervisor{writes: "classes", end: ended}, steps: all},
+		"by a link":    {f: fakeSupervisor{writes: "classes", end: ended}, dir: linked(t), steps: all},
+		"does not run": {f: fakeSupervisor{failure: "exit code 1"}, steps: all[:1], err: "it does not become ready: exit code 1; its output ends: first"},
+		"killed": {f: fakeSupervisor{writes: "half", end: &incident.Exit{Signal: syscall.SIGKILL}}, steps: all[:1],
 			err: "it did not end well: killed by signal 9 (KILL) after 0s"},
-		"disk full": {f: fakeSupervisor{major: 17, end: ended}, steps: all[:1], err: "the JVM has not written it (", code: exit.CannotWrite},
-		"old Java": {f: fakeSupervisor{major: 11, failure: "Java 11", unfit: errors.New("a run of Java 11 makes none")}, steps: all[:1],
+		"disk full": {f: fakeSupervisor{end: ended}, steps: all[:1], err: "the JVM has not written it (", code: exit.CannotWrite},
+		"old Java": {f: fakeSupervisor{failure: "Java 11", unfit: errors.New("a run of Java 11 makes none")}, steps: all[:1],
 			err: "cannot make the archive of app: a run of Java 11 makes none"},
 		"not a folder": {f: fakeSupervisor{}, dir: "/dev/null/archives", err: "cannot write the archive of app to /dev/null/archives", code: exit.CannotWrite},
 	} {

@@ -19,6 +19,7 @@ import (
 	"github.com/stoker-init/stoker/internal/printable"
 	"github.com/stoker-init/stoker/jvm"
 	"github.com/stoker-init/stoker/jvm/archive"
+	"github.com/stoker-init/stoker/jvm/hotspot"
 	"github.com/stoker-init/stoker/jvm/launch"
 	"github.com/stoker-init/stoker/supervisor"
 )
@@ -50,7 +51,6 @@ type Trainer struct {
 
 	started  atomic.Pointer[launch.Training]
 	identity archive.Identity // of the service's ordinary starts, when the first start read the classes
-	major    int              // Java's version; 0: unknown
 	unfit    error            // why the service uses no archive; nil: it can
 	options  []string         // for the JVM
 }
@@ -101,7 +101,7 @@ func (t *Trainer) Make(ctx context.Context) error {
 	if err := t.keep(file, times); err != nil {
 		return t.cannotWrite(err)
 	}
-	fmt.Fprintf(t.Out, "kept for Java %d; %s starts with it from now on\n", t.major, t.Service)
+	fmt.Fprintf(t.Out, "kept for Java %d; %s starts with it from now on\n", hotspot.ParseMajor(t.identity.Java), t.Service)
 	return nil
 }
 
@@ -118,8 +118,8 @@ func (t *Trainer) keep(file string, times archive.Times) error {
 // start starts the service until it is ready, and stops it. It returns how long each took.
 func (t *Trainer) start(ctx context.Context, step launch.TrainingStep, file string) (ready, stopped time.Duration, err error) {
 	t.started.Store(&launch.Training{Step: step, File: file, Options: t.options,
-		Identified: func(id archive.Identity, major int, err error) {
-			if t.major, t.unfit = major, err; step == launch.TrainRecord {
+		Identified: func(id archive.Identity, err error) {
+			if t.unfit = err; step == launch.TrainRecord {
 				t.identity = id
 			}
 		}})
