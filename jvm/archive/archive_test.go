@@ -334,3 +334,20 @@ func FuzzManifest(f *testing.F) {
 		}
 	})
 }
+
+// TestWildcard: a folder may be empty or missing, and one with more files than are read is not taken for what was read of it.
+func TestWildcard(t *testing.T) {
+	dir := t.TempDir()
+	var c Checker
+	for _, empty := range []string{dir + "/*", dir + "/none/*"} {
+		if files, err := c.classPath([]string{empty}); len(files) > 0 || err != nil {
+			t.Errorf("%s: %v, %v", empty, files, err)
+		}
+	}
+	for k := range maxClassPath + 1 {
+		must(t, os.WriteFile(fmt.Sprintf("%s/%d", dir, k), nil, 0o600))
+	}
+	if _, err := c.classPath([]string{dir + "/*"}); err == nil || !strings.Contains(err.Error(), "more than 4096") {
+		t.Errorf("a large folder: %v", err)
+	}
+}

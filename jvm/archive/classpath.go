@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"math"
 	"net/url"
@@ -31,9 +32,9 @@ type jarFile struct {
 	entries []string // which its manifest adds to the class path
 }
 
-// ClassPath identifies the files of a class path: jars, the jars that DIR/* stands for, and those that the manifests of jars add. An error
+// classPath identifies the files of a class path: jars, the jars that DIR/* stands for, and those that the manifests of jars add. An error
 // says why no archive fits it: it has a folder of classes, or a file cannot be read.
-func (c *Checker) ClassPath(entries []string) ([]File, error) {
+func (c *Checker) classPath(entries []string) ([]File, error) {
 	var out []File
 	seen := map[string]bool{}
 	for queue := entries; len(queue) > 0; {
@@ -147,16 +148,19 @@ func expand(dir string) (jars []string, err error) {
 		return nil, err
 	}
 	defer f.Close()
-	names, err := f.Readdirnames(maxClassPath)
+	names, err := f.Readdirnames(maxClassPath + 1)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF): // of an empty one
+		return nil, err
+	case len(names) > maxClassPath:
+		return nil, fmt.Errorf("the folder %s of the class path has more than %d files", dir, maxClassPath)
+	}
 	for _, name := range names {
 		if strings.HasSuffix(name, ".jar") || strings.HasSuffix(name, ".JAR") {
 			jars = append(jars, filepath.Join(dir, name))
 		}
 	}
-	if len(names) > 0 {
-		err = nil
-	}
-	return jars, err
+	return jars, nil
 }
 
 // jar identifies a file of the class path, which may be missing. Unchanged ones are remembered.

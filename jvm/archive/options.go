@@ -91,6 +91,6 @@ func (c *Checker) Identify(java hotspot.JVM, options, classPath []string, flags 
 	if id.Files, err = c.ownFiles(java.Home); err != nil {
 		return id, err
 	}
-	id.ClassPath, err = c.ClassPath(classPath)
+	id.ClassPath, err = c.classPath(classPath)
 	return id, err
 }
