@@ -142,10 +142,11 @@ func (s *Set) openAll(service string, configs []Config, uid, gid int) (out []Soc
 		if err != nil {
 			return nil, c, err
 		}
-		k := s.find(service, c.Name)
-		if k == nil {
+		var k *socket
+		if at := slices.IndexFunc(s.open, func(k *socket) bool { return k.service == service && k.Name == c.Name }); at < 0 {
 			k, err = s.bind(service, want)
 		} else {
+			k = s.open[at]
 			err = s.adjust(k, want)
 		}
 		if err != nil {
@@ -203,14 +204,6 @@ func (s *Set) Status(service string) (out []Queue, err error) {
 		out = append(out, q)
 	}
 	return out, nil
-}
-
-func (s *Set) find(service, name string) *socket {
-	k := slices.IndexFunc(s.open, func(k *socket) bool { return k.service == service && k.Name == name })
-	if k < 0 {
-		return nil
-	}
-	return s.open[k]
 }
 
 // closeIf closes the sockets that a condition is true of.

@@ -21,9 +21,6 @@ import (
 //go:embed class
 var files embed.FS
 
-// ErrNoAgent says that stoker was built without the agent.
-var ErrNoAgent = errors.New("this stoker was built without its Java agent (make build makes it where there is a javac)")
-
 // result is the system property in which the agent leaves what it had at the end.
 const result = "stoker.requests"
 
@@ -99,7 +96,7 @@ func parse(text string) (l Left, err error) {
 func agent() ([]byte, error) {
 	class, err := files.ReadFile("class/Drain.class")
 	if err != nil {
-		return nil, ErrNoAgent
+		return nil, errors.New("this stoker was built without its Java agent (make build makes it where there is a javac)")
 	}
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)

@@ -70,8 +70,13 @@ func OptionsReason(err error) string {
 func optionSuspects(plugins []plugin.JVMOptions, text string) (names []string) {
 	var named []string
 	for _, c := range plugins {
-		names = appendIf(names, c.Name, !c.Required)
-		named = appendIf(named, c.Name, !c.Required && strings.Contains(text, "plugin "+c.Name+" ("))
+		if c.Required {
+			continue
+		}
+		names = append(names, c.Name)
+		if strings.Contains(text, "plugin "+c.Name+" (") {
+			named = append(named, c.Name)
+		}
 	}
 	if len(named) > 0 {
 		return named

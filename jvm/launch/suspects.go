@@ -154,25 +154,21 @@ func suspects(output string, carried []plugin.JVMOptions) []string {
 	onTopic := func(c plugin.JVMOptions) bool {
 		return slices.ContainsFunc(allOptions(c), func(o jvm.Option) bool { return matchesAny(o.Args[0], topic) })
 	}
-	var named, meant, both []string
-	for _, c := range carried {
-		named, meant = appendIf(named, c.Name, mentions(output, c)), appendIf(meant, c.Name, onTopic(c))
-		both = appendIf(both, c.Name, onTopic(c) && mentions(output, c))
+	named := func(c plugin.JVMOptions) bool { return mentions(output, c) }
+	for _, fits := range []func(plugin.JVMOptions) bool{
+		func(c plugin.JVMOptions) bool { return onTopic(c) && named(c) }, onTopic, named,
+	} {
+		var found []string
+		for _, c := range carried {
+			if fits(c) {
+				found = append(found, c.Name)
+			}
+		}
+		if len(found) > 0 {
+			return found
+		}
 	}
-	switch {
-	case len(both) > 0:
-		return both
-	case len(meant) > 0:
-		return meant
-	}
-	return named
-}
-
-func appendIf(names []string, name string, condition bool) []string {
-	if condition {
-		return append(names, name)
-	}
-	return names
+	return nil
 }
 
 func allOptions(c plugin.JVMOptions) []jvm.Option {
