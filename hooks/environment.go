@@ -61,8 +61,8 @@ func Variable(name string) bool {
 	return hookVariables[name] != nil || strings.HasPrefix(name, labelPrefix) || strings.HasPrefix(name, paramPrefix)
 }
 
-// VariableName is the name of a label or parameter in a variable: in capitals, with _ for other characters.
-func VariableName(name string) string {
+// variableName is the name of a label or parameter in a variable: in capitals, with _ for other characters.
+func variableName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
 			return r
@@ -81,7 +81,7 @@ func (x *execution) environ(user *asuser.User) (map[string]string, error) {
 	user.AdaptEnv(env)
 	maps.Copy(env, x.q.r.Output(x.run.Service, user.ID()).Env)
 	if opts.Labels != nil {
-		setNamed(env, labelPrefix, opts.Labels())
+		SetLabels(env, opts.Labels())
 	}
 	setNamed(env, paramPrefix, h.Params)
 	for name, value := range hookVariables {
@@ -100,10 +100,13 @@ func (x *execution) environ(user *asuser.User) (map[string]string, error) {
 	return env, err
 }
 
+// SetLabels sets the variables of labels.
+func SetLabels(env, labels map[string]string) { setNamed(env, labelPrefix, labels) }
+
 // setNamed sets the variables of labels or parameters.
 func setNamed(env map[string]string, prefix string, values map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(values)) { // two may have the same variable
-		env[prefix+VariableName(name)] = values[name]
+		env[prefix+variableName(name)] = values[name]
 	}
 }
 

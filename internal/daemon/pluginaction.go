@@ -71,9 +71,7 @@ func (d *daemon) actionSpec(of string, action plugin.ResolvedAction, args []stri
 	if spec.Argv[0] != ownPath(d.m) {
 		spec.Open = hooks.OpenTrusted(spec.User)
 	}
-	for name, value := range d.currentPlan().Config.Labels {
-		env["STOKER_LABEL_"+hooks.VariableName(name)] = value
-	}
+	hooks.SetLabels(env, d.currentPlan().Config.Labels)
 	maps.Copy(env, service.EnvironMap(action.Env))
 	if delete(env, "STOKER_SOCKET"); d.socket() != "" {
 		env["STOKER_SOCKET"] = d.socket()

@@ -48,25 +48,36 @@ func newAPIServer(ctx context.Context, d *daemon) *apiServer {
 	return a
 }
 
-// begin takes the listening socket from the fd store: clients that connected while no supervisor ran have waited in its queue. It
-// opens a new socket if the path leads elsewhere.
+// begin takes the listening sockets from the fd store: clients that connected while no supervisor ran have waited in their queues. It
+// opens a new unix socket if the path leads elsewhere.
 func (a *apiServer) begin(rec *proc.Recovered) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if f, path, err := rec.TakeFile(apiItem); err == nil && f != nil {
-		l, err := net.FileListener(f)
-		f.Close()
-		if err == nil {
-			a.serve(l, string(path))
-			if conn, err := net.Dial("unix", a.path); err == nil {
-				conn.Close()
-			} else {
-				a.file = unix.Stat_t{} // the socket at the path is not this one
-			}
+	if l, path := takeListener(rec, apiItem); l != nil {
+		a.serve(l, path)
+		if conn, err := net.Dial("unix", a.path); err == nil {
+			conn.Close()
+		} else {
+			a.file = unix.Stat_t{} // the socket at the path is not this one
 		}
 	}
 	a.open()
-	a.beginTCP(rec)
+	if l, address := takeListener(rec, tcpItem); l != nil {
+		a.tcp.listener, _ = l.(*net.TCPListener)
+		a.tcp.address = address
+	}
+	a.openTCP()
+}
+
+// takeListener takes a listening socket and its address from the fd store; nil: it has none.
+func takeListener(rec *proc.Recovered, item string) (l net.Listener, address string) {
+	f, data, err := rec.TakeFile(item)
+	if err != nil {
+		return nil, ""
+	}
+	defer f.Close()
+	l, _ = net.FileListener(f)
+	return l, string(data)
 }
 
 // serve serves a listener at a path; mu is held.

@@ -27,19 +27,6 @@ type tcpListener struct {
 // event.
 const filesPause = 5 * time.Second
 
-// beginTCP takes the listener of the supervisor before: clients that connected while no supervisor ran have waited. mu is held.
-func (a *apiServer) beginTCP(rec *proc.Recovered) {
-	t := &a.tcp
-	if f, address, err := rec.TakeFile(tcpItem); err == nil && f != nil {
-		if l, err := net.FileListener(f); err == nil {
-			t.listener, _ = l.(*net.TCPListener)
-			t.address = string(address)
-		}
-		f.Close()
-	}
-	a.openTCP()
-}
-
 // configureTCP applies the present configuration, and reads its files again.
 func (a *apiServer) configureTCP() {
 	a.mu.Lock()

@@ -237,7 +237,7 @@ const pollJitter = 0.2
 
 // poll signals when the answer of a URL has changed, or may have changed before the first poll. It pauses while the service is down.
 func (r *Drift) poll(ctx context.Context, p polledURL, changed chan<- struct{}) {
-	last, known := "", false
+	last := ""
 	for {
 		wait := float64(p.Every) * (1 + pollJitter*(2*rand.Float64()-1))
 		select {
@@ -253,8 +253,8 @@ func (r *Drift) poll(ctx context.Context, p polledURL, changed chan<- struct{}) 
 			r.log.Debug("a configuration service does not answer", "url", redact.URL(p.Source.URL), "error", errors.Join(err, doc.Stale))
 			continue
 		}
-		if now := fmt.Sprintf("%q %q", doc.Value.Text, doc.Value.List); !known || now != last {
-			last, known = now, true
+		if now := fmt.Sprintf("%q %q", doc.Value.Text, doc.Value.List); now != last {
+			last = now
 			signal(changed)
 		}
 	}
