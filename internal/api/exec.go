@@ -31,9 +31,9 @@ func (s *Server) execRoutes() []route {
 		{"GET /v1/sessions/{id}/attach", access.Exec, served(func(w http.ResponseWriter, r *http.Request) error {
 			return c.Attach(w, r, r.PathValue("id"))
 		})},
-		{"GET /api", 0, s.withConsole(value(func() any { return wire.Versions() }))},
-		{"GET /apis", 0, s.withConsole(value(func() any { return wire.Groups() }))},
-		{"GET /api/v1", 0, s.withConsole(value(func() any { return wire.Resources() }))},
+		{"GET /api", 0, s.withConsole(value(wire.Versions))},
+		{"GET /apis", 0, s.withConsole(value(wire.Groups))},
+		{"GET /api/v1", 0, s.withConsole(value(wire.Resources))},
 		{"GET " + podPath, access.View, s.withConsole(s.pod)},
 		{"GET " + podPath + "/exec", access.Exec, served(c.ExecPod)},
 		{"POST " + podPath + "/exec", access.Exec, served(c.RefuseSPDY)},
@@ -55,11 +55,14 @@ func (s *Server) consoleOn() bool { return s.opts.Sessions != nil && s.opts.Sess
 // fail writes an error in the form that the clients of the route expect: as an Error, or at a path of Kubernetes as its Status.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
 	access.SetHeaders(w.Header(), err)
+	why := refusal(err)
 	if r.URL.Path != "/api" && r.URL.Path != "/apis" && !strings.HasPrefix(r.URL.Path, "/api/") {
-		writeError(w, err)
+		var e Error
+		e.Error.Code, e.Error.Message, e.Error.Hint = why.Code, redact.Text(why.Message), redact.Text(why.Hint)
+		e.addJob(w.Header(), err)
+		writeJSON(w, why.Status, e)
 		return
 	}
-	why := refusal(err)
 	message := redact.Text(why.Message)
 	if why.Hint != "" {
 		message += " (" + redact.Text(why.Hint) + ")"
