@@ -163,11 +163,13 @@ func (g *Gate) identify(r *http.Request, peer string, c credential) (id Identity
 			return id, g.wrong(peer, "the token is not known", "stoker console token NAME makes one")
 		}
 	case c.ticket != "" && r.Method == http.MethodGet:
-		maker, ok := g.takeTicket(c.ticket, r.URL.RequestURI())
+		g.mu.Lock()
+		t, ok := g.tcp.useTicket(c.ticket, r.URL.RequestURI())
+		g.mu.Unlock()
 		if !ok {
 			return id, g.wrong(peer, "the ticket is not known: each is for one request, within a minute", "ask for another one")
 		}
-		id.Name, id.Grants, id.proof = maker.Name, maker.Grants, maker.proof
+		id.Name, id.Grants, id.proof = t.maker.Name, t.maker.Grants, t.maker.proof
 	case r.TLS != nil && len(r.TLS.VerifiedChains) > 0:
 		leaf := r.TLS.PeerCertificates[0]
 		// Not PeerCertificates: a client may send more than it needs, and this is kept.
