@@ -48,12 +48,12 @@ type Manager struct {
 	open     map[string]int // how many sessions of an identity run or start
 	ended    []Info         // the oldest first
 	stopping bool
-	count    counters
+	metrics  Metrics // Opened, and the bytes of sessions that are forgotten
 }
 
 // New returns a Manager that goes on with the sessions of an earlier supervisor.
 func New(o Options) *Manager {
-	m := &Manager{opts: o, sessions: map[string]*Session{}, open: map[string]int{}}
+	m := &Manager{opts: o, sessions: map[string]*Session{}, open: map[string]int{}, metrics: Metrics{Opened: map[string]int64{}}}
 	m.cfg.Store(&o.Config)
 	m.adopt()
 	return m
@@ -132,6 +132,19 @@ func (m *Manager) Stop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// End ends a session, and returns when it has ended or ctx is done.
+func (m *Manager) End(ctx context.Context, id, why string) {
+	s, err := m.Session(id)
+	if err != nil {
+		return
+	}
+	s.End(why)
+	select {
+	case <-s.Done():
+	case <-ctx.Done():
 	}
 }
 
@@ -218,6 +231,7 @@ func (m *Manager) forget(s *Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.sessions, s.id)
+	m.metrics.add(info)
 	m.over = slices.DeleteFunc(m.over, func(o *Session) bool { return o == s })
 	if m.ended = append(m.ended, info); len(m.ended) > maxEnded {
 		m.ended = slices.Delete(m.ended, 0, len(m.ended)-maxEnded)

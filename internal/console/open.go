@@ -27,7 +27,7 @@ const sessionFiles = 10
 func (m *Manager) Open(ctx context.Context, spec Spec, by access.Identity) (*Session, error) {
 	info := Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
 	s, err := m.openSession(ctx, spec, by, &info)
-	m.count.open(err)
+	m.count(err)
 	m.refused(info, by, err)
 	return s, err
 }
@@ -183,14 +183,17 @@ func (m *Manager) exec(ctx context.Context, s *Session, l Launch, c Config) (err
 	spec.ID, spec.Subreaper = IDPrefix+s.id, true
 	if s.saved.TTY {
 		spec.Stdio = proc.Stdio{Mode: proc.Pty, Rows: s.saved.Rows, Columns: s.saved.Columns}
-		s.ring.h.rows, s.ring.h.columns = orSize(s.saved.Rows, 24), orSize(s.saved.Columns, 80)
+		s.ring.h.rows, s.ring.h.columns = cmp.Or(s.saved.Rows, 24), cmp.Or(s.saved.Columns, 80)
 		err = s.makeStage()
 	} else {
 		theirs, err = s.makePipes()
 		spec.Stdio = proc.Stdio{Mode: proc.Files, Files: theirs}
 	}
+	if err == nil && s.in == nil {
+		s.in, err = newInput(nil, false)
+	}
 	if err == nil {
-		err = s.storeFirst()
+		err = s.store() // before there is a process
 	}
 	if err != nil {
 		return err
@@ -199,13 +202,6 @@ func (m *Manager) exec(ctx context.Context, s *Session, l Launch, c Config) (err
 		return err
 	}
 	return s.started()
-}
-
-func orSize(n, otherwise uint16) uint16 {
-	if n == 0 {
-		return otherwise
-	}
-	return n
 }
 
 // Names of the descriptors of an item.
@@ -220,13 +216,11 @@ func streamName(k int) string { return [...]string{"stdin", "stdout", "stderr"}[
 
 // makeStage makes the pipe between the terminal and the ring.
 func (s *Session) makeStage() error {
-	s.sources[Stdout] = &source{}
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		s.sources[Stdout] = nil
 		return fmt.Errorf("cannot make a pipe: %w", err)
 	}
-	s.sources[Stdout].pipe = fds
+	s.sources[Stdout] = &source{pipe: fds}
 	return nil
 }
 
@@ -254,31 +248,11 @@ func (s *Session) makePipes() (theirs [3]*os.File, err error) {
 	return theirs, nil
 }
 
-// storeFirst keeps the session before there is a process.
-func (s *Session) storeFirst() (err error) {
-	if s.in == nil {
-		s.in, err = newInput(nil, false)
-	}
-	if err != nil {
-		return err
-	}
-	return s.store()
-}
-
 // started completes a session by what the process has.
 func (s *Session) started() (err error) {
 	s.saved.Pid = s.proc.Pid()
 	if s.saved.TTY {
-		terminal := s.proc.Terminal()
-		if terminal == nil {
-			err = errors.New("its terminal is gone")
-		}
-		if err == nil {
-			s.sources[Stdout], err = newSource(terminal, s.sources[Stdout].pipe)
-		}
-		if err == nil && s.saved.Stdin {
-			s.in, err = newInput(terminal, false)
-		}
+		err = s.openTerminal(s.proc)
 	}
 	if err == nil {
 		err = s.store()
