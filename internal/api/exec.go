@@ -1,14 +1,12 @@
 package api
 
 import (
-	"errors"
 	"net/http"
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/console/wire"
-	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
@@ -73,39 +71,4 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 // pod describes this container: each service is a container of the pod, the main one the first.
 func (s *Server) pod(_ http.ResponseWriter, r *http.Request) (any, error) {
 	return wire.NewPod(r.PathValue("namespace"), r.PathValue("pod"), s.serviceNames()), nil
-}
-
-// consoleRefusal returns the error of an answer for an error of the console; nil: it is none.
-func consoleRefusal(err error) *StatusError {
-	var spec *console.SpecError
-	var limit *console.LimitError
-	var start *program.StartError
-	var command *console.CommandError
-	switch {
-	case errors.As(err, &command):
-		return &StatusError{http.StatusForbidden, "forbidden", err.Error(), command.Hint()}
-	case errors.As(err, &spec):
-		return &StatusError{http.StatusBadRequest, "bad-request", err.Error(), ""}
-	case errors.As(err, &limit):
-		return &StatusError{http.StatusTooManyRequests, "too-many", err.Error(), "stoker sessions list shows what runs"}
-	case errors.As(err, &start):
-		return &StatusError{http.StatusUnprocessableEntity, "cannot-start", err.Error(), ""}
-	}
-	for _, known := range []struct {
-		err    error
-		status int
-		code   string
-		hint   string
-	}{
-		{console.ErrOff, http.StatusNotFound, CodeConsoleOff, "set console.enabled: true, and reload"},
-		{console.ErrNoSession, http.StatusNotFound, "no-such-session", "stoker sessions list shows those that run"},
-		{console.ErrNotAllowed, http.StatusForbidden, "forbidden", ""},
-		{console.ErrUnavailable, http.StatusServiceUnavailable, "unavailable", ""},
-		{console.ErrHeld, http.StatusConflict, "held", "attach with mode=view, or take the keyboard with mode=take"},
-	} {
-		if errors.Is(err, known.err) {
-			return &StatusError{known.status, known.code, err.Error(), known.hint}
-		}
-	}
-	return nil
 }
