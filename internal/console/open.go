@@ -26,7 +26,7 @@ const sessionFiles = 10
 // or cannot be executed.
 func (m *Manager) Open(ctx context.Context, spec Spec, by access.Identity) (*Session, error) {
 	info := Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
-	s, err := m.openSession(ctx, spec, by, &info)
+	s, err := m.openSession(ctx, &info, by)
 	m.count(err)
 	m.refused(info, by, err)
 	return s, err
@@ -42,15 +42,13 @@ func (m *Manager) refused(info Info, by access.Identity, err error) {
 }
 
 // openSession sets info to what a session that does not start would have been.
-func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity, info *Info) (*Session, error) {
+func (m *Manager) openSession(ctx context.Context, info *Info, by access.Identity) (*Session, error) {
 	c := m.config()
-	launch, err := m.admit(&spec, by, c)
+	launch, err := m.admit(info, by, c)
 	if err != nil {
-		info.Spec, info.User = spec, cmp.Or(launch.User, spec.User)
 		return nil, err
 	}
-	s := m.newSession(newID(), saved{Identity: access.Kept{Identity: by}, Admin: launch.Admin != "",
-		Info: Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now(), User: launch.User}})
+	s := m.newSession(newID(), saved{Info: *info, Identity: access.Kept{Identity: by}, Admin: launch.Admin != ""})
 	s.saved.ID, s.opened = s.id, true
 	if err := m.launch(ctx, s, launch, c); err != nil {
 		*info = s.saved.Info
@@ -63,8 +61,10 @@ func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity
 	return s, nil
 }
 
-// admit completes a Spec, and reserves a place for its session. The Launch is valid with an error too, as far as it is known.
-func (m *Manager) admit(spec *Spec, by access.Identity, c Config) (Launch, error) {
+// admit completes the Info of a session, after an error as far as it is known, and reserves a place for it.
+func (m *Manager) admit(info *Info, by access.Identity, c Config) (Launch, error) {
+	spec := &info.Spec
+	info.User = spec.User
 	if !c.Enabled {
 		return Launch{}, ErrOff
 	}
@@ -75,6 +75,7 @@ func (m *Manager) admit(spec *Spec, by access.Identity, c Config) (Launch, error
 	if err != nil {
 		return Launch{}, err
 	}
+	info.User = cmp.Or(launch.User, spec.User)
 	spec.Command = launch.Spec.Argv
 	spec.Keep = min(spec.Keep, Duration(c.Keep))
 	if !by.Grants.Has(access.Admin) {
@@ -95,14 +96,13 @@ func (m *Manager) admit(spec *Spec, by access.Identity, c Config) (Launch, error
 // Check reports why Open would refuse a session now; nil: it would start its process. A refusal is audited: the answer tells what may
 // be run.
 func (m *Manager) Check(spec Spec, by access.Identity) error {
-	info := Info{By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
-	launch, err := m.admit(&spec, by, m.config())
+	info := Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
+	_, err := m.admit(&info, by, m.config())
 	if err == nil {
 		m.mu.Lock()
 		m.free(by.Name)
 		m.mu.Unlock()
 	}
-	info.Spec, info.User = spec, cmp.Or(launch.User, spec.User)
 	m.refused(info, by, err)
 	return err
 }
