@@ -51,7 +51,7 @@ type consoleRun struct {
 func (r *consoleRun) run(ctx context.Context) error {
 	r.leaving, r.screen = make(chan int, 1), &sessionScreen{out: os.Stdout, until: r.written}
 	s, err := retry(ctx, func() (*console.Session, error) {
-		return console.Open(ctx, console.Options{Endpoint: r.client.Endpoint(), Path: r.path, Stdout: r.screen, Stderr: os.Stderr,
+		return console.Open(ctx, console.Options{Client: r.client, Path: r.path, Stdout: r.screen, Stderr: os.Stderr,
 			Patience: consolePatience, Own: r.own, Resumed: r.redraw,
 			Lost: func(error) {
 				r.say("the connection is lost; trying again for %v", consolePatience)

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/api"
 	"github.com/stoker-init/stoker/internal/console/wire"
 )
@@ -48,7 +47,7 @@ const (
 
 // Options are where a session is, and what its client does with what it hears.
 type Options struct {
-	Endpoint       access.Endpoint
+	Client         *api.Client
 	Path           string // with the query: of /v1/exec, or of the attach route of a session
 	Stdout, Stderr io.Writer
 	Patience       time.Duration // how long a lost server is looked for
@@ -134,7 +133,8 @@ func (s *Session) Hello() wire.Hello { return s.hello }
 // connect makes a link and reads the first message.
 func (s *Session) connect(ctx context.Context, path string) (*link, wire.Hello, error) {
 	var hello wire.Hello
-	header, err := s.opts.Endpoint.Header()
+	to := s.opts.Client.Endpoint()
+	header, err := to.Header()
 	if err != nil {
 		return nil, hello, err
 	}
@@ -142,13 +142,13 @@ func (s *Session) connect(ctx context.Context, path string) (*link, wire.Hello, 
 	defer cancel()
 	reached := false
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := s.opts.Endpoint.Dial(ctx, network, address)
+		conn, err := to.Dial(ctx, network, address)
 		reached = err == nil
 		return conn, err
 	}
-	d := websocket.Dialer{NetDialContext: dial, TLSClientConfig: s.opts.Endpoint.TLS, Subprotocols: []string{wire.Stoker},
+	d := websocket.Dialer{NetDialContext: dial, TLSClientConfig: to.TLS, Subprotocols: []string{wire.Stoker},
 		ReadBufferSize: 32 << 10, WriteBufferSize: inputFrame + 64}
-	conn, resp, err := d.DialContext(ctx, "ws"+strings.TrimPrefix(s.opts.Endpoint.URL, "http")+path, header)
+	conn, resp, err := d.DialContext(ctx, "ws"+strings.TrimPrefix(to.URL, "http")+path, header)
 	if resp != nil {
 		defer resp.Body.Close()
 	}
@@ -242,23 +242,7 @@ func (s *Session) reconnect(ctx context.Context, lost error) (*link, error) {
 func (s *Session) holder(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
-	header, err := s.opts.Endpoint.Header()
-	if err != nil {
-		return ""
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.opts.Endpoint.URL+api.SessionPath(s.hello.ID), nil)
-	if err != nil {
-		return ""
-	}
-	req.Header = header
-	t := &http.Transport{DialContext: s.opts.Endpoint.Dial, TLSClientConfig: s.opts.Endpoint.TLS, DisableKeepAlives: true}
-	resp, err := t.RoundTrip(req)
-	if err != nil {
-		return ""
-	}
-	defer resp.Body.Close()
-	var info struct{ Holder string }
-	_ = json.NewDecoder(io.LimitReader(resp.Body, maxMessage)).Decode(&info)
+	info, _ := s.opts.Client.Session(ctx, s.hello.ID)
 	return info.Holder
 }
 
