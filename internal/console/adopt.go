@@ -122,8 +122,8 @@ func (m *Manager) adoptEnded(s *Session, p Process) {
 	close(s.done)
 	m.mu.Lock()
 	m.sessions[s.id] = s
-	m.isOver(s)
 	m.mu.Unlock()
+	m.isOver(s)
 	if p != nil {
 		p.Done()
 	}

@@ -169,8 +169,10 @@ func (m *Manager) reserve(by string) error {
 	return nil
 }
 
-// free ends the reservation of a session; mu is held.
+// free ends the reservation of a session.
 func (m *Manager) free(by string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.open[by]--; m.open[by] == 0 {
 		delete(m.open, by)
 	}
@@ -197,16 +199,10 @@ func (m *Manager) start(s *Session) {
 	go s.run() // ends when the session has ended, and its client has read its output or had time to
 }
 
-// closed notes that the processes of a session are gone.
-func (m *Manager) closed(s *Session) {
+// isOver notes that a session waits for its client only. No more of these are kept than may run.
+func (m *Manager) isOver(s *Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.free(s.saved.By)
-	m.isOver(s)
-}
-
-// isOver notes that a session waits for its client only. No more of these are kept than may run; mu is held.
-func (m *Manager) isOver(s *Session) {
 	m.over = append(m.over, s)
 	for len(m.over) > m.config().Sessions {
 		go m.over[0].discard() // ends at once; it takes the session's mu

@@ -52,9 +52,7 @@ func (m *Manager) openSession(ctx context.Context, info *Info, by access.Identit
 	s.saved.ID, s.opened = s.id, true
 	if err := m.launch(ctx, s, launch, c); err != nil {
 		*info = s.saved.Info
-		m.mu.Lock()
 		m.free(by.Name)
-		m.mu.Unlock()
 		return nil, err
 	}
 	m.start(s)
@@ -99,9 +97,7 @@ func (m *Manager) Check(spec Spec, by access.Identity) error {
 	info := Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
 	_, err := m.admit(&info, by, m.config())
 	if err == nil {
-		m.mu.Lock()
 		m.free(by.Name)
-		m.mu.Unlock()
 	}
 	m.refused(info, by, err)
 	return err

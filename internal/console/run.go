@@ -304,7 +304,8 @@ func (s *Session) close() {
 		pipe.Close() // wakes feed, which waits for room in it
 	}
 	s.proc.Done() // before the end is seen: it closes the terminal
-	s.m.closed(s)
+	s.m.free(s.saved.By)
+	s.m.isOver(s)
 	close(s.done)
 }
 
