@@ -41,7 +41,7 @@ func edges() map[string][]string {
 		"executor": {"executor/workspace", "executor/journal", "executor/output", "internal/asuser", "internal/execshim", "internal/fdstore", "internal/lifecycle",
 			"internal/logs", "internal/proc", "internal/program", "internal/redact", "internal/suggest", "jvm"},
 		"executor/workspace":       {},
-		"internal/console/client":  {"internal/access", "internal/api"},
+		"internal/console/client":  {"internal/access", "internal/api", "internal/console/wire"},
 		"internal/klauspost/flate": {},
 		"internal/tzdata":          {},
 		"internal/nuid":            {},

@@ -45,6 +45,6 @@ func attachToSession(c *cli.Context, client *api.Client) error {
 		return fmt.Errorf("cannot attach to session %s: %w", id, err)
 	}
 	r := consoleRun{client: client, input: mode != "view", settings: terminal.Save(), keys: keys, written: now.StdoutBytes,
-		path: "/v1/sessions/" + url.PathEscape(id) + "/attach?" + url.Values{"mode": {mode}}.Encode()}
+		path: api.SessionPath(id) + "/attach?" + url.Values{"mode": {mode}}.Encode()}
 	return r.run(c.Context)
 }

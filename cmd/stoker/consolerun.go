@@ -44,14 +44,14 @@ type consoleRun struct {
 	session *console.Session
 	raw     bool
 	screen  *sessionScreen
-	leaving chan error // why the session is left
+	leaving chan int // the exit code with which the session is left
 }
 
 // run shows a session until it ends or is left.
 func (r *consoleRun) run(ctx context.Context) error {
-	r.leaving, r.screen = make(chan error, 1), &sessionScreen{out: os.Stdout, until: r.written}
+	r.leaving, r.screen = make(chan int, 1), &sessionScreen{out: os.Stdout, until: r.written}
 	s, err := retry(ctx, func() (*console.Session, error) {
-		return console.Open(ctx, console.Options{Endpoint: r.client.Endpoint(), Path: r.path, Stdout: r.screen, Stderr: os.Stderr,
+		return console.Open(ctx, console.Options{Client: r.client, Path: r.path, Stdout: r.screen, Stderr: os.Stderr,
 			Patience: consolePatience, Own: r.own, Resumed: r.redraw,
 			Lost: func(error) {
 				r.say("the connection is lost; trying again for %v", consolePatience)
@@ -191,7 +191,7 @@ func (r *consoleRun) handleSignals(ctx context.Context, signals <-chan os.Signal
 			sent = true
 			r.session.Signal(proc.SignalName(number))
 		default:
-			r.leave(&exit.Error{Code: exit.Signalled + int(number)})
+			r.leave(exit.Signalled + int(number))
 			r.session.End(endTime)
 		}
 	}
@@ -199,21 +199,21 @@ func (r *consoleRun) handleSignals(ctx context.Context, signals <-chan os.Signal
 
 // detach leaves the session alone, with an exit code of ours.
 func (r *consoleRun) detach(code int) {
-	r.leave(&exit.Error{Code: code})
+	r.leave(code)
 	r.session.Detach(detachTime)
 }
 
-func (r *consoleRun) leave(why error) {
+func (r *consoleRun) leave(code int) {
 	select {
-	case r.leaving <- why:
+	case r.leaving <- code:
 	default: // it is left already
 	}
 }
 
 // result is the error for the end of a session; nil: its command has succeeded.
 func (r *consoleRun) result(ended console.Exit, err error) error {
-	hello := r.session.Hello()
-	back := &exit.Error{Err: err, Hint: "stoker sessions attach " + hello.ID + " comes back", Code: exit.Unavailable}
+	id := r.session.Hello().ID
+	back := &exit.Error{Err: err, Hint: "stoker sessions attach " + id + " comes back", Code: exit.Unavailable}
 	var taken *console.TakenError
 	switch {
 	case errors.Is(err, syscall.EPIPE):
@@ -221,9 +221,9 @@ func (r *consoleRun) result(ended console.Exit, err error) error {
 	case errors.Is(err, console.ErrOutput):
 		return &exit.Error{Err: err, Code: exit.CannotWrite}
 	case errors.Is(err, console.ErrLeft):
-		return r.left(hello)
+		return r.left()
 	case errors.As(err, &taken):
-		back.Hint = "stoker sessions attach --take " + hello.ID + " takes it back, --view shows the output"
+		back.Hint = "stoker sessions attach --take " + id + " takes it back, --view shows the output"
 		back.Code = exit.Taken
 		return back
 	case errors.Is(err, console.ErrNotAllowed):
@@ -250,26 +250,24 @@ func (r *consoleRun) result(ended console.Exit, err error) error {
 }
 
 // left says how to come back to a session that was left, and returns the exit code.
-func (r *consoleRun) left(hello console.Hello) error {
-	var why *exit.Error
+func (r *consoleRun) left() error {
+	code := 0
 	select {
-	case err := <-r.leaving:
-		errors.As(err, &why)
+	case code = <-r.leaving:
 	default:
-	}
-	switch {
-	case why == nil:
 		return &exit.Error{Err: console.ErrLost, Code: exit.Unavailable}
+	}
+	switch hello := r.session.Hello(); {
 	case hello.Mode == "view":
-	case hello.Keep == "" || hello.Keep == "0s":
+	case hello.Keep == 0:
 		r.note("detached; the session ends")
 	default:
-		r.note("detached; the session goes on for %s\nhint: stoker sessions attach %s", hello.Keep, hello.ID)
+		r.note("detached; the session goes on for %v\nhint: stoker sessions attach %s", time.Duration(hello.Keep), hello.ID)
 	}
-	if why.Code == 0 {
+	if code == 0 {
 		return nil
 	}
-	return why
+	return &exit.Error{Code: code}
 }
 
 // note prints a line on stderr, in which what the server said cannot control the terminal.

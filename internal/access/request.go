@@ -42,7 +42,7 @@ func (g *Gate) admit(r *http.Request, need Grants) (Identity, error) {
 	if err != nil || need == 0 {
 		return id, err
 	}
-	id, err = g.identify(r, conn.peer, presented)
+	id, err = g.identify(r, id, presented)
 	if err != nil {
 		return id, err
 	}
@@ -153,21 +153,22 @@ func takeBearerProtocol(h http.Header) (token string) {
 	return token
 }
 
-// identify returns who presents a credential.
-func (g *Gate) identify(r *http.Request, peer string, c credential) (id Identity, err error) {
-	id = Identity{Name: "anonymous", UID: -1, Pid: -1, Address: r.RemoteAddr}
+// identify completes the identity of who presents a credential.
+func (g *Gate) identify(r *http.Request, id Identity, c credential) (_ Identity, err error) {
 	switch {
 	case c.bearer != "":
 		id.Name, id.proof = g.findBearer(c.bearer)
 		if id.proof == nil {
-			return id, g.wrong(peer, "the token is not known", "stoker console token NAME makes one")
+			return id, g.wrong(peerOf(r), "the token is not known", "stoker console token NAME makes one")
 		}
 	case c.ticket != "" && r.Method == http.MethodGet:
-		maker, ok := g.takeTicket(c.ticket, r.URL.RequestURI())
+		g.mu.Lock()
+		t, ok := g.tcp.useTicket(c.ticket, r.URL.RequestURI())
+		g.mu.Unlock()
 		if !ok {
-			return id, g.wrong(peer, "the ticket is not known: each is for one request, within a minute", "ask for another one")
+			return id, g.wrong(peerOf(r), "the ticket is not known: each is for one request, within a minute", "ask for another one")
 		}
-		id.Name, id.Grants, id.proof = maker.Name, maker.Grants, maker.proof
+		id.Name, id.Grants, id.proof = t.maker.Name, t.maker.Grants, t.maker.proof
 	case r.TLS != nil && len(r.TLS.VerifiedChains) > 0:
 		leaf := r.TLS.PeerCertificates[0]
 		// Not PeerCertificates: a client may send more than it needs, and this is kept.

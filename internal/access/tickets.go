@@ -125,14 +125,6 @@ func (g *Gate) ServeTickets(w http.ResponseWriter, r *http.Request) (any, error)
 	return answer, nil
 }
 
-// takeTicket uses a ticket for a GET, and returns its maker. False: there is none for that.
-func (g *Gate) takeTicket(secret, path string) (maker Identity, ok bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	t, ok := g.tcp.useTicket(secret, path)
-	return t.maker, ok
-}
-
 // useTicket removes a ticket. False: there is none that is valid for the path.
 func (e *endpoint) useTicket(secret, path string) (t ticket, ok bool) {
 	if e == nil || len(secret) > maxToken {

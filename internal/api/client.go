@@ -49,9 +49,14 @@ func NewRemoteClient(r access.Remote) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return ClientOf(end), nil
+}
+
+// ClientOf makes a client for the server at an endpoint.
+func ClientOf(end access.Endpoint) *Client {
 	transport := &http.Transport{DialContext: end.Dial, TLSClientConfig: end.TLS, TLSHandshakeTimeout: access.RemoteTime,
 		MaxResponseHeaderBytes: maxAnswerHeader}
-	return &Client{socket: r.URL, http: &http.Client{Transport: &remoteTransport{end, transport}}, endpoint: end}, nil
+	return &Client{socket: end.URL, http: &http.Client{Transport: &remoteTransport{end, transport}}, endpoint: end}
 }
 
 // remoteTransport sends the requests of a Client to a remote, with its credentials.

@@ -1,14 +1,12 @@
 package api
 
 import (
-	"errors"
 	"net/http"
 	"strings"
 
 	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/console/wire"
-	"github.com/stoker-init/stoker/internal/program"
 	"github.com/stoker-init/stoker/internal/redact"
 )
 
@@ -31,9 +29,9 @@ func (s *Server) execRoutes() []route {
 		{"GET /v1/sessions/{id}/attach", access.Exec, served(func(w http.ResponseWriter, r *http.Request) error {
 			return c.Attach(w, r, r.PathValue("id"))
 		})},
-		{"GET /api", 0, s.withConsole(value(func() any { return wire.Versions() }))},
-		{"GET /apis", 0, s.withConsole(value(func() any { return wire.Groups() }))},
-		{"GET /api/v1", 0, s.withConsole(value(func() any { return wire.Resources() }))},
+		{"GET /api", 0, s.withConsole(value(wire.Versions))},
+		{"GET /apis", 0, s.withConsole(value(wire.Groups))},
+		{"GET /api/v1", 0, s.withConsole(value(wire.Resources))},
 		{"GET " + podPath, access.View, s.withConsole(s.pod)},
 		{"GET " + podPath + "/exec", access.Exec, served(c.ExecPod)},
 		{"POST " + podPath + "/exec", access.Exec, served(c.RefuseSPDY)},
@@ -55,11 +53,14 @@ func (s *Server) consoleOn() bool { return s.opts.Sessions != nil && s.opts.Sess
 // fail writes an error in the form that the clients of the route expect: as an Error, or at a path of Kubernetes as its Status.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
 	access.SetHeaders(w.Header(), err)
+	why := refusal(err)
 	if r.URL.Path != "/api" && r.URL.Path != "/apis" && !strings.HasPrefix(r.URL.Path, "/api/") {
-		writeError(w, err)
+		var e Error
+		e.Error.Code, e.Error.Message, e.Error.Hint = why.Code, redact.Text(why.Message), redact.Text(why.Hint)
+		e.addJob(w.Header(), err)
+		writeJSON(w, why.Status, e)
 		return
 	}
-	why := refusal(err)
 	message := redact.Text(why.Message)
 	if why.Hint != "" {
 		message += " (" + redact.Text(why.Hint) + ")"
@@ -70,39 +71,4 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 // pod describes this container: each service is a container of the pod, the main one the first.
 func (s *Server) pod(_ http.ResponseWriter, r *http.Request) (any, error) {
 	return wire.NewPod(r.PathValue("namespace"), r.PathValue("pod"), s.serviceNames()), nil
-}
-
-// consoleRefusal returns the error of an answer for an error of the console; nil: it is none.
-func consoleRefusal(err error) *StatusError {
-	var spec *console.SpecError
-	var limit *console.LimitError
-	var start *program.StartError
-	var command *console.CommandError
-	switch {
-	case errors.As(err, &command):
-		return &StatusError{http.StatusForbidden, "forbidden", err.Error(), command.Hint()}
-	case errors.As(err, &spec):
-		return &StatusError{http.StatusBadRequest, "bad-request", err.Error(), ""}
-	case errors.As(err, &limit):
-		return &StatusError{http.StatusTooManyRequests, "too-many", err.Error(), "stoker sessions list shows what runs"}
-	case errors.As(err, &start):
-		return &StatusError{http.StatusUnprocessableEntity, "cannot-start", err.Error(), ""}
-	}
-	for _, known := range []struct {
-		err    error
-		status int
-		code   string
-		hint   string
-	}{
-		{console.ErrOff, http.StatusNotFound, CodeConsoleOff, "set console.enabled: true, and reload"},
-		{console.ErrNoSession, http.StatusNotFound, "no-such-session", "stoker sessions list shows those that run"},
-		{console.ErrNotAllowed, http.StatusForbidden, "forbidden", ""},
-		{console.ErrUnavailable, http.StatusServiceUnavailable, "unavailable", ""},
-		{console.ErrHeld, http.StatusConflict, "held", "attach with mode=view, or take the keyboard with mode=take"},
-	} {
-		if errors.Is(err, known.err) {
-			return &StatusError{known.status, known.code, err.Error(), known.hint}
-		}
-	}
-	return nil
 }

@@ -9,7 +9,9 @@ import (
 	"github.com/stoker-init/stoker/hooks"
 	"github.com/stoker-init/stoker/hooks/plugin"
 	"github.com/stoker-init/stoker/internal/access"
+	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/proc"
+	"github.com/stoker-init/stoker/internal/program"
 )
 
 // Codes of errors that clients distinguish.
@@ -57,18 +59,19 @@ var ErrNotNow = errors.New("it cannot be done now")
 // refusal returns the error of an answer for an error of a handler or a Backend.
 func refusal(err error) *StatusError {
 	var status *StatusError
+	var refused *access.Refusal
 	var noPlugin *plugin.NotFoundError
 	var param *plugin.ParamError
+	var command *console.CommandError
+	var spec *console.SpecError
+	var limit *console.LimitError
+	var start *program.StartError
 	if job := jobRefusal(err); job != nil {
 		if hinted := new(HintedError); errors.As(err, &hinted) {
 			job.Hint = hinted.Hint
 		}
 		return job
 	}
-	if refused := consoleRefusal(err); refused != nil {
-		return refused
-	}
-	var refused *access.Refusal
 	switch {
 	case errors.As(err, &status):
 		return status
@@ -78,6 +81,14 @@ func refusal(err error) *StatusError {
 		return &StatusError{http.StatusNotFound, "no-such-plugin", err.Error(), noPlugin.Hint}
 	case errors.As(err, &param):
 		return &StatusError{http.StatusUnprocessableEntity, "bad-parameter", err.Error(), param.Hint}
+	case errors.As(err, &command):
+		return &StatusError{http.StatusForbidden, "forbidden", err.Error(), command.Hint()}
+	case errors.As(err, &spec):
+		return &StatusError{http.StatusBadRequest, "bad-request", err.Error(), ""}
+	case errors.As(err, &limit):
+		return &StatusError{http.StatusTooManyRequests, "too-many", err.Error(), "stoker sessions list shows what runs"}
+	case errors.As(err, &start):
+		return &StatusError{http.StatusUnprocessableEntity, "cannot-start", err.Error(), ""}
 	}
 	for _, known := range []struct {
 		err    error
@@ -85,6 +96,11 @@ func refusal(err error) *StatusError {
 		code   string
 		hint   string
 	}{
+		{console.ErrOff, http.StatusNotFound, CodeConsoleOff, "set console.enabled: true, and reload"},
+		{console.ErrNoSession, http.StatusNotFound, "no-such-session", "stoker sessions list shows those that run"},
+		{console.ErrNotAllowed, http.StatusForbidden, "forbidden", ""},
+		{console.ErrUnavailable, http.StatusServiceUnavailable, "unavailable", ""}, // before its cause
+		{console.ErrHeld, http.StatusConflict, "held", "attach with mode=view, or take the keyboard with mode=take"},
 		{hooks.ErrNoHook, http.StatusNotFound, "no-such-hook", "stoker hook list lists them"},
 		{hooks.ErrTooMany, http.StatusTooManyRequests, "too-many", "stoker hook list shows what runs"},
 		{ErrNotNow, http.StatusConflict, CodeNotNow, "stoker plugin list and stoker status tell more"},

@@ -27,21 +27,17 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) (any, error) {
 	x.family("stoker_build_info", "gauge", "The version that runs; always 1.")
 	x.sample(1, "version", s.opts.Version, "go_version", runtime.Version())
 	ready, _ := s.opts.Backend.Ready()
-	x.family("stoker_ready", "gauge", "1 if every service is ready, as GET /v1/ready.")
-	x.sample(boolean(ready))
+	x.single("stoker_ready", "gauge", "1 if every service is ready, as GET /v1/ready.", boolean(ready))
 	s.serviceMetrics(&x, s.opts.Backend.Services())
 	var incidents uint64
 	if list := s.opts.Backend.Incidents(); len(list) > 0 {
 		incidents = list[0].Number // numbered from 1, and the newest is always kept
 	}
-	x.family("stoker_incidents_total", "counter", "Incidents (failed starts and unexpected ends of services) since the container started.")
-	x.sample(float64(incidents))
-	x.family("stoker_orphans_total", "counter", "Orphaned processes reaped.")
-	x.sample(float64(s.opts.Backend.Orphans()))
-	x.family("stoker_events_total", "counter", "Events since the container started.")
-	x.sample(float64(s.opts.Events.Last()))
-	x.family("stoker_goroutines", "gauge", "Goroutines of the supervisor.")
-	x.sample(float64(runtime.NumGoroutine()))
+	x.single("stoker_incidents_total", "counter", "Incidents (failed starts and unexpected ends of services) since the container started.",
+		float64(incidents))
+	x.single("stoker_orphans_total", "counter", "Orphaned processes reaped.", float64(s.opts.Backend.Orphans()))
+	x.single("stoker_events_total", "counter", "Events since the container started.", float64(s.opts.Events.Last()))
+	x.single("stoker_goroutines", "gauge", "Goroutines of the supervisor.", float64(runtime.NumGoroutine()))
 	if n := s.opts.Backend.Network(); n != nil {
 		networkMetrics(&x, n)
 	}
@@ -154,6 +150,12 @@ type exposition struct {
 func (x *exposition) family(name, kind, help string) {
 	x.name = name
 	x.head = "# HELP " + name + " " + strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(help) + "\n# TYPE " + name + " " + kind + "\n"
+}
+
+// single adds a metric with one sample.
+func (x *exposition) single(name, kind, help string, value float64) {
+	x.family(name, kind, help)
+	x.sample(value)
 }
 
 // sample adds a value with its labels, names and values in turn.

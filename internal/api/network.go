@@ -19,10 +19,8 @@ type NetworkStatus struct {
 }
 
 func networkMetrics(x *exposition, n *NetworkStatus) {
-	x.family("stoker_network_differences", "gauge", "Differences between the network and what netinit has configured, at the last check.")
-	x.sample(float64(len(n.Differences)))
-	x.family("stoker_network_repairs_total", "counter", "Repairs of the network that changed something.")
-	x.sample(float64(n.Repairs))
-	x.family("stoker_network_repair_failures_total", "counter", "Repairs of the network that failed.")
-	x.sample(float64(n.RepairFailures))
+	x.single("stoker_network_differences", "gauge", "Differences between the network and what netinit has configured, at the last check.",
+		float64(len(n.Differences)))
+	x.single("stoker_network_repairs_total", "counter", "Repairs of the network that changed something.", float64(n.Repairs))
+	x.single("stoker_network_repair_failures_total", "counter", "Repairs of the network that failed.", float64(n.RepairFailures))
 }

@@ -19,7 +19,6 @@ import (
 	"github.com/stoker-init/stoker/internal/console"
 	"github.com/stoker-init/stoker/internal/events"
 	"github.com/stoker-init/stoker/internal/page"
-	"github.com/stoker-init/stoker/internal/redact"
 	"github.com/stoker-init/stoker/supervisor"
 )
 
@@ -262,14 +261,6 @@ type Error struct {
 		Job  string   `json:"job,omitempty"`
 		Diff []string `json:"diff,omitempty"`
 	} `json:"error"`
-}
-
-func writeError(w http.ResponseWriter, err error) {
-	var e Error
-	why := refusal(err)
-	e.Error.Code, e.Error.Message, e.Error.Hint = why.Code, redact.Text(why.Message), redact.Text(why.Hint)
-	e.addJob(w.Header(), err)
-	writeJSON(w, why.Status, e)
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

@@ -76,11 +76,11 @@ func (s *Server) sessionsFor(r *http.Request) []console.Info {
 }
 
 func (s *Server) session(_ http.ResponseWriter, r *http.Request) (any, error) {
-	return s.findSession(r, r.PathValue("id"))
+	return s.findSession(r)
 }
 
-func (s *Server) findSession(r *http.Request, id string) (console.Info, error) {
-	all := s.sessionsFor(r)
+func (s *Server) findSession(r *http.Request) (console.Info, error) {
+	all, id := s.sessionsFor(r), r.PathValue("id")
 	at := slices.IndexFunc(all, func(i console.Info) bool { return i.ID == id })
 	if at < 0 {
 		return console.Info{}, fmt.Errorf("%w: %.40q", console.ErrNoSession, id)
@@ -102,7 +102,7 @@ const endTime = 5 * time.Second
 
 // endSession answers with the session, which has ended by then if it could be ended.
 func (s *Server) endSession(_ http.ResponseWriter, r *http.Request) (any, error) {
-	i, err := s.findSession(r, r.PathValue("id"))
+	i, err := s.findSession(r)
 	if err != nil || i.Exit != nil {
 		return i, err
 	}
@@ -112,7 +112,7 @@ func (s *Server) endSession(_ http.ResponseWriter, r *http.Request) (any, error)
 	ctx, cancel := context.WithTimeout(r.Context(), endTime)
 	defer cancel()
 	s.sessions.End(ctx, i.ID, "ended by "+access.Of(r.Context()).Name)
-	return s.findSession(r, i.ID)
+	return s.findSession(r)
 }
 
 // sendRecording answers with the recording of a session, also of one that is only known by that.
@@ -148,8 +148,7 @@ func (s *Server) listRecordings(http.ResponseWriter, *http.Request) (any, error)
 // sessionMetrics are those of the console.
 func (s *Server) sessionMetrics(x *exposition) {
 	m := s.sessions.Metrics()
-	x.family("stoker_sessions_open", "gauge", "Sessions of the console that run.")
-	x.sample(float64(m.Open))
+	x.single("stoker_sessions_open", "gauge", "Sessions of the console that run.", float64(m.Open))
 	x.family("stoker_sessions_opened_total", "counter", "Requests to open a session by result.")
 	for _, result := range console.Results() {
 		x.sample(float64(m.Opened[result]), "result", result)
@@ -157,14 +156,12 @@ func (s *Server) sessionMetrics(x *exposition) {
 	x.family("stoker_sessions_bytes_total", "counter", "Bytes that the processes of sessions have read (in) and written (out).")
 	x.sample(float64(m.In), "direction", "in")
 	x.sample(float64(m.Out), "direction", "out")
-	if s.opts.Recordings == nil {
-		return
-	}
-	x.family("stoker_recordings_removed_total", "counter", "Recordings of sessions that were removed to make room for others.")
-	x.sample(float64(s.opts.Recordings.Removed()))
+	x.single("stoker_recordings_removed_total", "counter", "Recordings of sessions that were removed to make room for others.",
+		float64(s.opts.Recordings.Removed()))
 }
 
-func sessionPath(id string) string { return "/v1/sessions/" + url.PathEscape(id) }
+// SessionPath is the path of a session's routes.
+func SessionPath(id string) string { return "/v1/sessions/" + url.PathEscape(id) }
 
 // Sessions returns the sessions of the console.
 func (c *Client) Sessions(ctx context.Context) (SessionList, error) {
@@ -173,12 +170,12 @@ func (c *Client) Sessions(ctx context.Context) (SessionList, error) {
 
 // Session returns a session.
 func (c *Client) Session(ctx context.Context, id string) (console.Info, error) {
-	return call[console.Info](ctx, c, http.MethodGet, sessionPath(id), nil)
+	return call[console.Info](ctx, c, http.MethodGet, SessionPath(id), nil)
 }
 
 // EndSession ends a session. Without an Exit in the answer its end takes longer than some seconds.
 func (c *Client) EndSession(ctx context.Context, id string) (console.Info, error) {
-	return call[console.Info](ctx, c, http.MethodDelete, sessionPath(id), nil)
+	return call[console.Info](ctx, c, http.MethodDelete, SessionPath(id), nil)
 }
 
 // Recordings returns the recordings of sessions, the newest first.
@@ -188,7 +185,7 @@ func (c *Client) Recordings(ctx context.Context) (RecordingList, error) {
 
 // Recording returns the recording of a session, asciicast v2. The caller closes it.
 func (c *Client) Recording(ctx context.Context, id string) (io.ReadCloser, error) {
-	resp, err := c.send(ctx, http.MethodGet, sessionPath(id)+"/recording", nil, nil)
+	resp, err := c.send(ctx, http.MethodGet, SessionPath(id)+"/recording", nil, nil)
 	if err != nil {
 		return nil, err
 	}

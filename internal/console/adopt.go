@@ -101,13 +101,14 @@ func (s *Session) resumeRecording() {
 	}
 }
 
-// lose records the end of a session of which nothing else is left.
+// lose records the end of a session of which nothing else is left, as that of a killed one: it was not seen.
 func (s *Session) lose() {
 	if s.saved.Exit != nil {
 		return
 	}
 	now := time.Now()
-	s.saved.Exit, s.saved.Ended = lost(), &now
+	s.saved.Exit = &Exit{Code: 128 + int(unix.SIGKILL), Signal: "KILL", Why: "it was lost with an earlier supervisor"}
+	s.saved.Ended = &now
 	if s.recording != nil {
 		s.recording.Close(*s.saved.Exit)
 	}
@@ -121,8 +122,8 @@ func (m *Manager) adoptEnded(s *Session, p Process) {
 	close(s.done)
 	m.mu.Lock()
 	m.sessions[s.id] = s
-	m.isOver(s)
 	m.mu.Unlock()
+	m.isOver(s)
 	if p != nil {
 		p.Done()
 	}

@@ -36,7 +36,6 @@ type Config struct {
 
 // Modes of recording.
 const (
-	RecordingOff      = "off"
 	RecordingOn       = "on"
 	RecordingRequired = "required"
 )

@@ -79,9 +79,6 @@ type Notice struct {
 	Stdin         int64 // bytes of input that the process has taken
 }
 
-// Session is what the link belongs to.
-func (l *Link) Session() *Session { return l.s }
-
 // Holds reports whether the link has the keyboard.
 func (l *Link) Holds() bool {
 	l.s.mu.Lock()

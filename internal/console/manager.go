@@ -48,12 +48,12 @@ type Manager struct {
 	open     map[string]int // how many sessions of an identity run or start
 	ended    []Info         // the oldest first
 	stopping bool
-	count    counters
+	metrics  Metrics // Opened, and the bytes of sessions that are forgotten
 }
 
 // New returns a Manager that goes on with the sessions of an earlier supervisor.
 func New(o Options) *Manager {
-	m := &Manager{opts: o, sessions: map[string]*Session{}, open: map[string]int{}}
+	m := &Manager{opts: o, sessions: map[string]*Session{}, open: map[string]int{}, metrics: Metrics{Opened: map[string]int64{}}}
 	m.cfg.Store(&o.Config)
 	m.adopt()
 	return m
@@ -135,6 +135,19 @@ func (m *Manager) Stop(ctx context.Context) {
 	}
 }
 
+// End ends a session, and returns when it has ended or ctx is done.
+func (m *Manager) End(ctx context.Context, id, why string) {
+	s, err := m.Session(id)
+	if err != nil {
+		return
+	}
+	s.End(why)
+	select {
+	case <-s.Done():
+	case <-ctx.Done():
+	}
+}
+
 // reserve counts a session that is to be opened, if the limits allow.
 func (m *Manager) reserve(by string) error {
 	c := m.config()
@@ -156,8 +169,10 @@ func (m *Manager) reserve(by string) error {
 	return nil
 }
 
-// free ends the reservation of a session; mu is held.
+// free ends the reservation of a session.
 func (m *Manager) free(by string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.open[by]--; m.open[by] == 0 {
 		delete(m.open, by)
 	}
@@ -184,16 +199,10 @@ func (m *Manager) start(s *Session) {
 	go s.run() // ends when the session has ended, and its client has read its output or had time to
 }
 
-// closed notes that the processes of a session are gone.
-func (m *Manager) closed(s *Session) {
+// isOver notes that a session waits for its client only. No more of these are kept than may run.
+func (m *Manager) isOver(s *Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.free(s.saved.By)
-	m.isOver(s)
-}
-
-// isOver notes that a session waits for its client only. No more of these are kept than may run; mu is held.
-func (m *Manager) isOver(s *Session) {
 	m.over = append(m.over, s)
 	for len(m.over) > m.config().Sessions {
 		go m.over[0].discard() // ends at once; it takes the session's mu
@@ -218,6 +227,7 @@ func (m *Manager) forget(s *Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.sessions, s.id)
+	m.metrics.add(info)
 	m.over = slices.DeleteFunc(m.over, func(o *Session) bool { return o == s })
 	if m.ended = append(m.ended, info); len(m.ended) > maxEnded {
 		m.ended = slices.Delete(m.ended, 0, len(m.ended)-maxEnded)

@@ -1,10 +1,9 @@
 package console
 
 import (
-	"context"
 	"errors"
 	"maps"
-	"sync"
+	"slices"
 
 	"github.com/stoker-init/stoker/internal/program"
 )
@@ -42,58 +41,33 @@ func resultOf(err error) string {
 	return "unavailable"
 }
 
-// counters are the parts of Metrics that are not of sessions that run.
-type counters struct {
-	mu      sync.Mutex // guards the rest
-	opened  map[string]int64
-	in, out int64
-}
-
-// open counts a call of Open.
-func (c *counters) open(err error) {
+// count counts a call of Open.
+func (m *Manager) count(err error) {
 	if errors.Is(err, ErrOff) {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.opened == nil {
-		c.opened = map[string]int64{}
-	}
-	c.opened[resultOf(err)]++
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.metrics.Opened[resultOf(err)]++
 }
 
-// end counts the bytes of a session that has ended.
-func (c *counters) end(s Info) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.in, c.out = c.in+s.StdinBytes, c.out+s.StdoutBytes+s.StderrBytes
-}
-
-// metrics adds the sessions that run.
-func (c *counters) metrics(all []Info) Metrics {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	m := Metrics{Opened: maps.Clone(c.opened), In: c.in, Out: c.out}
-	for _, s := range all {
-		if s.Exit == nil {
-			m.Open, m.In, m.Out = m.Open+1, m.In+s.StdinBytes, m.Out+s.StdoutBytes+s.StderrBytes
-		}
+// add counts what a session is now.
+func (m *Metrics) add(s Info) {
+	if s.Exit == nil {
+		m.Open++
 	}
-	return m
+	m.In, m.Out = m.In+s.StdinBytes, m.Out+s.StdoutBytes+s.StderrBytes
 }
 
 // Metrics counts the sessions of this supervisor.
-func (m *Manager) Metrics() Metrics { return m.count.metrics(m.Sessions()) }
-
-// End ends a session, and returns when it has ended or ctx is done.
-func (m *Manager) End(ctx context.Context, id, why string) {
-	s, err := m.Session(id)
-	if err != nil {
-		return
+func (m *Manager) Metrics() Metrics {
+	m.mu.Lock()
+	out := m.metrics
+	out.Opened = maps.Clone(out.Opened)
+	current := slices.Collect(maps.Values(m.sessions))
+	m.mu.Unlock()
+	for _, s := range current {
+		out.add(s.Info())
 	}
-	s.End(why)
-	select {
-	case <-s.Done():
-	case <-ctx.Done():
-	}
+	return out
 }

@@ -11,20 +11,22 @@ import (
 )
 
 func TestMetrics(t *testing.T) {
-	var c counters
+	m := &Manager{metrics: Metrics{Opened: map[string]int64{}}}
 	for want, err := range map[string]error{"started": nil, "bad-spec": &SpecError{"dir", "x"}, "denied": fmt.Errorf("y: %w", ErrNotAllowed),
 		"limit": &LimitError{"console.sessions", "x"}, "not-started": fmt.Errorf("z: %w", &program.StartError{}), "unavailable": errors.New("any")} {
 		if got := resultOf(err); got != want || !slices.Contains(Results(), got) {
 			t.Errorf("%v: %s, want %s", err, got, want)
 		}
-		c.open(err)
+		m.count(err)
 	}
-	c.open(fmt.Errorf("x: %w", ErrOff)) // is not counted
-	c.open(nil)
-	c.end(Info{StdinBytes: 1, StdoutBytes: 20, StderrBytes: 300})
-	m := c.metrics([]Info{{StdinBytes: 5, StdoutBytes: 4000}, {Exit: &Exit{}, StdinBytes: 1, StdoutBytes: 20, StderrBytes: 300}})
+	m.count(fmt.Errorf("x: %w", ErrOff)) // is not counted
+	m.count(nil)
+	ended := Info{Exit: &Exit{}, StdinBytes: 1, StdoutBytes: 20, StderrBytes: 300}
+	m.metrics.add(ended) // as forget does
+	m.sessions = map[string]*Session{"runs": {saved: saved{Info: Info{StdinBytes: 5, StdoutBytes: 4000}}},
+		"read": {saved: saved{Info: ended}}}
 	want := map[string]int64{"started": 2, "bad-spec": 1, "denied": 1, "limit": 1, "not-started": 1, "unavailable": 1}
-	if m.Open != 1 || m.In != 6 || m.Out != 4320 || !reflect.DeepEqual(m.Opened, want) {
-		t.Errorf("%+v", m)
+	if got := m.Metrics(); got.Open != 1 || got.In != 7 || got.Out != 4640 || !reflect.DeepEqual(got.Opened, want) {
+		t.Errorf("%+v", got)
 	}
 }

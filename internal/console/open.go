@@ -26,8 +26,8 @@ const sessionFiles = 10
 // or cannot be executed.
 func (m *Manager) Open(ctx context.Context, spec Spec, by access.Identity) (*Session, error) {
 	info := Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
-	s, err := m.openSession(ctx, spec, by, &info)
-	m.count.open(err)
+	s, err := m.openSession(ctx, &info, by)
+	m.count(err)
 	m.refused(info, by, err)
 	return s, err
 }
@@ -42,29 +42,27 @@ func (m *Manager) refused(info Info, by access.Identity, err error) {
 }
 
 // openSession sets info to what a session that does not start would have been.
-func (m *Manager) openSession(ctx context.Context, spec Spec, by access.Identity, info *Info) (*Session, error) {
+func (m *Manager) openSession(ctx context.Context, info *Info, by access.Identity) (*Session, error) {
 	c := m.config()
-	launch, err := m.admit(&spec, by, c)
+	launch, err := m.admit(info, by, c)
 	if err != nil {
-		info.Spec, info.User = spec, cmp.Or(launch.User, spec.User)
 		return nil, err
 	}
-	s := m.newSession(newID(), saved{Identity: access.Kept{Identity: by}, Admin: launch.Admin != "",
-		Info: Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now(), User: launch.User}})
+	s := m.newSession(newID(), saved{Info: *info, Identity: access.Kept{Identity: by}, Admin: launch.Admin != ""})
 	s.saved.ID, s.opened = s.id, true
 	if err := m.launch(ctx, s, launch, c); err != nil {
 		*info = s.saved.Info
-		m.mu.Lock()
 		m.free(by.Name)
-		m.mu.Unlock()
 		return nil, err
 	}
 	m.start(s)
 	return s, nil
 }
 
-// admit completes a Spec, and reserves a place for its session. The Launch is valid with an error too, as far as it is known.
-func (m *Manager) admit(spec *Spec, by access.Identity, c Config) (Launch, error) {
+// admit completes the Info of a session, after an error as far as it is known, and reserves a place for it.
+func (m *Manager) admit(info *Info, by access.Identity, c Config) (Launch, error) {
+	spec := &info.Spec
+	info.User = spec.User
 	if !c.Enabled {
 		return Launch{}, ErrOff
 	}
@@ -75,6 +73,7 @@ func (m *Manager) admit(spec *Spec, by access.Identity, c Config) (Launch, error
 	if err != nil {
 		return Launch{}, err
 	}
+	info.User = cmp.Or(launch.User, spec.User)
 	spec.Command = launch.Spec.Argv
 	spec.Keep = min(spec.Keep, Duration(c.Keep))
 	if !by.Grants.Has(access.Admin) {
@@ -95,14 +94,11 @@ func (m *Manager) admit(spec *Spec, by access.Identity, c Config) (Launch, error
 // Check reports why Open would refuse a session now; nil: it would start its process. A refusal is audited: the answer tells what may
 // be run.
 func (m *Manager) Check(spec Spec, by access.Identity) error {
-	info := Info{By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
-	launch, err := m.admit(&spec, by, m.config())
+	info := Info{Spec: spec, By: by.Name, Address: by.Address, UID: by.UID, Started: time.Now()}
+	_, err := m.admit(&info, by, m.config())
 	if err == nil {
-		m.mu.Lock()
 		m.free(by.Name)
-		m.mu.Unlock()
 	}
-	info.Spec, info.User = spec, cmp.Or(launch.User, spec.User)
 	m.refused(info, by, err)
 	return err
 }
@@ -183,14 +179,17 @@ func (m *Manager) exec(ctx context.Context, s *Session, l Launch, c Config) (err
 	spec.ID, spec.Subreaper = IDPrefix+s.id, true
 	if s.saved.TTY {
 		spec.Stdio = proc.Stdio{Mode: proc.Pty, Rows: s.saved.Rows, Columns: s.saved.Columns}
-		s.ring.h.rows, s.ring.h.columns = orSize(s.saved.Rows, 24), orSize(s.saved.Columns, 80)
+		s.ring.h.rows, s.ring.h.columns = cmp.Or(s.saved.Rows, 24), cmp.Or(s.saved.Columns, 80)
 		err = s.makeStage()
 	} else {
 		theirs, err = s.makePipes()
 		spec.Stdio = proc.Stdio{Mode: proc.Files, Files: theirs}
 	}
+	if err == nil && s.in == nil {
+		s.in, err = newInput(nil, false)
+	}
 	if err == nil {
-		err = s.storeFirst()
+		err = s.store() // before there is a process
 	}
 	if err != nil {
 		return err
@@ -199,13 +198,6 @@ func (m *Manager) exec(ctx context.Context, s *Session, l Launch, c Config) (err
 		return err
 	}
 	return s.started()
-}
-
-func orSize(n, otherwise uint16) uint16 {
-	if n == 0 {
-		return otherwise
-	}
-	return n
 }
 
 // Names of the descriptors of an item.
@@ -220,13 +212,11 @@ func streamName(k int) string { return [...]string{"stdin", "stdout", "stderr"}[
 
 // makeStage makes the pipe between the terminal and the ring.
 func (s *Session) makeStage() error {
-	s.sources[Stdout] = &source{}
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		s.sources[Stdout] = nil
 		return fmt.Errorf("cannot make a pipe: %w", err)
 	}
-	s.sources[Stdout].pipe = fds
+	s.sources[Stdout] = &source{pipe: fds}
 	return nil
 }
 
@@ -254,31 +244,11 @@ func (s *Session) makePipes() (theirs [3]*os.File, err error) {
 	return theirs, nil
 }
 
-// storeFirst keeps the session before there is a process.
-func (s *Session) storeFirst() (err error) {
-	if s.in == nil {
-		s.in, err = newInput(nil, false)
-	}
-	if err != nil {
-		return err
-	}
-	return s.store()
-}
-
 // started completes a session by what the process has.
 func (s *Session) started() (err error) {
 	s.saved.Pid = s.proc.Pid()
 	if s.saved.TTY {
-		terminal := s.proc.Terminal()
-		if terminal == nil {
-			err = errors.New("its terminal is gone")
-		}
-		if err == nil {
-			s.sources[Stdout], err = newSource(terminal, s.sources[Stdout].pipe)
-		}
-		if err == nil && s.saved.Stdin {
-			s.in, err = newInput(terminal, false)
-		}
+		err = s.openTerminal(s.proc)
 	}
 	if err == nil {
 		err = s.store()

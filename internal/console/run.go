@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/access"
+	"github.com/stoker-init/stoker/internal/proc"
 	"golang.org/x/sys/unix"
 )
 
@@ -195,7 +196,10 @@ func (s *Session) finish(killAt time.Time) {
 	defer rest.Stop()
 	select {
 	case <-pumped:
-		s.dismiss(until)
+		if len(s.proc.Members()) > 0 {
+			s.hangUp()
+			s.await(until)
+		}
 	case <-rest.C:
 	}
 	s.kill()
@@ -206,15 +210,6 @@ func (s *Session) finish(killAt time.Time) {
 	<-pumped
 	s.drain()
 	s.close()
-}
-
-// dismiss asks the processes that are left to end, and waits for them until a time.
-func (s *Session) dismiss(until time.Time) {
-	if len(s.proc.Members()) == 0 {
-		return
-	}
-	s.hangUp()
-	s.await(until)
 }
 
 // kill ends all processes that are left.
@@ -267,12 +262,12 @@ func (s *Session) drain() {
 
 // close records the end of the session, whose processes are gone.
 func (s *Session) close() {
-	exit := lost()
-	if x, ok := s.proc.Exit(); ok {
-		exit = exitOf(x, "")
-	}
+	x, _ := s.proc.Exit() // it has ended
 	s.mu.Lock()
-	exit.Why = s.ending
+	exit := &Exit{Code: x.Status(), Why: s.ending}
+	if x.Signal != 0 {
+		exit.Signal = proc.SignalName(x.Signal)
+	}
 	exit.OOM = s.killedByOOM(exit)
 	now := time.Now()
 	s.saved.Exit, s.saved.Ended = exit, &now
@@ -283,11 +278,11 @@ func (s *Session) close() {
 		s.recording.Close(*exit)
 	}
 	s.m.audit(Entry{Info: info, Identity: opener})
-	s.m.count.end(info)
 	s.mu.Lock()
 	var err error
-	if s.saved.Keep > 0 {
-		err = s.storeExit()
+	if s.saved.Keep > 0 { // only what a client may still want is kept
+		s.saved.Files = []string{ringFile}
+		err = s.m.opts.Store.PutJSON(itemPrefix+s.id, s.saved, s.ring.fd)
 	}
 	if s.saved.Keep == 0 || err != nil {
 		s.m.opts.Store.Delete(itemPrefix + s.id) // its clients are here, or will not learn of the exit
@@ -309,7 +304,8 @@ func (s *Session) close() {
 		pipe.Close() // wakes feed, which waits for room in it
 	}
 	s.proc.Done() // before the end is seen: it closes the terminal
-	s.m.closed(s)
+	s.m.free(s.saved.By)
+	s.m.isOver(s)
 	close(s.done)
 }
 

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/stoker-init/stoker/internal/access"
-	"github.com/stoker-init/stoker/internal/proc"
-	"golang.org/x/sys/unix"
 )
 
 // Streams of output, as indices and as Chunk.Stream.
@@ -268,20 +266,6 @@ func poke(c chan struct{}) {
 	}
 }
 
-// exitOf says how a process ended.
-func exitOf(x proc.Exit, why string) *Exit {
-	out := &Exit{Code: x.Status(), Why: why}
-	if x.Signal != 0 {
-		out.Signal = proc.SignalName(x.Signal)
-	}
-	return out
-}
-
-// lost is the Exit of a session whose end was not seen.
-func lost() *Exit {
-	return &Exit{Code: 128 + int(unix.SIGKILL), Signal: "KILL", Why: "it was lost with an earlier supervisor"}
-}
-
 // store keeps the session for the next supervisor; mu is held. A command that is too long for the store is refused at the start.
 func (s *Session) store() error {
 	fds, names := []int{s.ring.fd}, []string{ringFile}
@@ -299,10 +283,4 @@ func (s *Session) store() error {
 	}
 	s.saved.Files = names
 	return s.m.opts.Store.PutJSON(itemPrefix+s.id, s.saved, fds...)
-}
-
-// storeExit keeps only what a client may still want; mu is held.
-func (s *Session) storeExit() error {
-	s.saved.Files = []string{ringFile}
-	return s.m.opts.Store.PutJSON(itemPrefix+s.id, s.saved, s.ring.fd)
 }

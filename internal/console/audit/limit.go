@@ -34,8 +34,9 @@ type limits struct {
 	clients map[string]*client
 }
 
-// find returns the counts of a client; mu is held. over is called when its minute is.
-func (t *limits) find(by string, over func(*client)) *client {
+// find returns the counts of a client; the limits' mu is held.
+func (l *Log) find(by string) *client {
+	t := &l.limits
 	c := t.clients[by]
 	if c == nil {
 		c = &client{seen: map[kind]int{}, left: map[kind]int{}}
@@ -43,7 +44,7 @@ func (t *limits) find(by string, over func(*client)) *client {
 			t.clients = map[string]*client{}
 		}
 		t.clients[by] = c
-		time.AfterFunc(limitTime, func() { over(c) })
+		time.AfterFunc(limitTime, func() { l.count(by, c) })
 	}
 	return c
 }
@@ -52,7 +53,7 @@ func (t *limits) find(by string, over func(*client)) *client {
 func (l *Log) mayStart(line Line, size int) error {
 	l.limits.mu.Lock()
 	defer l.limits.mu.Unlock()
-	c := l.limits.find(line.By, func(c *client) { l.count(line.By, c) })
+	c := l.find(line.By)
 	if c.bytes+size > mostBytes {
 		return &console.LimitError{Limit: "audit lines", Why: fmt.Sprintf("%s has more than %d MiB of them within %v; try again later",
 			line.By, mostBytes>>20, limitTime)}
@@ -65,7 +66,7 @@ func (l *Log) mayStart(line Line, size int) error {
 func (l *Log) mayWrite(line Line, size int) bool {
 	l.limits.mu.Lock()
 	defer l.limits.mu.Unlock()
-	c := l.limits.find(line.By, func(c *client) { l.count(line.By, c) })
+	c := l.find(line.By)
 	k := kind{line.Event, line.Session, line.Mode}
 	if c.seen[k]++; c.seen[k] > mostLines || c.bytes+size > mostBytes {
 		c.left[k]++

@@ -17,18 +17,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/api"
-)
-
-// Protocol is the subprotocol of the websocket.
-const Protocol = "stoker.v1"
-
-// Close codes of the protocol beside those of RFC 6455.
-const (
-	closeTaken     = 4001
-	closeDenied    = 4003
-	closeNoSession = 4004
+	"github.com/stoker-init/stoker/internal/console/wire"
 )
 
 // Bounds of a session, in bytes, but for the number of streams.
@@ -57,7 +47,7 @@ const (
 
 // Options are where a session is, and what its client does with what it hears.
 type Options struct {
-	Endpoint       access.Endpoint
+	Client         *api.Client
 	Path           string // with the query: of /v1/exec, or of the attach route of a session
 	Stdout, Stderr io.Writer
 	Patience       time.Duration // how long a lost server is looked for
@@ -66,21 +56,6 @@ type Options struct {
 	Lost    func(err error)               // called once for a loss that lasts
 	Resumed func()                        // called when that is over
 	Gap     func(stream int, bytes int64) // called between two outputs: the server no longer has what was there
-}
-
-// Hello is what the server says first of a session.
-type Hello struct {
-	ID      string
-	Mode    string // hold or view
-	Command []string
-	User    string
-	TTY     bool
-	Stdout  int64 // offset of the next byte
-	Stderr  int64
-	Stdin   int64  // how much input the process has taken
-	Keep    string // how long the session goes on without a client
-	By      string // the identity that began it
-	Holder  string // the one that has the keyboard
 }
 
 // Exit is how the command of a session ended.
@@ -116,7 +91,7 @@ var (
 // Session is one session and its present link. Its methods may be called at the same time.
 type Session struct {
 	opts   Options
-	hello  Hello
+	hello  wire.Hello
 	first  *link
 	cancel context.CancelFunc // ends Run
 	ctx    context.Context    //nolint:containedctx // of Run; Leave may come before it
@@ -153,12 +128,13 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 }
 
 // Hello is what the server said of the session.
-func (s *Session) Hello() Hello { return s.hello }
+func (s *Session) Hello() wire.Hello { return s.hello }
 
 // connect makes a link and reads the first message.
-func (s *Session) connect(ctx context.Context, path string) (*link, Hello, error) {
-	var hello Hello
-	header, err := s.opts.Endpoint.Header()
+func (s *Session) connect(ctx context.Context, path string) (*link, wire.Hello, error) {
+	var hello wire.Hello
+	to := s.opts.Client.Endpoint()
+	header, err := to.Header()
 	if err != nil {
 		return nil, hello, err
 	}
@@ -166,13 +142,13 @@ func (s *Session) connect(ctx context.Context, path string) (*link, Hello, error
 	defer cancel()
 	reached := false
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := s.opts.Endpoint.Dial(ctx, network, address)
+		conn, err := to.Dial(ctx, network, address)
 		reached = err == nil
 		return conn, err
 	}
-	d := websocket.Dialer{NetDialContext: dial, TLSClientConfig: s.opts.Endpoint.TLS, Subprotocols: []string{Protocol},
+	d := websocket.Dialer{NetDialContext: dial, TLSClientConfig: to.TLS, Subprotocols: []string{wire.Stoker},
 		ReadBufferSize: 32 << 10, WriteBufferSize: inputFrame + 64}
-	conn, resp, err := d.DialContext(ctx, "ws"+strings.TrimPrefix(s.opts.Endpoint.URL, "http")+path, header)
+	conn, resp, err := d.DialContext(ctx, "ws"+strings.TrimPrefix(to.URL, "http")+path, header)
 	if resp != nil {
 		defer resp.Body.Close()
 	}
@@ -185,26 +161,22 @@ func (s *Session) connect(ctx context.Context, path string) (*link, Hello, error
 		return nil, hello, fmt.Errorf("the connection broke before the answer: %w", err)
 	}
 	l := newLink(conn)
-	if conn.Subprotocol() != Protocol {
+	if conn.Subprotocol() != wire.Stoker {
 		l.close()
-		return nil, hello, fmt.Errorf("the server does not speak %s", Protocol)
+		return nil, hello, fmt.Errorf("the server does not speak %s", wire.Stoker)
 	}
 	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
 	kind, text, err := l.read()
-	first := struct {
-		Type string
-		*Hello
-	}{"", &hello}
 	if err == nil && kind == websocket.TextMessage {
-		err = json.Unmarshal(text, &first)
+		err = json.Unmarshal(text, &hello)
 	}
 	switch {
 	case err != nil:
-	case first.Type == "exit":
+	case hello.Type == "exit":
 		m := message{}
 		err = cmp.Or(json.Unmarshal(text, &m), error(&StartError{m.exit()}))
-	case first.Type != "session" || hello.ID == "":
+	case hello.Type != "session" || hello.ID == "":
 		err = errors.New("the server did not begin with a session")
 	}
 	if err != nil {
@@ -219,7 +191,7 @@ func (s *Session) attachPath(mode string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := url.Values{"mode": {mode}, "stdout": {fmt.Sprint(s.got[1])}, "stderr": {fmt.Sprint(s.got[2])}}
-	return "/v1/sessions/" + url.PathEscape(s.hello.ID) + "/attach?" + q.Encode()
+	return api.SessionPath(s.hello.ID) + "/attach?" + q.Encode()
 }
 
 // reconnect replaces a lost link. Its error is final.
@@ -270,28 +242,12 @@ func (s *Session) reconnect(ctx context.Context, lost error) (*link, error) {
 func (s *Session) holder(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
-	header, err := s.opts.Endpoint.Header()
-	if err != nil {
-		return ""
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.opts.Endpoint.URL+"/v1/sessions/"+url.PathEscape(s.hello.ID), nil)
-	if err != nil {
-		return ""
-	}
-	req.Header = header
-	t := &http.Transport{DialContext: s.opts.Endpoint.Dial, TLSClientConfig: s.opts.Endpoint.TLS, DisableKeepAlives: true}
-	resp, err := t.RoundTrip(req)
-	if err != nil {
-		return ""
-	}
-	defer resp.Body.Close()
-	var info struct{ Holder string }
-	_ = json.NewDecoder(io.LimitReader(resp.Body, maxMessage)).Decode(&info)
+	info, _ := s.opts.Client.Session(ctx, s.hello.ID)
 	return info.Holder
 }
 
 // resume goes on with a new link where the old one ended.
-func (s *Session) resume(h Hello) error {
+func (s *Session) resume(h wire.Hello) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if h.ID != s.hello.ID {
@@ -352,10 +308,10 @@ func (s *Session) drain(written <-chan error) error {
 
 // stop ends the queues: writeOutput after the rest, Write at once.
 func (s *Session) stop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	s.room.Broadcast()
+	s.change(func() {
+		s.closed = true
+		s.room.Broadcast()
+	})
 }
 
 func (s *Session) failure() error {
@@ -391,11 +347,11 @@ func finalClose(err error) error {
 		return nil
 	}
 	switch closed.Code {
-	case closeTaken:
+	case wire.CloseTaken:
 		return &TakenError{closed.Text}
-	case closeDenied:
+	case wire.CloseRevoked:
 		return fmt.Errorf("%w: %s", ErrNotAllowed, closed.Text)
-	case closeNoSession:
+	case wire.CloseNoSession:
 		return ErrNoSession
 	case websocket.CloseProtocolError, websocket.CloseUnsupportedData, websocket.CloseInvalidFramePayloadData, websocket.ClosePolicyViolation,
 		websocket.CloseMessageTooBig, websocket.CloseInternalServerErr:

@@ -22,7 +22,7 @@ func noDeadline() time.Time { return time.Now().Add(time.Minute) }
 
 // options are those of a test: what is heard goes to out and log.
 func options(f *fake, out io.Writer, log *strings.Builder) Options {
-	return Options{Endpoint: f.endpoint(), Path: "/v1/exec?command=cat&stdin=true", Stdout: out, Stderr: io.Discard,
+	return Options{Client: api.ClientOf(f.endpoint()), Path: "/v1/exec?command=cat&stdin=true", Stdout: out, Stderr: io.Discard,
 		Patience: 30 * time.Second,
 		Lost:     func(error) { log.WriteString("lost ") },
 		Resumed:  func() { log.WriteString("resumed ") },
@@ -387,7 +387,9 @@ func TestRefusedStart(t *testing.T) {
 		if _, err := Open(t.Context(), o); !errors.As(err, &refused) || refused.Status != 404 || refused.Message != "refused" {
 			t.Error(err)
 		}
-		o.Endpoint.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, io.ErrUnexpectedEOF }
+		gone := f.endpoint()
+		gone.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, io.ErrUnexpectedEOF }
+		o.Client = api.ClientOf(gone)
 		if _, err := Open(t.Context(), o); !errors.Is(err, api.ErrNoSocket) {
 			t.Error(err)
 		}

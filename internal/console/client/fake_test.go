@@ -17,6 +17,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/stoker-init/stoker/internal/access"
+	"github.com/stoker-init/stoker/internal/console/wire"
 )
 
 // fake is a server with one session, whose command is a cat: it writes what it reads, and exits with 7 at the end of its input.
@@ -111,7 +112,7 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, `{"error":{"code":"x","message":"refused"}}`, status)
 		return
 	}
-	conn, err := (&websocket.Upgrader{Subprotocols: []string{Protocol}}).Upgrade(w, r, nil)
+	conn, err := (&websocket.Upgrader{Subprotocols: []string{wire.Stoker}}).Upgrade(w, r, nil)
 	if err != nil {
 		return
 	}

@@ -115,11 +115,8 @@ func encode(v any) ([]byte, error) {
 	return bytes.TrimRight(b.Bytes(), "\n"), err
 }
 
-// Bounds on what is read, in bytes.
-const (
-	maxHeader = 1 << 20
-	maxLine   = 1 << 20
-)
+// maxLine bounds a line that is read, in bytes.
+const maxLine = 1 << 20
 
 // Reader reads a recording.
 type Reader struct {
@@ -132,7 +129,7 @@ type Reader struct {
 // NewReader reads the header.
 func NewReader(r io.Reader) (*Reader, error) {
 	c := &Reader{r: bufio.NewReader(r)}
-	text, err := c.readLine(maxHeader)
+	text, err := c.readLine()
 	if err == io.EOF {
 		err = errors.New("it is empty")
 	}
@@ -157,9 +154,9 @@ func decodeHeader(line []byte) (h Header, err error) {
 
 // Next returns the next event; io.EOF: there is no other. A last line without a line feed is still being written, and not an event.
 func (c *Reader) Next() (Event, error) {
-	text, err := c.readLine(maxLine)
+	text, err := c.readLine()
 	for err == nil && len(bytes.TrimSpace(text)) == 0 {
-		text, err = c.readLine(maxLine)
+		text, err = c.readLine()
 	}
 	switch {
 	case err == io.EOF:
@@ -192,13 +189,13 @@ func decodeEvent(line []byte) (e Event, err error) {
 	return e, nil
 }
 
-// readLine returns a line of at most so many bytes. io.EOF: there is no whole one.
-func (c *Reader) readLine(most int) ([]byte, error) {
+// readLine returns a line. io.EOF: there is no whole one.
+func (c *Reader) readLine() ([]byte, error) {
 	var line []byte
 	for c.line++; ; {
 		part, err := c.r.ReadSlice('\n')
-		if line = append(line, part...); len(line) > most {
-			return nil, fmt.Errorf("line %d has more than %d bytes", c.line, most)
+		if line = append(line, part...); len(line) > maxLine {
+			return nil, fmt.Errorf("line %d has more than %d bytes", c.line, maxLine)
 		}
 		if err == nil || !errors.Is(err, bufio.ErrBufferFull) {
 			return line, err

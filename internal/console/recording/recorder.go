@@ -337,7 +337,7 @@ func (c *Recording) repair() error {
 
 // lineEnd is the length of the first line.
 func lineEnd(f *os.File) (int64, error) {
-	head := make([]byte, maxHeader)
+	head := make([]byte, maxLine)
 	n, err := f.ReadAt(head, 0)
 	if at := bytes.IndexByte(head[:n], '\n'); at >= 0 {
 		return int64(at) + 1, nil

@@ -64,7 +64,11 @@ func (k *kube) receive(kind int, r io.Reader) error {
 	case channel[0] == stdinChannel && k.spec.Stdin:
 		return k.input(r)
 	case channel[0] == resizeChannel:
-		return k.resize(r)
+		rows, columns, err := decodeSizes(r)
+		if err == nil {
+			k.link.Resize(rows, columns)
+		}
+		return err
 	case channel[0] == closeChannel && k.halfClose:
 		target, err := io.ReadAll(r)
 		switch {
@@ -77,16 +81,6 @@ func (k *kube) receive(kind int, r io.Reader) error {
 		}
 	}
 	return nil // other channels are ignored, as Kubernetes does
-}
-
-// resize sets the last of the sizes in a message.
-func (k *kube) resize(r io.Reader) error {
-	rows, columns, err := decodeSizes(r)
-	if err != nil {
-		return err
-	}
-	k.link.Resize(rows, columns)
-	return nil
 }
 
 // decodeSizes returns the last of some concatenated sizes; 0: there is none.

@@ -94,13 +94,12 @@ func copyBody(l link, body io.Reader) {
 		if n > 0 && l.Write(buf[:n]) != nil {
 			return
 		}
-		if err == io.EOF {
+		switch {
+		case err == io.EOF:
 			l.CloseStdin()
-		}
-		if err != nil {
-			if err != io.EOF {
-				l.Close() // input that is cut off is no input that has ended
-			}
+			return
+		case err != nil:
+			l.Close() // input that is cut off is no input that has ended
 			return
 		}
 	}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -167,15 +168,8 @@ func (q *query) offset(name string) int64 {
 // finish returns the first fault. What was not taken is unknown.
 func (q *query) finish(strict bool) error {
 	delete(q.values, "ticket") // the guard has taken it
-	if q.err == nil && strict {
-		names := make([]string, 0, len(q.values))
-		for name := range q.values {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		if len(names) > 0 {
-			return fault(cmp.Or(names[0], "query"), "unknown parameter")
-		}
+	if names := slices.Sorted(maps.Keys(q.values)); q.err == nil && strict && len(names) > 0 {
+		return fault(cmp.Or(names[0], "query"), "unknown parameter")
 	}
 	return q.err
 }

@@ -36,7 +36,7 @@ func New(m *console.Manager) *Server {
 	s.open = func(ctx context.Context, spec console.Spec, by access.Identity) (session, error) {
 		return adapt(m.Open(ctx, spec, by))
 	}
-	s.check = func(spec console.Spec, by access.Identity) error { return m.Check(spec, by) }
+	s.check = m.Check
 	s.find = func(id string) (session, error) { return adapt(m.Session(id)) }
 	return s
 }

@@ -38,22 +38,22 @@ type own struct {
 	notice    console.Notice
 }
 
-// hello is the first message.
-type hello struct {
+// Hello is the first message.
+type Hello struct {
 	Type    string           `json:"type"` // session
 	ID      string           `json:"id"`
-	Mode    string           `json:"mode"`
+	Mode    string           `json:"mode"` // hold or view
 	Command []string         `json:"command"`
 	User    string           `json:"user"`
 	TTY     bool             `json:"tty"`
 	Rows    uint16           `json:"rows"`
 	Columns uint16           `json:"columns"`
-	Stdout  int64            `json:"stdout"`
+	Stdout  int64            `json:"stdout"` // offset of the next byte
 	Stderr  int64            `json:"stderr"`
-	Stdin   int64            `json:"stdin"`
+	Stdin   int64            `json:"stdin"` // how much input the process has taken
 	Keep    console.Duration `json:"keep"`
-	By      string           `json:"by"`
-	Holder  string           `json:"holder"`
+	By      string           `json:"by"`     // the identity that began it
+	Holder  string           `json:"holder"` // the one that has the keyboard
 }
 
 func (o *own) begin() error {
@@ -63,7 +63,7 @@ func (o *own) begin() error {
 	}
 	o.position = o.link.Position()
 	o.notice = console.Notice{Rows: info.Rows, Columns: info.Columns, Holder: info.Holder, Viewers: info.Viewers, Stdin: o.link.Taken()}
-	return o.text(false, hello{"session", info.ID, mode.String(), info.Command, info.User, info.TTY, info.Rows, info.Columns,
+	return o.text(false, Hello{"session", info.ID, mode.String(), info.Command, info.User, info.TTY, info.Rows, info.Columns,
 		o.position[console.Stdout], o.position[console.Stderr], o.notice.Stdin, info.Keep, info.By, info.Holder})
 }
 
