@@ -1,12 +1,10 @@
 package api
 
 import (
-	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/stoker-init/stoker/internal/access"
+	"github.com/stoker-init/stoker/internal/freeport"
 )
 
 // serveRemote is a server that answers with the Authorization header as the name of a service.
@@ -81,16 +80,17 @@ func TestRemote(t *testing.T) {
 
 // TestRemoteIsNotThere: the error says where nothing answers.
 func TestRemoteIsNotThere(t *testing.T) {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	port, reserved, err := freeport.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Close()
-	c, err := NewRemoteClient(access.Remote{URL: "https://" + l.Addr().String()})
+	defer reserved.Close()
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	c, err := NewRemoteClient(access.Remote{URL: "https://" + address})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Status(t.Context()); !errors.Is(err, ErrNoSocket) || !strings.Contains(err.Error(), l.Addr().String()) {
+	if _, err := c.Status(t.Context()); !errors.Is(err, ErrNoSocket) || !strings.Contains(err.Error(), address) {
 		t.Error(err)
 	}
 }

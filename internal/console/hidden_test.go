@@ -61,6 +61,6 @@ func playHidden(s *stage) {
 	begun := time.Now()
 	l.Close()
 	x := s.exit(sess)
-	s.want(time.Since(begun) < time.Second && x.Signal == "HUP", "with zombies: %v, %+v", time.Since(begun), x)
+	s.want(time.Since(begun) < killAfter && x.Signal == "HUP", "with zombies: %v, %+v", time.Since(begun), x)
 	s.say("end")
 }

@@ -58,11 +58,11 @@ func playEnds(s *stage) {
 			most   time.Duration
 			out    string
 		}{
-			"quiet": {`setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >$DIR/PID; echo out`, 0, 3 * time.Second, "out"},
+			"quiet": {`setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >$DIR/PID; echo out`, 0, 10 * time.Second, "out"},
 			"deaf": {`setsid sh -c 'trap "" TERM HUP; echo $$ >$DIR/PID; sleep 1000 & wait; sleep 1000' </dev/null >/dev/null 2>&1 &
-				while [ ! -s $DIR/PID ]; do sleep 0.01; done; echo out`, 1900 * time.Millisecond, 4 * time.Second, "out"},
-			"holding": {`trap "" HUP; setsid sleep 1000 & echo $! >$DIR/PID; echo out`, 1900 * time.Millisecond, 4 * time.Second, "out"},
-			"late":    {`trap "" HUP; (trap "" HUP; sleep 0.5; echo late) & echo $! >$DIR/PID; echo out`, 400 * time.Millisecond, 3 * time.Second, "out\nlate"},
+				while [ ! -s $DIR/PID ]; do sleep 0.01; done; echo out`, 1900 * time.Millisecond, 10 * time.Second, "out"},
+			"holding": {`trap "" HUP; setsid sleep 1000 & echo $! >$DIR/PID; echo out`, 1900 * time.Millisecond, 10 * time.Second, "out"},
+			"late":    {`trap "" HUP; (trap "" HUP; sleep 0.5; echo late) & echo $! >$DIR/PID; echo out`, 400 * time.Millisecond, 10 * time.Second, "out\nlate"},
 		} {
 			pidFile := fmt.Sprintf("%s.%v", name, tty)
 			spec := s.sh(strings.ReplaceAll(c.script, "PID", pidFile))
@@ -86,7 +86,8 @@ func playEnds(s *stage) {
 	begun := time.Now()
 	l.Close()
 	x := s.exit(sess)
-	s.want(time.Since(begun) < 5*time.Second && x.Code == 137 && x.Why == "its client is gone", "a lost client: %v, %+v", time.Since(begun), x)
+	took := time.Since(begun)
+	s.want(took < 10*time.Second && x.Code == 137 && x.Why == "its client is gone", "a lost client: %v, %+v", took, x)
 	for _, pid := range pids {
 		s.want(!alive(pid), "process %d outlives its client", pid)
 	}

@@ -96,6 +96,22 @@ func put(t *testing.T, path, data string) {
 	must(t, os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(data), 0o644))
 }
 
+// place puts a file there that is whole from the beginning.
+func place(t *testing.T, path, text string) {
+	t.Helper()
+	whole := filepath.Join(t.TempDir(), "whole")
+	must(t, os.WriteFile(whole, []byte(text), 0o644), os.Rename(whole, path))
+}
+
+// again writes the text that the file has. It has no other one meanwhile, as it has where it is truncated first.
+func again(t *testing.T, path, text string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	must(t, err)
+	_, err = f.WriteString(text)
+	must(t, err, f.Close())
+}
+
 func must(t *testing.T, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {
@@ -149,7 +165,7 @@ func TestUnrelatedChangesAreIgnored(t *testing.T) {
 	put(t, filepath.Join(dir, "conf.d", "README"), "text")
 	put(t, filepath.Join(dir, "other", "stoker.yaml"), "text")
 	w.quiet("other files")
-	put(t, file, "1")
+	again(t, file, "1")
 	must(t, os.Chtimes(file, time.Now(), time.Now()), os.Chmod(file, 0o600))
 	w.quiet("the same text again")
 	put(t, file, "2")
@@ -580,16 +596,16 @@ func TestSeveralFolders(t *testing.T) {
 			}
 		}
 	}
-	put(t, filepath.Join(folder, "a.opts"), "-Da=b")
+	place(t, filepath.Join(folder, "a.opts"), "-Da=b")
 	reported("a new file", true)
 	put(t, filepath.Join(folder, "a.txt"), "-Da=b")
 	reported("a file that does not match", false)
 	if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	put(t, file, "-Xmx1g")
+	place(t, file, "-Xmx1g")
 	reported("a file in a new folder", true)
-	put(t, file, "-Xmx1g")
+	again(t, file, "-Xmx1g")
 	reported("the same text", false)
 	if err := os.Remove(filepath.Join(folder, "a.opts")); err != nil {
 		t.Fatal(err)

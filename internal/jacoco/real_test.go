@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/freeport"
 )
 
 // library is where Debian has JaCoCo and what it needs.
@@ -76,12 +78,11 @@ type covered struct {
 
 func newCovered(t *testing.T) *covered {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, reserved, err := freeport.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	t.Cleanup(func() { reserved.Close() })
 	// Work itself is not covered: its loop goes on after an answer, and would be seen in a dump after a reset.
 	option := fmt.Sprintf("-javaagent:%s=output=tcpserver,address=127.0.0.1,port=%d,includes=Work$*,sessionid=app.1,dumponexit=false",
 		agentJar(t), port)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/stoker-init/stoker/internal/fdstore"
+	"github.com/stoker-init/stoker/internal/freeport"
 	"github.com/stoker-init/stoker/internal/initproto"
 	"golang.org/x/sys/unix"
 )
@@ -88,15 +89,15 @@ func (s *store) names() string {
 	return strings.Join(names, " ")
 }
 
-// freePort is a port at which nothing listens.
+// freePort is a port at which nothing listens, and that no other process gets while the test runs.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", ":0")
+	port, reserved, err := freeport.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Cleanup(func() { reserved.Close() })
+	return port
 }
 
 func open(t *testing.T, s *Set, configs ...Config) []Socket {

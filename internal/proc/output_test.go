@@ -852,10 +852,14 @@ func TestRefusedPaths(t *testing.T) {
 	}
 }
 
+// written is a function of the shell that waits until a line is in the file f: the supervisor writes it some time after the service.
+const written = `written() { until grep -qsx "$1" $DIR/f; do sleep 0.01; done; }; `
+
 // The file is found again when it is moved or removed, and truncated files
 // are appended to.
 func TestFileIsMovedAway(t *testing.T) {
-	out := performance{shell: `echo one; while [ ! -e $DIR/f ]; do sleep 0.01; done; sleep 0.1; mv $DIR/f $DIR/moved; echo two; sleep 0.2; rm $DIR/f; echo three; sleep 0.2; : >$DIR/f; echo four`,
+	out := performance{shell: written + `echo one; written one; mv $DIR/f $DIR/moved; echo two; written two; rm $DIR/f; echo three; written three
+		: >$DIR/f; echo four`,
 		options: logs.Options{Format: logs.FormatNone, File: &logfile.Options{Path: "DIR/f"}}}.run(t)
 	if moved, now := read(t, out.dir+"/moved"), read(t, out.dir+"/f"); moved != "one\n" || now != "four\n" {
 		t.Errorf("%q and %q", moved, now)
@@ -886,8 +890,9 @@ func TestFilesAreLimited(t *testing.T) {
 
 // A file is full by its age too, at the next line.
 func TestFileIsFullByAge(t *testing.T) {
-	out := performance{shell: `echo one; sleep 0.1; echo two; sleep 1.1; echo three`,
-		options: logs.Options{File: &logfile.Options{Path: "DIR/f", Every: time.Second}}}.run(t)
+	t.Parallel() // it mostly waits
+	out := performance{shell: written + `echo one; written one; echo two; written two; sleep 4; echo three`,
+		options: logs.Options{File: &logfile.Options{Path: "DIR/f", Every: 4 * time.Second}}}.run(t)
 	if one, two := read(t, out.dir+"/f.1"), read(t, out.dir+"/f"); one != "one\ntwo\n" || two != "three\n" {
 		t.Errorf("%q and %q", one, two)
 	}
