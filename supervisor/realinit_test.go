@@ -53,7 +53,7 @@ func withInit(t *testing.T, play func(m *proc.Manager, rec *proc.Recovered, dir 
 		os.Exit(0)
 	}
 	dir = t.TempDir()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // a busy machine starts many processes slowly
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), role+"=init", where+"="+dir)
@@ -84,7 +84,7 @@ func TestExecOfProcess(t *testing.T) {
 		say := func(v any) { fmt.Fprintln(&out, v) }
 		say(sh("exit 0", time.Minute))
 		say(sh("echo not yet; exit 3", time.Minute))
-		say(sh(`sleep 300 & echo $! >"$0"/slow; echo waiting; wait`, 300*time.Millisecond))
+		say(sh(`sleep 300 & echo $! >"$0"/slow; echo waiting; wait`, 3*time.Second))
 		say(sh(`sleep 300 & echo $! >"$0"/left; exit 0`, time.Minute))
 		say(sh(`exec /no/such`, time.Minute))
 		say(probe.Config{Exec: []string{"/no/such"}}.New(start)(context.Background(), nil))
@@ -106,7 +106,7 @@ func TestExecOfProcess(t *testing.T) {
 	})
 	want := `<nil>
 exec /bin/sh: exit code 3: not yet
-exec /bin/sh: did not end within 300ms and was killed: waiting
+exec /bin/sh: did not end within 3s and was killed: waiting
 <nil>
 exec /bin/sh: exit code 127: /tmp/x: 1: exec: /no/such: not found
 exec /no/such: cannot execute /no/such: no such file or directory

@@ -66,11 +66,11 @@ func startJVMIn(t *testing.T, dir, classes string, uid uint32, options ...string
 	if err != nil {
 		t.Fatal(err)
 	}
+	begin := time.Now()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	socket := fmt.Sprintf("/tmp/.java_pid%d", cmd.Process.Pid)
-	_ = os.Remove(socket) // that of a killed JVM that had this pid
+	socket := freshSocket(cmd.Process.Pid, begin)
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -84,6 +84,16 @@ func startJVMIn(t *testing.T, dir, classes string, uid uint32, options ...string
 		*sent = syscall.SIGQUIT
 		return cmd.Process.Signal(syscall.SIGQUIT)
 	}}, sent
+}
+
+// freshSocket returns the path of a JVM's socket, and removes one that is older than begin: a killed JVM that had the pid has left it. A
+// JVM with -Xrs may have made its own already.
+func freshSocket(pid int, begin time.Time) string {
+	path := fmt.Sprintf("/tmp/.java_pid%d", pid)
+	if info, err := os.Lstat(path); err == nil && info.ModTime().Before(begin) {
+		_ = os.Remove(path)
+	}
+	return path
 }
 
 // attachTime is enough for a busy machine.
@@ -309,9 +319,11 @@ func TestAttachInAnotherNamespace(t *testing.T) {
 // A process without a handler, such as a JVM in its first milliseconds or another program, gets no signal.
 func TestAttachDoesNotKill(t *testing.T) {
 	cmd := exec.Command("sleep", "60")
+	begin := time.Now()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	freshSocket(cmd.Process.Pid, begin)
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -341,13 +353,15 @@ func attachToStartingJVM(t *testing.T, classes string) (tries int) {
 	t.Helper()
 	cmd := exec.Command("java", "-Xmx32m", "-cp", classes, "Eater", "wait")
 	cmd.Dir = t.TempDir()
+	begin := time.Now()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	socket := freshSocket(cmd.Process.Pid, begin)
 	defer func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		_ = os.Remove(fmt.Sprintf("/tmp/.java_pid%d", cmd.Process.Pid))
+		_ = os.Remove(socket)
 	}()
 	target := Target{Pid: cmd.Process.Pid, Quit: func() error { return cmd.Process.Signal(syscall.SIGQUIT) }}
 	ctx := attachTime(t)

@@ -34,9 +34,9 @@ func write(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// urlOf returns a URL with short time limits.
+// urlOf returns a URL that is asked until it answers.
 func urlOf(url string) jvm.URL {
-	return jvm.URL{URL: url, Timeout: time.Second, Deadline: time.Second}
+	return jvm.URL{URL: url, Timeout: time.Minute, Deadline: time.Minute}
 }
 
 func optionsAndSources(options []jvm.Option, dir string) string {
@@ -83,7 +83,10 @@ func TestLayerReadsAllSources(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := ", as of " + l.states[len(l.states)-1].Time.Format(time.RFC3339)
+	var at []string // which time each document is of
+	for _, state := range l.states[len(l.states)-2:] {
+		at = append(at, ", as of "+state.Time.Format(time.RFC3339))
+	}
 	want := `--add-exports a/b=c < jvm.user.options
 -Ddir=10 < /opts/10.opts:1
 -Ddir=20 < /opts/20.opts:1
@@ -92,9 +95,9 @@ func TestLayerReadsAllSources(t *testing.T) {
 -Dfat=1 < /fat.opts:1
 -Darg=a b < /jvm.args:1
 -Dtwo=2 < /jvm.args:1
--Dlist=1 < URL/list` + at + `
---add-opens a/b=c < URL/list` + at + `
--Durl=1 < URL/7?tier=gold&token=***:2` + at + `
+-Dlist=1 < URL/list` + at[0] + `
+--add-opens a/b=c < URL/list` + at[0] + `
+-Durl=1 < URL/7?tier=gold&token=***:2` + at[1] + `
 -Denv=1 < env APP_OPTS`
 	if got := strings.ReplaceAll(optionsAndSources(in.User, dir), web.URL, "URL"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -166,12 +169,13 @@ func TestDigestOfSources(t *testing.T) {
 	answer := "-Durl=1"
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, answer) }))
 	defer web.Close()
+	source := urlOf(web.URL)
 	dir := write(t, map[string]string{"a.opts": "-Da=1", "dir/b.opts": "-Db=1"})
 	read := func() string {
 		t.Helper()
 		l := &sources{cfg: jvm.Config{User: jvm.LayerConfig{Dirs: []jvm.Dir{{Dir: dir + "/dir"}},
 			Files: []jvm.File{{File: dir + "/a.opts"}, {File: dir + "/later"}},
-			URLs:  []jvm.URL{urlOf(web.URL)}}},
+			URLs:  []jvm.URL{source}}},
 			shared: &Shared{Labels: noLabels, fetch: &remote.Fetcher[remote.Answer]{Dir: dir + "/state", Accept: acceptOptions}}}
 		if _, err := l.readConfigured(t.Context()); err != nil {
 			t.Fatal(err)
@@ -206,6 +210,7 @@ func TestDigestOfSources(t *testing.T) {
 	change("a file in a folder", put("dir/c.opts", "-Dc=1"), func() error { return os.Remove(dir + "/dir/c.opts") })
 	change("a document", say("-Durl=2"), say("-Durl=1"))
 	web.Close()
+	source.Deadline = time.Second
 	if read() != first {
 		t.Error("the last good answer has another fingerprint than the answer")
 	}

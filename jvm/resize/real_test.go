@@ -138,7 +138,11 @@ func started(t *testing.T, classes string, options []string) (at JVM, used func(
 	}
 	ended := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(ended) }() // ends with the JVM
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-ended
+		_ = os.Remove(fmt.Sprintf("/tmp/.java_pid%d", cmd.Process.Pid))
+	})
 	for {
 		if _, err := os.Stat(dir + "/filled"); err == nil {
 			break

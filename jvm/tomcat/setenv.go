@@ -79,12 +79,13 @@ func (in Install) ImportSetenv(ctx context.Context, policy string, env map[strin
 	imp.File = file
 	ctx, cancel := context.WithTimeout(ctx, setenvLimit)
 	defer cancel()
-	mark, begun := "stoker-"+rand.Text(), time.Now()
+	deadline, _ := ctx.Deadline()
+	mark, limit := "stoker-"+rand.Text(), time.Until(deadline)
 	sh := func(program string, want int) ([][]byte, error) {
 		out, err := run(ctx, []string{"/bin/sh", "-c", program, in.Home + "/bin/catalina.sh", "run"}, environOf(env), dir)
 		parts := bytes.Split(out, []byte(mark))
 		if len(parts) != want {
-			return nil, setenvFailed(ctx, file, string(parts[0]), time.Since(begun), err)
+			return nil, setenvFailed(ctx, file, string(parts[0]), limit, err)
 		}
 		if err != nil {
 			imp.Notes = append(imp.Notes, fmt.Sprintf("%s: %v", file, err))
@@ -112,10 +113,10 @@ func (e *SetenvError) Error() string { return e.Err.Error() }
 func (e *SetenvError) Unwrap() error { return e.Err }
 
 // setenvFailed returns the error for a script that exited the shell or was killed.
-func setenvFailed(ctx context.Context, file, output string, took time.Duration, err error) error {
+func setenvFailed(ctx context.Context, file, output string, limit time.Duration, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		err = fmt.Errorf("it did not end within %v and was killed", took.Round(time.Second))
+		err = fmt.Errorf("it did not end within %v and was killed", limit.Round(time.Second))
 	case ctx.Err() != nil:
 		err = fmt.Errorf("the start was cancelled: %w", ctx.Err())
 	case err != nil:

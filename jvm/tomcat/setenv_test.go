@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -145,7 +146,11 @@ func TestSetenvFailures(t *testing.T) {
 			t.Parallel()
 			in := fakeInstall(t, Version{})
 			put(t, in.Base+"/bin/setenv.sh", c.script, 0o644)
-			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			limit := time.Minute
+			if c.name == "hangs" {
+				limit = 2 * time.Second
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), limit)
 			defer cancel()
 			_, err := in.ImportSetenv(ctx, "", env, "", execRunner)
 			var failed *SetenvError
@@ -157,6 +162,24 @@ func TestSetenvFailures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The limit is what the error tells, not when a busy machine killed the shell.
+func TestSetenvLimit(t *testing.T) {
+	in := fakeInstall(t, Version{})
+	put(t, in.Base+"/bin/setenv.sh", "", 0o644)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := in.ImportSetenv(ctx, "", nil, "", func(ctx context.Context, _, _ []string, _ string) ([]byte, error) {
+			<-ctx.Done()
+			time.Sleep(5 * time.Second)
+			return nil, ctx.Err()
+		})
+		if err == nil || !strings.Contains(err.Error(), "did not end within 2s and was killed") {
+			t.Error(err)
+		}
+	})
 }
 
 func TestSetenvMoves(t *testing.T) {

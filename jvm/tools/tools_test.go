@@ -86,7 +86,9 @@ func playJVM(t *testing.T, answer func(command []string) string) (*playedJVM, *T
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Munmap(mem) })
-	l, err := net.Listen("unix", fmt.Sprintf("/tmp/.java_pid%d", os.Getpid()))
+	socket := fmt.Sprintf("/tmp/.java_pid%d", os.Getpid())
+	_ = os.Remove(socket) // that of a killed JVM that had this pid
+	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -444,6 +446,10 @@ func hostileJVM(t *testing.T, env ...string) *Tools {
 	cmd.Env = append(env, "STOKER_TEST_JVM=1")
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: hostileUser, Gid: hostileUser}}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -451,11 +457,14 @@ func hostileJVM(t *testing.T, env ...string) *Tools {
 	if err != nil {
 		t.Fatal(err)
 	}
+	socket := fmt.Sprintf("/tmp/.java_pid%d", cmd.Process.Pid)
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		_ = os.Remove(fmt.Sprintf("/tmp/.java_pid%d", cmd.Process.Pid))
+		_ = os.Remove(socket)
 	})
+	_ = os.Remove(socket) // that of a killed JVM that had this pid
+	_ = in.Close()        // now it listens
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "up\n" {
 		t.Fatalf("%q, %v", line, err)
 	}
@@ -488,6 +497,7 @@ func actHostileJVM() {
 		_, err = syscall.Mmap(int(f.Fd()), 0, os.Getpagesize(), syscall.PROT_READ, syscall.MAP_PRIVATE)
 	}
 	_ = os.RemoveAll(dir)
+	_, _ = io.Copy(io.Discard, os.Stdin) // until its socket may be made
 	l, listenErr := net.Listen("unix", fmt.Sprintf("/tmp/.java_pid%d", os.Getpid()))
 	if err = errors.Join(err, listenErr); err != nil {
 		panic(err)

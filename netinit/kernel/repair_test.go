@@ -94,10 +94,11 @@ func TestLinksChangeMeanwhile(t *testing.T) {
 // TestAwait looks seldom while others change the network all the time.
 func TestAwait(t *testing.T) {
 	newPeer(t)
-	stop := make(chan struct{})
-	defer close(stop)
+	stop, over := make(chan struct{}), make(chan struct{})
+	defer func() { close(stop); <-over }() // the next test has a link of that name too
 	// It ends with the test.
 	go func() {
+		defer close(over)
 		for n := 0; ; n++ {
 			select {
 			case <-stop:

@@ -125,7 +125,7 @@ func TestFileProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantError(t, probe(file, now), "")
-	wantError(t, probe(file, now+200), "it is older than the process")
+	wantError(t, probe(file, now+100*3600), "it is older than the process")
 	wantError(t, probe(file, 0), "which is unknown")
 	old := time.Now().Add(-time.Minute)
 	if err := os.Chtimes(file, old, old); err != nil {

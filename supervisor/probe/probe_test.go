@@ -3,17 +3,20 @@ package probe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/freeport"
 )
 
-// check runs a probe once, for at most a second.
+// check runs a probe once. The limit is for one that hangs.
 func check(c Checker) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	return c(ctx, nil)
 }
@@ -28,14 +31,14 @@ func wantError(t *testing.T, err error, want string) {
 	}
 }
 
-// closedPort is an address without a listener.
+// closedPort is an address without a listener, until the test ends.
 func closedPort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, reserved, err := freeport.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(func() { reserved.Close() })
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 func TestHTTPProbe(t *testing.T) {
