@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"net/url"
 	"os"
 	"strconv"
@@ -126,7 +127,7 @@ func parseDetachKeys(text string) (keys []byte, err error) {
 // detachKeys finds the keys in what is typed.
 type detachKeys struct {
 	keys []byte
-	held int // how many of them were typed, and are held back
+	held []byte // typed and not sent yet: the beginning of keys
 }
 
 // filter returns what of p is to be sent, and whether it is followed by the last of the keys.
@@ -135,14 +136,12 @@ func (d *detachKeys) filter(p []byte) (send []byte, found bool) {
 		return p, false
 	}
 	for _, b := range p {
-		if b != d.keys[d.held] {
-			send = append(send, d.keys[:d.held]...)
-			d.held = 0
+		d.held = append(d.held, b)
+		for !bytes.HasPrefix(d.keys, d.held) {
+			send, d.held = append(send, d.held[0]), d.held[1:]
 		}
-		if b != d.keys[d.held] {
-			send = append(send, b)
-		} else if d.held++; d.held == len(d.keys) {
-			d.held = 0
+		if len(d.held) == len(d.keys) {
+			d.held = nil
 			return send, true
 		}
 	}

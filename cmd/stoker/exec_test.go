@@ -33,6 +33,8 @@ func TestDetachKeysAreFound(t *testing.T) {
 		{"\x10\x11", "\x10\x10\x11", "\x10", true},
 		{"\x10\x11", "\x11\x10", "\x11", false}, // the last one is held back
 		{"~.", "~~.", "~", true},
+		{"aab", "aa|ab", "a", true},
+		{"abac", "ababac", "ab", true},
 		{"", "\x10\x11", "\x10\x11", false},
 		{"x", "abx", "ab", true},
 	} {
