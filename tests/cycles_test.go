@@ -41,6 +41,22 @@ func (b *box) footprints() [2]footprint {
 	return [2]footprint{footprintOf(b.t, b.init), footprintOf(b.t, b.supervisor())}
 }
 
+// awaitWatches waits for what a supervisor opens two seconds after its start: the watches of the files, of the limits and of the API's
+// socket.
+func (b *box) awaitWatches() {
+	b.t.Helper()
+	await(b.t, 20*time.Second, "the watches of the supervisor", func() bool {
+		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", b.supervisor()))
+		watches := 0
+		for _, link := range links {
+			if to, _ := os.Readlink(link); to == "anon_inode:inotify" {
+				watches++
+			}
+		}
+		return watches == 3
+	})
+}
+
 // most is the limit of anonymous memory of each, KiB.
 const mostMemory = 10 << 10
 
@@ -100,6 +116,10 @@ func TestCycles(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			settled := func() {
+				b.awaitWatches()
+				pass(500 * time.Millisecond) // then a supervisor allocates its reserves
+			}
 			many := func(n int) {
 				for k := range n {
 					if c.every > 0 && k%c.every == 0 {
@@ -107,11 +127,11 @@ func TestCycles(t *testing.T) {
 					}
 					cycle()
 				}
-				if c.every > 0 { // two seconds after its start a supervisor allocates its reserves
-					pass(2500 * time.Millisecond)
+				if c.every > 0 {
+					settled()
 				}
 			}
-			pass(2500 * time.Millisecond)
+			settled()
 			many(cycles / 2) // until the heaps have reached their usual size
 			before := b.footprints()
 			for range 5 { // a file may be open for a moment

@@ -268,16 +268,7 @@ func TestManyHooks(t *testing.T) {
 	runs(1)
 	b.timed("restart", "web") // allocates what is allocated once
 	runs(2)
-	await(t, 10*time.Second, "the watches of the files, of the limits and of the API's socket, which come later", func() bool {
-		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", b.supervisor()))
-		watches := 0
-		for _, link := range links {
-			if to, _ := os.Readlink(link); to == "anon_inode:inotify" {
-				watches++
-			}
-		}
-		return watches == 3
-	})
+	b.awaitWatches()
 	const filled = 40 // restarts after which the journal has its 2000 events
 	for k := range filled {
 		b.timed("restart", "web")
