@@ -37,7 +37,7 @@ func footprintOf(t testing.TB, pid int) footprint {
 // footprints are the footprints of the init and the supervisor.
 func (b *box) footprints() [2]footprint {
 	b.t.Helper()
-	await(b.t, 5*time.Second, "a supervisor", func() bool { return b.supervisor() != 0 })
+	await(b.t, 15*time.Second, "a supervisor", func() bool { return b.supervisor() != 0 })
 	return [2]footprint{footprintOf(b.t, b.init), footprintOf(b.t, b.supervisor())}
 }
 
@@ -67,7 +67,7 @@ func (b *box) wantNoGrowth(before [2]footprint, cycles int) {
 	const memory = 1024    // normal variation of Go's heap
 	const always = 7 << 10 // below this the collector need not run
 	var now [2]footprint
-	ok := eventually(5*time.Second, 100*time.Millisecond, func() bool {
+	ok := eventually(15*time.Second, 100*time.Millisecond, func() bool {
 		now = b.footprints()
 		for k := range now {
 			if now[k].files > before[k].files || now[k].threads > before[k].threads ||
@@ -109,7 +109,7 @@ func TestCycles(t *testing.T) {
 				if err := api.command("service", "start"); err != nil {
 					t.Fatal(err)
 				}
-				if !eventually(5*time.Second, time.Millisecond, func() bool { svc, _ := api.service("service"); return svc.State == c.state }) {
+				if !eventually(15*time.Second, time.Millisecond, func() bool { svc, _ := api.service("service"); return svc.State == c.state }) {
 					t.Fatalf("it is not %s", c.state)
 				}
 				if err := api.command("service", "stop"); err != nil {

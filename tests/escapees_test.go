@@ -166,10 +166,10 @@ services:
 				}
 			}
 			listens(1)
-			b.awaitState("server", "RUNNING", 5*time.Second)
+			b.awaitState("server", "RUNNING", 15*time.Second)
 			b.timed("restart", "server")
 			listens(2)
-			b.awaitState("server", "RUNNING", 5*time.Second)
+			b.awaitState("server", "RUNNING", 15*time.Second)
 			for _, p := range childrenOf(b.init) { // now it exits
 				if svc, _ := newAPIClient(b.socket).service("server"); seenInside(t, p.pid) == svc.Pid {
 					syscall.Kill(p.pid, syscall.SIGKILL)
