@@ -123,14 +123,16 @@ func (b *box) start(o boxOptions) {
 // findInit waits until PID 1 has executed stoker.
 func (b *box) findInit() {
 	b.t.Helper()
-	eventually(10*time.Second, 500*time.Microsecond, func() bool {
+	if !eventually(30*time.Second, 500*time.Microsecond, func() bool {
 		for _, p := range childrenOf(b.cmd.Process.Pid) {
 			if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.pid)); err == nil && filepath.Base(exe) == "stoker" {
 				b.init = p.pid
 			}
 		}
 		return b.init != 0 || b.ended()
-	})
+	}) {
+		b.t.Fatal("PID 1 has not executed stoker within 30 s")
+	}
 }
 
 // remove kills the box. It may be called twice.
@@ -184,6 +186,9 @@ func (b *box) wait(within time.Duration) int {
 // signal sends sig to PID 1.
 func (b *box) signal(sig syscall.Signal) {
 	b.t.Helper()
+	if b.init == 0 { // kill(2) would take the test's own process group
+		b.t.Fatalf("PID 1 ended before it was seen, and cannot get %v", sig)
+	}
 	if err := syscall.Kill(b.init, sig); err != nil {
 		b.t.Fatalf("cannot send %v to PID 1 (pid %d): %v", sig, b.init, err)
 	}

@@ -105,7 +105,7 @@ func TestCrashLoopHoldsNobodyUp(t *testing.T) {
 			if err != nil || svc.Pid != w.pid || svc.Restarts != 0 {
 				t.Errorf("the service is %+v, %v; it was pid %d", svc, err, w.pid)
 			}
-			eventually(5*time.Second, 50*time.Millisecond, func() bool { return len(w.fds()) <= before+2 })
+			eventually(15*time.Second, 50*time.Millisecond, func() bool { return len(w.fds()) <= before+2 })
 			if now := len(w.fds()); now > before+2 {
 				t.Errorf("PID 1 had %d descriptors and has %d after %d kills", before, now, loop.kills)
 			}

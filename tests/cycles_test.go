@@ -37,8 +37,24 @@ func footprintOf(t testing.TB, pid int) footprint {
 // footprints are the footprints of the init and the supervisor.
 func (b *box) footprints() [2]footprint {
 	b.t.Helper()
-	await(b.t, 5*time.Second, "a supervisor", func() bool { return b.supervisor() != 0 })
+	await(b.t, 15*time.Second, "a supervisor", func() bool { return b.supervisor() != 0 })
 	return [2]footprint{footprintOf(b.t, b.init), footprintOf(b.t, b.supervisor())}
+}
+
+// awaitWatches waits for what a supervisor opens two seconds after its start: the watches of the files, of the limits and of the API's
+// socket.
+func (b *box) awaitWatches() {
+	b.t.Helper()
+	await(b.t, 20*time.Second, "the watches of the supervisor", func() bool {
+		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", b.supervisor()))
+		watches := 0
+		for _, link := range links {
+			if to, _ := os.Readlink(link); to == "anon_inode:inotify" {
+				watches++
+			}
+		}
+		return watches == 3
+	})
 }
 
 // most is the limit of anonymous memory of each, KiB.
@@ -51,7 +67,7 @@ func (b *box) wantNoGrowth(before [2]footprint, cycles int) {
 	const memory = 1024    // normal variation of Go's heap
 	const always = 7 << 10 // below this the collector need not run
 	var now [2]footprint
-	ok := eventually(5*time.Second, 100*time.Millisecond, func() bool {
+	ok := eventually(15*time.Second, 100*time.Millisecond, func() bool {
 		now = b.footprints()
 		for k := range now {
 			if now[k].files > before[k].files || now[k].threads > before[k].threads ||
@@ -93,12 +109,16 @@ func TestCycles(t *testing.T) {
 				if err := api.command("service", "start"); err != nil {
 					t.Fatal(err)
 				}
-				if !eventually(5*time.Second, time.Millisecond, func() bool { svc, _ := api.service("service"); return svc.State == c.state }) {
+				if !eventually(15*time.Second, time.Millisecond, func() bool { svc, _ := api.service("service"); return svc.State == c.state }) {
 					t.Fatalf("it is not %s", c.state)
 				}
 				if err := api.command("service", "stop"); err != nil {
 					t.Fatal(err)
 				}
+			}
+			settled := func() {
+				b.awaitWatches()
+				pass(500 * time.Millisecond) // then a supervisor allocates its reserves
 			}
 			many := func(n int) {
 				for k := range n {
@@ -107,11 +127,11 @@ func TestCycles(t *testing.T) {
 					}
 					cycle()
 				}
-				if c.every > 0 { // two seconds after its start a supervisor allocates its reserves
-					pass(2500 * time.Millisecond)
+				if c.every > 0 {
+					settled()
 				}
 			}
-			pass(2500 * time.Millisecond)
+			settled()
 			many(cycles / 2) // until the heaps have reached their usual size
 			before := b.footprints()
 			for range 5 { // a file may be open for a moment

@@ -89,9 +89,12 @@ func TestRestartEndsEscapees(t *testing.T) {
 		}
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
-			b := e.box(t, "sleep 0.3; echo $EPOCHREALTIME >>DIR/ends; exit 1",
+			// The first start lasts until the test has seen its child.
+			b := e.box(t, `[ -e DIR/ends ] && exec sleep 98430
+until [ -e DIR/seen ]; do sleep 0.05; done; echo $EPOCHREALTIME >>DIR/ends; exit 1`,
 				"restart: {backoff: {first: 100ms, factor: 1, max: 100ms, jitter: 0}, limit: {starts: 100000}}")
 			old := b.awaitInside("sleep 98431", 1)[0]
+			write(t, b.dir+"/seen", "", 0o644)
 			await(t, 10*time.Second, "the next start", func() bool { return len(b.lines("starts")) > 1 })
 			if now, ok := look(old.pid); ok && now.start == old.start && now.state != 'Z' {
 				t.Errorf("the service was started again, and a child of the one before lives on")
@@ -163,10 +166,10 @@ services:
 				}
 			}
 			listens(1)
-			b.awaitState("server", "RUNNING", 5*time.Second)
+			b.awaitState("server", "RUNNING", 15*time.Second)
 			b.timed("restart", "server")
 			listens(2)
-			b.awaitState("server", "RUNNING", 5*time.Second)
+			b.awaitState("server", "RUNNING", 15*time.Second)
 			for _, p := range childrenOf(b.init) { // now it exits
 				if svc, _ := newAPIClient(b.socket).service("server"); seenInside(t, p.pid) == svc.Pid {
 					syscall.Kill(p.pid, syscall.SIGKILL)

@@ -13,6 +13,6 @@ func TestStopOfWhatIsHeld(t *testing.T) {
 	t.Parallel()
 	stopOfWhatDoesNotRun(t, "exec sleep 98430", func(t *testing.T, b *box, pid int) {
 		newTracer(t, pid, false)
-		await(t, 5*time.Second, "the process to be held", func() bool { p, _ := look(pid); return p.state == 't' })
+		await(t, 15*time.Second, "the process to be held", func() bool { p, _ := look(pid); return p.state == 't' })
 	}, 3*time.Second) // a second until KILL, another until the zombie is recognized as traced
 }

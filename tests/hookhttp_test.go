@@ -66,9 +66,13 @@ func TestHTTPHooks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newEndpoint(t, c.answer)
+			limit := "30s" // not the subject
+			if name == "slow" {
+				limit = "1s"
+			}
 			b := newBox(t, boxOptions{env: []string{"ENV=te\"st"}, config: `
 hooks:
-  ready: [{name: register, url: "` + r.URL + `/agents/${STOKER_SERVICE}", method: PUT, body: '{"env": "${ENV}", "event": "${STOKER_EVENT}"}', timeout: 1s, retry_every: 50ms, on_failure: "` + c.policy + `"}]
+  ready: [{name: register, url: "` + r.URL + `/agents/${STOKER_SERVICE}", method: PUT, body: '{"env": "${ENV}", "event": "${STOKER_EVENT}"}', timeout: ` + limit + `, retry_every: 50ms, on_failure: "` + c.policy + `"}]
 services: {web: {command: [sleep, "98431"]}}
 `})
 			b.awaitState("web", "RUNNING", 15*time.Second)

@@ -95,12 +95,12 @@ func TestHooksOfFailedStarts(t *testing.T) {
 	for name, c := range map[string]struct {
 		service string
 		want    []string
-	}{
+	}{ // the end of a start supersedes its hook started, which has had its time before
 		"missing": {"command: [/nonexistent/98431]", []string{"pre-start web", "start-failed web code 127", "stopped web code 127",
 			"exit code 127"}},
-		"ends before it is ready": {"command: [sh, -c, 'sleep 0.5; exit 7'], ready: {file: DIR/never}",
+		"ends before it is ready": {`command: [sh, -c, 'until grep -q ^started DIR/events; do sleep 0.05; done; exit 7'], ready: {file: DIR/never}`,
 			[]string{"pre-start web", "started web", "start-failed web code 7", "exited web code 7", "stopped web code 7", "exit code 7"}},
-		"not ready in time": {"command: [sleep, '98431'], ready: {file: DIR/never, within: 300ms}",
+		"not ready in time": {"command: [sleep, '98431'], ready: {file: DIR/never, within: 3s}",
 			[]string{"pre-start web", "started web", "start-failed web", "pre-stop web", "exited web signal TERM", "stopped web signal TERM",
 				"exit code 143"}},
 	} {
@@ -268,16 +268,7 @@ func TestManyHooks(t *testing.T) {
 	runs(1)
 	b.timed("restart", "web") // allocates what is allocated once
 	runs(2)
-	await(t, 10*time.Second, "the watches of the files, of the limits and of the API's socket, which come later", func() bool {
-		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", b.supervisor()))
-		watches := 0
-		for _, link := range links {
-			if to, _ := os.Readlink(link); to == "anon_inode:inotify" {
-				watches++
-			}
-		}
-		return watches == 3
-	})
+	b.awaitWatches()
 	const filled = 40 // restarts after which the journal has its 2000 events
 	for k := range filled {
 		b.timed("restart", "web")

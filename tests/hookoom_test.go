@@ -19,8 +19,11 @@ func TestHooksOfAnOOMKill(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	// It waits until the hooks of its start have run: its end would supersede them.
 	config := recordingHooks("/t", recordEvent) + `services:
-  eater: {command: [perl, -e, 'sleep 1; $x = "x" x (500 << 20); sleep 98431'], restart: {policy: never}}
+  eater:
+    command: [sh, -c, 'until grep -q ^ready /t/events; do sleep 0.05; done; exec perl -e "\$x = q(x) x (500 << 20); sleep 98431"']
+    restart: {policy: never}
 `
 	if err := os.WriteFile(filepath.Join(dir, "stoker.yaml"), []byte(config), 0o644); err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ close $f;
 select(undef, undef, undef, 1000);
 `))})
 	await(t, 10*time.Second, "the zombies", func() bool { _, err := os.Stat(dir + "/made"); return err == nil })
-	b.awaitState("careless", "RUNNING", 5*time.Second)
+	b.awaitState("careless", "RUNNING", 15*time.Second)
 	svc, _ := newAPIClient(b.socket).service("careless")
 	zombies := func() int {
 		n := 0
@@ -40,7 +40,7 @@ select(undef, undef, undef, 1000);
 		}
 		return n
 	}
-	await(t, 5*time.Second, "5 zombies", func() bool { return zombies() == 5 })
+	await(t, 15*time.Second, "5 zombies", func() bool { return zombies() == 5 })
 	pass(3 * time.Second) // two seconds after the start memory is given back
 	supervisor := b.supervisor()
 	const idle = 5 * time.Second

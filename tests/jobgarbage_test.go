@@ -303,7 +303,7 @@ func TestJobsApart(t *testing.T) {
 	first := b.submit(executor.Spec{User: "daemon", Env: map[string]string{"OF_FIRST": "secret-of-first"}, Stdin: []byte("secret-of-first"),
 		Command: []string{"sh", "-c", `umask 0; echo secret-of-first >secret-file; echo secret-of-first; (setsid sleep 98437 &); exec sleep 98438`}})
 	work := dir + "/jobs/work/" + first.ID.String()
-	await(t, 5*time.Second, "what the first job writes", func() bool { _, err := os.Stat(work + "/secret-file"); return err == nil })
+	await(t, 15*time.Second, "what the first job writes", func() bool { _, err := os.Stat(work + "/secret-file"); return err == nil })
 	job, err := b.client.Job(t.Context(), first.ID.String())
 	if err != nil || job.Pid == 0 {
 		t.Fatal(err, job)

@@ -49,7 +49,7 @@ func testDamagedJournal(t *testing.T, stage string) {
 	if stage != "ended" {
 		specs = append(specs, b.shell("runs", "[ -e "+dir+"/second ] || exec sleep 98435"))
 		b.submit(specs[1])
-		await(t, 5*time.Second, "a running job", func() bool { return b.ledger()["runs"] == 1 })
+		await(t, 15*time.Second, "a running job", func() bool { return b.ledger()["runs"] == 1 })
 	}
 	if stage == "accepted" {
 		specs = append(specs, b.shell("waits", ""))

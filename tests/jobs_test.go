@@ -131,7 +131,7 @@ func (b *jobBox) processes() (found []string) {
 // wantNoProcess checks that nothing of a job is left.
 func (b *jobBox) wantNoProcess() {
 	b.t.Helper()
-	if !eventually(5*time.Second, 10*time.Millisecond, func() bool { return len(b.processes()) == 0 }) {
+	if !eventually(15*time.Second, 10*time.Millisecond, func() bool { return len(b.processes()) == 0 }) {
 		b.t.Errorf("processes are left: %q", b.processes())
 	}
 }
@@ -139,7 +139,7 @@ func (b *jobBox) wantNoProcess() {
 // wantService checks that the service runs.
 func (b *jobBox) wantService() {
 	b.t.Helper()
-	if !eventually(5*time.Second, 20*time.Millisecond, func() bool { return b.state("app") == "RUNNING" }) {
+	if !eventually(15*time.Second, 20*time.Millisecond, func() bool { return b.state("app") == "RUNNING" }) {
 		b.t.Errorf("the service is %s", b.state("app"))
 	}
 }
@@ -513,7 +513,7 @@ func TestJobsAtTheEndOfTheContainer(t *testing.T) {
 	for k := range 2 {
 		running = append(running, b.submit(b.shell(fmt.Sprintf("runs-%d", k), "exec sleep 98436")).ID)
 	}
-	await(t, 5*time.Second, "two running jobs", func() bool { return len(b.ledger()) == 2 })
+	await(t, 15*time.Second, "two running jobs", func() bool { return len(b.ledger()) == 2 })
 	for k := range 6 {
 		spec := b.shell(fmt.Sprintf("waits-%d", k), "")
 		spec.Serial = "order" // two slots would let them race
@@ -567,7 +567,7 @@ func TestJobsLeftovers(t *testing.T) {
 	}
 	// A session of its own does not protect from a stop.
 	id := b.submit(b.shell("stopped", "exec setsid -w sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'")).ID
-	await(t, 5*time.Second, "its start", func() bool { return b.ledger()["stopped"] == 1 })
+	await(t, 15*time.Second, "its start", func() bool { return b.ledger()["stopped"] == 1 })
 	grace := 100 * time.Millisecond
 	if _, err := b.client.Stop(t.Context(), id.String(), executor.StopRequest{Grace: &grace}); err != nil {
 		t.Error(err)
@@ -646,7 +646,7 @@ func TestJobsFullDisk(t *testing.T) {
 	t.Cleanup(func() { syscall.Unmount(dir+"/jobs", syscall.MNT_DETACH) })
 	b := newJobBox(t, dir, "slots: 2, queue: 5000")
 	running := b.submit(b.shell("runs", "while [ ! -e "+dir+"/go ]; do sleep 0.05; done; exit 3")).ID
-	await(t, 5*time.Second, "its start", func() bool { return b.ledger()["runs"] == 1 })
+	await(t, 15*time.Second, "its start", func() bool { return b.ledger()["runs"] == 1 })
 	fill := dir + "/jobs/fill"
 	f, err := os.Create(fill)
 	if err != nil {

@@ -41,7 +41,7 @@ func TestJobsTakenOver(t *testing.T) {
 	}
 	short := executor.Duration(1500 * time.Millisecond)
 	timeout := spec("timeout", "exec sleep 98435", func(s *executor.Spec) { s.Timeout = short })
-	deaf := spec("deaf", "trap '' TERM; while :; do sleep 0.05; done", func(s *executor.Spec) { s.StopGrace = short })
+	deaf := spec("deaf", "trap '' TERM; echo >"+dir+"/deaf; while :; do sleep 0.05; done", func(s *executor.Spec) { s.StopGrace = short })
 	full := spec("full", wait+"head -c 20M /dev/zero >x; exec sleep 98435", func(s *executor.Spec) { s.WorkspaceCap = "4MiB" })
 	artifact := spec("artifact", wait+"echo kept >a", func(s *executor.Spec) { s.Artifacts = []executor.Artifact{{Path: "a"}} })
 	again := spec("again", wait+`[ "$STOKER_JOB_ATTEMPT" = 3 ] && exit 0; exit 7`, func(s *executor.Spec) {
@@ -49,7 +49,7 @@ func TestJobsTakenOver(t *testing.T) {
 	})
 	stdin := spec("stdin", wait+"cksum", func(s *executor.Spec) { s.Stdin = make([]byte, 1<<20) })
 	leaver := spec("leaver", "(setsid sleep 98437 &); "+wait+"exit 2", nil)
-	await(t, 10*time.Second, "the start of all", func() bool { return len(b.ledger()) == 7 })
+	await(t, 10*time.Second, "the start of all", func() bool { return len(b.ledger()) == 7 && b.file("deaf") != "" })
 	later := spec("later", "", func(s *executor.Spec) { s.NotBefore = time.Now().Add(2 * time.Second) })
 	if _, err := b.client.Stop(t.Context(), deaf.String(), executor.StopRequest{}); err != nil {
 		t.Error(err)

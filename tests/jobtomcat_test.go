@@ -173,7 +173,10 @@ func TestJobsDockerStop(t *testing.T) {
 	again := c.shell("again", "[ -e "+c.dir+"/again ] && exit 0; touch "+c.dir+"/again; exec sleep 98436")
 	again.RetryOnLost = true
 	add(again, executor.Succeeded, 2)
-	await(t, 20*time.Second, "four running jobs", func() bool { return len(c.ledger()) == 4 })
+	await(t, 20*time.Second, "four running jobs", func() bool {
+		_, err := os.Stat(c.dir + "/again")
+		return len(c.ledger()) == 4 && err == nil
+	})
 	for k := range 3 {
 		spec := c.shell(fmt.Sprintf("waits-%d", k), "")
 		spec.Serial = "order"
