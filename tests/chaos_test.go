@@ -97,9 +97,11 @@ func (b *box) insist(args ...string) {
 // numbers of starts.
 func TestChaos(t *testing.T) {
 	total := chaosKills(t)
+	// A supervisor lives this long at most: long enough that some answer, also on a busy machine.
+	life := max(60*time.Millisecond, firstAnswer(t))
 	var done atomic.Int64
 	for round := 0; int(done.Load()) < total; round++ {
-		chaosRound(t, round, &done)
+		chaosRound(t, round, life, &done)
 		if t.Failed() {
 			return
 		}
@@ -107,7 +109,17 @@ func TestChaos(t *testing.T) {
 	t.Logf("hurt %d times", done.Load())
 }
 
-func chaosRound(t *testing.T, round int, done *atomic.Int64) {
+// firstAnswer returns how long a supervisor takes here from its start to its first answer.
+func firstAnswer(t *testing.T) time.Duration {
+	t.Helper()
+	from := time.Now()
+	b := newBox(t, boxOptions{config: "services: {web: {command: [sleep, '98431']}}\n"})
+	defer b.remove()
+	await(t, 30*time.Second, "the first answer", func() bool { _, ok := b.status(); return ok })
+	return time.Since(from)
+}
+
+func chaosRound(t *testing.T, round int, life time.Duration, done *atomic.Int64) {
 	dir := t.TempDir()
 	b := newBox(t, boxOptions{dir: dir, config: chaosConfig(dir, "one", false)})
 	defer b.remove()
@@ -118,7 +130,7 @@ func chaosRound(t *testing.T, round int, done *atomic.Int64) {
 			select {
 			case <-stop:
 				return
-			case <-time.After(time.Duration(5+rand.IntN(60)) * time.Millisecond):
+			case <-time.After(5*time.Millisecond + rand.N(life)):
 				b.hurt()
 				done.Add(1)
 			}
