@@ -5,6 +5,8 @@ package tests
 import (
 	"bufio"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -48,13 +50,15 @@ func TestReaderStalls(t *testing.T) {
 			t.Errorf("status took %v", took)
 		}
 	}
-	from := said()
 	if took := b.timed("stop", "talker"); took > 500*time.Millisecond {
 		t.Errorf("the stop took %v", took)
 	}
+	from := said()
+	if err := os.Remove(filepath.Join(b.dir, "said")); err != nil {
+		t.Fatal(err)
+	}
 	b.timed("start", "talker")
-	await(t, 20*time.Second, "30000 lines of the next one without a reader",
-		func() bool { n := said(); return n > 30_000 && n < from || n > from+30_000 })
+	await(t, 20*time.Second, "30000 lines of the next one without a reader", func() bool { return said() > 30_000 })
 	if took := b.timed("stop", "talker"); took > 500*time.Millisecond {
 		t.Errorf("the second stop took %v", took)
 	}
