@@ -51,8 +51,7 @@ func TestTermAtAnyMomentWithCommand(t *testing.T) {
 		b := newBox(t, boxOptions{dir: dir, args: []string{"--", "sh", "-c",
 			`trap "echo bye >` + dir + `/bye; exit 7" TERM; echo yes >` + dir + `/trapped; while :; do sleep 0.01; done`}})
 		pass(delay)
-		from := time.Now()
-		b.signal(syscall.SIGTERM)
+		from, _ := b.terminate()
 		code := b.wait(20 * time.Second)
 		if took := time.Since(from); took > 2*time.Second {
 			t.Errorf("TERM after %v: the end took %v", delay, took)
@@ -133,6 +132,7 @@ func TestSignalsThatEndNoCommand(t *testing.T) {
 		}
 		pass(2 * time.Millisecond)
 	}
+	b.awaitState("sleep", "RUNNING", 10*time.Second) // the signals may have come before that
 	if !holds(200*time.Millisecond, func() bool { return !b.ended() && b.state("sleep") == "RUNNING" }) {
 		t.Fatalf("PID 1 or its command has ended: %s", b.stderr.String())
 	}

@@ -25,7 +25,7 @@ services:
 	pass(3 * time.Second) // the watch begins two seconds after the start
 	back := func(how string) {
 		t.Helper()
-		await(t, 5*time.Second, "the socket, "+how, func() bool { _, ok := b.status(); return ok })
+		await(t, 10*time.Second, "the socket, "+how, func() bool { _, ok := b.status(); return ok })
 	}
 	remove := func() {
 		t.Helper()
@@ -38,6 +38,8 @@ services:
 	remove()
 	b.signal(syscall.SIGHUP)
 	back("removed before a HUP")
+	const same = "the configuration has not changed"
+	await(t, 10*time.Second, "the HUP", func() bool { return b.stderr.count(same) == 1 }) // it comes after the socket
 	remove()
 	supervisor := b.supervisor()
 	if err := syscall.Kill(supervisor, syscall.SIGKILL); err != nil {
@@ -54,12 +56,19 @@ services:
 		t.Fatal(err)
 	}
 	pass(3 * time.Second)
-	remove()
-	write(t, b.socket, "precious", 0o644)
+	// At once, or the socket would be created between a removal and what is put there.
+	replace := func(by string) {
+		t.Helper()
+		if err := os.Rename(by, b.socket); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, b.socket+".new", "precious", 0o644)
+	replace(b.socket + ".new")
 	const said = "it is there, and no socket"
-	await(t, 5*time.Second, "what is there is said", func() bool { return strings.Contains(b.stderr.String(), said) })
+	await(t, 10*time.Second, "what is there is said", func() bool { return strings.Contains(b.stderr.String(), said) })
 	b.signal(syscall.SIGHUP)
-	await(t, 5*time.Second, "the HUP", func() bool { return strings.Count(b.stderr.String(), "the configuration has not changed") == 2 })
+	await(t, 10*time.Second, "the HUP", func() bool { return b.stderr.count(same) == 2 })
 	if n := strings.Count(b.stderr.String(), said); n != 1 {
 		t.Errorf("what is in the socket's place is said %d times", n)
 	}
@@ -68,13 +77,13 @@ services:
 	}
 	remove()
 	back("replaced by a file")
-	remove()
-	other, err := net.Listen("unix", b.socket)
+	other, err := net.Listen("unix", b.socket+".new")
 	if err != nil {
 		t.Fatal(err)
 	}
 	other.(*net.UnixListener).SetUnlinkOnClose(false)
-	await(t, 5*time.Second, "another that listens is said", func() bool {
+	replace(b.socket + ".new")
+	await(t, 10*time.Second, "another that listens is said", func() bool {
 		return strings.Contains(b.stderr.String(),
 			"another stoker answers there")
 	})

@@ -124,14 +124,23 @@ func newTracer(t *testing.T, pid int, goesOn bool) {
 	attached, end, over := make(chan error), make(chan struct{}), make(chan struct{})
 	go func() { // ends with the test
 		defer close(over)
-		runtime.LockOSThread() // never unlocked: tracing ends with the thread
+		runtime.LockOSThread() // only this thread is the tracer
 		if err := unix.PtraceSeize(pid); err != nil {
 			attached <- err
 			return
 		}
+		reap := func() { // by the tracer: the end of the goroutine need not be that of its thread
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			for ws := syscall.WaitStatus(0x7f); ws.Stopped(); {
+				if _, err := syscall.Wait4(pid, &ws, syscall.WALL, nil); err != nil {
+					return
+				}
+			}
+		}
 		if !goesOn {
 			attached <- unix.PtraceInterrupt(pid)
 			<-end
+			reap()
 			return
 		}
 		attached <- nil
@@ -150,6 +159,7 @@ func newTracer(t *testing.T, pid int, goesOn bool) {
 			select {
 			case <-time.After(2 * time.Millisecond):
 			case <-end:
+				reap()
 				return
 			}
 		}

@@ -55,14 +55,7 @@ func termAfter(t *testing.T, delay time.Duration) {
 	b := newBox(t, boxOptions{dir: dir, config: strings.ReplaceAll(strings.ReplaceAll(shutdownConfig, ">>starts", ">>"+dir+"/starts"),
 		">trapped", ">"+dir+"/trapped")})
 	pass(delay)
-	// Before main the Go runtime decides what a signal does: as PID 1, nothing or exit 2.
-	early := delay < 100*time.Millisecond && b.supervisor() == 0
-	from := time.Now()
-	b.signal(syscall.SIGTERM)
-	if early && !eventually(shutdownBudget, 5*time.Millisecond, b.ended) {
-		from = time.Now()
-		b.signal(syscall.SIGTERM)
-	}
+	from, early := b.terminate()
 	code := b.wait(20 * time.Second)
 	took := time.Since(from)
 	if early && code == 2 && b.file("starts") == "" {
@@ -79,6 +72,20 @@ func termAfter(t *testing.T, delay time.Duration) {
 		t.Errorf("the code is %d, not %d", code, want)
 	}
 	b.wantNoStartInTheEnd()
+}
+
+// terminate sends TERM, and once more if the first one was early, before PID 1 has reached main, and without effect: until then the Go
+// runtime decides what a signal does, as PID 1 nothing or exit 2. from is when the last one was sent.
+func (b *box) terminate() (from time.Time, early bool) {
+	b.t.Helper()
+	early = b.supervisor() == 0
+	from = time.Now()
+	b.signal(syscall.SIGTERM)
+	if early && !eventually(shutdownBudget, 5*time.Millisecond, b.ended) {
+		from = time.Now()
+		b.signal(syscall.SIGTERM)
+	}
+	return from, early
 }
 
 // wantNoStartInTheEnd compares the logged starts with the begin of the stop.

@@ -73,10 +73,10 @@ tell cgroups-left "$(find /sys/fs/cgroup/box -mindepth 1 -type d -exec cat '{}/c
 	m.want("cpu", "50000 100000")
 	m.want("small-sees", `.*"cpu_quota_cores":0.5,.*"memory_limit_bytes":67108864,.*`)
 	m.want("plain-sees", `.*"cpu_quota_cores":null,.*"memory_limit_bytes":314572800,.*`)
-	m.below("daemon-stop", 4)
+	m.below("daemon-stop", 7) // of 2 s; the default is 8 s
 	m.want("daemons-left", "0")
 	m.want("incidents", `.*cgroup-oom-kill.*`)
-	m.below("daemon-stop-later", 4)
+	m.below("daemon-stop-later", 7)
 	m.want("daemons-left-later", "0")
 	m.want("exit", "0")
 	m.want("cgroups-left", "0")

@@ -88,7 +88,7 @@ tell left "$(cat /sys/fs/cgroup/box/cgroup.procs | grep -c .)"
 	m.want("survived", "yes")
 	m.want("starts", "1")
 	m.want("deaf-state", "STOPPED")
-	if s := m.seconds("deaf"); len(s) != 1 || s[0] < 0.9 || s[0] > 5 {
+	if s := m.seconds("deaf"); len(s) != 1 || s[0] < 0.9 || s[0] > 7 { // the default is 8 s
 		t.Errorf("the stop of a service that ignores TERM took %v s, want its 1 s", s)
 	}
 	m.want("refused", "BACKOFF|STARTING|FATAL")
@@ -129,22 +129,22 @@ kill -9 "$(supervisor)"
 moved -3600
 within 20 starts 9
 tell starts "$(tr '\n' ' ' </tmp/starts)"
+from=$(date_boot)
 stoker stop deaf &
 usleep 300000
 moved 3600
-from=$(date_boot)
 wait $!
 tell forward "$(($(date_boot) - from))"
 stoker start deaf
+from=$(date_boot)
 stoker stop deaf &
 usleep 300000
 moved -3600
-from=$(date_boot)
 wait $!
 tell back "$(($(date_boot) - from))"
+from=$(date_boot)
 kill -TERM "$box_pid"
 moved -3600
-from=$(date_boot)
 wait "$box_pid"
 tell end "$(($(date_boot) - from))"
 `)
@@ -157,18 +157,18 @@ tell end "$(($(date_boot) - from))"
 		t.Fatalf("only %d starts", len(starts))
 	}
 	for k, want := range wants { // slow by emulation, but never too early and no hour late
-		if gaps[k] < want-0.03 || gaps[k] > want*1.5+3 {
+		if gaps[k] < want-0.03 || gaps[k] > want+60 {
 			t.Errorf("the gaps between starts are %.2f s, want %.2f", gaps, wants)
 			break
 		}
 	}
 	t.Logf("gaps %.2f", gaps)
 	for _, name := range []string{"forward", "back"} {
-		if s := m.seconds(name); len(s) != 1 || s[0] < 1.2 || s[0] > 5 {
-			t.Errorf("a stop with 2 s, 0.3 s of them before the clock was set %s, took %v s more", name, s)
+		if s := m.seconds(name); len(s) != 1 || s[0] < 1.9 || s[0] > 60 {
+			t.Errorf("a stop with 2 s, during which the clock was set %s, took %v s", name, s)
 		}
 	}
-	m.below("end", 6)
+	m.below("end", 60)
 }
 
 // As PID 1 of the machine: its end makes the kernel panic with its exit code.

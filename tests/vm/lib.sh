@@ -16,9 +16,9 @@ give_up() {
 	exit 1
 }
 
-# within SECONDS COMMAND... repeats the command until it succeeds.
+# within SECONDS COMMAND... repeats the command until it succeeds. An emulated machine on a busy host has five times as long.
 within() {
-	seconds=$1
+	seconds=$(($1 * 5))
 	shift
 	end=$(($(date_boot) + seconds * 100))
 	until "$@" >/dev/null 2>&1; do
