@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -52,13 +51,8 @@ func startCluster(t *testing.T) (urls string, nodes map[string]*os.Process) {
 	t.Helper()
 	const size = 3
 	var ports [2 * size]int
-	for k := range ports { // all at once, so that they differ
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports[k] = l.Addr().(*net.TCPAddr).Port
+	for k := range ports {
+		ports[k] = reservePort(t)
 	}
 	var all, routes []string
 	for k := range size {
@@ -77,14 +71,10 @@ func startCluster(t *testing.T) (urls string, nodes map[string]*os.Process) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		cmd.Stderr = os.Stderr
 		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-		// The ports are taken until now.
-		nodes[n.Name] = nil
-		defer func() {
-			if err := cmd.Start(); err != nil {
-				t.Error(err)
-			}
-			nodes[n.Name] = cmd.Process
-		}()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		nodes[n.Name] = cmd.Process
 	}
 	return strings.Join(all, ","), nodes
 }
