@@ -78,7 +78,7 @@ executor:
 	want(t, c.await(1), executor.Succeeded)
 	shell("long", "while [ ! -e "+dir+"/go ]; do sleep 0.05; done; exit 3")
 	poll(t, "the job runs", func() bool { return strings.Contains(tool("job", "list"), "RUNNING") })
-	out, err := exec.Command("pgrep", "-P", fmt.Sprint(cmd.Process.Pid), "-x", "stoker").Output()
+	out, err := exec.Command("pgrep", "-o", "-P", fmt.Sprint(cmd.Process.Pid), "-x", "stoker").Output()
 	if err != nil {
 		t.Fatalf("no supervisor: %v", err)
 	}

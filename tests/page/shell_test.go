@@ -222,7 +222,7 @@ func (s *stoker) testSupervisor(t *testing.T) {
 	p.sees(screen, "alive")
 	p.allow("WebSocket connection")
 	p.allow("ERR_")
-	out, err := exec.Command("pgrep", "-P", fmt.Sprint(s.pid), "-x", "stoker").Output()
+	out, err := exec.Command("pgrep", "-o", "-P", fmt.Sprint(s.pid), "-x", "stoker").Output()
 	if err != nil {
 		t.Fatalf("no supervisor: %v", err)
 	}
