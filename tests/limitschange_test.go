@@ -42,9 +42,10 @@ hooks:
 			return strings.Contains(events, step.event) && strings.Contains(hook, "hook: "+step.event+"\n")
 		})
 		wantLimits(t, parseLimits(t, c.must("stoker", "limits", "-o", "json")), step.limits)
-		if out, _ := exec.Command("docker", "logs", c.id).CombinedOutput(); !strings.Contains(string(out), `changes="`+step.event+`"`) {
-			t.Errorf("the log does not have %q", step.event)
-		}
+		await(t, 10*time.Second, "the line of "+step.event+" in Docker's log", func() bool {
+			out, _ := exec.Command("docker", "logs", c.id).CombinedOutput()
+			return strings.Contains(string(out), `changes="`+step.event+`"`)
+		})
 	}
 	// A change that the supervisor has missed.
 	supervisor := `kill -%s "$(grep -lz '^supervise$' /proc/[0-9]*/cmdline | tr -dc 0-9)"`

@@ -102,7 +102,7 @@ func TestSocketsOfAnotherUser(t *testing.T) {
 	stale.SetUnlinkOnClose(false)
 	stale.Close()
 	l := newAll(t, n, "[{name: low, tcp: ':80'}, {name: six, tcp: '[::1]:81'}, {name: file, unix: "+path+", mode: '0600'}]",
-		"    live: {exec: [sh, -c, 'env >DIR/probe.new; ls -l /proc/self/fd >>DIR/probe.new; mv DIR/probe.new DIR/probe'], every: 1s, timeout: 1s}\n"+
+		"    live: {exec: [sh, -c, 'env >DIR/probe.new; ls -l /proc/self/fd >>DIR/probe.new; mv DIR/probe.new DIR/probe'], every: 1s, timeout: 10s}\n"+
 			"hooks: {started: [{name: see, command: [sh, -c, 'env >DIR/hook; ls -l /proc/self/fd >>DIR/hook']}]}\n")
 	everywhere := func(when string) {
 		t.Helper()

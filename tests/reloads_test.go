@@ -48,7 +48,11 @@ func TestRemovedServicesLeaveNothing(t *testing.T) {
 	b.killSupervisor()
 	first := min(reloads, 30) + 2
 	to(first - 1)
-	pass(2500 * time.Millisecond) // two seconds after its start a supervisor allocates its reserves
+	allocated := func() { // a supervisor allocates its reserves when it has returned the memory of its start
+		await(t, 20*time.Second, "the end of the supervisor's start", b.settled)
+		pass(500 * time.Millisecond)
+	}
+	allocated()
 	before, memory := b.footprints(), b.outputMemory()
 	for round := first; round < first+reloads; round++ {
 		if round%10 == 0 {
@@ -56,7 +60,7 @@ func TestRemovedServicesLeaveNothing(t *testing.T) {
 		}
 		to(round)
 	}
-	pass(2500 * time.Millisecond)
+	allocated()
 	b.wantNoGrowth(before, reloads)
 	if now := b.outputMemory(); now > memory+memory/2 {
 		t.Errorf("the memory of output grew from %d to %d KiB", memory, now)
