@@ -66,6 +66,10 @@ func (m *Manager) adoptOne(id string, blob []byte, fds []int) (err error) {
 		return nil
 	}
 	delete(m.opts.Processes, IDPrefix+id)
+	counted := s.Info() // its bytes until now: counters begin at 0 with each supervisor
+	m.mu.Lock()
+	m.metrics.In, m.metrics.Out = m.metrics.In-counted.StdinBytes, m.metrics.Out-counted.StdoutBytes-counted.StderrBytes
+	m.mu.Unlock()
 	if v.Exit != nil {
 		m.adoptEnded(s, p)
 		return nil

@@ -99,6 +99,7 @@ func (i keptItem) item(t *testing.T, streams bool) (blob []byte, fds []int) {
 			r, failed := newRing(1, streams)
 			if err = failed; err == nil {
 				keep = r.fd
+				r.h.taken = 7
 				r.release()
 			}
 		default:
@@ -212,6 +213,11 @@ func adoptAndStop(t *testing.T, i keptItem, p *keptProcess, recorder Recorder) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	m.Stop(ctx)
+	defer func() {
+		if got := m.Metrics(); got.In != 0 || got.Out != 0 {
+			t.Errorf("what an earlier supervisor has counted counts again: %+v", got)
+		}
+	}()
 	if p != nil {
 		select {
 		case <-p.done:

@@ -71,6 +71,9 @@ func (t *Trainer) Make(ctx context.Context) error {
 	if err := t.room(); err != nil {
 		return err
 	}
+	if t.Dir == "" {
+		return t.cannotWrite(errors.New("there is none"))
+	}
 	work, err := newWorkFolder(t.Dir, t.User)
 	if err != nil {
 		return t.cannotWrite(err)
