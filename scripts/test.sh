@@ -60,7 +60,7 @@ container)
 	# shellcheck disable=SC2034 # for progress
 	progress_doing=tests_doing
 	# Parallel tests mostly wait.
-	progress_shown "container tests" "$go" test -v -count=1 -timeout 20m -parallel 6 -tags container ./tests/...
+	progress_shown "container tests" "$go" test -v -count=1 -timeout 25m -parallel 6 -tags container ./tests/...
 	skipped=$(sed -n 's/^ *--- SKIP: \([^ ]*\).*/\1/p' "$progress_log")
 	# shellcheck disable=SC2086 # a list of names
 	[ -z "$skipped" ] || say "NOT EVERYTHING WAS TESTED, skipped were:" $skipped
