@@ -11,8 +11,8 @@ const (
 	MemoryThrottled = "memory-throttled"
 )
 
-// stokerThreads are the processes and threads of stoker itself, 12 of the init and 13 of the supervisor.
-const stokerThreads = 25
+// stokerThreads are the processes and threads of stoker itself, 12 of the init and 15 of the supervisor.
+const stokerThreads = 27
 
 // limitWarnings compares pids.max with the threads of the budget, and memory.high with what the JVM may use of it.
 func (s *Sizing) limitWarnings(l Limits) (out []Problem) {

@@ -13,10 +13,10 @@ func TestLimitWarnings(t *testing.T) {
 		want    string // code and numbers; empty: none
 	}{
 		"no limits":                      {Limits{}, 0, "", ""},
-		"pids for a usual Tomcat":        {Limits{PIDs: 265}, 0, "", ""},
-		"one too few":                    {Limits{PIDs: 264}, 0, "", "threads-limited 264 265 230 10 25"},
+		"pids for a usual Tomcat":        {Limits{PIDs: 267}, 0, "", ""},
+		"one too few":                    {Limits{PIDs: 266}, 0, "", "threads-limited 266 267 230 10 27"},
 		"fewer connectors":               {Limits{PIDs: 100}, 30, "", ""},
-		"more GC threads":                {Limits{PIDs: 265}, 0, "-XX:ParallelGCThreads=9", "threads-limited 265 272 230 17 25"},
+		"more GC threads":                {Limits{PIDs: 267}, 0, "-XX:ParallelGCThreads=9", "threads-limited 267 274 230 17 27"},
 		"memory.high above the regions":  {Limits{MemoryHigh: 2 << 30}, 0, "", ""},
 		"memory.high below the regions":  {Limits{MemoryHigh: 1 << 30}, 0, "", "memory-throttled 1024 MiB"},
 		"memory.high below a fixed heap": {Limits{MemoryHigh: 600 << 20}, 0, "-Xmx500m", "memory-throttled 600 MiB"},

@@ -23,10 +23,10 @@ import (
 )
 
 const (
-	// SupervisorThreads are the spare threads of a supervisor.
-	SupervisorThreads = 8
+	// SupervisorThreads are the spare threads of a supervisor. On a busy machine, where system calls last long, 8 were too few.
+	SupervisorThreads = 9
 	// SupervisorTasks are its process and all its threads.
-	SupervisorTasks = SupervisorThreads + 5
+	SupervisorTasks = SupervisorThreads + 6
 )
 
 // SpareThreads makes n threads, which the runtime keeps and uses again.
