@@ -5,6 +5,7 @@ package tests
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,11 +27,26 @@ type machine struct {
 	values  map[string][]string
 }
 
-// The time limits of a boot, and of it and its script. On a busy host a machine is many times slower.
+// The time limits of a machine that prints nothing, and of any. Its first process prints each 5 s. On a busy host all is many times
+// slower.
 const (
-	bootLimit    = 90 * time.Second
+	silenceLimit = 90 * time.Second
 	machineLimit = 6 * time.Minute
 )
+
+// errSilent means that the emulated kernel hangs: not even its first process goes on.
+var errSilent = fmt.Errorf("it has printed nothing for %v", silenceLimit)
+
+// heard restarts a timer with each write.
+type heard struct {
+	capture
+	silence *time.Timer
+}
+
+func (h *heard) Write(p []byte) (int, error) {
+	h.silence.Reset(silenceLimit)
+	return h.capture.Write(p)
+}
 
 // boot runs a script as root in a new machine with 512 MiB.
 func boot(t *testing.T, script string) *machine {
@@ -99,8 +115,8 @@ func (m *machine) run(mib int, kernel, initrd string) {
 	m.t.Helper()
 	from := time.Now()
 	err := m.emulate(mib, kernel, initrd)
-	if err != nil && !strings.Contains(m.console, "==up") { // the emulated kernel hung before its first process
-		m.t.Logf("the machine did not boot within %v: booting again", time.Since(from))
+	if errors.Is(err, errSilent) {
+		m.t.Logf("the machine hangs, booting again: %v\n%s", err, lastOf(m.console, 1000))
 		err = m.emulate(mib, kernel, initrd)
 	}
 	m.t.Cleanup(func() {
@@ -125,22 +141,23 @@ func (m *machine) run(mib int, kernel, initrd string) {
 
 // emulate boots the machine, and returns when it has ended.
 func (m *machine) emulate(mib int, kernel, initrd string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), machineLimit)
-	defer cancel()
+	limited, end := context.WithTimeout(context.Background(), machineLimit)
+	defer end()
+	ctx, cancel := context.WithCancelCause(limited)
+	defer cancel(nil)
 	// A panic ends the machine too; on a busy host the check of the timer would panic. KVM would be faster, but with a broken KVM the
 	// machine hangs.
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg", "-m", strconv.Itoa(mib), "-smp", "2", "-nodefaults", "-no-user-config",
 		"-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", kernel, "-initrd", initrd,
 		"-append", "console=ttyS0 quiet loglevel=1 panic=-1 random.trust_cpu=1 mitigations=off no_timer_check")
-	var console capture
-	cmd.Stdout, cmd.Stderr = &console, &console
-	defer time.AfterFunc(bootLimit, func() {
-		if console.count("==up") == 0 {
-			cancel()
-		}
-	}).Stop()
+	console := &heard{silence: time.AfterFunc(silenceLimit, func() { cancel(errSilent) })}
+	defer console.silence.Stop()
+	cmd.Stdout, cmd.Stderr = console, console
 	err := cmd.Run()
 	m.console = console.String()
+	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
+		return errSilent
+	}
 	return err
 }
 

@@ -14,6 +14,8 @@ ip link set lo up
 stty -F /dev/ttyS0 -opost
 exec 2>&1
 echo '==up'
+# The test tells by this a machine that hangs from a script that does.
+while sleep 5; do echo '==alive'; done &
 trap 'echo "==code $?"; reboot -f' EXIT
 set -u
 # shellcheck source=tests/vm/lib.sh
