@@ -41,6 +41,33 @@ func requestTCP(address, method, path, token, body string) (int, string) {
 	return resp.StatusCode, string(data)
 }
 
+// The same port is served at once when a reload has it under another address (or with TLS): the listener of before, of which
+// the init has a copy, does not hold it up.
+func TestAccessAtTheSamePort(t *testing.T) {
+	t.Parallel()
+	port, dir := freePort(t), t.TempDir()
+	file := filepath.Join(dir, "tokens")
+	out, err := exec.Command(stoker(t), "console", "token", "ops", "--grants", "view", "--file", file).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := strings.Fields(string(out))[1]
+	config := func(host string) string {
+		return fmt.Sprintf("services: {idle: {command: [sleep, '1000']}}\nreload: {watch: false}\napi: {listen: '%s:%d', tokens: %s}\n", host, port, file)
+	}
+	b := newBox(t, boxOptions{dir: dir, config: config("127.0.0.1")})
+	b.awaitState("idle", "RUNNING", 10*time.Second)
+	for k := range 10 {
+		write(t, filepath.Join(dir, "stoker.yaml"), config([]string{"localhost", "127.0.0.1"}[k%2]), 0o644)
+		if out, err := b.run("reload"); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if got, body := requestTCP(fmt.Sprintf("127.0.0.1:%d", port), "GET", "/v1/services", token, ""); got != 200 {
+			t.Fatalf("after %d reloads: %d %s", k+1, got, body)
+		}
+	}
+}
+
 // Over TCP: connections that wait in the queue, and the logins of pages, survive the supervisor; the token file is followed.
 func TestAccessOverTCP(t *testing.T) {
 	t.Parallel()

@@ -10,6 +10,7 @@ import (
 	"github.com/stoker-init/stoker/internal/access"
 	"github.com/stoker-init/stoker/internal/filewatch"
 	"github.com/stoker-init/stoker/internal/proc"
+	"golang.org/x/sys/unix"
 )
 
 // tcpListener is the API's listener of TCP; apiServer.mu guards it. Without api.listen it is empty.
@@ -49,7 +50,7 @@ func (a *apiServer) openTCP() {
 	err := a.daemon.gate.Configure(cfg)
 	address := cfg.Scheme() + "://" + cfg.Listen
 	if t.listener != nil && t.address != address {
-		_ = t.listener.Close() // it is not used any more
+		stopListening(t.listener)
 		t.listener, t.served = nil, false
 		a.daemon.m.FDStore().Delete(tcpItem)
 	}
@@ -74,6 +75,17 @@ func (a *apiServer) openTCP() {
 		t.problem = err.Error()
 		a.log.Error("API over TCP: a file or the address cannot be used", "listen", cfg.Listen, "error", err, "hint",
 			"repair it; it is tried again every few seconds, and until then what was read before is in force, but no token of a removed file")
+	}
+}
+
+// stopListening closes a listener, and ends its queue for all that have a copy: the init, until it has deleted its own, would keep the
+// port in use.
+func stopListening(l *net.TCPListener) {
+	f, err := l.File()
+	_ = l.Close() // first, so that its server sees a listener that was closed
+	if err == nil {
+		_ = unix.Shutdown(int(f.Fd()), unix.SHUT_RDWR)
+		f.Close()
 	}
 }
 

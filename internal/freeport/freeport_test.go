@@ -3,6 +3,8 @@ package freeport
 import (
 	"fmt"
 	"net"
+	"os/exec"
+	"sync"
 	"testing"
 )
 
@@ -29,5 +31,42 @@ func TestReserve(t *testing.T) {
 		}
 		conn.Close()
 		l.Close()
+		if err := Await(port); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A port can be listened on again after Await, also while children are started, each of which has a copy of the listener for a moment.
+func TestAwait(t *testing.T) {
+	port, reserved, err := Reserve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reserved.Close()
+	over := make(chan struct{})
+	var forks sync.WaitGroup
+	for range 4 {
+		forks.Go(func() { // ends with the test
+			for {
+				select {
+				case <-over:
+					return
+				default:
+					_ = exec.Command("true").Run()
+				}
+			}
+		})
+	}
+	defer func() { close(over); forks.Wait() }()
+	for n := range 500 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			t.Fatalf("after %d times: %v", n, err)
+		}
+		l.Close()
+		if err := Await(port); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

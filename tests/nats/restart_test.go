@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/internal/freeport"
 )
 
 // TestContainerDies holds what the next life of a container makes of its messages: what ran is LOST unless the job says otherwise, and what
@@ -53,9 +54,15 @@ func restart(t *testing.T, s *server.Server, between func(), change func(*server
 	s.Shutdown()
 	s.WaitForShutdown()
 	between()
+	port, err := strconv.Atoi(u.Port())
+	if err == nil {
+		err = freeport.Await(port)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	return startServer(t, func(o *server.Options) {
-		o.StoreDir = dir
-		o.Port, _ = strconv.Atoi(u.Port())
+		o.StoreDir, o.Port = dir, port
 		if change != nil {
 			change(o)
 		}

@@ -91,6 +91,7 @@ type Agent struct {
 	server   *http.Server
 	listener net.Listener
 	address  string
+	port     int
 	reserved io.Closer // keeps the port while the agent is stopped, until the garbage collector takes the agent; nil: it is in memory
 
 	mu      sync.Mutex
@@ -117,7 +118,7 @@ func New(o Options) (*Agent, error) {
 		if err != nil {
 			return nil, err
 		}
-		a.address, a.reserved = fmt.Sprintf("127.0.0.1:%d", port), reserved
+		a.address, a.port, a.reserved = fmt.Sprintf("127.0.0.1:%d", port), port, reserved
 	}
 	return a, a.Start()
 }
@@ -126,8 +127,11 @@ func New(o Options) (*Agent, error) {
 func (a *Agent) Start() error {
 	var l net.Listener = newPipes()
 	if !a.o.InMemory {
-		var err error
-		if l, err = net.Listen("tcp", a.address); err != nil {
+		err := freeport.Await(a.port)
+		if err == nil {
+			l, err = net.Listen("tcp", a.address)
+		}
+		if err != nil {
 			return fmt.Errorf("cannot listen: %w", err)
 		}
 	}
