@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/freeport"
 )
 
 // requestTCP sends one request over a connection of its own, and returns the status and the body; 0: there was no answer.
@@ -45,7 +47,7 @@ func requestTCP(address, method, path, token, body string) (int, string) {
 // the init has a copy, does not hold it up.
 func TestAccessAtTheSamePort(t *testing.T) {
 	t.Parallel()
-	port, dir := freePort(t), t.TempDir()
+	port, dir := freeport.For(t), t.TempDir()
 	file := filepath.Join(dir, "tokens")
 	out, err := exec.Command(stoker(t), "console", "token", "ops", "--grants", "view", "--file", file).Output()
 	if err != nil {
@@ -71,7 +73,7 @@ func TestAccessAtTheSamePort(t *testing.T) {
 // Over TCP: connections that wait in the queue, and the logins of pages, survive the supervisor; the token file is followed.
 func TestAccessOverTCP(t *testing.T) {
 	t.Parallel()
-	address, file := fmt.Sprintf("127.0.0.1:%d", freePort(t)), filepath.Join(t.TempDir(), "tokens")
+	address, file := fmt.Sprintf("127.0.0.1:%d", freeport.For(t)), filepath.Join(t.TempDir(), "tokens")
 	out, err := exec.Command(stoker(t), "console", "token", "ops", "--grants", "view", "--file", file).Output()
 	if err != nil {
 		t.Fatal(err)

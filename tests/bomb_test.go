@@ -95,9 +95,9 @@ func TestForkBombEndsWithTheContainer(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			c, _, _ := newBomb(t, kind, "")
 			// Docker's 10 s are enough on an idle machine. Beside 300 spinning processes
-			// and other work the init may get the CPU late.
+			// the init may get the CPU late.
 			from := time.Now()
-			if out, err := exec.Command("docker", "stop", "--time", "60", c.id).CombinedOutput(); err != nil {
+			if out, err := exec.Command("docker", "stop", "--time", "15", c.id).CombinedOutput(); err != nil {
 				t.Fatalf("cannot stop the container: %v: %s", err, out)
 			}
 			t.Logf("the stop took %v", time.Since(from))

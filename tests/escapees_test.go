@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/freeport"
 )
 
 // escapee is a child that has left its service's process group. The command is
@@ -149,7 +151,7 @@ func TestPortOfAnOldChild(t *testing.T) {
 	for name, deaf := range map[string]string{"obeys TERM": "", "ignores TERM": "1"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir, port := t.TempDir(), freePort(t)
+			dir, port := t.TempDir(), freeport.For(t)
 			b := newBox(t, boxOptions{dir: dir, config: fmt.Sprintf(`
 services:
   server:

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/freeport"
 )
 
 // serverScript is a server on its first socket of systemd's protocol. It answers a line with its name and its pid, and ends at TERM when
@@ -75,7 +77,7 @@ func newListening(t *testing.T, o listeningOptions) *listening {
 	if _, err := exec.LookPath(python); err != nil {
 		lacking(t, "python3 is missing")
 	}
-	o.port = freePort(t)
+	o.port = freeport.For(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "server.py")
 	write(t, path, strings.ReplaceAll(serverScript, "DIR", dir), 0o644)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/freeport"
 	"github.com/stoker-init/stoker/internal/httpload"
 )
 
@@ -26,7 +27,7 @@ func TestJavaInheritsSocket(t *testing.T) {
 	if out, err := exec.Command("javac", "-d", dir, "testdata/Inherited.java").CombinedOutput(); err != nil {
 		t.Fatalf("cannot compile the program: %v\n%s", err, out)
 	}
-	port := freePort(t)
+	port := freeport.For(t)
 	l := &listening{listeningOptions: listeningOptions{port: port}, box: newBox(t, boxOptions{dir: dir, config: fmt.Sprintf(`
 services:
   app:

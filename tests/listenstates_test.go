@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/freeport"
 )
 
 // kill kills the process of web.
@@ -206,7 +208,7 @@ func TestReloadOfSockets(t *testing.T) {
 		t.Errorf("the socket's file: %v, %v", info, err)
 	}
 
-	l.port = freePort(t)
+	l.port = freeport.For(t)
 	l.listen = ""
 	l.reload(l.config(l.dir))
 	l.wantAnswer("the other port")

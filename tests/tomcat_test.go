@@ -25,7 +25,7 @@ func newTomcatBase(t testing.TB, dir string) tomcatBase {
 	if _, err := exec.LookPath("java"); err != nil || len(homes) == 0 {
 		lacking(t, "this machine has no Tomcat of its distribution, or no JVM")
 	}
-	tc := tomcatBase{filepath.Dir(homes[len(homes)-1]), filepath.Join(dir, "base"), freePort(t)}
+	tc := tomcatBase{filepath.Dir(homes[len(homes)-1]), filepath.Join(dir, "base"), freeport.For(t)}
 	for _, cmd := range [][]string{
 		{"sh", "../scripts/base.sh", tc.home, tc.base},
 		{"cp", "-r", "../testdata/webapp", tc.base + "/webapps/app"},
@@ -49,17 +49,6 @@ func (tc tomcatBase) config() string {
     ready: {http: "%s", within: 120s}
     stop: {timeout: 6s}
 `, tc.home, tc.base, tc.url())
-}
-
-// freePort returns a TCP port that is free until the test listens there.
-func freePort(t testing.TB) int {
-	t.Helper()
-	port, reserved, err := freeport.Reserve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = reserved.Close() })
-	return port
 }
 
 // script writes a Perl program to dir.

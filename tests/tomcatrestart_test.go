@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/freeport"
 )
 
 // TestTomcatRestarts restarts a Tomcat that takes its socket from stoker, under 16 clients with kept-alive connections: no connection is
@@ -87,7 +89,7 @@ func quiet(t *testing.T, base string) {
 // restartBox starts the Tomcat of a pair, as another user than root, in the network namespace of the test.
 func (p *matrixPair) restartBox(t *testing.T) *restartBox {
 	seed := t.TempDir()
-	srv, port := seed+"/srv", freePort(t)
+	srv, port := seed+"/srv", freeport.For(t)
 	home, outside := p.found(t, "/usr/share/tomcat[0-9]*")
 	java, _ := p.found(t, fmt.Sprintf("/usr/lib/jvm/java-%d-openjdk-*", p.major()))
 	switchedPlugin(t, srv+"/plugins")

@@ -80,12 +80,7 @@ func TestRemote(t *testing.T) {
 
 // TestRemoteIsNotThere: the error says where nothing answers.
 func TestRemoteIsNotThere(t *testing.T) {
-	port, reserved, err := freeport.Reserve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reserved.Close()
-	address := fmt.Sprintf("127.0.0.1:%d", port)
+	address := fmt.Sprintf("127.0.0.1:%d", freeport.For(t))
 	c, err := NewRemoteClient(access.Remote{URL: "https://" + address})
 	if err != nil {
 		t.Fatal(err)

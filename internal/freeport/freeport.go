@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,17 @@ func Reserve() (port int, reserved io.Closer, err error) {
 		_ = f.Close()
 	}
 	return 0, nil, fmt.Errorf("cannot reserve a port: %w", err)
+}
+
+// For returns a port that is reserved until the test ends.
+func For(t testing.TB) int {
+	t.Helper()
+	port, reserved, err := Reserve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = reserved.Close() })
+	return port
 }
 
 // Await waits, at most 10 s, until a reserved port can be listened on again. A child has a copy of each descriptor until its exec has

@@ -9,12 +9,8 @@ import (
 )
 
 // A reserved port refuses clients until a program listens there, and can be listened on again and again.
-func TestReserve(t *testing.T) {
-	port, reserved, err := Reserve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reserved.Close()
+func TestFor(t *testing.T) {
+	port := For(t)
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	for range 2 {
 		if conn, err := net.Dial("tcp", address); err == nil {
@@ -39,11 +35,7 @@ func TestReserve(t *testing.T) {
 
 // A port can be listened on again after Await, also while children are started, each of which has a copy of the listener for a moment.
 func TestAwait(t *testing.T) {
-	port, reserved, err := Reserve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reserved.Close()
+	port := For(t)
 	over := make(chan struct{})
 	var forks sync.WaitGroup
 	for range 4 {

@@ -154,12 +154,7 @@ func TestDataIsBounded(t *testing.T) {
 }
 
 func TestConnectionRefused(t *testing.T) {
-	port, reserved, err := freeport.Reserve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reserved.Close()
-	if err := Reset(context.Background(), fmt.Sprintf("127.0.0.1:%d", port)); !errors.Is(err, syscall.ECONNREFUSED) {
+	if err := Reset(context.Background(), fmt.Sprintf("127.0.0.1:%d", freeport.For(t))); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("%v", err)
 	}
 }

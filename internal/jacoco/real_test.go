@@ -78,11 +78,7 @@ type covered struct {
 
 func newCovered(t *testing.T) *covered {
 	t.Helper()
-	port, reserved, err := freeport.Reserve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { reserved.Close() })
+	port := freeport.For(t)
 	// Work itself is not covered: its loop goes on after an answer, and would be seen in a dump after a reset.
 	option := fmt.Sprintf("-javaagent:%s=output=tcpserver,address=127.0.0.1,port=%d,includes=Work$*,sessionid=app.1,dumponexit=false",
 		agentJar(t), port)

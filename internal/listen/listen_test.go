@@ -89,17 +89,6 @@ func (s *store) names() string {
 	return strings.Join(names, " ")
 }
 
-// freePort is a port at which nothing listens, and that no other process gets while the test runs.
-func freePort(t *testing.T) int {
-	t.Helper()
-	port, reserved, err := freeport.Reserve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { reserved.Close() })
-	return port
-}
-
 func open(t *testing.T, s *Set, configs ...Config) []Socket {
 	t.Helper()
 	sockets, err := s.Open("web", configs, os.Getuid(), os.Getgid())
@@ -129,7 +118,7 @@ func dial(t *testing.T, network, address string) error {
 // A socket is the same over restarts of the service and of the supervisor, with the clients in its queue, until it is closed.
 func TestSocketsOutliveSupervisors(t *testing.T) {
 	init := newStore(t)
-	tcp, path := fmt.Sprintf("127.0.0.1:%d", freePort(t)), filepath.Join(t.TempDir(), "app.sock")
+	tcp, path := fmt.Sprintf("127.0.0.1:%d", freeport.For(t)), filepath.Join(t.TempDir(), "app.sock")
 	configs := []Config{{Name: "http", TCP: tcp}, {Name: "app", Unix: path}}
 	set := init.set()
 	first := open(t, set, configs...)
@@ -175,7 +164,7 @@ func TestSocketsOutliveSupervisors(t *testing.T) {
 }
 
 func TestFamilies(t *testing.T) {
-	port := ":" + strconv.Itoa(freePort(t))
+	port := ":" + strconv.Itoa(freeport.For(t))
 	six := dialable(t)
 	for _, tc := range []struct {
 		config   string
@@ -219,7 +208,7 @@ func dialable(t *testing.T) bool {
 func TestQueueThatFills(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.sock")
 	set := newStore(t).set()
-	tcp := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	tcp := fmt.Sprintf("127.0.0.1:%d", freeport.For(t))
 	open(t, set, Config{Name: "a", Unix: path, Backlog: 1}, Config{Name: "b", TCP: tcp, Backlog: 1})
 	defer set.Close("web")
 	for n := range 3 {
@@ -248,7 +237,7 @@ func TestQueueThatFills(t *testing.T) {
 func TestChanges(t *testing.T) {
 	init := newStore(t)
 	set := init.set()
-	path, port := filepath.Join(t.TempDir(), "app.sock"), freePort(t)
+	path, port := filepath.Join(t.TempDir(), "app.sock"), freeport.For(t)
 	one, other := fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("127.0.0.2:%d", port)
 	before := open(t, set, Config{Name: "a", TCP: one, Backlog: 5}, Config{Name: "b", Unix: path, Mode: "0600"})
 	if err := unix.SetNonblock(int(before[0].File.Fd()), true); err != nil { // as a service may do

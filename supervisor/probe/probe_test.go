@@ -33,12 +33,7 @@ func wantError(t *testing.T, err error, want string) {
 
 // closedPort is an address without a listener, until the test ends.
 func closedPort(t *testing.T) string {
-	port, reserved, err := freeport.Reserve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { reserved.Close() })
-	return fmt.Sprintf("127.0.0.1:%d", port)
+	return fmt.Sprintf("127.0.0.1:%d", freeport.For(t))
 }
 
 func TestHTTPProbe(t *testing.T) {

@@ -17,10 +17,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stoker-init/stoker/internal/freeport"
 	"k8s.io/client-go/rest"
 )
 
@@ -103,7 +103,7 @@ func newBox(t testing.TB, o boxOptions) *box {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &box{t: t, dir: t.TempDir(), address: freeAddress(t), began: time.Now()}
+	b := &box{t: t, dir: t.TempDir(), address: fmt.Sprintf("127.0.0.1:%d", freeport.For(t)), began: time.Now()}
 	file := b.configure(o)
 	cmd := exec.Command("unshare", "-pfm", "--mount-proc", "--kill-child", program, "run", "-c", file)
 	cmd.Stdout, cmd.Stderr = &b.log, &b.log
@@ -159,28 +159,6 @@ func (b *box) configure(o boxOptions) (file string) {
 	console := cmp.Or(o.console, "sessions: 64, sessions_per_client: 64")
 	return write("stoker.yaml", "services: {app: {command: [sleep, \"1000000\"], restart: {backoff: {first: 1ms, factor: 1, jitter: 0}, "+
 		"limit: {starts: 1000}}}}\napi:\n"+api+strings.ReplaceAll(o.api, "ADDRESS", b.address)+"console: {enabled: "+enabled+", user: nobody, "+console+"}\n")
-}
-
-// freeAddress is one on loopback that nothing listens on. Until the end of the test the kernel gives its port to nothing else, but lets a
-// listener beside it that has SO_REUSEADDR, as those of Go have.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	bound, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("127.0.0.1:%d", bound.(*syscall.SockaddrInet4).Port)
 }
 
 // url is the address of the box with a path.

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stoker-init/stoker/executor"
+	"github.com/stoker-init/stoker/internal/freeport"
 )
 
 // nodeVariable has the options of a node, for a process of its own: only a process can be killed.
@@ -52,7 +53,7 @@ func startCluster(t *testing.T) (urls string, nodes map[string]*os.Process) {
 	const size = 3
 	var ports [2 * size]int
 	for k := range ports {
-		ports[k] = reservePort(t)
+		ports[k] = freeport.For(t)
 	}
 	var all, routes []string
 	for k := range size {

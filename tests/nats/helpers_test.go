@@ -30,21 +30,10 @@ import (
 // deadline bounds every wait of a test.
 const deadline = 30 * time.Second
 
-// reservePort returns a port on which only a server of the test listens, also one that is started again.
-func reservePort(t *testing.T) int {
-	t.Helper()
-	port, reserved, err := freeport.Reserve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { reserved.Close() })
-	return port
-}
-
 // startServer starts a server with JetStream that ends with the test.
 func startServer(t *testing.T, change func(*server.Options)) *server.Server {
 	t.Helper()
-	o := &server.Options{Host: "127.0.0.1", Port: reservePort(t), JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true}
+	o := &server.Options{Host: "127.0.0.1", Port: freeport.For(t), JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true}
 	if change != nil {
 		change(o)
 	}

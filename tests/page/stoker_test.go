@@ -21,6 +21,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stoker-init/stoker/internal/freeport"
 )
 
 // configuration is that of every test's stoker: a Tomcat, a service whose output attacks terminals, one that fails, a plugin, jobs.
@@ -125,7 +127,7 @@ func start(t *testing.T, withTLS bool) *stoker {
 		t.Fatal("the tests of the page need Debian's packages tomcat10-common and tomcat10-user")
 	}
 	home := filepath.Dir(homes[0])
-	port, listen := freePort(t), freePort(t)
+	port, listen := strconv.Itoa(freeport.For(t)), strconv.Itoa(freeport.For(t))
 	s.url = "http://127.0.0.1:" + listen
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -229,26 +231,4 @@ func (s *stoker) ticketURL(t *testing.T) string {
 		t.Fatalf("stoker console prints no address: %s", out)
 	}
 	return found
-}
-
-// freePort is one on loopback that nothing listens on. Until the end of the test the kernel gives it to nothing else, but lets a listener
-// beside it that has SO_REUSEADDR, as those of Go and Java have.
-func freePort(t *testing.T) string {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	bound, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strconv.Itoa(bound.(*syscall.SockaddrInet4).Port)
 }
