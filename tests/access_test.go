@@ -43,30 +43,66 @@ func requestTCP(address, method, path, token, body string) (int, string) {
 	return resp.StatusCode, string(data)
 }
 
-// The same port is served at once when a reload has it under another address (or with TLS): the listener of before, of which
-// the init has a copy, does not hold it up.
-func TestAccessAtTheSamePort(t *testing.T) {
-	t.Parallel()
-	port, dir := freeport.For(t), t.TempDir()
+// accessBox starts a box that serves the API at an address. listen reloads it with another one.
+func accessBox(t *testing.T, address string) (b *box, token string, listen func(address string)) {
+	t.Helper()
+	dir := t.TempDir()
 	file := filepath.Join(dir, "tokens")
 	out, err := exec.Command(stoker(t), "console", "token", "ops", "--grants", "view", "--file", file).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	token := strings.Fields(string(out))[1]
-	config := func(host string) string {
-		return fmt.Sprintf("services: {idle: {command: [sleep, '1000']}}\nreload: {watch: false}\napi: {listen: '%s:%d', tokens: %s}\n", host, port, file)
+	config := func(address string) string {
+		return fmt.Sprintf("services: {idle: {command: [sleep, '1000']}}\nreload: {watch: false}\napi: {listen: '%s', tokens: %s}\n", address, file)
 	}
-	b := newBox(t, boxOptions{dir: dir, config: config("127.0.0.1")})
+	b = newBox(t, boxOptions{dir: dir, config: config(address)})
 	b.awaitState("idle", "RUNNING", 10*time.Second)
-	for k := range 10 {
-		write(t, filepath.Join(dir, "stoker.yaml"), config([]string{"localhost", "127.0.0.1"}[k%2]), 0o644)
+	return b, strings.Fields(string(out))[1], func(address string) {
+		t.Helper()
+		write(t, filepath.Join(dir, "stoker.yaml"), config(address), 0o644)
 		if out, err := b.run("reload"); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		if got, body := requestTCP(fmt.Sprintf("127.0.0.1:%d", port), "GET", "/v1/services", token, ""); got != 200 {
+	}
+}
+
+// The same port is served at once when a reload has it under another address (or with TLS): the listener of before, of which the init has
+// a copy, does not hold it up.
+func TestAccessAtTheSamePort(t *testing.T) {
+	t.Parallel()
+	port := freeport.For(t)
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	_, token, listen := accessBox(t, address)
+	for k := range 10 {
+		listen([]string{fmt.Sprintf("localhost:%d", port), address}[k%2])
+		if got, body := requestTCP(address, "GET", "/v1/services", token, ""); got != 200 {
 			t.Fatalf("after %d reloads: %d %s", k+1, got, body)
 		}
+	}
+}
+
+// An address that another process has: the status says so, until it is free and served.
+func TestAccessAtATakenPort(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	b, token, listen := accessBox(t, fmt.Sprintf("127.0.0.1:%d", freeport.For(t)))
+	address := l.Addr().String()
+	listen(address)
+	said := "API over TCP: it is not served on " + address
+	if out, err := b.run("status"); err != nil || !strings.Contains(out, said) || !strings.Contains(out, "address already in use") {
+		t.Errorf("the status is %v\n%s", err, out)
+	}
+	l.Close()
+	await(t, 15*time.Second, "the API at "+address, func() bool {
+		got, _ := requestTCP(address, "GET", "/v1/services", token, "")
+		return got == 200
+	})
+	if out, err := b.run("status"); err != nil || strings.Contains(out, said) {
+		t.Errorf("the status is %v\n%s", err, out)
 	}
 }
 

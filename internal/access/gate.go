@@ -36,7 +36,9 @@ type endpoint struct {
 	good    bool           // every file was good once
 	removed bool           // the token file is gone
 	problem string         // of the files; empty: they are in force
-	limits  limits
+	// unserved is why the listener could not be opened; nil: it is open, or waits for good files.
+	unserved error
+	limits   limits
 
 	tickets map[hash]ticket
 	logins  map[hash]*login
@@ -138,12 +140,25 @@ func (g *Gate) Ready() bool {
 	return g.tcp != nil && g.tcp.good
 }
 
+// NotServed notes why the listener could not be opened; nil: it is open.
+func (g *Gate) NotServed(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.tcp != nil {
+		g.tcp.unserved = err
+	}
+}
+
 // Problem says why changed files are not in force, or why TCP is off; empty: neither.
 func (g *Gate) Problem() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.tcp == nil || g.tcp.problem == "":
+	case g.tcp == nil:
+		return ""
+	case g.tcp.unserved != nil:
+		return "it is not served on " + g.tcp.cfg.Listen + ": " + g.tcp.unserved.Error()
+	case g.tcp.problem == "":
 		return ""
 	case g.tcp.removed: // the problem says that nothing of it stays in force
 		return g.tcp.problem

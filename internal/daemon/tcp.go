@@ -58,9 +58,12 @@ func (a *apiServer) openTCP() {
 		a.daemon.m.FDStore().Delete(loginItem)
 		return
 	}
+	hint := "repair it; it is tried again every few seconds, and until then what was read before is in force, but no token of a removed file"
 	if a.daemon.gate.Ready() && !t.served {
-		if openErr := a.serveTCP(cfg.Listen); openErr != nil {
-			err = openErr
+		openErr := a.serveTCP(cfg.Listen)
+		a.daemon.gate.NotServed(openErr)
+		if openErr != nil {
+			err, hint = openErr, "ss -ltnp shows which process has a port; api.listen can name another one; it is tried again every few seconds"
 		}
 	}
 	if err == nil {
@@ -73,8 +76,7 @@ func (a *apiServer) openTCP() {
 	t.retry.Reset(filesPause)
 	if err.Error() != t.problem {
 		t.problem = err.Error()
-		a.log.Error("API over TCP: a file or the address cannot be used", "listen", cfg.Listen, "error", err, "hint",
-			"repair it; it is tried again every few seconds, and until then what was read before is in force, but no token of a removed file")
+		a.log.Error("API over TCP: a file or the address cannot be used", "listen", cfg.Listen, "error", err, "hint", hint)
 	}
 }
 
